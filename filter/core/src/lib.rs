@@ -1,1 +1,50 @@
-//! Portcullis.
+//! What Portcullis decides: about an upgrade, then about every frame.
+//!
+//! Sans-IO: this crate takes values and returns values. It knows no proxy, no clock, no randomness, no log and no
+//! environment; they come in as arguments. The adapter (package `portcullis`) gathers them, calls once, and applies
+//! what comes back.
+//!
+//! ```text
+//! L0  time secret violation                                     values
+//! L1  wire/{header,close}   http/{headers,list,…}               bytes in, values out
+//! L2  json  message  token/{jws,claims,keys}                    what values mean
+//! L3  policy  verdict                                           what is allowed, what was decided
+//! L4  handshake  session  config                                the state machines and the way in
+//! ```
+//!
+//! A module imports only from its own or a lower layer.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss,
+        clippy::dbg_macro,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::print_stdout,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used,
+    )
+)]
+
+pub mod config;
+pub mod handshake;
+pub mod http;
+pub mod json;
+pub mod message;
+pub mod policy;
+pub mod secret;
+pub mod session;
+pub mod time;
+pub mod token;
+pub mod verdict;
+pub mod violation;
+pub mod wire;

@@ -1,0 +1,332 @@
+//! From keys as written to a policy: defaults filled in, values given their meaning, combinations checked.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
+use serde_json::Value;
+
+use super::raw::{
+    NonWebsocket, RawAuth, RawMatch, RawMessages, RawOrigin, RawPolicy, RawProvider, RawSource, RawSubprotocols,
+};
+use super::values::{Count, SecretSource, Span};
+use super::{ConfigError, Environment};
+use crate::http::Malformed;
+use crate::http::authority::AuthorityPattern;
+use crate::http::list::token;
+use crate::http::origin::OriginPattern;
+use crate::message::MessageRules;
+use crate::policy::{
+    Access, AuthRules, Fail, LogRules, Mode, OriginRules, Policy, RouteMatch, Source, SubprotocolRules,
+};
+use crate::secret::Secret;
+use crate::token::Provider;
+use crate::token::claims::{ClaimRules, Requirement};
+use crate::token::keys::Keys;
+
+/// RFC 7519 §4.1.4 allows "usually no more than a few minutes"; more would outlive a revoked token.
+const CLOCK_SKEW_MAX: Duration = Duration::from_secs(300);
+
+const FROM_CLIENT: MessageRules =
+    MessageRules { frame_len_max: 65_536, message_len_max: 65_536, fragments_max: 64, text: true, binary: false };
+
+const FROM_SERVER: MessageRules = MessageRules {
+    frame_len_max: 1_048_576,
+    message_len_max: 1_048_576,
+    fragments_max: 1_024,
+    text: true,
+    binary: true,
+};
+
+/// Headers that carry the handshake or HTTP itself: never a place for a claim or a credential.
+const RESERVED_HEADERS: [&str; 9] = [
+    "connection",
+    "content-length",
+    "cookie",
+    "host",
+    "origin",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "x-forwarded-for",
+];
+
+type Built<T> = Result<T, ConfigError>;
+
+/// Builds the policy that `raw` describes.
+pub(super) fn policy(raw: &RawPolicy, environment: Environment<'_>, warnings: &mut Vec<String>) -> Built<Policy> {
+    let messages = raw.messages.clone().unwrap_or_default();
+    let log = raw.log.clone().unwrap_or_default();
+    let non_websocket = match raw.non_websocket.unwrap_or(NonWebsocket::Pass) {
+        NonWebsocket::Pass => Access::Allow,
+        NonWebsocket::Refuse => Access::Refuse,
+    };
+    Ok(Policy {
+        mode: raw.mode.unwrap_or(Mode::Enforce),
+        fail: raw.fail.unwrap_or(Fail::Closed),
+        require_tls: raw.require_tls.unwrap_or(true),
+        trust_forwarded_proto: raw.trust_forwarded_proto.unwrap_or(false),
+        non_websocket,
+        hosts: each("hosts", raw.hosts.as_deref(), |text: &String| authority(text))?,
+        origin: origin(&raw.origin.clone().unwrap_or_default())?,
+        subprotocols: subprotocols(&raw.subprotocols.clone().unwrap_or_default())?,
+        auth: auth(&raw.auth.clone().unwrap_or_default(), environment, warnings)?,
+        from_client: side("from_client", &messages.from_client.unwrap_or_default(), FROM_CLIENT)?,
+        from_server: side("from_server", &messages.from_server.unwrap_or_default(), FROM_SERVER)?,
+        log: LogRules { connections: log.connections.unwrap_or(true), refusals: log.refusals.unwrap_or(true) },
+    })
+}
+
+/// Builds what a route matches.
+pub(super) fn route_match(raw: &RawMatch) -> Built<RouteMatch> {
+    let path = |key: &str, path: &Option<String>| match path {
+        Some(path) if !path.starts_with('/') || path.contains(['?', '#']) => {
+            Err(ConfigError::new(format!("match.{key}"), "a path starts with a slash and has no query"))
+        }
+        path => Ok(path.clone()),
+    };
+    if raw.host.is_none() && raw.path.is_none() && raw.path_prefix.is_none() {
+        return Err(ConfigError::new("match", "needs host, path or path_prefix"));
+    }
+    Ok(RouteMatch {
+        host: raw.host.as_deref().map(authority).transpose().map_err(|error| error.within("match.host"))?,
+        path: path("path", &raw.path)?,
+        path_prefix: path("path_prefix", &raw.path_prefix)?,
+    })
+}
+
+/// Builds every element of a list; a fault names its index.
+fn each<T, U>(key: &str, list: Option<&[T]>, build: impl Fn(&T) -> Built<U>) -> Built<Vec<U>> {
+    let build = |(index, element)| build(element).map_err(|error| error.within(&format!("{key}[{index}]")));
+    list.unwrap_or_default().iter().enumerate().map(build).collect()
+}
+
+fn authority(text: &str) -> Built<AuthorityPattern> {
+    AuthorityPattern::parse(text).map_err(|Malformed| {
+        ConfigError::new("", "expected a host such as \"example.com\", \"*.example.com\" or \"example.com:8443\"")
+    })
+}
+
+fn origin(raw: &RawOrigin) -> Built<OriginRules> {
+    let pattern = |text: &String| {
+        OriginPattern::parse(text).map_err(|Malformed| {
+            ConfigError::new("", "expected an origin such as \"https://app.example.com\" or \"https://*.example.com:8443\", without a path")
+        })
+    };
+    let allow = each("origin.allow", raw.allow.as_deref(), pattern)?;
+    Ok(OriginRules {
+        allow,
+        missing: raw.missing.unwrap_or(Access::Refuse),
+        opaque: raw.opaque.unwrap_or(Access::Refuse),
+    })
+}
+
+fn subprotocols(raw: &RawSubprotocols) -> Built<SubprotocolRules> {
+    let name = |name: &String| match token(name.as_bytes()) {
+        Ok(name) => Ok(name.to_owned()),
+        Err(Malformed) => Err(ConfigError::new("", "a subprotocol is a token (RFC 9110 §5.6.2)")),
+    };
+    let allow = each("subprotocols.allow", raw.allow.as_deref(), name)?;
+    Ok(SubprotocolRules { allow, required: raw.required.unwrap_or(false) })
+}
+
+fn side(name: &str, raw: &RawMessages, defaults: MessageRules) -> Built<MessageRules> {
+    let positive = |key: &str, value: Option<Count>, default: u64| match value {
+        Some(Count(0)) => Err(ConfigError::new(format!("messages.{name}.{key}"), "must be at least 1")),
+        value => Ok(value.map_or(default, |Count(count)| count)),
+    };
+    let allowed = |access: Option<Access>, default: bool| access.map_or(default, |access| access == Access::Allow);
+    let fragments_max = positive("max_fragments", raw.max_fragments, defaults.fragments_max.into())?;
+    let rules = MessageRules {
+        frame_len_max: positive("max_frame_bytes", raw.max_frame_bytes, defaults.frame_len_max)?,
+        message_len_max: positive("max_message_bytes", raw.max_message_bytes, defaults.message_len_max)?,
+        fragments_max: u32::try_from(fragments_max).unwrap_or(u32::MAX),
+        text: allowed(raw.text, defaults.text),
+        binary: allowed(raw.binary, defaults.binary),
+    };
+    if !rules.text && !rules.binary {
+        return Err(ConfigError::new(
+            format!("messages.{name}"),
+            "text and binary both refused: nothing could be said",
+        ));
+    }
+    Ok(rules)
+}
+
+fn auth(raw: &RawAuth, environment: Environment<'_>, warnings: &mut Vec<String>) -> Built<AuthRules> {
+    let required = raw.required.unwrap_or(true);
+    let mut providers: Vec<Provider> = Vec::new();
+    for (index, raw) in raw.providers.iter().flatten().enumerate() {
+        let at = format!("auth.providers[{index}]");
+        let provider = provider(raw, environment, &at, warnings).map_err(|error| error.within(&at))?;
+        if providers.iter().any(|other| other.name == provider.name) {
+            return Err(ConfigError::new(format!("{at}.name"), "stands twice"));
+        }
+        providers.push(provider);
+    }
+    if required && providers.is_empty() {
+        return Err(ConfigError::new("auth.providers", "needs a provider, or auth.required: false"));
+    }
+    let sources = match &raw.sources {
+        Some(sources) => each("auth.sources", Some(sources.as_slice()), source)?,
+        None => default_sources(),
+    };
+    if required && sources.is_empty() {
+        return Err(ConfigError::new("auth.sources", "needs a source, or auth.required: false"));
+    }
+    // Without a provider nothing can be a credential: a cookie of that name is the upstream's own.
+    let sources = if providers.is_empty() { vec![] } else { sources };
+    let claim_headers = claim_headers(raw.claim_headers.as_ref())?;
+    Ok(AuthRules { required, sources, forward: raw.forward.unwrap_or(false), providers, claim_headers })
+}
+
+fn default_sources() -> Vec<Source> {
+    vec![
+        Source::Header("authorization".into()),
+        Source::Cookie("session".into()),
+        Source::Subprotocol("bearer".into()),
+        Source::Query("token".into()),
+    ]
+}
+
+fn source(raw: &RawSource) -> Built<Source> {
+    let as_token = |key: &str, name: &str| match token(name.as_bytes()) {
+        Ok(name) => Ok(name.to_owned()),
+        Err(Malformed) => Err(ConfigError::new(key, "expected a token (RFC 9110 §5.6.2)")),
+    };
+    Ok(match raw {
+        RawSource::Cookie(name) => Source::Cookie(as_token("cookie", name)?),
+        RawSource::Header(name) => Source::Header(header_name(name).map_err(|error| error.within("header"))?),
+        RawSource::Query(name) if name.is_empty() => return Err(ConfigError::new("query", "must not be empty")),
+        RawSource::Query(name) => Source::Query(name.clone()),
+        RawSource::Subprotocol(name) => Source::Subprotocol(as_token("subprotocol", name)?),
+        RawSource::Ticket(_) => return Err(ConfigError::new("ticket", "not supported yet")),
+    })
+}
+
+fn header_name(name: &str) -> Built<String> {
+    let name = match token(name.as_bytes()) {
+        Ok(name) => name.to_ascii_lowercase(),
+        Err(Malformed) => return Err(ConfigError::new("", "expected a header name")),
+    };
+    if RESERVED_HEADERS.contains(&name.as_str()) || name.starts_with("sec-websocket-") {
+        return Err(ConfigError::new("", "this header has a meaning of its own"));
+    }
+    Ok(name)
+}
+
+fn claim_headers(raw: Option<&BTreeMap<String, String>>) -> Built<Vec<(String, String)>> {
+    let mut built: Vec<(String, String)> = Vec::new();
+    for (claim, name) in raw.into_iter().flatten() {
+        let at = format!("auth.claim_headers.{claim}");
+        // Names are compared as servers see them that take `_` for `-`.
+        let name = header_name(&name.replace('_', "-")).map_err(|error| error.within(&at))?;
+        if name == "authorization" || built.iter().any(|(_, other)| *other == name) {
+            return Err(ConfigError::new(at, "this header is taken"));
+        }
+        built.push((claim.clone(), name));
+    }
+    Ok(built)
+}
+
+fn provider(raw: &RawProvider, environment: Environment<'_>, at: &str, warnings: &mut Vec<String>) -> Built<Provider> {
+    let Some(name) = raw.name.clone().filter(|name| !name.is_empty()) else {
+        return Err(ConfigError::new("name", "is required"));
+    };
+    for (key, missing) in
+        [("issuer", raw.issuer.is_none()), ("audiences", raw.audiences.as_ref().is_none_or(Vec::is_empty))]
+    {
+        if missing {
+            warnings.push(format!(
+                "{at}.{key}: not set, so tokens made for another place are accepted (RFC 8725 §3.8, §3.9)"
+            ));
+        }
+    }
+    let algorithms = algorithms(raw.algorithms.as_deref().unwrap_or_default())?;
+    let clock_skew = raw.clock_skew.map_or(Duration::from_secs(60), |Span(span)| span);
+    if clock_skew > CLOCK_SKEW_MAX {
+        return Err(ConfigError::new("clock_skew", "at most 5m"));
+    }
+    let mut require = Vec::new();
+    for (claim, value) in raw.require.iter().flatten() {
+        require.push((claim.clone(), requirement(value).map_err(|error| error.within(&format!("require.{claim}")))?));
+    }
+    let rules = ClaimRules {
+        issuer: raw.issuer.clone(),
+        audiences: raw.audiences.clone().unwrap_or_default(),
+        clock_skew,
+        max_age: raw.max_age.map(|Span(span)| span),
+        require,
+    };
+    let keys = keys(raw, algorithms, environment, at, warnings)?;
+    Ok(Provider { name, keys, rules })
+}
+
+fn algorithms(names: &[String]) -> Built<Vec<Algorithm>> {
+    let parse = |name: &String| {
+        name.parse().map_err(|_| {
+            ConfigError::new(
+                "",
+                "expected RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA, HS256, HS384 or HS512",
+            )
+        })
+    };
+    let algorithms: Vec<Algorithm> = each("algorithms", Some(names), parse)?;
+    let is_hmac = |algorithm: &Algorithm| algorithm.family() == AlgorithmFamily::Hmac;
+    if algorithms.is_empty() {
+        return Err(ConfigError::new("algorithms", "is required: a token never chooses how it is checked"));
+    }
+    if algorithms.iter().any(is_hmac) && !algorithms.iter().all(is_hmac) {
+        return Err(ConfigError::new(
+            "algorithms",
+            "HS* and asymmetric algorithms need providers of their own (RFC 8725 §3.1)",
+        ));
+    }
+    Ok(algorithms)
+}
+
+fn keys(
+    raw: &RawProvider,
+    algorithms: Vec<Algorithm>,
+    environment: Environment<'_>,
+    at: &str,
+    warnings: &mut Vec<String>,
+) -> Built<Keys> {
+    let jwks = raw.jwks.clone().unwrap_or_default();
+    match (jwks.inline, jwks.secret) {
+        (Some(set), None) => {
+            Keys::from_jwks(algorithms, &set.keys).map_err(|fault| ConfigError::new("jwks.inline.keys", fault))
+        }
+        (None, Some(source)) => {
+            if matches!(source, SecretSource::Inline(_)) {
+                warnings
+                    .push(format!("{at}.jwks.secret.inline: a secret in the configuration is seen by all who see it"));
+            }
+            let secret = secret(&source, environment).map_err(|error| error.within("jwks.secret"))?;
+            Keys::from_secret(algorithms, &secret).map_err(|fault| ConfigError::new("jwks.secret", fault))
+        }
+        (None, None) | (Some(_), Some(_)) => Err(ConfigError::new("jwks", "needs one of inline and secret")),
+    }
+}
+
+fn secret(source: &SecretSource, environment: Environment<'_>) -> Built<Secret<Vec<u8>>> {
+    match source {
+        SecretSource::Env(name) => match environment(name) {
+            Some(value) => Ok(Secret::new(value.into_bytes())),
+            None => Err(ConfigError::new("env", "no such variable in vm_config.environment_variables")),
+        },
+        SecretSource::Inline(value) => Ok(Secret::new(value.clone().into_bytes())),
+    }
+}
+
+fn requirement(value: &Value) -> Built<Requirement> {
+    match value {
+        Value::Array(values) if values.is_empty() => Err(ConfigError::new("", "an empty list can never be met")),
+        Value::Array(values) => Ok(Requirement::OneOf(values.clone())),
+        Value::Object(members) => match (members.len(), members.get("contains")) {
+            (1, Some(element)) => Ok(Requirement::Contains(element.clone())),
+            _ => Err(ConfigError::new("", "expected a value, a list of values or {\"contains\": value}")),
+        },
+        scalar => Ok(Requirement::OneOf(vec![scalar.clone()])),
+    }
+}

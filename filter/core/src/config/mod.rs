@@ -1,0 +1,129 @@
+//! From the operator's JSON to a [`Policies`]: everything or nothing.
+//!
+//! ```text
+//! bytes ── json::parse ──▶ tree ── routes merged ──▶ raw (typed, unknown keys refused) ── build ──▶ Policy
+//! ```
+//!
+//! Every fault names the JSON path of the key. A key whose feature does not exist yet is refused, never passed over, as
+//! long as it asks for something.
+
+mod build;
+mod raw;
+mod unsupported;
+mod values;
+
+use std::fmt;
+use std::rc::Rc;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::json;
+use crate::policy::{Policies, Policy, Route};
+use raw::RawPolicy;
+
+/// What is wrong with a configuration: the operator's fault.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ConfigError {
+    path: String,
+    problem: String,
+}
+
+impl ConfigError {
+    fn new(path: impl Into<String>, problem: impl fmt::Display) -> Self {
+        Self { path: path.into(), problem: problem.to_string() }
+    }
+
+    /// The same fault, seen from where `prefix` leads.
+    fn within(self, prefix: &str) -> Self {
+        let path = if self.path.is_empty() { prefix.to_owned() } else { format!("{prefix}.{}", self.path) };
+        Self { path, ..self }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path.as_str() {
+            "" => f.write_str(&self.problem),
+            path => write!(f, "{path}: {}", self.problem),
+        }
+    }
+}
+
+/// A configuration that holds, and what an operator should know about it.
+#[derive(Debug)]
+pub struct Parsed {
+    /// What to decide by.
+    pub policies: Policies,
+    /// Weaknesses, each with its path: to be logged once.
+    pub warnings: Vec<String>,
+}
+
+/// Variables of the environment, by name.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Reads a configuration.
+///
+/// # Errors
+/// [`ConfigError`] for what is not JSON, unknown keys, wrong types, values that mean nothing, combinations that cannot
+/// hold, secrets that are not in `environment`, and features that do not exist yet.
+pub fn parse(bytes: &[u8], environment: Environment<'_>) -> Result<Parsed, ConfigError> {
+    let tree = match json::parse(bytes) {
+        Ok(Value::Object(tree)) => tree,
+        Ok(_) => return Err(ConfigError::new("", "the policy must be a JSON object")),
+        Err(fault) => return Err(ConfigError::new("", format_args!("not JSON: {fault}"))),
+    };
+    let mut warnings = Vec::new();
+    let raw = typed::<RawPolicy>(Value::Object(tree.clone()))?;
+    let base = policy(&raw, environment, &mut warnings)?;
+
+    let mut routes = Vec::new();
+    for (index, route) in raw.routes.iter().flatten().enumerate() {
+        let at = format!("routes[{index}]");
+        let matcher = build::route_match(&route.matcher).map_err(|error| error.within(&at))?;
+        if route.policy.contains_key("routes") {
+            return Err(ConfigError::new(format!("{at}.policy.routes"), "a route has no routes of its own"));
+        }
+        let mut merged = tree.clone();
+        merged.remove("routes");
+        merge(&mut merged, &route.policy);
+        let at = format!("{at}.policy");
+        let mut own_warnings = Vec::new();
+        let own =
+            typed::<RawPolicy>(Value::Object(merged)).and_then(|raw| policy(&raw, environment, &mut own_warnings));
+        let policy = own.map_err(|error| error.within(&at))?;
+        let own_warnings = own_warnings.into_iter().filter(|warning| !warnings.contains(warning));
+        let own_warnings: Vec<String> = own_warnings.map(|warning| format!("{at}.{warning}")).collect();
+        warnings.extend(own_warnings);
+        routes.push(Route { matcher, policy: Rc::new(policy) });
+    }
+    Ok(Parsed { policies: Policies::new(base, routes), warnings })
+}
+
+fn policy(raw: &RawPolicy, environment: Environment<'_>, warnings: &mut Vec<String>) -> Result<Policy, ConfigError> {
+    unsupported::check(raw)?;
+    build::policy(raw, environment, warnings)
+}
+
+/// Objects merge key by key; lists and scalars replace.
+fn merge(base: &mut Map<String, Value>, other: &Map<String, Value>) {
+    for (key, value) in other {
+        match (base.get_mut(key), value) {
+            (Some(Value::Object(base)), Value::Object(other)) => merge(base, other),
+            (_, value) => drop(base.insert(key.clone(), value.clone())),
+        }
+    }
+}
+
+fn typed<T: for<'de> Deserialize<'de>>(tree: Value) -> Result<T, ConfigError> {
+    serde_path_to_error::deserialize(tree).map_err(|error| {
+        let path = match error.path().to_string() {
+            dot if dot == "." => String::new(),
+            path => path,
+        };
+        ConfigError::new(path, error.into_inner())
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,273 @@
+//! Configurations that hold, and the path of the fault in those that do not.
+
+use core::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::{Parsed, parse};
+use crate::policy::{Access, Fail, Mode, Policy, Source};
+
+/// The secret that [`read`] finds in its environment.
+const SECRET: &str = "an HMAC secret of more than 32 bytes";
+
+fn read(config: &Value) -> Result<Parsed, String> {
+    let environment = |name: &str| (name == "SECRET").then(|| SECRET.to_owned());
+    parse(config.to_string().as_bytes(), &environment).map_err(|error| error.to_string())
+}
+
+fn good() -> Value {
+    json!({
+        "origin": {"allow": ["https://app.example.com"]},
+        "auth": {"providers": [provider()]},
+    })
+}
+
+fn provider() -> Value {
+    json!({
+        "name": "corp",
+        "issuer": "https://idp.example.com/",
+        "audiences": ["chat"],
+        "algorithms": ["HS256"],
+        "jwks": {"secret": {"env": "SECRET"}},
+    })
+}
+
+/// A policy that lets every upgrade in.
+pub(crate) fn permissive() -> Policy {
+    let config = json!({"require_tls": false, "origin": {"allow": ["*"]}, "auth": {"required": false}});
+    (**read(&config).unwrap().policies.base()).clone()
+}
+
+/// `config` with the value at `pointer` (its parents are made) in place.
+fn with(mut config: Value, pointer: &str, value: Value) -> Value {
+    let mut at = &mut config;
+    for name in pointer.split('/').skip(1) {
+        at = match name.parse::<usize>() {
+            Ok(index) => &mut at[index],
+            Err(_) => {
+                if at.is_null() {
+                    *at = Value::Object(Map::new());
+                }
+                &mut at[name]
+            }
+        };
+    }
+    *at = value;
+    config
+}
+
+#[track_caller]
+fn refuse(config: &Value, start: &str) {
+    let error = read(config).err().unwrap_or_else(|| panic!("accepted: {config}"));
+    assert!(error.starts_with(start), "{error:?} does not start with {start:?}");
+}
+
+#[track_caller]
+fn refuse_at(pointer: &str, value: Value, start: &str) {
+    refuse(&with(good(), pointer, value), start);
+}
+
+#[test]
+fn defaults_are_those_of_the_documentation() {
+    let parsed = read(&good()).unwrap();
+    let policy = parsed.policies.base();
+    assert_eq!((policy.mode, policy.fail), (Mode::Enforce, Fail::Closed));
+    assert_eq!((policy.require_tls, policy.trust_forwarded_proto), (true, false));
+    assert_eq!((policy.origin.missing, policy.origin.opaque), (Access::Refuse, Access::Refuse));
+    assert_eq!((policy.from_client.frame_len_max, policy.from_client.fragments_max), (65_536, 64));
+    assert_eq!((policy.from_server.message_len_max, policy.from_server.fragments_max), (1_048_576, 1_024));
+    assert_eq!((policy.from_client.binary, policy.from_server.binary), (false, true));
+    assert_eq!((policy.auth.required, policy.auth.forward), (true, false));
+    assert_eq!(policy.auth.sources.len(), 4);
+    assert_eq!(policy.auth.providers[0].rules.clock_skew, Duration::from_secs(60));
+    assert!(policy.log.connections && policy.log.refusals);
+    assert!(parsed.warnings.is_empty());
+}
+
+#[test]
+fn every_key_that_exists_is_read() {
+    let config = json!({
+        "mode": "monitor", "fail": "open", "require_tls": false, "trust_forwarded_proto": true,
+        "non_websocket": "refuse", "hosts": ["chat.example.com", "*.example.org:8443"],
+        "origin": {"allow": ["https://*.example.com"], "missing": "allow", "opaque": "allow"},
+        "subprotocols": {"allow": ["chat.v1"], "required": true},
+        "auth": {
+            "required": true, "forward": true, "claim_headers": {"sub": "X-User"}, "on_expiry": "ignore",
+            "sources": [{"header": "X-Token"}, {"cookie": "sid"}, {"subprotocol": "jwt"}, {"query": "t"}],
+            "providers": [{
+                "name": "a", "issuer": "i", "audiences": ["x"], "algorithms": ["HS512", "HS256"],
+                "jwks": {"secret": {"inline": "x".repeat(64)}}, "clock_skew": "5s", "max_age": "1h",
+                "require": {"a": 1, "b": ["x", "y"], "c.d": {"contains": "z"}},
+            }],
+            "cookie": null, "tickets": null, "revocation": null, "back_channel_logout": null,
+        },
+        "messages": {
+            "from_client": {
+                "max_message_bytes": 10.0, "max_frame_bytes": 5, "max_fragments": 2, "text": "refuse", "binary": "allow",
+                "utf8": false, "json": null, "deny_patterns": [], "rule_sets": [], "tunnels": "allow",
+            },
+            "from_server": {"text": "allow", "binary": "refuse"},
+        },
+        "compression": "refuse", "limits": {}, "liveness": {},
+        "log": {"connections": false, "refusals": false, "spikes": null},
+        "routes": [],
+    });
+    let parsed = read(&config).unwrap();
+    let policy = parsed.policies.base();
+    assert_eq!((policy.mode, policy.fail, policy.non_websocket), (Mode::Monitor, Fail::Open, Access::Refuse));
+    assert_eq!(policy.from_client.message_len_max, 10);
+    assert_eq!((policy.from_client.text, policy.from_client.binary), (false, true));
+    assert_eq!(policy.auth.sources[0], Source::Header("x-token".into()));
+    assert_eq!(policy.auth.claim_headers, [("sub".to_owned(), "x-user".to_owned())]);
+    assert_eq!(policy.auth.providers[0].rules.require.len(), 3);
+    assert_eq!(parsed.warnings.len(), 1, "the inline secret");
+}
+
+#[test]
+fn unknown_keys_and_wrong_types_name_their_path() {
+    refuse_at("/moed", json!(1), "moed: unknown field");
+    refuse_at("/auth/providers/0/jwk", json!({}), "auth.providers[0].jwk: unknown field");
+    refuse_at("/messages/from_client/max_frame_bytes", json!(-1), "messages.from_client.max_frame_bytes: invalid");
+    refuse_at("/messages/from_client/max_frame_bytes", json!("1"), "messages.from_client.max_frame_bytes: invalid");
+    refuse_at("/mode", json!("monitoring"), "mode: unknown variant");
+    refuse_at("/require_tls", json!("true"), "require_tls: invalid type");
+    refuse_at("/auth/providers/0/clock_skew", json!(60), "auth.providers[0].clock_skew: invalid type");
+    refuse_at("/auth/providers/0/clock_skew", json!("60"), "auth.providers[0].clock_skew: expected a duration");
+    refuse_at("/auth/providers/0/jwks/secret", json!("bare"), "auth.providers[0].jwks.secret");
+    refuse_at("/limits/per_address/adresses", json!(1), "limits.per_address.adresses: unknown field");
+}
+
+#[test]
+fn what_is_no_object_is_refused() {
+    for text in ["", "[]", "null", "{", r#"{"mode":"enforce","mode":"monitor"}"#, "{} {}"] {
+        assert!(parse(text.as_bytes(), &|_| None).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn values_that_mean_nothing_name_their_path() {
+    refuse_at("/hosts", json!(["ok.example", "https://x"]), "hosts[1]: expected a host");
+    refuse_at("/origin/allow", json!(["https://x/"]), "origin.allow[0]: expected an origin");
+    refuse_at("/subprotocols/allow", json!(["a b"]), "subprotocols.allow[0]: ");
+    refuse_at("/auth/sources", json!([{"header": "a b"}]), "auth.sources[0].header: ");
+    refuse_at("/auth/sources", json!([{"header": "Cookie"}]), "auth.sources[0].header: ");
+    refuse_at("/auth/sources", json!([{"query": ""}]), "auth.sources[0].query: ");
+    refuse_at("/auth/claim_headers", json!({"sub": "Sec-WebSocket-Key"}), "auth.claim_headers.sub: ");
+    refuse_at("/auth/claim_headers", json!({"a": "x-u", "b": "X_U"}), "auth.claim_headers.b: ");
+    refuse_at("/messages/from_server/max_fragments", json!(0), "messages.from_server.max_fragments: ");
+    refuse_at("/messages/from_client/text", json!("refuse"), "messages.from_client: ");
+}
+
+#[test]
+fn impossible_combinations_name_their_path() {
+    refuse(&json!({}), "auth.providers: ");
+    refuse_at("/auth/sources", json!([]), "auth.sources: ");
+    refuse_at("/auth/providers", json!([provider(), provider()]), "auth.providers[1].name: ");
+    for (key, value, start) in [
+        ("name", json!(null), "name: is required"),
+        ("algorithms", json!([]), "algorithms: is required"),
+        ("algorithms", json!(["none"]), "algorithms[0]: expected RS256"),
+        ("algorithms", json!(["HS256", "RS256"]), "algorithms: HS* and asymmetric"),
+        ("algorithms", json!(["RS256"]), "jwks.secret: no key is usable"),
+        ("jwks", json!({}), "jwks: needs one"),
+        ("jwks", json!({"inline": {"keys": []}}), "jwks.inline.keys: no key is usable"),
+        ("jwks", json!({"inline": {"keys": []}, "secret": {"env": "SECRET"}}), "jwks: needs one"),
+        ("jwks", json!({"secret": {"env": "OTHER"}}), "jwks.secret.env: no such variable"),
+        ("jwks", json!({"secret": {"inline": "short"}}), "jwks.secret: the secret must have at least 32 bytes"),
+        ("clock_skew", json!("6m"), "clock_skew: at most 5m"),
+        ("require", json!({"a": []}), "require.a: "),
+        ("require", json!({"a": {"contain": 1}}), "require.a: "),
+    ] {
+        refuse_at(&format!("/auth/providers/0/{key}"), value, &format!("auth.providers[0].{start}"));
+    }
+}
+
+#[test]
+fn errors_never_show_a_secret() {
+    let config = with(good(), "/auth/providers/0/jwks/secret", json!({"inline": "hunter2"}));
+    assert!(!read(&config).unwrap_err().contains("hunter2"));
+}
+
+#[test]
+fn features_that_do_not_exist_yet_are_refused() {
+    for (pointer, value) in [
+        ("/auth/sources", json!([{"ticket": "t"}])),
+        ("/auth/cookie", json!({"name": "sid"})),
+        ("/auth/tickets", json!({"path": "/t"})),
+        ("/auth/on_expiry", json!("close")),
+        ("/auth/expiry_grace", json!("1s")),
+        ("/auth/revocation", json!({})),
+        ("/auth/back_channel_logout", json!({})),
+        ("/auth/providers/0/jwks", json!({"cluster": "idp", "url": "https://idp/", "refresh": "5m", "timeout": "2s"})),
+        ("/messages/from_client/utf8", json!(true)),
+        ("/messages/from_server/json", json!({"max_depth": 3, "schema": {}})),
+        ("/messages/from_client/authorize", json!([{"when": {"/type": "*"}}])),
+        ("/messages/from_client/envelope", json!("socket.io")),
+        ("/messages/from_client/deny_patterns", json!([{"name": "x", "regex": "y"}])),
+        ("/messages/from_client/rule_sets", json!(["sql_injection"])),
+        ("/messages/from_client/tunnels", json!("refuse")),
+        ("/compression", json!("inspect")),
+        ("/compression", json!("pass")),
+        ("/limits/per_address", json!({"connections": 1})),
+        ("/limits/per_connection/messages", json!({"per_second": 20, "burst": 40})),
+        ("/limits/connections", json!(1)),
+        ("/limits/held_bytes", json!(1)),
+        ("/limits/on_excess", json!("drop")),
+        ("/limits/global", json!({"cluster": "x"})),
+        ("/liveness/ping_interval", json!("25s")),
+        ("/liveness/jitter", json!(0.1)),
+        ("/log/spikes", json!({"factor": 4, "window": "10s"})),
+    ] {
+        let error = read(&with(good(), pointer, value)).unwrap_err();
+        let path = pointer.trim_start_matches('/').replace("/0", "[0]").replace('/', ".");
+        assert!(
+            error.ends_with(": not supported yet")
+                && error.starts_with(
+                    path.split('[').next().unwrap().rsplit_once('.').map_or(path.as_str(), |(parent, _)| parent)
+                ),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn routes_merge_their_keys_into_the_base() {
+    let config = with(
+        good(),
+        "/routes",
+        json!([
+            {"match": {"path": "/admin"}, "policy": {"origin": {"allow": ["https://admin.example.com"]}}},
+            {"match": {"path_prefix": "/feed"}, "policy": {"origin": {"missing": "allow"}, "auth": {"required": false}}},
+            {"match": {"host": "*.internal"}, "policy": {"mode": "monitor"}},
+        ]),
+    );
+    let policies = read(&config).unwrap().policies;
+    let at = |path: &str| policies.select(None, path.as_bytes());
+    assert_eq!(at("/admin").origin.allow.len(), 1);
+    assert_ne!(at("/admin").origin.allow, policies.base().origin.allow);
+    assert_eq!(at("/admin").origin.missing, Access::Refuse);
+    assert_eq!(at("/feed/1").origin.allow, policies.base().origin.allow);
+    assert!(!at("/feed").auth.required && !at("/feed").auth.providers.is_empty());
+    assert!(at("/").auth.required);
+}
+
+#[test]
+fn faults_of_routes_name_their_path() {
+    let route = |matcher: Value, policy: Value| json!([{"match": matcher, "policy": policy}]);
+    refuse_at("/routes", route(json!({}), json!({})), "routes[0].match: needs");
+    refuse_at("/routes", route(json!({"path": "chat"}), json!({})), "routes[0].match.path: ");
+    refuse_at("/routes", route(json!({"host": "a b"}), json!({})), "routes[0].match.host: ");
+    refuse_at("/routes", route(json!({"path": "/"}), json!({"mode": 1})), "routes[0].policy.mode: ");
+    refuse_at("/routes", route(json!({"path": "/"}), json!({"routes": []})), "routes[0].policy.routes: ");
+    refuse_at("/routes", route(json!({"path": "/"}), json!({"hosts": [""]})), "routes[0].policy.hosts[0]: ");
+}
+
+#[test]
+fn tokens_made_for_anyone_are_warned_of() {
+    let config = with(with(good(), "/auth/providers/0/issuer", json!(null)), "/auth/providers/0/audiences", json!([]));
+    let warnings = read(&config).unwrap().warnings;
+    assert!(
+        warnings[0].starts_with("auth.providers[0].issuer: ")
+            && warnings[1].starts_with("auth.providers[0].audiences: ")
+    );
+}

@@ -1,0 +1,76 @@
+//! Keys whose feature does not exist yet: refused as long as they ask for it, so that no one relies on what is not there.
+
+use super::ConfigError;
+use super::raw::{Compression, OnExpiry, RawMessages, RawPolicy, RawSource};
+use crate::policy::Access;
+
+/// Refuses the first such key.
+///
+/// # Errors
+/// [`ConfigError`] "not supported yet" with the key's path.
+pub(super) fn check(raw: &RawPolicy) -> Result<(), ConfigError> {
+    match first(raw) {
+        Some(path) => Err(ConfigError::new(path, "not supported yet")),
+        None => Ok(()),
+    }
+}
+
+fn first(raw: &RawPolicy) -> Option<String> {
+    let auth = raw.auth.clone().unwrap_or_default();
+    for (index, source) in auth.sources.iter().flatten().enumerate() {
+        if matches!(source, RawSource::Ticket(_)) {
+            return Some(format!("auth.sources[{index}].ticket"));
+        }
+    }
+    for (index, provider) in auth.providers.iter().flatten().enumerate() {
+        let jwks = provider.jwks.clone().unwrap_or_default();
+        if jwks.cluster.is_some() || jwks.url.is_some() || jwks.refresh.is_some() || jwks.timeout.is_some() {
+            return Some(format!("auth.providers[{index}].jwks.cluster"));
+        }
+    }
+    let sides = raw.messages.clone().unwrap_or_default();
+    for (name, side) in [("from_client", sides.from_client), ("from_server", sides.from_server)] {
+        if let Some(key) = first_of_side(&side.unwrap_or_default()) {
+            return Some(format!("messages.{name}.{key}"));
+        }
+    }
+    let limits = raw.limits.clone().unwrap_or_default();
+    let liveness = raw.liveness.clone().unwrap_or_default();
+    let keys = [
+        ("auth.cookie", auth.cookie.is_some()),
+        ("auth.tickets", auth.tickets.is_some()),
+        ("auth.on_expiry", auth.on_expiry == Some(OnExpiry::Close)),
+        ("auth.expiry_grace", auth.expiry_grace.is_some()),
+        ("auth.revocation", auth.revocation.is_some()),
+        ("auth.back_channel_logout", auth.back_channel_logout.is_some()),
+        ("compression", matches!(raw.compression, Some(Compression::Inspect | Compression::Pass))),
+        ("limits.per_address", limits.per_address.is_some()),
+        ("limits.per_subject", limits.per_subject.is_some()),
+        ("limits.per_connection", limits.per_connection.is_some()),
+        ("limits.connections", limits.connections.is_some()),
+        ("limits.held_bytes", limits.held_bytes.is_some()),
+        ("limits.on_excess", limits.on_excess.is_some()),
+        ("limits.global", limits.global.is_some()),
+        ("liveness.ping_interval", liveness.ping_interval.is_some()),
+        ("liveness.pong_timeout", liveness.pong_timeout.is_some()),
+        ("liveness.idle_timeout", liveness.idle_timeout.is_some()),
+        ("liveness.message_timeout", liveness.message_timeout.is_some()),
+        ("liveness.max_lifetime", liveness.max_lifetime.is_some()),
+        ("liveness.jitter", liveness.jitter.is_some()),
+        ("log.spikes", raw.log.as_ref().is_some_and(|log| log.spikes.is_some())),
+    ];
+    keys.into_iter().find(|(_, asked)| *asked).map(|(path, _)| path.to_owned())
+}
+
+fn first_of_side(side: &RawMessages) -> Option<&'static str> {
+    let keys = [
+        ("utf8", side.utf8 == Some(true)),
+        ("json", side.json.is_some()),
+        ("authorize", side.authorize.as_ref().is_some_and(|rules| !rules.is_empty())),
+        ("envelope", side.envelope.is_some()),
+        ("deny_patterns", side.deny_patterns.as_ref().is_some_and(|patterns| !patterns.is_empty())),
+        ("rule_sets", side.rule_sets.as_ref().is_some_and(|sets| !sets.is_empty())),
+        ("tunnels", side.tunnels == Some(Access::Refuse)),
+    ];
+    keys.into_iter().find(|(_, asked)| *asked).map(|(key, _)| key)
+}

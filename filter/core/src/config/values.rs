@@ -1,0 +1,129 @@
+//! Values with a notation of their own: durations, integers, rates, secrets.
+
+use core::fmt;
+use core::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, Visitor};
+
+/// The longest duration: a year. What is longer is a slip of the unit.
+const SPAN_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// A duration as in protobuf's JSON, with more units: `"250ms"`, `"30s"`, `"1.5s"`, `"5m"`, `"2h"`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Span(pub(super) Duration);
+
+impl Span {
+    fn parse(text: &str) -> Option<Self> {
+        let digits = text.find(|c: char| c.is_ascii_alphabetic())?;
+        let (number, unit) = text.split_at_checked(digits)?;
+        let nanos_per_unit: u64 = match unit {
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return None,
+        };
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+        let is_number =
+            |part: &str| !part.is_empty() && part.len() <= 9 && part.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_number(whole) || !is_number(fraction) {
+            return None;
+        }
+        let whole = whole.parse::<u64>().ok()?.checked_mul(nanos_per_unit)?;
+        let scale = 10_u64.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+        let fraction =
+            u128::from(fraction.parse::<u64>().ok()?).checked_mul(nanos_per_unit.into())?.checked_div(scale.into())?;
+        let span = Duration::from_nanos(whole.checked_add(u64::try_from(fraction).ok()?)?);
+        (span <= SPAN_MAX).then_some(Self(span))
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text)
+            .ok_or_else(|| D::Error::custom("expected a duration such as \"250ms\", \"30s\", \"5m\" or \"2h\""))
+    }
+}
+
+/// A whole number that is not negative; `65536.0` is one too, as `google.protobuf.Struct` knows only doubles.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Count(pub(super) u64);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CountVisitor)
+    }
+}
+
+struct CountVisitor;
+
+impl Visitor<'_> for CountVisitor {
+    type Value = Count;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number that is not negative")
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Count, E> {
+        Ok(Count(value))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Count, E> {
+        /// 2^53: beyond it a double skips whole numbers.
+        const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+        if value.fract() != 0.0 || !(0.0..=EXACT_MAX).contains(&value) {
+            return Err(E::invalid_value(serde::de::Unexpected::Float(value), &self));
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be whole and in range")]
+        Ok(Count(value as u64))
+    }
+}
+
+/// Where a secret is: never in a bare string.
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SecretSource {
+    /// In this variable of the environment.
+    Env(String),
+    /// In the configuration itself.
+    Inline(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, millis: Option<u64>) {
+        assert_eq!(Span::parse(text).map(|span| span.0), millis.map(Duration::from_millis), "{text}");
+    }
+
+    #[test]
+    fn durations_have_a_unit() {
+        check("250ms", Some(250));
+        check("30s", Some(30_000));
+        check("1.5s", Some(1_500));
+        check("5m", Some(300_000));
+        check("2h", Some(7_200_000));
+        check("0s", Some(0));
+        check("8760h", Some(8_760 * 3_600_000));
+        for text in
+            ["", "30", "s", "-1s", "+1s", "1 s", "1.s", ".5s", "1d", "1S", "1e3s", "8761h", "9999999999s", "1s2"]
+        {
+            check(text, None);
+        }
+    }
+
+    #[test]
+    fn counts_are_whole() {
+        let count = |text: &str| serde_json::from_str::<Count>(text).ok().map(|count| count.0);
+        assert_eq!(count("65536"), Some(65_536));
+        assert_eq!(count("65536.0"), Some(65_536));
+        assert_eq!(count("1e6"), Some(1_000_000));
+        for text in ["-1", "1.5", "\"1\"", "1e99", "null", "true"] {
+            assert_eq!(count(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The upstream's answer (RFC 6455 §4.1, what a client MUST check): only a true 101 opens a session.
+
+use std::rc::Rc;
+
+use super::subprotocol::Offer;
+use super::upgrade::accept;
+use crate::http::headers::Headers;
+use crate::http::list::{tokens, trim};
+use crate::policy::{Mode, Policy};
+use crate::session::Session;
+use crate::verdict::Edit;
+use crate::violation::Violation;
+
+/// An upgrade whose answer is awaited.
+#[derive(Debug)]
+pub struct Pending {
+    policy: Rc<Policy>,
+    accept: String,
+    /// `None` when the request went on as it came, and any subprotocol may be the answer.
+    offer: Option<Offer>,
+}
+
+/// A session, and what to change in the answer to the client.
+#[derive(Debug)]
+pub struct Opened {
+    /// The live connection.
+    pub session: Session,
+    /// What to change in the answer.
+    pub edits: Vec<Edit>,
+    /// In monitor mode, what it would have been refused for.
+    pub would_refuse: Option<Violation>,
+}
+
+impl Pending {
+    pub(super) fn new(policy: Rc<Policy>, key: &str, offer: Option<Offer>) -> Self {
+        Self { policy, accept: accept(key), offer }
+    }
+
+    /// The policy that the handshake is under.
+    #[must_use]
+    pub const fn policy(&self) -> &Rc<Policy> {
+        &self.policy
+    }
+
+    /// Checks the upstream's answer.
+    ///
+    /// # Errors
+    /// [`Violation::UpstreamRefused`] for another status than 101, which is the upstream's to give;
+    /// [`Violation::BadUpstreamHandshake`] for a 101 that does not answer this request.
+    pub fn check(self, response: &Headers) -> Result<Opened, Violation> {
+        if response.one(":status") != Ok(Some(b"101")) {
+            return Err(Violation::UpstreamRefused);
+        }
+        let would_refuse = (!self.is_answer(response)).then_some(Violation::BadUpstreamHandshake);
+        if let (Some(violation), Mode::Enforce) = (would_refuse, self.policy.mode) {
+            return Err(violation);
+        }
+        let chosen = response.has("sec-websocket-protocol");
+        let echo = self.offer.as_ref().and_then(Offer::echo).filter(|_| !chosen);
+        let edits = echo.map(|marker| Edit::set("sec-websocket-protocol", marker)).into_iter().collect();
+        Ok(Opened { session: Session::new(self.policy), edits, would_refuse })
+    }
+
+    fn is_answer(&self, response: &Headers) -> bool {
+        let names = |field: &str, option: &str| {
+            tokens(response.all(field)).is_ok_and(|found| found.iter().any(|name| name.eq_ignore_ascii_case(option)))
+        };
+        let subprotocol = match (response.one("sec-websocket-protocol"), &self.offer) {
+            (Ok(None), _) | (Ok(Some(_)), None) => true,
+            (Ok(Some(chosen)), Some(offer)) => offer.contains(trim(chosen)),
+            (Err(_), _) => false,
+        };
+        names("upgrade", "websocket")
+            && names("connection", "upgrade")
+            && response.one("sec-websocket-accept").is_ok_and(|line| line.map(trim) == Some(self.accept.as_bytes()))
+            // None was offered (RFC 6455 §4.1: "the client MUST Fail the WebSocket Connection").
+            && !response.has("sec-websocket-extensions")
+            && subprotocol
+    }
+}

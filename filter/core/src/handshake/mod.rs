@@ -1,0 +1,199 @@
+//! From an upgrade request to a live session (RFC 6455 §4.2).
+//!
+//! ```text
+//! request ──▶ check ──▶ Pass | Refuse | Upgrade(Pending)
+//!                                          response ──▶ Pending::check ──▶ Session
+//! ```
+//!
+//! Frames cannot be written down before the 101: only [`Pending::check`] makes a [`crate::session::Session`]. Whatever
+//! is decided, the credential leaves the request before anyone behind us (upstream, access log) sees it.
+
+mod answer;
+mod credential;
+mod subprotocol;
+mod upgrade;
+
+use std::rc::Rc;
+
+use crate::http::Malformed;
+use crate::http::authority::Authority;
+use crate::http::headers::Headers;
+use crate::http::list::trim;
+use crate::http::origin::Claim;
+use crate::http::path;
+use crate::policy::{Access, Mode, OriginRules, Policies, Policy};
+use crate::time::Timestamp;
+use crate::token::{Verified, verify};
+use crate::verdict::Edit;
+use crate::violation::Violation;
+
+use credential::Taken;
+use subprotocol::Offer;
+
+pub use answer::{Opened, Pending};
+pub use upgrade::Protocol;
+
+/// A request, as the host tells of it.
+#[derive(Debug)]
+pub struct Request {
+    /// All its header fields, pseudo-headers (`:method`, `:path`, `:authority`) among them.
+    pub headers: Headers,
+    /// The version of HTTP that it came with.
+    pub protocol: Protocol,
+    /// Whether it came over TLS.
+    pub tls: bool,
+    /// Sixteen fresh unpredictable bytes, for a key where the request has none (RFC 8441 §5).
+    pub nonce: [u8; 16],
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub struct Opening {
+    /// The policy that it falls under.
+    pub policy: Rc<Policy>,
+    /// What to do with it.
+    pub decision: Decision,
+    /// What to change in it, whatever the decision is.
+    pub edits: Vec<Edit>,
+    /// In monitor mode, what it would have been refused for.
+    pub would_refuse: Option<Violation>,
+    /// Who asks, where a credential says so.
+    pub credential: Option<Verified>,
+}
+
+/// What to do with a request.
+#[derive(Debug)]
+pub enum Decision {
+    /// No upgrade: it goes on and is not looked at again.
+    Pass,
+    /// It is answered with the violation, and its connection closed.
+    Refuse(Violation),
+    /// It goes on to the upstream, whose answer is awaited.
+    Upgrade(Pending),
+}
+
+/// Decides about a request.
+#[must_use]
+pub fn check(policies: &Policies, request: &Request, now: Timestamp) -> Opening {
+    let headers = &request.headers;
+    let authority = authority(headers);
+    let target = headers.all(":path").next().unwrap_or_default();
+    let policy = policies.select(authority.as_ref(), &path::normal(target));
+
+    if !upgrade::is_attempted(headers) {
+        let refused = (policy.non_websocket == Access::Refuse).then_some(Violation::NotWebsocket);
+        let (decision, would_refuse) = match (refused, policy.mode) {
+            (Some(violation), Mode::Enforce) => (Decision::Refuse(violation), None),
+            (refused, _) => (Decision::Pass, refused),
+        };
+        let edits = credential::spoofed_claims(headers, &policy.auth);
+        return Opening { would_refuse, ..Opening::new(policy, decision, edits) };
+    }
+
+    let taken = credential::take(headers, &policy.auth.sources);
+    let verdict = judge(policy, request, authority.as_ref(), &taken, now);
+    let mut edits = credential::spoofed_claims(headers, &policy.auth);
+    let (grant, would_refuse) = match (verdict, policy.mode) {
+        (Ok(grant), _) => (grant, None),
+        (Err(violation), Mode::Enforce) => {
+            edits.extend(taken.edits());
+            if taken.protocols.iter().any(|item| item.credential) {
+                edits.push(Edit::remove("sec-websocket-protocol"));
+            }
+            return Opening::new(policy, Decision::Refuse(violation), edits);
+        }
+        // It goes on as it came, credential and all: monitoring must not break what the upstream would accept.
+        (Err(violation), Mode::Monitor) => (Grant::default(), Some(violation)),
+    };
+
+    let key = upgrade::key(headers).unwrap_or_else(|| upgrade::encode_key(request.nonce));
+    if !headers.has("sec-websocket-key") {
+        edits.push(Edit::set("sec-websocket-key", key.as_str()));
+    }
+    // Frames are followed without extensions, so none may be negotiated (RFC 6455 §9.1).
+    if headers.has("sec-websocket-extensions") {
+        edits.push(Edit::remove("sec-websocket-extensions"));
+    }
+    if would_refuse.is_none() {
+        if !policy.auth.forward {
+            edits.extend(taken.edits());
+        }
+        edits.extend(grant.offer.edit(headers));
+        edits.extend(grant.claims);
+    }
+    let pending = Pending::new(Rc::clone(policy), &key, would_refuse.is_none().then_some(grant.offer));
+    let opening = Opening::new(policy, Decision::Upgrade(pending), edits);
+    Opening { would_refuse, credential: grant.credential, ..opening }
+}
+
+impl Opening {
+    fn new(policy: &Rc<Policy>, decision: Decision, edits: Vec<Edit>) -> Self {
+        Self { policy: Rc::clone(policy), decision, edits, would_refuse: None, credential: None }
+    }
+}
+
+/// What a request that is not refused may do.
+#[derive(Default)]
+struct Grant {
+    credential: Option<Verified>,
+    claims: Vec<Edit>,
+    offer: Offer,
+}
+
+/// Finds the first rule of `policy` that the upgrade breaks.
+fn judge(
+    policy: &Policy,
+    request: &Request,
+    authority: Option<&Authority>,
+    taken: &Taken,
+    now: Timestamp,
+) -> Result<Grant, Violation> {
+    let headers = &request.headers;
+    if policy.require_tls && !is_secure(policy, request) {
+        return Err(Violation::TlsRequired);
+    }
+    upgrade::check(request)?;
+    let authority = authority.ok_or(Violation::BadUpgrade)?;
+    if !policy.hosts.is_empty() && !policy.hosts.iter().any(|host| host.matches(authority)) {
+        return Err(Violation::HostRefused);
+    }
+    check_origin(&policy.origin, headers)?;
+    let offer = Offer::new(&taken.protocols, &policy.subprotocols, policy.auth.forward)?;
+    let credential = match taken.tokens.as_slice() {
+        [] if policy.auth.required => return Err(Violation::CredentialMissing),
+        [] => None,
+        [token] => Some(verify(token.expose(), &policy.auth.providers, now)?),
+        // "Clients MUST NOT use more than one method to transmit the token in each request" (RFC 6750 §2).
+        [_, _, ..] => return Err(Violation::CredentialAmbiguous),
+    };
+    let claims = credential::claim_headers(&policy.auth, credential.as_ref())?;
+    Ok(Grant { credential, claims, offer })
+}
+
+fn is_secure(policy: &Policy, request: &Request) -> bool {
+    let forwarded = || {
+        let proto = request.headers.one("x-forwarded-proto").ok().flatten().unwrap_or_default();
+        proto.eq_ignore_ascii_case(b"https") || proto.eq_ignore_ascii_case(b"wss")
+    };
+    request.tls || (policy.trust_forwarded_proto && forwarded())
+}
+
+/// `:authority`, or `Host` on hosts that have no pseudo-headers; `None` when it is missing or malformed.
+fn authority(headers: &Headers) -> Option<Authority> {
+    let name = if headers.has(":authority") { ":authority" } else { "host" };
+    headers.one(name).ok().flatten().and_then(|value| Authority::parse(value).ok())
+}
+
+/// The `Origin` of a request that has at most one (RFC 6455 §10.2).
+fn check_origin(rules: &OriginRules, headers: &Headers) -> Result<(), Violation> {
+    let allowed = match headers.all("origin").next().map(|line| Claim::parse(trim(line))) {
+        None => rules.missing == Access::Allow,
+        Some(Ok(Claim::Opaque)) => rules.opaque == Access::Allow,
+        Some(Ok(Claim::Tuple(origin))) => rules.allow.iter().any(|pattern| pattern.matches(&origin)),
+        Some(Err(Malformed)) => false,
+    };
+    if allowed { Ok(()) } else { Err(Violation::OriginRefused) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! The subprotocols of a handshake (RFC 6455 §1.9, §11.3.4): which of the offered ones the upstream may choose.
+
+use super::credential::Offered;
+use crate::http::headers::Headers;
+use crate::policy::SubprotocolRules;
+use crate::verdict::Edit;
+use crate::violation::Violation;
+
+/// Subprotocols that carry another protocol whole, or a terminal: allowed only by name. From the IANA registry and the
+/// source of the tools that use them.
+const TUNNELS: [&str; 21] = [
+    "amqp",
+    "base64",
+    "base64.channel.k8s.io",
+    "binary",
+    "channel.k8s.io",
+    "coap",
+    "guacamole",
+    "mqtt",
+    "mqttv3.1",
+    "msrp",
+    "rfb",
+    "sip",
+    "sqlnet.oracle.com",
+    "tty",
+    "v10.stomp",
+    "v11.stomp",
+    "v12.stomp",
+    "v3.channel.k8s.io",
+    "v4.channel.k8s.io",
+    "v5.channel.k8s.io",
+    "xmpp",
+];
+
+/// How the names of tunnels begin that carry a version or a credential: chisel, wstunnel.
+const TUNNEL_PREFIXES: [&str; 2] = ["chisel-", "authorization.bearer."];
+
+/// What the upstream may choose from.
+#[derive(Debug, Default)]
+pub(super) struct Offer {
+    names: Vec<String>,
+    /// The marker of a credential, where nothing else was offered: a client that offers something has to be answered
+    /// something, or a browser fails the connection (WHATWG WebSockets §3).
+    echo: Option<String>,
+}
+
+impl Offer {
+    /// Sorts out what was offered.
+    ///
+    /// # Errors
+    /// [`Violation::BadUpgrade`] when a name stands twice, [`Violation::SubprotocolRefused`] for a tunnel that is not
+    /// listed, when none of the offered ones is allowed, and when one is required and none offered.
+    pub(super) fn new(offered: &[Offered], rules: &SubprotocolRules, forward: bool) -> Result<Self, Violation> {
+        let own: Vec<&str> = offered.iter().filter(|item| !item.credential).map(|item| item.name.as_str()).collect();
+        // "The elements … MUST all be unique strings" (RFC 6455 §4.1).
+        if own.iter().enumerate().any(|(index, name)| own.iter().skip(index.saturating_add(1)).any(|n| n == name)) {
+            return Err(Violation::BadUpgrade);
+        }
+        let listed = |name: &str| rules.allow.iter().any(|allowed| allowed == name);
+        if own.iter().any(|name| is_tunnel(name) && !listed(name)) {
+            return Err(Violation::SubprotocolRefused);
+        }
+        let allowed = |item: &&Offered| {
+            if item.credential { forward } else { rules.allow.is_empty() || listed(&item.name) }
+        };
+        let names: Vec<String> = offered.iter().filter(allowed).map(|item| item.name.clone()).collect();
+        let none_left = !own.iter().any(|name| names.iter().any(|n| n == name));
+        if none_left && (rules.required || !own.is_empty()) {
+            return Err(Violation::SubprotocolRefused);
+        }
+        let echo = own.is_empty().then(|| offered.iter().find(|item| item.marker).map(|item| item.name.clone()));
+        Ok(Self { names, echo: echo.flatten() })
+    }
+
+    /// What to change so that the upstream sees just this.
+    pub(super) fn edit(&self, headers: &Headers) -> Option<Edit> {
+        let name = "sec-websocket-protocol";
+        if !headers.has(name) {
+            return None;
+        }
+        Some(if self.names.is_empty() { Edit::remove(name) } else { Edit::set(name, self.names.join(", ")) })
+    }
+
+    /// Whether the upstream may answer with `name`.
+    pub(super) fn contains(&self, name: &[u8]) -> bool {
+        self.names.iter().any(|offered| offered.as_bytes() == name)
+    }
+
+    /// What to tell the client when the upstream chose nothing.
+    pub(super) fn echo(&self) -> Option<&str> {
+        self.echo.as_deref()
+    }
+}
+
+fn is_tunnel(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    TUNNELS.contains(&name.as_str()) || TUNNEL_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(allow: &[&str], required: bool, offered: &[&str], expected: Result<&[&str], Violation>) {
+        let rules = SubprotocolRules { allow: allow.iter().map(|&name| name.into()).collect(), required };
+        let offered: Vec<Offered> = offered.iter().map(|name| Offered::plain(name)).collect();
+        let offer = Offer::new(&offered, &rules, false);
+        assert_eq!(
+            offer.map(|offer| offer.names),
+            expected.map(|e| e.iter().map(|&n| n.into()).collect::<Vec<String>>())
+        );
+    }
+
+    #[test]
+    fn allowed_ones_stay_in_the_clients_order() {
+        check(&[], false, &["b", "a"], Ok(&["b", "a"]));
+        check(&["a", "b"], false, &["b", "x", "a"], Ok(&["b", "a"]));
+        check(&["a"], false, &[], Ok(&[]));
+    }
+
+    #[test]
+    fn none_allowed_or_none_offered_is_refused() {
+        let refused = Err(Violation::SubprotocolRefused);
+        check(&["a"], false, &["x"], refused);
+        check(&["a"], false, &["A"], refused);
+        check(&[], true, &[], refused);
+        check(&["a"], true, &[], refused);
+    }
+
+    #[test]
+    fn tunnels_are_refused_unless_listed() {
+        let refused = Err(Violation::SubprotocolRefused);
+        for tunnel in TUNNELS.iter().copied().chain(["chisel-v3", "authorization.bearer.ey.J.x", "MQTT"]) {
+            check(&[], false, &[tunnel], refused);
+            check(&["a"], false, &["a", tunnel], refused);
+            check(&[tunnel], false, &[tunnel], Ok(&[tunnel]));
+        }
+    }
+
+    #[test]
+    fn names_stand_once() {
+        check(&[], false, &["a", "b", "a"], Err(Violation::BadUpgrade));
+    }
+}

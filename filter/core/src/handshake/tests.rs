@@ -1,0 +1,455 @@
+//! Requests and answers as tables: one good handshake, and what changes make of it.
+
+use std::rc::Rc;
+
+use jsonwebtoken::{Algorithm, EncodingKey};
+use serde_json::json;
+
+use super::{Decision, Opening, Protocol, Request, check};
+use crate::config;
+use crate::http::headers::Headers;
+use crate::policy::Policies;
+use crate::time::Timestamp;
+use crate::verdict::Edit;
+use crate::violation::Violation::{self, *};
+
+const SECRET: &str = "an HMAC secret of more than 32 bytes";
+const NOW: u64 = 1_800_000_000;
+
+type Fields = Vec<(String, String)>;
+
+fn policies(change: serde_json::Value) -> Policies {
+    let mut config = json!({
+        "require_tls": false,
+        "hosts": ["chat.example.com"],
+        "origin": {"allow": ["https://app.example.com"]},
+        "subprotocols": {"allow": ["chat.v1", "chat.v2"]},
+        "auth": {
+            "providers": [{
+                "name": "own", "issuer": "me", "audiences": ["chat"], "algorithms": ["HS256"],
+                "jwks": {"secret": {"inline": SECRET}},
+            }],
+            "claim_headers": {"sub": "x-user", "roles": "x-roles"},
+        },
+    });
+    for (key, value) in change.as_object().unwrap() {
+        match (&mut config[key], value) {
+            (serde_json::Value::Object(old), serde_json::Value::Object(new)) => old.extend(new.clone()),
+            (old, new) => *old = new.clone(),
+        }
+    }
+    config::parse(config.to_string().as_bytes(), &|_| None).unwrap().policies
+}
+
+fn token(claims: &serde_json::Value) -> String {
+    let mut all = json!({"iss": "me", "aud": "chat", "sub": "alice", "exp": NOW + 60});
+    all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+    let header = jsonwebtoken::Header::new(Algorithm::HS256);
+    jsonwebtoken::encode(&header, &all, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+}
+
+fn good() -> Fields {
+    [
+        (":method", "GET"),
+        (":path", "/chat?room=1"),
+        (":authority", "chat.example.com"),
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("origin", "https://app.example.com"),
+        ("authorization", &format!("Bearer {}", token(&json!({})))),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec()
+}
+
+fn without(name: &str) -> Fields {
+    good().into_iter().filter(|(n, _)| n != name).collect()
+}
+
+fn with(name: &str, value: &str) -> Fields {
+    let mut fields = without(name);
+    fields.push((name.into(), value.into()));
+    fields
+}
+
+fn and(mut fields: Fields, name: &str, value: &str) -> Fields {
+    fields.push((name.into(), value.into()));
+    fields
+}
+
+fn request(fields: Fields) -> Request {
+    let fields = fields.into_iter().map(|(name, value)| (name.into_bytes(), value.into_bytes())).collect();
+    Request { headers: Headers::new(fields), protocol: Protocol::Http11, tls: false, nonce: [7; 16] }
+}
+
+fn open(policies: &Policies, fields: Fields) -> Opening {
+    check(policies, &request(fields), Timestamp::from_secs(NOW))
+}
+
+fn refusal(opening: &Opening) -> Option<Violation> {
+    match opening.decision {
+        Decision::Refuse(violation) => Some(violation),
+        Decision::Pass | Decision::Upgrade(_) => None,
+    }
+}
+
+#[track_caller]
+fn check_refusal(fields: Fields, expected: Option<Violation>) {
+    assert_eq!(refusal(&open(&policies(json!({})), fields)), expected);
+}
+
+/// The lines of `name` in the request once it is edited.
+fn edited(opening: &Opening, fields: &Fields, name: &str) -> Vec<String> {
+    let mut lines: Vec<String> = fields.iter().filter(|(n, _)| n == name).map(|(_, value)| value.clone()).collect();
+    for edit in opening.edits.iter().filter(|edit| edit.name == name) {
+        lines = edit.values.iter().map(|value| String::from_utf8(value.clone()).unwrap()).collect();
+    }
+    lines
+}
+
+#[test]
+fn a_good_upgrade_goes_on_without_its_credential() {
+    let opening = open(&policies(json!({})), good());
+    assert!(matches!(opening.decision, Decision::Upgrade(_)));
+    assert_eq!(opening.edits, [Edit::remove("authorization"), Edit::set("x-user", "alice")]);
+    assert_eq!(opening.credential.unwrap().subject(), Some("alice"));
+}
+
+#[test]
+fn other_requests_pass_or_are_refused_as_the_policy_says() {
+    let plain: Fields =
+        vec![(":method".into(), "POST".into()), (":path".into(), "/".into()), ("x-user".into(), "eve".into())];
+    let opening = open(&policies(json!({})), plain.clone());
+    assert!(matches!(opening.decision, Decision::Pass));
+    assert_eq!(opening.edits, [Edit::remove("x-user")]);
+    let strict = policies(json!({"non_websocket": "refuse"}));
+    assert_eq!(refusal(&open(&strict, plain)), Some(NotWebsocket));
+}
+
+#[test]
+fn half_an_upgrade_is_no_plain_request() {
+    for name in ["connection", "upgrade", "sec-websocket-key"] {
+        check_refusal(without(name), Some(BadUpgrade));
+    }
+    let bare = |name: &str, value: &str| {
+        [(":method", "GET"), (":path", "/"), (":authority", "chat.example.com"), (name, value)]
+            .map(|(n, v)| (n.to_owned(), v.to_owned()))
+            .to_vec()
+    };
+    check_refusal(bare("upgrade", "h2c"), Some(BadUpgrade));
+    check_refusal(bare("sec-websocket-protocol", "chat.v1"), Some(BadUpgrade));
+    check_refusal(bare("sec_websocket_key", "x"), Some(BadUpgrade));
+    check_refusal(bare("sec-websocket-key1", "x"), Some(BadUpgrade));
+    check_refusal(with(":method", "CONNECT"), Some(BadUpgrade));
+}
+
+#[test]
+fn malformed_upgrades_are_refused() {
+    for (name, values) in [
+        (":method", &["POST", "get", "HEAD", ""][..]),
+        (":path", &["chat", "", "/a#b", "/a b", "http://x/", "/ä"]),
+        ("connection", &["keep-alive", "Upgrade, x-secret", "Upgrade, HTTP2-Settings", "", "Upgrade;x"]),
+        ("upgrade", &["h2c", "websocket, h2c", "websocket,websocket", "websocket/13", ""]),
+        (
+            "sec-websocket-key",
+            &[
+                "",
+                "AAAA",
+                "dGhlIHNhbXBsZSBub25jZQ",
+                "dGhlIHNhbXBsZSBub25jZR==",
+                "!GhlIHNhbXBsZSBub25jZQ==",
+                "dGhlIHNhbXBsZSBub25jZSE=",
+            ],
+        ),
+        ("sec-websocket-version", &["13, 8", "13,13"]),
+        ("origin", &["https://app.example.com, https://evil.io", "https://app.example.com https://evil.io"]),
+        (":authority", &["", "a,b", "chat.example.com@evil.io"]),
+    ] {
+        for value in values {
+            check_refusal(with(name, value), Some(BadUpgrade));
+        }
+    }
+    for (name, value) in [
+        ("content-length", "5"),
+        ("content-length", "00"),
+        ("transfer-encoding", "chunked"),
+        ("sec-websocket-protocol", "a b"),
+        ("sec-websocket-protocol", ""),
+        ("sec-websocket-protocol", "chat.v1, chat.v1"),
+        ("sec-websocket-extensions", ";;;"),
+        ("sec-websocket-key1", "x"),
+        ("sec-websocket-draft", "76"),
+        ("sec_websocket_version", "8"),
+        ("host", "other.example.com"),
+    ] {
+        check_refusal(and(good(), name, value), Some(BadUpgrade));
+    }
+    check_refusal(and(good(), "content-length", "0"), None);
+    check_refusal(with("connection", "keep-alive, upgrade"), None);
+    check_refusal(with("upgrade", "WebSocket"), None);
+    check_refusal(and(good(), "host", "chat.example.com"), None);
+}
+
+#[test]
+fn what_stands_twice_is_refused() {
+    for name in [":authority", ":method", ":path", "origin", "sec-websocket-key", "sec-websocket-version", "upgrade"] {
+        let (_, value) = good().into_iter().find(|(n, _)| n == name).unwrap();
+        check_refusal(and(good(), name, &value), Some(BadUpgrade));
+    }
+}
+
+#[test]
+fn other_versions_are_told_which_one() {
+    for version in ["8", "0", "14", "013", "13;x", "", "thirteen"] {
+        check_refusal(with("sec-websocket-version", version), Some(BadVersion));
+    }
+    check_refusal(without("sec-websocket-version"), Some(BadVersion));
+}
+
+#[test]
+fn http_1_0_has_no_upgrades_and_http_2_has_no_keys() {
+    let mut old = request(good());
+    old.protocol = Protocol::Http10;
+    let policies = policies(json!({}));
+    let now = Timestamp::from_secs(NOW);
+    assert_eq!(refusal(&check(&policies, &old, now)), Some(BadUpgrade));
+
+    let mut extended_connect = request(without("sec-websocket-key"));
+    extended_connect.protocol = Protocol::Multiplexed;
+    let opening = check(&policies, &extended_connect, now);
+    assert!(opening.edits.contains(&Edit::set("sec-websocket-key", "BwcHBwcHBwcHBwcHBwcHBw==")));
+}
+
+#[test]
+fn tls_is_what_the_proxy_saw() {
+    let strict = policies(json!({"require_tls": true}));
+    assert_eq!(refusal(&open(&strict, good())), Some(TlsRequired));
+    assert_eq!(refusal(&open(&strict, and(good(), "x-forwarded-proto", "https"))), Some(TlsRequired));
+    let mut secure = request(good());
+    secure.tls = true;
+    assert_eq!(refusal(&check(&strict, &secure, Timestamp::from_secs(NOW))), None);
+
+    let trusting = policies(json!({"require_tls": true, "trust_forwarded_proto": true}));
+    for (proto, expected) in
+        [("https", None), ("WSS", None), ("http", Some(TlsRequired)), ("https,http", Some(TlsRequired))]
+    {
+        assert_eq!(refusal(&open(&trusting, and(good(), "x-forwarded-proto", proto))), expected);
+    }
+}
+
+#[test]
+fn hosts_and_origins_are_on_their_lists() {
+    check_refusal(with(":authority", "CHAT.example.com:443"), None);
+    check_refusal(with(":authority", "other.example.com"), Some(HostRefused));
+    check_refusal(with("origin", "HTTPS://APP.EXAMPLE.COM:443"), None);
+    for origin in
+        ["https://evil.io", "http://app.example.com", "null", "", "app.example.com", "https://app.example.com/"]
+    {
+        check_refusal(with("origin", origin), Some(OriginRefused));
+    }
+    check_refusal(without("origin"), Some(OriginRefused));
+    let lax = policies(json!({"origin": {"missing": "allow", "opaque": "allow"}}));
+    assert_eq!(refusal(&open(&lax, without("origin"))), None);
+    assert_eq!(refusal(&open(&lax, with("origin", "null"))), None);
+}
+
+#[test]
+fn each_source_gives_a_credential_that_then_is_gone() {
+    let token = token(&json!({}));
+    let encoded = base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, &token);
+    let bare = without("authorization");
+    let protocols = "sec-websocket-protocol";
+    let rows: [(&str, String, &[&str]); 9] = [
+        ("authorization", format!("bearer  {token} "), &[]),
+        ("cookie", format!("a=1; session={token}; b=2"), &["a=1; b=2"]),
+        ("cookie", format!("session=\"{token}\""), &[]),
+        (":path", format!("/chat?a=1&token={token}&b"), &["/chat?a=1&b"]),
+        (":path", format!("/chat?%74oken={}", token.replace('.', "%2E")), &["/chat"]),
+        (protocols, format!("bearer, {token}, chat.v1"), &["chat.v1"]),
+        (protocols, format!("chat.v2,chat.v1,bearer,{token}"), &["chat.v2, chat.v1"]),
+        (protocols, format!("chat.v1, bearer.{encoded}"), &["chat.v1"]),
+        (protocols, format!("bearer.{token}, chat.v9, chat.v1"), &["chat.v1"]),
+    ];
+    for (name, value, left) in rows {
+        let fields = and(bare.iter().filter(|(n, _)| n != name).cloned().collect(), name, &value);
+        let opening = open(&policies(json!({})), fields.clone());
+        assert_eq!(refusal(&opening), None, "{name}: {value}");
+        assert_eq!(edited(&opening, &fields, name), left, "{name}: {value}");
+        assert_eq!(edited(&opening, &fields, "x-user"), ["alice"]);
+    }
+}
+
+#[test]
+fn missing_ambiguous_and_bad_credentials_are_refused() {
+    let (token, other) = (token(&json!({})), token(&json!({"sub": "bob"})));
+    check_refusal(without("authorization"), Some(CredentialMissing));
+    check_refusal(with("authorization", "Basic dXNlcjpwYXNz"), Some(CredentialMissing));
+    check_refusal(with("authorization", "Bearer"), Some(CredentialMissing));
+    check_refusal(and(without("authorization"), "cookie", "session="), Some(CredentialMissing));
+    check_refusal(with("authorization", "Bearer x.y.z"), Some(CredentialInvalid));
+    check_refusal(with("authorization", &format!("Bearer {token}x")), Some(CredentialInvalid));
+    check_refusal(and(without("authorization"), "sec-websocket-protocol", "chat.v1, bearer"), Some(CredentialMissing));
+
+    check_refusal(and(good(), "cookie", &format!("session={token}")), None);
+    check_refusal(and(good(), "cookie", &format!("session={other}")), Some(CredentialAmbiguous));
+    check_refusal(and(good(), "authorization", &format!("Bearer {other}")), Some(CredentialAmbiguous));
+    check_refusal(with("authorization", &format!("Bearer {token},Bearer {other}")), Some(CredentialAmbiguous));
+    check_refusal(and(good(), "cookie", &format!("session={token}; session={other}")), Some(CredentialAmbiguous));
+    check_refusal(with(":path", &format!("/chat?token={other}")), Some(CredentialAmbiguous));
+}
+
+#[test]
+fn a_credential_is_optional_only_where_written_and_checked_all_the_same() {
+    let optional = policies(json!({"auth": {"required": false}}));
+    assert_eq!(refusal(&open(&optional, without("authorization"))), None);
+    assert_eq!(refusal(&open(&optional, with("authorization", "Bearer x.y.z"))), Some(CredentialInvalid));
+}
+
+#[test]
+fn a_refused_request_keeps_no_credential_for_logs() {
+    let token = token(&json!({"aud": "other"}));
+    let fields = and(
+        and(with(":path", &format!("/chat?token={token}")), "cookie", &format!("session={token}")),
+        "sec-websocket-protocol",
+        &format!("bearer, {token}, chat.v1"),
+    );
+    let fields: Fields = fields.into_iter().filter(|(name, _)| name != "authorization").collect();
+    let opening = open(&policies(json!({})), fields.clone());
+    assert_eq!(refusal(&opening), Some(CredentialInvalid));
+    for (name, _) in &fields {
+        assert!(edited(&opening, &fields, name).iter().all(|line| !line.contains(&token)), "{name}");
+    }
+}
+
+#[test]
+fn a_forwarded_credential_stays() {
+    let forwarding = policies(json!({"auth": {"forward": true}}));
+    let protocols = format!("bearer, {}, chat.v1", token(&json!({})));
+    let fields = and(good(), "sec-websocket-protocol", &protocols);
+    let opening = open(&forwarding, fields.clone());
+    assert_eq!(refusal(&opening), None);
+    assert_eq!(edited(&opening, &fields, "authorization").len(), 1);
+    assert_eq!(edited(&opening, &fields, "sec-websocket-protocol"), [protocols]);
+}
+
+#[test]
+fn claims_are_told_and_cannot_be_spoofed() {
+    let bearer = |claims: serde_json::Value| format!("Bearer {}", token(&claims));
+    let fields = and(with("authorization", &bearer(json!({"roles": ["a", "b"]}))), "x-roles", "admin");
+    let opening = open(&policies(json!({})), fields.clone());
+    assert_eq!(edited(&opening, &fields, "x-roles"), ["a,b"]);
+    for name in ["x_user", "x-user", "x-roles"] {
+        let fields = and(good(), name, "eve");
+        let opening = open(&policies(json!({})), fields.clone());
+        assert!(!edited(&opening, &fields, name).contains(&"eve".to_owned()));
+    }
+    for roles in [json!(["a,b"]), json!({}), json!("a\r\nx: y"), json!(null), json!([["a"]])] {
+        check_refusal(with("authorization", &bearer(json!({"roles": roles}))), Some(ClaimRefused));
+    }
+}
+
+#[test]
+fn offers_of_extensions_are_taken_out() {
+    let fields = and(good(), "sec-websocket-extensions", "permessage-deflate; client_max_window_bits");
+    let opening = open(&policies(json!({})), fields.clone());
+    assert_eq!(edited(&opening, &fields, "sec-websocket-extensions"), Vec::<String>::new());
+}
+
+#[test]
+fn routes_are_not_dodged_by_another_spelling() {
+    let routed = policies(json!({
+        "routes": [{"match": {"path": "/admin"}, "policy": {"origin": {"allow": ["https://admin.example.com"]}}}],
+    }));
+    for path in ["/admin", "/admin?x", "//admin", "/x/../admin", "/%61dmin", "/./admin"] {
+        assert_eq!(refusal(&open(&routed, with(":path", path))), Some(OriginRefused), "{path}");
+    }
+    assert_eq!(refusal(&open(&routed, with(":path", "/administrator"))), None);
+}
+
+#[test]
+fn monitoring_lets_everything_through_as_it_came() {
+    let watching = policies(json!({"mode": "monitor"}));
+    for (fields, violation) in [
+        (with("origin", "https://evil.io"), OriginRefused),
+        (with("sec-websocket-key", "short"), BadUpgrade),
+        (with("authorization", "Bearer x.y.z"), CredentialInvalid),
+    ] {
+        let opening = open(&watching, fields.clone());
+        assert!(matches!(opening.decision, Decision::Upgrade(_)));
+        assert_eq!(opening.would_refuse, Some(violation));
+        assert_eq!(edited(&opening, &fields, "authorization").len(), 1);
+    }
+    assert_eq!(open(&watching, good()).would_refuse, None);
+}
+
+fn answer(change: &[(&str, &str)]) -> Headers {
+    let mut fields = vec![
+        (":status", "101"),
+        ("upgrade", "WebSocket"),
+        ("connection", "upgrade"),
+        ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+    ];
+    fields.retain(|(name, _)| !change.iter().any(|(changed, _)| changed == name));
+    fields.extend(change.iter().filter(|(_, value)| *value != "-"));
+    Headers::new(fields.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+}
+
+#[track_caller]
+fn check_answer(fields: Fields, change: &[(&str, &str)], expected: Result<(), Violation>) {
+    let Decision::Upgrade(pending) = open(&policies(json!({})), fields).decision else { panic!("refused") };
+    assert_eq!(pending.check(&answer(change)).map(|_| ()), expected);
+}
+
+#[test]
+fn only_a_true_101_opens_a_session() {
+    check_answer(good(), &[], Ok(()));
+    for status in ["200", "400", "426", "-"] {
+        check_answer(good(), &[(":status", status)], Err(UpstreamRefused));
+    }
+    for change in [
+        ("sec-websocket-accept", "-"),
+        ("sec-websocket-accept", "AAAA"),
+        ("upgrade", "-"),
+        ("upgrade", "h2c"),
+        ("connection", "-"),
+        ("connection", "close"),
+        ("sec-websocket-extensions", "permessage-deflate"),
+        ("sec-websocket-protocol", "chat.v1"),
+    ] {
+        check_answer(good(), &[change], Err(BadUpstreamHandshake));
+    }
+}
+
+#[test]
+fn the_upstream_chooses_what_was_offered() {
+    let offering = || and(good(), "sec-websocket-protocol", "chat.v1, chat.v9");
+    let protocol = "sec-websocket-protocol";
+    check_answer(offering(), &[(protocol, "chat.v1")], Ok(()));
+    check_answer(offering(), &[], Ok(()));
+    for chosen in ["chat.v9", "chat.v2", "chat.v1, chat.v1", "CHAT.V1", ""] {
+        check_answer(offering(), &[(protocol, chosen)], Err(BadUpstreamHandshake));
+    }
+    check_answer(offering(), &[(protocol, "chat.v1"), (protocol, "chat.v1")], Err(BadUpstreamHandshake));
+}
+
+#[test]
+fn a_client_that_offers_only_its_token_hears_its_marker() {
+    let opened = |offer: &str, chosen: &[(&str, &str)]| {
+        let fields = and(without("authorization"), "sec-websocket-protocol", offer);
+        let Decision::Upgrade(pending) = open(&policies(json!({})), fields).decision else { panic!("refused") };
+        pending.check(&answer(chosen)).unwrap().edits
+    };
+    let token = token(&json!({}));
+    assert_eq!(opened(&format!("bearer, {token}"), &[]), [Edit::set("sec-websocket-protocol", "bearer")]);
+    assert_eq!(opened(&format!("bearer.{token}"), &[]), []);
+    assert_eq!(opened(&format!("bearer, {token}, chat.v1"), &[("sec-websocket-protocol", "chat.v1")]), []);
+}
+
+#[test]
+fn a_policy_is_shared_not_copied() {
+    let policies = policies(json!({}));
+    let opening = open(&policies, good());
+    assert!(Rc::ptr_eq(&opening.policy, policies.base()));
+}

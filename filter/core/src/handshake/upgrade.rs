@@ -1,0 +1,175 @@
+//! The shape of an upgrade request (RFC 6455 §4.2.1), read the strict way.
+//!
+//! What one server forgives and the next does not is how requests are smuggled, so everything that is not exactly an
+//! upgrade is refused: half of one, a repeated field, a body, a second protocol in `Upgrade`.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest, Sha1};
+
+use super::Request;
+use crate::http::extensions;
+use crate::http::headers::{Headers, Repeated};
+use crate::http::list::{tokens, trim};
+use crate::violation::Violation;
+
+/// What the key is hashed with (RFC 6455 §1.3).
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// What `Connection` may name. More would have the next hop drop a header that the upstream relies on
+/// (RFC 9110 §7.6.1).
+const CONNECTION_OPTIONS: [&str; 3] = ["upgrade", "keep-alive", "close"];
+
+/// Fields of the drafts before RFC 6455; who sends them speaks another protocol.
+const DRAFT_FIELDS: [&str; 4] =
+    ["sec-websocket-draft", "sec-websocket-key1", "sec-websocket-key2", "sec-websocket-origin"];
+
+/// Fields of the handshake that may stand once.
+const SINGLE_FIELDS: [&str; 6] =
+    [":authority", ":method", ":path", "origin", "sec-websocket-key", "sec-websocket-version"];
+
+/// A version of HTTP.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Protocol {
+    /// HTTP/1.0, which has no upgrades.
+    Http10,
+    /// HTTP/1.1: `Upgrade: websocket`.
+    Http11,
+    /// HTTP/2 or HTTP/3: extended CONNECT (RFC 8441, RFC 9220), which proxies show as an upgrade without a key.
+    Multiplexed,
+}
+
+impl Protocol {
+    /// Reads the host's name of a version; what it does not tell counts as HTTP/1.1, which asks for the most.
+    #[must_use]
+    pub fn from_name(name: &[u8]) -> Self {
+        match name {
+            b"HTTP/1.0" => Self::Http10,
+            b"HTTP/2" | b"HTTP/3" => Self::Multiplexed,
+            _ => Self::Http11,
+        }
+    }
+}
+
+/// Whether a request means to be an upgrade: one that only half is must not pass as a plain request.
+pub(super) fn is_attempted(headers: &Headers) -> bool {
+    headers.has("upgrade")
+        || headers.has(":protocol")
+        || headers.all(":method").any(|method| method == b"CONNECT")
+        || headers.names().any(|name| hyphenated(name).starts_with("sec-websocket-"))
+}
+
+/// Checks everything about the request that RFC 6455 prescribes, but for who may ask.
+///
+/// # Errors
+/// [`Violation::BadVersion`] for a version other than 13, [`Violation::BadUpgrade`] for everything else.
+pub(super) fn check(request: &Request) -> Result<(), Violation> {
+    let headers = &request.headers;
+    for name in SINGLE_FIELDS {
+        headers.one(name).map_err(|Repeated| Violation::BadUpgrade)?;
+    }
+    let faults = [
+        headers.all(":method").next() != Some(b"GET"),
+        request.protocol == Protocol::Http10,
+        !is_path(headers.all(":path").next().unwrap_or_default()),
+        !is_upgrade(headers, request.protocol),
+        has_body(headers),
+        is_other_dialect(headers),
+        // A proxy may fold repeated lines into one (RFC 9110 §5.2).
+        headers.all("origin").any(|line| line.iter().any(|byte| matches!(byte, b',' | b' ' | b'\t'))),
+        has_two_hosts(headers),
+        tokens(headers.all("sec-websocket-protocol")).is_err(),
+        headers.all("sec-websocket-extensions").any(|line| extensions::check(line).is_err()),
+    ];
+    if faults.contains(&true) {
+        return Err(Violation::BadUpgrade);
+    }
+    match headers.all("sec-websocket-version").next().map(trim) {
+        Some(b"13") => {}
+        Some(list) if list.contains(&b',') => return Err(Violation::BadUpgrade),
+        // "If this version does not match a version understood by the server, the server MUST … send an appropriate
+        // HTTP error code (such as 426 Upgrade Required)" (RFC 6455 §4.2.2).
+        Some(_) | None => return Err(Violation::BadVersion),
+    }
+    match (key(headers), request.protocol) {
+        (Some(_), _) => Ok(()),
+        (None, Protocol::Multiplexed) if !headers.has("sec-websocket-key") => Ok(()),
+        (None, _) => Err(Violation::BadUpgrade),
+    }
+}
+
+/// The key of the request, where it is one: sixteen bytes in canonical base64 (RFC 6455 §4.2.1).
+pub(super) fn key(headers: &Headers) -> Option<String> {
+    let key = trim(headers.one("sec-websocket-key").ok()??);
+    let bytes = STANDARD.decode(key).ok()?;
+    (bytes.len() == 16).then(|| STANDARD.encode(bytes))
+}
+
+/// A key of sixteen bytes.
+pub(super) fn encode_key(bytes: [u8; 16]) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// The `Sec-WebSocket-Accept` that answers `key` (RFC 6455 §4.2.2).
+pub(super) fn accept(key: &str) -> String {
+    STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
+}
+
+/// `Upgrade: websocket`, alone, and named by `Connection` where that exists.
+fn is_upgrade(headers: &Headers, protocol: Protocol) -> bool {
+    let Ok(upgrade) = tokens(headers.all("upgrade")) else { return false };
+    let Ok(connection) = tokens(headers.all("connection")) else { return false };
+    let named = |option: &str| connection.iter().any(|token| token.eq_ignore_ascii_case(option));
+    let known = |token: &&str| CONNECTION_OPTIONS.iter().any(|option| token.eq_ignore_ascii_case(option));
+    matches!(upgrade.as_slice(), [only] if only.eq_ignore_ascii_case("websocket"))
+        && connection.iter().all(known)
+        && (named("upgrade") || protocol == Protocol::Multiplexed)
+}
+
+/// `:authority` and `Host` name the same (RFC 9113 §8.3.1).
+fn has_two_hosts(headers: &Headers) -> bool {
+    let mut lines = headers.all(":authority").chain(headers.all("host"));
+    let first = lines.next();
+    lines.any(|line| Some(line) != first)
+}
+
+/// Visible ASCII from a slash on, without a fragment.
+fn is_path(path: &[u8]) -> bool {
+    path.first() == Some(&b'/') && path.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#')
+}
+
+/// A body would be taken for frames by one server and for a request by another (RFC 9112 §11.2).
+fn has_body(headers: &Headers) -> bool {
+    headers.has("transfer-encoding") || headers.all("content-length").any(|length| trim(length) != b"0")
+}
+
+/// Fields of the drafts, and fields that only some servers read as ours (`Sec_WebSocket_Key`).
+fn is_other_dialect(headers: &Headers) -> bool {
+    headers.names().any(|name| {
+        let hyphenated = hyphenated(name);
+        DRAFT_FIELDS.contains(&hyphenated.as_str())
+            || (name.contains(&b'_') && (hyphenated.starts_with("sec-websocket-") || hyphenated == "origin"))
+    })
+}
+
+/// A name as servers see it that take `_` for `-`.
+pub(super) fn hyphenated(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).replace('_', "-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_accept_of_the_rfc_is_found() {
+        assert_eq!(accept("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn a_version_of_http_is_known_by_name() {
+        assert_eq!(Protocol::from_name(b"HTTP/2"), Protocol::Multiplexed);
+        assert_eq!(Protocol::from_name(b"HTTP/1.0"), Protocol::Http10);
+        assert_eq!(Protocol::from_name(b"\xff"), Protocol::Http11);
+    }
+}

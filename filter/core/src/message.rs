@@ -1,0 +1,144 @@
+//! From frames to messages (RFC 6455 §5.4): which frame may follow which, and how long a message may become.
+//!
+//! Judged by headers alone, so that nothing of an oversized frame moves on. Control frames may stand anywhere and do
+//! not count towards a message.
+//!
+//! ```text
+//!            Text|Binary, fin                 Continuation, fin
+//!   Idle ───────────────────▶ Idle   Open ──────────────────────▶ Idle
+//!        ── Text|Binary ────▶ Open        ── Continuation ──────▶ Open
+//!        ── Continuation ───▶ refused     ── Text|Binary ───────▶ refused
+//! ```
+
+use crate::violation::Violation;
+use crate::wire::header::{FrameHeader, Opcode};
+
+/// What the messages of one side may be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct MessageRules {
+    /// The longest frame payload, in bytes.
+    pub frame_len_max: u64,
+    /// The longest message, all its fragments together, in bytes.
+    pub message_len_max: u64,
+    /// The most fragments of one message; empty ones count.
+    pub fragments_max: u32,
+    /// Whether text messages are allowed.
+    pub text: bool,
+    /// Whether binary messages are allowed.
+    pub binary: bool,
+}
+
+/// Follows the frames of one side.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reassembly {
+    open: Option<Unfinished>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Unfinished {
+    len: u64,
+    fragments: u32,
+}
+
+impl Reassembly {
+    /// Takes the next frame's header.
+    ///
+    /// # Errors
+    /// [`Violation::ProtocolError`] for a frame out of turn, [`Violation::TypeRefused`], [`Violation::MessageTooBig`]
+    /// and [`Violation::FragmentsExceeded`] for one that `rules` refuse. The frame counts as received all the same.
+    pub fn receive(&mut self, header: &FrameHeader, rules: &MessageRules) -> Result<(), Violation> {
+        let message = match (header.opcode, self.open) {
+            (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => return Ok(()),
+            (Opcode::Continuation, Some(open)) => open,
+            (Opcode::Text | Opcode::Binary, None) => Unfinished { len: 0, fragments: 0 },
+            // "A fragmented message consists of a single frame with an opcode other than 0, followed by … frames with
+            // the opcode set to 0" (RFC 6455 §5.4).
+            (Opcode::Continuation, None) | (Opcode::Text | Opcode::Binary, Some(_)) => {
+                return Err(Violation::ProtocolError);
+            }
+        };
+        let message = Unfinished {
+            len: message.len.saturating_add(header.payload_len),
+            fragments: message.fragments.saturating_add(1),
+        };
+        self.open = (!header.fin).then_some(message);
+
+        if (header.opcode == Opcode::Text && !rules.text) || (header.opcode == Opcode::Binary && !rules.binary) {
+            return Err(Violation::TypeRefused);
+        }
+        if header.payload_len > rules.frame_len_max || message.len > rules.message_len_max {
+            return Err(Violation::MessageTooBig);
+        }
+        if message.fragments > rules.fragments_max {
+            return Err(Violation::FragmentsExceeded);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: MessageRules =
+        MessageRules { frame_len_max: 100, message_len_max: 150, fragments_max: 3, text: true, binary: false };
+
+    const fn frame(fin: bool, opcode: Opcode, payload_len: u64) -> FrameHeader {
+        FrameHeader { fin, opcode, payload_len, header_len: 2 }
+    }
+
+    #[track_caller]
+    fn check(frames: &[FrameHeader], expected: Result<(), Violation>) {
+        let mut messages = Reassembly::default();
+        let (last, before) = frames.split_last().unwrap();
+        for frame in before {
+            assert_eq!(messages.receive(frame, &RULES), Ok(()));
+        }
+        assert_eq!(messages.receive(last, &RULES), expected);
+    }
+
+    #[test]
+    fn a_frame_is_as_long_as_allowed() {
+        check(&[frame(true, Opcode::Text, 100)], Ok(()));
+        check(&[frame(true, Opcode::Text, 101)], Err(Violation::MessageTooBig));
+        check(&[frame(true, Opcode::Text, u64::MAX)], Err(Violation::MessageTooBig));
+    }
+
+    #[test]
+    fn a_message_is_as_long_as_allowed() {
+        let first = frame(false, Opcode::Text, 100);
+        check(&[first, frame(true, Opcode::Continuation, 50)], Ok(()));
+        check(&[first, frame(true, Opcode::Continuation, 51)], Err(Violation::MessageTooBig));
+    }
+
+    #[test]
+    fn empty_fragments_count() {
+        let (first, next) = (frame(false, Opcode::Text, 0), frame(false, Opcode::Continuation, 0));
+        check(&[first, next, next], Ok(()));
+        check(&[first, next, next, next], Err(Violation::FragmentsExceeded));
+    }
+
+    #[test]
+    fn fragments_come_in_turn() {
+        check(&[frame(true, Opcode::Continuation, 1)], Err(Violation::ProtocolError));
+        check(&[frame(false, Opcode::Text, 1), frame(true, Opcode::Text, 1)], Err(Violation::ProtocolError));
+        check(&[frame(true, Opcode::Text, 1), frame(true, Opcode::Text, 1)], Ok(()));
+    }
+
+    #[test]
+    fn control_frames_stand_between_fragments() {
+        let frames = [
+            frame(false, Opcode::Text, 1),
+            frame(true, Opcode::Ping, 125),
+            frame(true, Opcode::Pong, 0),
+            frame(true, Opcode::Continuation, 1),
+            frame(true, Opcode::Close, 2),
+        ];
+        check(&frames, Ok(()));
+    }
+
+    #[test]
+    fn types_are_refused_by_the_first_fragment() {
+        check(&[frame(false, Opcode::Binary, 0)], Err(Violation::TypeRefused));
+    }
+}

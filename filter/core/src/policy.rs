@@ -1,0 +1,220 @@
+//! The operator's policy, validated and immutable.
+//!
+//! Made by [`crate::config`], shared by every session that it applies to. The names follow the keys of the
+//! configuration; what each means is said there and in README.
+
+use std::rc::Rc;
+
+use serde::Deserialize;
+
+use crate::http::authority::{Authority, AuthorityPattern};
+use crate::http::origin::OriginPattern;
+use crate::message::MessageRules;
+use crate::token::Provider;
+
+/// What a violation does.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// It is refused.
+    Enforce,
+    /// It is counted and logged, and passes.
+    Monitor,
+}
+
+/// What a fault of ours or of the proxy does.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum Fail {
+    /// The handshake or connection is refused.
+    Closed,
+    /// It passes without being judged.
+    Open,
+}
+
+/// What happens to something that a policy may let through or not.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// It passes.
+    Allow,
+    /// It does not.
+    Refuse,
+}
+
+/// Everything that is decided about one virtual place.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Whether violations are refused.
+    pub mode: Mode,
+    /// What our own faults do.
+    pub fail: Fail,
+    /// Whether an upgrade has to come over TLS.
+    pub require_tls: bool,
+    /// Whether `x-forwarded-proto` may stand for TLS.
+    pub trust_forwarded_proto: bool,
+    /// Requests that are no upgrade.
+    pub non_websocket: Access,
+    /// The authorities that are served; none means all.
+    pub hosts: Vec<AuthorityPattern>,
+    /// Who may ask.
+    pub origin: OriginRules,
+    /// Which subprotocols may be negotiated.
+    pub subprotocols: SubprotocolRules,
+    /// Who has to prove what.
+    pub auth: AuthRules,
+    /// The client's messages.
+    pub from_client: MessageRules,
+    /// The server's messages.
+    pub from_server: MessageRules,
+    /// What is logged.
+    pub log: LogRules,
+}
+
+/// The origins of a policy.
+#[derive(Clone, Debug)]
+pub struct OriginRules {
+    /// The origins that may ask.
+    pub allow: Vec<OriginPattern>,
+    /// No `Origin` line at all.
+    pub missing: Access,
+    /// `Origin: null`.
+    pub opaque: Access,
+}
+
+/// The subprotocols of a policy.
+#[derive(Clone, Debug)]
+pub struct SubprotocolRules {
+    /// The ones that may be negotiated; none means all but tunnels.
+    pub allow: Vec<String>,
+    /// Whether one has to be offered.
+    pub required: bool,
+}
+
+/// The authentication of a policy.
+#[derive(Clone, Debug)]
+pub struct AuthRules {
+    /// Whether a credential has to be there.
+    pub required: bool,
+    /// Where one may be.
+    pub sources: Vec<Source>,
+    /// Whether the upstream gets to see it.
+    pub forward: bool,
+    /// Who issues them.
+    pub providers: Vec<Provider>,
+    /// Claims by path, and the request header (lower case) that tells the upstream.
+    pub claim_headers: Vec<(String, String)>,
+}
+
+/// A place in the handshake where a credential may be.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Source {
+    /// The cookie of this name.
+    Cookie(String),
+    /// The header of this name, in lower case: `Bearer <token>`.
+    Header(String),
+    /// The query parameter of this name.
+    Query(String),
+    /// `<marker>, <token>` or `<marker>.<base64url token>` among the subprotocols.
+    Subprotocol(String),
+}
+
+/// What a policy logs.
+#[derive(Clone, Copy, Debug)]
+pub struct LogRules {
+    /// One line for each connection that ended.
+    pub connections: bool,
+    /// One line for each refusal.
+    pub refusals: bool,
+}
+
+/// The policy of the whole gate: one for everything, and others for some routes.
+#[derive(Clone, Debug)]
+pub struct Policies {
+    base: Rc<Policy>,
+    routes: Vec<Route>,
+}
+
+/// A policy of its own for some requests.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Which requests.
+    pub matcher: RouteMatch,
+    /// What holds for them.
+    pub policy: Rc<Policy>,
+}
+
+/// Which requests a route means: all that is written has to hold.
+#[derive(Clone, Debug, Default)]
+pub struct RouteMatch {
+    /// The authority.
+    pub host: Option<AuthorityPattern>,
+    /// The whole path.
+    pub path: Option<String>,
+    /// The first segments of the path: `/chat` means `/chat` and `/chat/room`, not `/chatter`.
+    pub path_prefix: Option<String>,
+}
+
+impl Policies {
+    /// A base policy and the routes that depart from it, in the order in which they are tried.
+    #[must_use]
+    pub fn new(base: Policy, routes: Vec<Route>) -> Self {
+        Self { base: Rc::new(base), routes }
+    }
+
+    /// The policy where no route matches.
+    #[must_use]
+    pub const fn base(&self) -> &Rc<Policy> {
+        &self.base
+    }
+
+    /// All policies, the base first.
+    pub fn all(&self) -> impl Iterator<Item = &Policy> {
+        core::iter::once(&*self.base).chain(self.routes.iter().map(|route| &*route.policy))
+    }
+
+    /// The policy of the first route that matches; `path` in its normal form.
+    #[must_use]
+    pub fn select(&self, authority: Option<&Authority>, path: &[u8]) -> &Rc<Policy> {
+        self.routes
+            .iter()
+            .find(|route| route.matcher.matches(authority, path))
+            .map_or(&self.base, |route| &route.policy)
+    }
+}
+
+impl RouteMatch {
+    fn matches(&self, authority: Option<&Authority>, path: &[u8]) -> bool {
+        let host = |pattern: &AuthorityPattern| authority.is_some_and(|authority| pattern.matches(authority));
+        let within = |prefix: &String| {
+            let prefix = prefix.trim_end_matches('/').as_bytes();
+            path.strip_prefix(prefix).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+        };
+        self.host.as_ref().is_none_or(host)
+            && self.path.as_ref().is_none_or(|exact| path == exact.as_bytes())
+            && self.path_prefix.as_ref().is_none_or(within)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_means_whole_segments() {
+        let matches = |prefix: &str, path: &str| {
+            let matcher = RouteMatch { path_prefix: Some(prefix.into()), ..RouteMatch::default() };
+            matcher.matches(None, path.as_bytes())
+        };
+        assert!(matches("/chat", "/chat") && matches("/chat", "/chat/a") && matches("/chat/", "/chat"));
+        assert!(matches("/", "/anything"));
+        assert!(!matches("/chat", "/chatter") && !matches("/chat", "/x/chat"));
+    }
+
+    #[test]
+    fn a_host_needs_an_authority() {
+        let matcher = RouteMatch { host: Some(AuthorityPattern::parse("a.example").unwrap()), ..RouteMatch::default() };
+        assert!(!matcher.matches(None, b"/"));
+        assert!(matcher.matches(Some(&Authority::parse(b"a.example:1").unwrap()), b"/"));
+    }
+}

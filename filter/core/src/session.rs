@@ -1,0 +1,262 @@
+//! A live connection, from the 101 to its end: header-only, the payload passes unread (RFC 6455 §5, §7).
+//!
+//! ```text
+//!          receive: no fault           receive: fault, refuse()
+//!   Open ────────────────────▶ Open ──────────────────────────▶ Closing ── deadline ──▶ reset
+//!                               └── monitor ──▶ Unjudged
+//! ```
+//!
+//! A frame's header is held back until it is whole and judged, so a verdict always falls between two frames, nothing of
+//! a refused frame moves on, and what was forwarded before is never half a frame. In `Closing` each way gets one Close
+//! as soon as it stands between two frames; everything else is dropped.
+
+use core::time::Duration;
+use std::rc::Rc;
+
+use crate::message::{MessageRules, Reassembly};
+use crate::policy::{Mode, Policy};
+use crate::time::Timestamp;
+use crate::verdict::{Held, Passage};
+use crate::violation::Violation;
+use crate::wire::close::{BAD_GATEWAY, close_frame};
+use crate::wire::header::{FrameHeader, HEADER_LEN_MAX, Opcode};
+use crate::wire::{Chunk, Side, Unreadable};
+
+/// How long the peers may take to end a connection after our Close, before it is reset. RFC 6455 §7.1.1 leaves it open;
+/// a round trip to anywhere fits many times, and a refused peer holds no connection for longer.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One WebSocket connection.
+#[derive(Debug)]
+pub struct Session {
+    policy: Rc<Policy>,
+    from_client: Direction,
+    from_server: Direction,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Open,
+    /// In monitor mode, after the first violation: a refused connection would have ended there.
+    Unjudged,
+    Closing(Closing),
+}
+
+#[derive(Debug)]
+struct Closing {
+    violation: Violation,
+    /// The close code that the client still has to get.
+    to_client: Option<u16>,
+    /// The close code that the server still has to get.
+    to_server: Option<u16>,
+    deadline: Timestamp,
+}
+
+/// What came of a chunk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Received {
+    /// What of it goes on.
+    pub passage: Passage,
+    /// The violation that was found in it; in monitor mode it passed all the same.
+    pub violation: Option<Violation>,
+}
+
+impl Session {
+    pub(crate) fn new(policy: Rc<Policy>) -> Self {
+        Self { policy, from_client: Direction::default(), from_server: Direction::default(), state: State::Open }
+    }
+
+    /// The policy that this connection is under.
+    #[must_use]
+    pub const fn policy(&self) -> &Rc<Policy> {
+        &self.policy
+    }
+
+    /// Why we are closing this connection, where we are.
+    #[must_use]
+    pub const fn violation(&self) -> Option<Violation> {
+        match &self.state {
+            State::Open | State::Unjudged => None,
+            State::Closing(closing) => Some(closing.violation),
+        }
+    }
+
+    /// Takes the next bytes of one side.
+    ///
+    /// # Errors
+    /// [`Unreadable`] when the host does not give out the bytes; nothing of the chunk may then be forwarded.
+    pub fn receive<C: Chunk + ?Sized>(
+        &mut self,
+        from: Side,
+        chunk: &C,
+        now: Timestamp,
+    ) -> Result<Received, Unreadable> {
+        match &self.state {
+            State::Unjudged => {
+                let before = core::mem::take(&mut self.direction_mut(from).held);
+                Ok(Received::pass(before, chunk.len()))
+            }
+            State::Closing(_) => {
+                let keep = self.direction_mut(from).finish_frame(chunk.len());
+                Ok(Received::pass(Held::default(), keep))
+            }
+            State::Open => {
+                let rules = match from {
+                    Side::Client => self.policy.from_client,
+                    Side::Server => self.policy.from_server,
+                };
+                let mut received = self.direction_mut(from).scan(from, chunk, &rules)?;
+                match (received.violation, self.policy.mode) {
+                    (None, _) => {}
+                    (Some(violation), Mode::Enforce) => self.refuse(violation, Some(from), now),
+                    (Some(_), Mode::Monitor) => {
+                        self.state = State::Unjudged;
+                        // Bytes are held from before this chunk only while none of its frames has been whole.
+                        if received.passage.before.as_slice().is_empty() {
+                            received.passage.before = core::mem::take(&mut self.direction_mut(from).held);
+                        }
+                        received.passage.keep = chunk.len();
+                    }
+                }
+                Ok(received)
+            }
+        }
+    }
+
+    /// Ends the connection for `violation`; the first verdict sticks.
+    ///
+    /// The offender gets the violation's close code, and so does the server behind a refused client. A client whose
+    /// server broke the rules gets 1014.
+    pub fn refuse(&mut self, violation: Violation, offender: Option<Side>, now: Timestamp) {
+        if matches!(self.state, State::Closing(_)) {
+            return;
+        }
+        let code = violation.answer().close_code.unwrap_or(INTERNAL_ERROR);
+        let to_client = if offender == Some(Side::Server) { BAD_GATEWAY } else { code };
+        self.state = State::Closing(Closing {
+            violation,
+            // Who has had a Close from his peer gets no second one (RFC 6455 §5.5.1).
+            to_client: (!self.from_server.is_closed()).then_some(to_client),
+            to_server: (!self.from_client.is_closed()).then_some(code),
+            deadline: now.saturating_add(CLOSE_TIMEOUT),
+        });
+    }
+
+    /// The Close frame that is due towards `to`, once: to be written behind everything forwarded on that way so far.
+    ///
+    /// `None` while nothing is due, or while that way stands in the middle of a frame. `mask` must be fresh and
+    /// unpredictable; it is used only towards the server.
+    pub fn transmit(&mut self, to: Side, mask: [u8; 4]) -> Option<Vec<u8>> {
+        if self.direction(to.peer()).payload_left > 0 {
+            return None;
+        }
+        let State::Closing(closing) = &mut self.state else { return None };
+        let due = match to {
+            Side::Client => &mut closing.to_client,
+            Side::Server => &mut closing.to_server,
+        };
+        due.take().map(|code| close_frame(to, code, closing.violation.reason(), mask))
+    }
+
+    /// When the connection has to be reset, where its end is under way.
+    #[must_use]
+    pub const fn deadline(&self) -> Option<Timestamp> {
+        match &self.state {
+            State::Open | State::Unjudged => None,
+            State::Closing(closing) => Some(closing.deadline),
+        }
+    }
+
+    const fn direction(&self, from: Side) -> &Direction {
+        match from {
+            Side::Client => &self.from_client,
+            Side::Server => &self.from_server,
+        }
+    }
+
+    const fn direction_mut(&mut self, from: Side) -> &mut Direction {
+        match from {
+            Side::Client => &mut self.from_client,
+            Side::Server => &mut self.from_server,
+        }
+    }
+}
+
+/// `1011` (RFC 6455 §7.4.1): what a violation without a close code of its own ends a live connection with.
+const INTERNAL_ERROR: u16 = 1011;
+
+impl Received {
+    const fn pass(before: Held, keep: usize) -> Self {
+        Self { passage: Passage { before, keep }, violation: None }
+    }
+}
+
+/// The bytes of one side, frame by frame.
+#[derive(Debug, Default)]
+struct Direction {
+    /// The start of a frame header, held back until it is whole.
+    held: Held,
+    /// Payload of the frame in hand that has not come yet.
+    payload_left: u64,
+    messages: Reassembly,
+    /// A Close has come; its payload may still be on the way.
+    close_seen: bool,
+}
+
+impl Direction {
+    /// Goes through a chunk header by header.
+    fn scan<C: Chunk + ?Sized>(&mut self, from: Side, chunk: &C, rules: &MessageRules) -> Result<Received, Unreadable> {
+        let mut before = Held::default();
+        let mut keep = 0_usize;
+        loop {
+            keep = keep.saturating_add(self.finish_frame(chunk.len().saturating_sub(keep)));
+            // Bytes behind a Close are no WebSocket data any more (RFC 6455 §5.5.1).
+            if keep >= chunk.len() || self.is_closed() {
+                return Ok(Received::pass(before, keep));
+            }
+            let held = self.held.as_slice().len();
+            let mut bytes = [0; HEADER_LEN_MAX];
+            let (old, new) = bytes.split_at_mut(held);
+            old.copy_from_slice(self.held.as_slice());
+            let len = held.saturating_add(chunk.read(keep, new)?);
+            let verdict = match FrameHeader::decode(bytes.get(..len).unwrap_or_default(), from) {
+                Ok(Some(header)) => self.messages.receive(&header, rules).map(|()| Some(header)),
+                Ok(None) => Ok(None),
+                Err(violation) => Err(violation),
+            };
+            match verdict {
+                Ok(Some(header)) => {
+                    if held > 0 {
+                        before = core::mem::take(&mut self.held);
+                    }
+                    keep = keep.saturating_add(header.header_len.saturating_sub(held));
+                    self.payload_left = header.payload_len;
+                    self.close_seen = header.opcode == Opcode::Close;
+                }
+                Ok(None) => {
+                    self.held = Held::new(bytes, len);
+                    return Ok(Received::pass(before, keep));
+                }
+                Err(violation) => {
+                    return Ok(Received { passage: Passage { before, keep }, violation: Some(violation) });
+                }
+            }
+        }
+    }
+
+    /// How many of the next `available` bytes belong to the frame in hand.
+    fn finish_frame(&mut self, available: usize) -> usize {
+        let count = usize::try_from(self.payload_left).unwrap_or(usize::MAX).min(available);
+        self.payload_left = self.payload_left.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
+        count
+    }
+
+    /// Whether a Close has passed whole.
+    const fn is_closed(&self) -> bool {
+        self.close_seen && self.payload_left == 0
+    }
+}
+
+#[cfg(test)]
+mod tests;

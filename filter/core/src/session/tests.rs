@@ -1,0 +1,180 @@
+//! Connections as scripts: bytes of either side in, forwarded bytes and Close frames out.
+
+use std::rc::Rc;
+
+use super::{CLOSE_TIMEOUT, Session};
+use crate::policy::{Mode, Policy};
+use crate::time::Timestamp;
+use crate::violation::Violation::{self, MessageTooBig, ProtocolError, TypeRefused};
+use crate::wire::Side::{self, Client, Server};
+use crate::wire::{Chunk, Unreadable};
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+const MASK: [u8; 4] = [0; 4];
+
+fn session(mode: Mode) -> Session {
+    let mut policy: Policy = crate::config::tests::permissive();
+    policy.mode = mode;
+    policy.from_client.frame_len_max = 100;
+    policy.from_client.message_len_max = 100;
+    policy.from_client.binary = false;
+    policy.from_server.frame_len_max = 1_000;
+    policy.from_server.message_len_max = 1_000;
+    Session::new(Rc::new(policy))
+}
+
+fn text(from: Side, len: u8) -> Vec<u8> {
+    let mut frame = vec![0x81, len | if from == Client { 0x80 } else { 0 }];
+    if from == Client {
+        frame.extend([1, 2, 3, 4]);
+    }
+    frame.extend(vec![b'x'; len.into()]);
+    frame
+}
+
+/// What is forwarded of `bytes` when they come in pieces of `piece` bytes, and the first violation.
+fn receive(session: &mut Session, from: Side, bytes: &[u8], piece: usize) -> (Vec<u8>, Option<Violation>) {
+    let (mut forwarded, mut violation) = (Vec::new(), None);
+    for chunk in bytes.chunks(piece) {
+        let received = session.receive(from, chunk, NOW).unwrap();
+        forwarded.extend(received.passage.before.as_slice());
+        forwarded.extend(&chunk[..received.passage.keep]);
+        violation = violation.or(received.violation);
+    }
+    (forwarded, violation)
+}
+
+#[track_caller]
+fn check(from: Side, bytes: &[u8], forwarded: &[u8], violation: Option<Violation>) {
+    for piece in 1..=bytes.len() {
+        let mut session = session(Mode::Enforce);
+        assert_eq!(receive(&mut session, from, bytes, piece), (forwarded.to_vec(), violation), "pieces of {piece}");
+        assert_eq!(session.violation(), violation);
+    }
+}
+
+#[test]
+fn good_frames_pass_as_they_are_however_they_are_cut() {
+    let mut bytes = text(Client, 3);
+    bytes.extend(b"\x89\x80\x01\x02\x03\x04");
+    bytes.extend(text(Client, 100));
+    check(Client, &bytes, &bytes, None);
+    let bytes = [text(Server, 0), text(Server, 125), b"\x82\x7e\x00\xff".to_vec(), vec![7; 255]].concat();
+    check(Server, &bytes, &bytes, None);
+}
+
+#[test]
+fn nothing_of_a_refused_frame_moves_on() {
+    let good = text(Client, 5);
+    for (bad, violation) in [
+        (text(Client, 101), MessageTooBig),
+        (b"\x81\xff\x00\x00\x00\x00\x00\x01\x00\x00\x01\x02\x03\x04".to_vec(), MessageTooBig),
+        (text(Server, 5), ProtocolError),
+        (b"\xc1\x80\x01\x02\x03\x04".to_vec(), ProtocolError),
+        (b"\x82\x80\x01\x02\x03\x04".to_vec(), TypeRefused),
+        (b"\x80\x80\x01\x02\x03\x04".to_vec(), ProtocolError),
+    ] {
+        check(Client, &[good.clone(), bad, good.clone()].concat(), &good, Some(violation));
+    }
+    check(Server, &[text(Server, 5), text(Client, 5)].concat(), &text(Server, 5), Some(ProtocolError));
+}
+
+#[test]
+fn data_behind_a_close_is_dropped() {
+    let close = b"\x88\x82\x00\x00\x00\x00\x03\xe8";
+    check(Client, &[&close[..], &text(Client, 5)].concat(), close, None);
+    check(Server, b"\x88\x00\x81\x01x", b"\x88\x00", None);
+}
+
+#[test]
+fn both_peers_get_one_close_each() {
+    let mut session = session(Mode::Enforce);
+    assert_eq!(session.transmit(Client, MASK), None);
+    receive(&mut session, Client, &text(Client, 101), 999);
+    assert_eq!(session.transmit(Client, MASK).unwrap(), b"\x88\x11\x03\xf1message_too_big");
+    assert_eq!(session.transmit(Server, MASK).unwrap(), b"\x88\x91\0\0\0\0\x03\xf1message_too_big");
+    assert_eq!((session.transmit(Client, MASK), session.transmit(Server, MASK)), (None, None));
+    assert_eq!(session.deadline(), Some(NOW.saturating_add(CLOSE_TIMEOUT)));
+}
+
+#[test]
+fn a_client_is_told_of_a_bad_gateway() {
+    let mut session = session(Mode::Enforce);
+    receive(&mut session, Server, b"\x83", 1);
+    assert_eq!(session.transmit(Client, MASK).unwrap(), b"\x88\x10\x03\xf6protocol_error");
+    assert_eq!(session.transmit(Server, MASK).unwrap(), b"\x88\x90\0\0\0\0\x03\xeaprotocol_error");
+}
+
+#[test]
+fn a_close_waits_for_the_end_of_the_frame_in_hand() {
+    let mut session = session(Mode::Enforce);
+    let long = text(Server, 100);
+    let (begun, rest) = long.split_at(50);
+    receive(&mut session, Server, begun, 999);
+    receive(&mut session, Client, b"\x83", 1);
+    assert_eq!(session.transmit(Client, MASK), None);
+    let more = [rest, &text(Server, 5)].concat();
+    assert_eq!(receive(&mut session, Server, &more, 999), (rest.to_vec(), None));
+    assert!(session.transmit(Client, MASK).is_some());
+    assert_eq!(receive(&mut session, Server, &text(Server, 5), 999), (vec![], None));
+}
+
+#[test]
+fn a_close_never_follows_the_start_of_a_header() {
+    let mut session = session(Mode::Enforce);
+    assert_eq!(receive(&mut session, Server, b"\x81\x7e\x00", 999), (vec![], None));
+    receive(&mut session, Client, b"\x83", 1);
+    assert!(session.transmit(Client, MASK).is_some());
+}
+
+#[test]
+fn who_has_had_a_close_gets_no_second_one() {
+    let mut session = session(Mode::Enforce);
+    receive(&mut session, Server, b"\x88\x00", 2);
+    receive(&mut session, Client, b"\x83", 1);
+    assert_eq!(session.transmit(Client, MASK), None);
+    assert!(session.transmit(Server, MASK).is_some());
+}
+
+#[test]
+fn the_first_verdict_sticks() {
+    let mut session = session(Mode::Enforce);
+    receive(&mut session, Client, &text(Client, 101), 999);
+    let (forwarded, violation) = receive(&mut session, Client, &text(Client, 1), 999);
+    assert_eq!((forwarded, violation), (vec![], None));
+    session.refuse(Violation::Internal, None, NOW);
+    assert_eq!(session.violation(), Some(MessageTooBig));
+}
+
+#[test]
+fn monitoring_refuses_nothing() {
+    let bytes = [text(Client, 5), text(Client, 101), b"\xff\xff\xff".to_vec(), text(Client, 1)].concat();
+    for piece in 1..=bytes.len() {
+        let mut session = session(Mode::Monitor);
+        assert_eq!(receive(&mut session, Server, b"\x81", 1), (vec![], None));
+        assert_eq!(receive(&mut session, Client, &bytes, piece), (bytes.clone(), Some(MessageTooBig)));
+        assert_eq!(receive(&mut session, Server, b"\x01x", 1), (b"\x81\x01x".to_vec(), None));
+        assert_eq!((session.violation(), session.deadline()), (None, None));
+    }
+}
+
+#[test]
+fn a_fault_of_ours_closes_with_1011() {
+    let mut session = session(Mode::Enforce);
+    session.refuse(Violation::Internal, None, NOW);
+    assert_eq!(session.transmit(Client, MASK).unwrap(), b"\x88\x0a\x03\xf3internal");
+}
+
+#[test]
+fn bytes_that_cannot_be_read_are_reported() {
+    struct Gone;
+    impl Chunk for Gone {
+        fn len(&self) -> usize {
+            5
+        }
+        fn read(&self, _: usize, _: &mut [u8]) -> Result<usize, Unreadable> {
+            Err(Unreadable)
+        }
+    }
+    assert_eq!(session(Mode::Enforce).receive(Client, &Gone, NOW), Err(Unreadable));
+}

@@ -1,0 +1,129 @@
+//! What a genuine token must say (RFC 7519 §4.1, RFC 8725 §3.8 to §3.10).
+
+use core::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::time::Timestamp;
+use crate::violation::Violation;
+
+/// The last second of the year 9999. A larger NumericDate is no date: mostly it is milliseconds, and such a token would
+/// never end.
+const NUMERIC_DATE_MAX: f64 = 253_402_300_799.0;
+
+/// What the claims of one provider must say.
+#[derive(Clone, Debug, Default)]
+pub struct ClaimRules {
+    /// The `iss` that it writes; `None` accepts any.
+    pub issuer: Option<String>,
+    /// One of these must be in `aud`; none accepts any.
+    pub audiences: Vec<String>,
+    /// How far clocks may differ.
+    pub clock_skew: Duration,
+    /// How long ago a token may have been issued (`iat`).
+    pub max_age: Option<Duration>,
+    /// Claims by path, and what each must be.
+    pub require: Vec<(String, Requirement)>,
+}
+
+/// What a required claim must be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Requirement {
+    /// A list with this element, or a space-separated string with it (RFC 8693 §4.2: `scope`).
+    Contains(Value),
+    /// One of these values.
+    OneOf(Vec<Value>),
+}
+
+impl Requirement {
+    fn is_met(&self, claim: &Value) -> bool {
+        match (self, claim) {
+            (Self::Contains(element), Value::Array(list)) => list.contains(element),
+            (Self::Contains(Value::String(word)), Value::String(words)) => words.split(' ').any(|w| w == word),
+            (Self::Contains(_), _) => false,
+            (Self::OneOf(values), claim) => values.contains(claim),
+        }
+    }
+}
+
+impl ClaimRules {
+    /// Whether a token with this `iss` could be this provider's.
+    #[must_use]
+    pub fn accepts_issuer(&self, claim: Option<&Value>) -> bool {
+        match &self.issuer {
+            None => true,
+            Some(issuer) => claim.and_then(Value::as_str) == Some(issuer),
+        }
+    }
+
+    /// Checks the claims of a genuine token and gives back when it ends.
+    ///
+    /// # Errors
+    /// [`Violation::CredentialInvalid`] for missing or mistyped `exp`, mistyped or future `iat`, mistyped `nbf` or
+    /// `sub`, and a wrong audience; [`Violation::CredentialExpired`] outside `nbf` to `exp` or beyond the age allowed;
+    /// [`Violation::ClaimRefused`] for a requirement that is not met.
+    pub fn check(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<Timestamp, Violation> {
+        let invalid = Violation::CredentialInvalid;
+        let expires_at = numeric_date(claims, "exp")?.ok_or(invalid)?;
+        let not_before = numeric_date(claims, "nbf")?;
+        let issued_at = numeric_date(claims, "iat")?;
+        if !matches!(claims.get("sub"), None | Some(Value::String(_))) || !self.is_for_us(claims.get("aud")) {
+            return Err(invalid);
+        }
+
+        let later = now.saturating_add(self.clock_skew);
+        if issued_at.is_some_and(|issued_at| issued_at > later) {
+            return Err(invalid);
+        }
+        // "The current date/time MUST be before the expiration date/time" (RFC 7519 §4.1.4).
+        if now >= expires_at.saturating_add(self.clock_skew) || not_before.is_some_and(|from| from > later) {
+            return Err(Violation::CredentialExpired);
+        }
+        if let Some(max_age) = self.max_age {
+            let issued_at = issued_at.ok_or(invalid)?;
+            if now >= issued_at.saturating_add(max_age).saturating_add(self.clock_skew) {
+                return Err(Violation::CredentialExpired);
+            }
+        }
+
+        let met = |(path, requirement): &(String, Requirement)| {
+            find(claims, path).is_some_and(|claim| requirement.is_met(claim))
+        };
+        if self.require.iter().all(met) { Ok(expires_at) } else { Err(Violation::ClaimRefused) }
+    }
+
+    /// `aud` is a string or a list of strings (RFC 7519 §4.1.3).
+    fn is_for_us(&self, audience: Option<&Value>) -> bool {
+        let known = |value: &Value| value.as_str().is_some_and(|name| self.audiences.iter().any(|own| own == name));
+        match audience {
+            None => self.audiences.is_empty(),
+            Some(Value::Array(list)) => {
+                list.iter().all(Value::is_string) && (self.audiences.is_empty() || list.iter().any(known))
+            }
+            Some(value) => value.is_string() && (self.audiences.is_empty() || known(value)),
+        }
+    }
+}
+
+/// The claim that `path` names: a name of its own (`https://example.com/roles`), or names joined by dots that reach into
+/// objects (`realm_access.roles`).
+#[must_use]
+pub fn find<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+    if let Some(claim) = claims.get(path) {
+        return Some(claim);
+    }
+    let (name, rest) = path.split_once('.')?;
+    find(claims.get(name)?.as_object()?, rest)
+}
+
+/// A NumericDate (RFC 7519 §2): seconds since the epoch, a fraction cut off.
+fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, Violation> {
+    let Some(claim) = claims.get(name) else { return Ok(None) };
+    let seconds = claim.as_f64().ok_or(Violation::CredentialInvalid)?;
+    if !(0.0..=NUMERIC_DATE_MAX).contains(&seconds) {
+        return Err(Violation::CredentialInvalid);
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked above")]
+    let seconds = seconds as u64;
+    Ok(Some(Timestamp::from_secs(seconds)))
+}

@@ -1,0 +1,124 @@
+//! The compact form of a signed token (RFC 7515 §3.1, §7.1): `header.payload.signature`, each base64url.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
+use serde_json::{Map, Value};
+
+use super::TOKEN_LEN_MAX;
+use crate::json;
+use crate::violation::Violation;
+
+/// The longest `kid` that is compared.
+const KEY_ID_LEN_MAX: usize = 256;
+
+/// Header parameters that would have us fetch or take a key from the token, or change what is signed
+/// (RFC 8725 §3.10, RFC 7515 §4.1.11, RFC 7797).
+const REFUSED_PARAMETERS: [&str; 6] = ["b64", "crit", "jku", "jwk", "x5c", "x5u"];
+
+/// A well-formed token, not verified yet.
+pub struct Jws<'a> {
+    algorithm: Algorithm,
+    key_id: Option<String>,
+    signed: &'a [u8],
+    signature: &'a str,
+    claims: Map<String, Value>,
+}
+
+impl core::fmt::Debug for Jws<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Jws({:?}, {} bytes signed)", self.algorithm, self.signed.len())
+    }
+}
+
+impl<'a> Jws<'a> {
+    /// Takes a token apart.
+    ///
+    /// # Errors
+    /// [`Violation::CredentialInvalid`] when it is too long, has not three parts of canonical base64url, when header or
+    /// payload are no JSON object with unique names, or when the header asks for anything but one of the signature
+    /// algorithms that exist here (`none` is not one).
+    pub fn parse(token: &'a [u8]) -> Result<Self, Violation> {
+        Self::parts(token).ok_or(Violation::CredentialInvalid)
+    }
+
+    fn parts(token: &'a [u8]) -> Option<Self> {
+        if token.len() > TOKEN_LEN_MAX {
+            return None;
+        }
+        let token = str::from_utf8(token).ok()?;
+        let (signed, signature) = token.rsplit_once('.')?;
+        let (header, payload) = signed.split_once('.')?;
+        let header = object(header)?;
+        if REFUSED_PARAMETERS.iter().any(|name| header.contains_key(*name)) || !is_token_type(header.get("typ")) {
+            return None;
+        }
+        let key_id = match header.get("kid") {
+            None => None,
+            Some(Value::String(id)) if id.len() <= KEY_ID_LEN_MAX => Some(id.clone()),
+            Some(_) => return None,
+        };
+        // Exact, case-sensitive names only (RFC 7515 §4.1.1): "None" and "nOnE" parse no better than "none".
+        let algorithm = header.get("alg")?.as_str()?.parse().ok()?;
+        let claims = object(payload)?;
+        Some(Self { algorithm, key_id, signed: signed.as_bytes(), signature, claims })
+    }
+
+    /// The algorithm that the token says it is signed with.
+    #[must_use]
+    pub const fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The id of the key that the token says it is signed with.
+    #[must_use]
+    pub fn key_id(&self) -> Option<&str> {
+        self.key_id.as_deref()
+    }
+
+    /// The bytes that are signed: header and payload as they came.
+    #[must_use]
+    pub const fn signed(&self) -> &[u8] {
+        self.signed
+    }
+
+    /// The signature, still in base64url.
+    #[must_use]
+    pub const fn signature(&self) -> &str {
+        self.signature
+    }
+
+    /// What the token claims; not to be believed yet.
+    #[must_use]
+    pub const fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
+    /// The claims alone.
+    #[must_use]
+    pub fn into_claims(self) -> Map<String, Value> {
+        self.claims
+    }
+}
+
+/// A part of the token as JSON object. The engine refuses padding and stray bits in the last character.
+fn object(part: &str) -> Option<Map<String, Value>> {
+    let bytes = URL_SAFE_NO_PAD.decode(part).ok()?;
+    match json::parse(&bytes).ok()? {
+        Value::Object(members) => Some(members),
+        _ => None,
+    }
+}
+
+/// Explicit typing (RFC 8725 §3.11): a token made for another purpose (`logout+jwt`, `dpop+jwt`) is none of ours.
+fn is_token_type(typ: Option<&Value>) -> bool {
+    match typ {
+        None => true,
+        Some(Value::String(typ)) => {
+            let typ = typ.to_ascii_lowercase();
+            let typ = typ.strip_prefix("application/").unwrap_or(&typ);
+            matches!(typ, "jwt" | "at+jwt")
+        }
+        Some(_) => false,
+    }
+}
