@@ -1,1 +1,117 @@
-//! Portcullis.
+//! Portcullis as a proxy-wasm module: what the host calls.
+//!
+//! ```text
+//! lib.rs        the entry points: find the context, call it, translate what it says
+//! root.rs       one plugin: its policy, counters, deadlines
+//! stream.rs     one HTTP stream: the handshake
+//! live.rs       one upgraded stream: frames, Close frames of our own
+//! telemetry.rs  counters and log lines
+//! host/         the host in safe terms; host/abi.rs is the only unsafe code
+//! ```
+//!
+//! Nothing is decided here: decisions are portcullis-core's.
+
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::dbg_macro,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::string_slice,
+    clippy::todo,
+    clippy::unimplemented,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
+
+mod exports;
+mod host;
+mod live;
+mod root;
+mod stream;
+mod telemetry;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use host::abi::{self, LogLevel};
+use root::Root;
+use stream::{Flow, Stream};
+
+thread_local! {
+    static VM: Vm = Vm::default();
+}
+
+/// The contexts of this VM. No borrow is held while one of them runs, so that the host may re-enter.
+#[derive(Default)]
+struct Vm {
+    roots: RefCell<BTreeMap<u32, Rc<Root>>>,
+    streams: RefCell<BTreeMap<u32, Rc<Stream>>>,
+}
+
+impl Vm {
+    fn root(&self, id: u32) -> Option<Rc<Root>> {
+        self.roots.borrow().get(&id).cloned()
+    }
+
+    fn stream(&self, id: u32) -> Option<Rc<Stream>> {
+        self.streams.borrow().get(&id).cloned()
+    }
+
+    /// Makes a root context, or a stream below one.
+    fn create(&self, id: u32, parent: u32) {
+        if parent == 0 {
+            self.roots.borrow_mut().entry(id).or_default();
+        } else if let Some(root) = self.root(parent) {
+            self.streams.borrow_mut().insert(id, Rc::new(Stream::new(id, root)));
+        }
+    }
+
+    fn configure(&self, id: u32, len: usize) -> bool {
+        self.root(id).is_some_and(|root| root.configure(len))
+    }
+
+    /// Runs a callback of a stream; one that we do not know forwards nothing.
+    fn run(&self, id: u32, callback: impl FnOnce(&Stream) -> Flow) -> Flow {
+        self.stream(id).map_or(Flow::Hold, |stream| callback(&stream))
+    }
+
+    fn tick(&self, id: u32) {
+        let due = self.root(id).map(|root| root.take_due()).unwrap_or_default();
+        for stream in due.into_iter().filter_map(|id| self.stream(id)) {
+            stream.deadline();
+        }
+    }
+
+    fn wake(&self, id: u32, queue: u32) {
+        let woken = self.root(id).map(|root| root.take_woken(queue)).unwrap_or_default();
+        for stream in woken.into_iter().filter_map(|id| self.stream(id)) {
+            stream.wake();
+        }
+    }
+
+    fn end(&self, id: u32) {
+        if let Some(stream) = self.stream(id) {
+            stream.end();
+        }
+    }
+
+    fn delete(&self, id: u32) {
+        self.end(id);
+        self.streams.borrow_mut().remove(&id);
+        self.roots.borrow_mut().remove(&id);
+    }
+}
+
+/// A panic cannot happen; if one does, its message may hold a peer's bytes, so only the place is logged.
+fn log_panics_without_their_message() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        abi::log(LogLevel::Critical, &format!("portcullis: panicked at {place}"));
+    }));
+}

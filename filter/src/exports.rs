@@ -1,0 +1,80 @@
+//! The entry points of the ABI. Each passes on to [`Vm`]; the one function that says `Continue` to the host is here.
+
+#![expect(unsafe_code, reason = "exported symbols are `#[unsafe(no_mangle)]`")]
+
+use crate::host::abi;
+use crate::stream::Flow;
+use crate::{VM, log_panics_without_their_message};
+
+/// `proxy_action_t`.
+const fn action(flow: Flow) -> u32 {
+    match flow {
+        Flow::Forward => 0,
+        Flow::Hold => 1,
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_abi_version_0_2_1() {}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_memory_allocate(len: usize) -> *mut u8 {
+    abi::allocate(len)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_vm_start(_root: u32, _len: usize) -> bool {
+    log_panics_without_their_message();
+    true
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_context_create(context: u32, parent: u32) {
+    VM.with(|vm| vm.create(context, parent));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_configure(root: u32, len: usize) -> bool {
+    VM.with(|vm| vm.configure(root, len))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_tick(root: u32) {
+    VM.with(|vm| vm.tick(root));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_queue_ready(root: u32, queue: u32) {
+    VM.with(|vm| vm.wake(root, queue));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_request_headers(context: u32, _fields: usize, _end: bool) -> u32 {
+    action(VM.with(|vm| vm.run(context, |stream| stream.request_headers())))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_request_body(context: u32, len: usize, end: bool) -> u32 {
+    action(VM.with(|vm| vm.run(context, |stream| stream.request_body(len, end))))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_response_headers(context: u32, _fields: usize, _end: bool) -> u32 {
+    action(VM.with(|vm| vm.run(context, |stream| stream.response_headers())))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_response_body(context: u32, len: usize, end: bool) -> u32 {
+    action(VM.with(|vm| vm.run(context, |stream| stream.response_body(len, end))))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_done(context: u32) -> bool {
+    VM.with(|vm| vm.end(context));
+    true
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_delete(context: u32) {
+    VM.with(|vm| vm.delete(context));
+}

@@ -1,0 +1,62 @@
+//! The bytes of one direction that a body callback runs over.
+
+use super::abi::{self, BufferType, Hosted};
+use portcullis_core::wire::{Chunk, Unreadable};
+
+/// A number of bytes that is more than any buffer holds.
+const ALL: usize = i32::MAX as usize;
+
+/// The host's buffer, of which only what is read is copied out.
+pub(crate) struct Body {
+    buffer: BufferType,
+    len: usize,
+}
+
+impl Body {
+    /// The first `len` bytes of a buffer: what the callback was told of.
+    pub(crate) const fn new(buffer: BufferType, len: usize) -> Self {
+        Self { buffer, len }
+    }
+
+    /// Copies out its first `len` bytes.
+    pub(crate) fn copy(&self, len: usize) -> Hosted<Vec<u8>> {
+        if len == 0 {
+            return Ok(Vec::new());
+        }
+        let bytes = abi::buffer(self.buffer, 0, len)?;
+        if bytes.len() == len { Ok(bytes) } else { Err(abi::HostError::NONSENSE) }
+    }
+
+    /// Makes it `before`, then its own first `keep` bytes, then `after`.
+    pub(crate) fn rewrite(&self, before: &[u8], keep: usize, after: &[u8]) -> Hosted<()> {
+        if keep < self.len {
+            let bytes = [before, &self.copy(keep)?, after].concat();
+            return abi::set_buffer(self.buffer, 0, ALL, &bytes);
+        }
+        if !before.is_empty() {
+            abi::set_buffer(self.buffer, 0, 0, before)?;
+        }
+        if !after.is_empty() {
+            abi::set_buffer(self.buffer, ALL, 0, after)?;
+        }
+        Ok(())
+    }
+}
+
+impl Chunk for Body {
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn read(&self, offset: usize, buf: &mut [u8]) -> Result<usize, Unreadable> {
+        let wanted = buf.len().min(self.len.saturating_sub(offset));
+        let bytes = abi::buffer(self.buffer, offset, wanted).map_err(|_| Unreadable)?;
+        match buf.get_mut(..wanted) {
+            Some(place) if bytes.len() == wanted => {
+                place.copy_from_slice(&bytes);
+                Ok(wanted)
+            }
+            Some(_) | None => Err(Unreadable),
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The host in safe terms: nothing here decides anything.
+
+pub(crate) mod abi;
+pub(crate) mod body;
+pub(crate) mod headers;
+
+use abi::Hosted;
+use portcullis_core::time::Timestamp;
+
+/// What the host's clock says.
+pub(crate) fn now() -> Hosted<Timestamp> {
+    abi::current_time().map(Timestamp::from_nanos)
+}
+
+/// Fresh unpredictable bytes.
+pub(crate) fn random<const LEN: usize>() -> Hosted<[u8; LEN]> {
+    let mut bytes = [0; LEN];
+    getrandom::getrandom(&mut bytes).map_err(|_| abi::HostError::NONSENSE)?;
+    Ok(bytes)
+}

@@ -1,0 +1,112 @@
+//! What the streams of one plugin share: the policy, the counters, and the ways in which time and events come in.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use crate::host;
+use crate::host::abi::{self, BufferType, LogLevel};
+use crate::telemetry::Telemetry;
+use portcullis_core::config;
+use portcullis_core::policy::Policies;
+use portcullis_core::time::Timestamp;
+
+/// How often deadlines are looked at, in milliseconds: they are seconds long.
+const TICK_MILLIS: u32 = 1_000;
+
+/// A root context.
+#[derive(Default)]
+pub(crate) struct Root {
+    policies: RefCell<Option<Rc<Policies>>>,
+    telemetry: OnceCell<Telemetry>,
+    /// The queue that wakes this VM in the next turn of its event loop.
+    queue: Cell<Option<u32>>,
+    /// Streams that asked to be woken.
+    woken: RefCell<Vec<u32>>,
+    /// Streams that are closing, the first deadline first: every one gets the same time.
+    closing: RefCell<VecDeque<(Timestamp, u32)>>,
+}
+
+impl Root {
+    /// Reads the policy; the old one stays when it does not hold. Tells whether it was taken.
+    pub(crate) fn configure(&self, len: usize) -> bool {
+        let Ok(bytes) = abi::buffer(BufferType::PluginConfiguration, 0, len) else {
+            abi::log(LogLevel::Critical, "portcullis: the host does not give out the policy");
+            return false;
+        };
+        let parsed = match config::parse(&bytes, &|name| std::env::var(name).ok()) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                abi::log(LogLevel::Critical, &format!("portcullis: policy refused: {error}"));
+                return false;
+            }
+        };
+        if self.telemetry.get().is_none() {
+            let Ok(telemetry) = Telemetry::define() else {
+                abi::log(LogLevel::Critical, "portcullis: the host defines no metrics");
+                return false;
+            };
+            let _ = self.telemetry.set(telemetry);
+        }
+        if abi::set_tick_period(TICK_MILLIS).is_err() {
+            abi::log(LogLevel::Critical, "portcullis: the host gives no ticks");
+            return false;
+        }
+        self.register_queue();
+        for warning in &parsed.warnings {
+            abi::log(LogLevel::Warn, &format!("portcullis: {warning}"));
+        }
+        self.policies.replace(Some(Rc::new(parsed.policies)));
+        true
+    }
+
+    /// Without a queue streams cannot become writable again once they were busy; a Close then takes its way through the
+    /// upstream.
+    fn register_queue(&self) {
+        if self.queue.get().is_some() {
+            return;
+        }
+        // Each VM reads a queue of its own: the name is never used again.
+        let Ok(name) = host::random::<16>() else { return };
+        let name: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.queue.set(abi::register_queue(&format!("portcullis-{name}")).ok());
+    }
+
+    /// The policies in force.
+    pub(crate) fn policies(&self) -> Option<Rc<Policies>> {
+        self.policies.borrow().clone()
+    }
+
+    /// The counters, once there is a policy.
+    pub(crate) fn telemetry(&self) -> Option<&Telemetry> {
+        self.telemetry.get()
+    }
+
+    /// Has `stream` woken in the next turn of the event loop. Tells whether that will happen.
+    pub(crate) fn wake(&self, stream: u32) -> bool {
+        let waits = self.queue.get().is_some_and(|queue| abi::enqueue(queue).is_ok());
+        if waits {
+            self.woken.borrow_mut().push(stream);
+        }
+        waits
+    }
+
+    /// The streams to wake now.
+    pub(crate) fn take_woken(&self, queue: u32) -> Vec<u32> {
+        while abi::dequeue(queue).is_ok() {}
+        self.woken.take()
+    }
+
+    /// Has `stream` looked at when `deadline` has passed.
+    pub(crate) fn schedule(&self, stream: u32, deadline: Timestamp) {
+        self.closing.borrow_mut().push_back((deadline, stream));
+    }
+
+    /// The streams whose deadline has passed.
+    pub(crate) fn take_due(&self) -> Vec<u32> {
+        let Ok(now) = host::now() else { return Vec::new() };
+        let mut closing = self.closing.borrow_mut();
+        let due = closing.iter().take_while(|(deadline, _)| *deadline <= now).count();
+        closing.drain(..due).map(|(_, stream)| stream).collect()
+    }
+}

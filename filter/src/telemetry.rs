@@ -1,0 +1,164 @@
+//! What operators see: counters from a closed set, and one JSON line for each refusal and each connection that ended.
+//!
+//! All metrics are made once, at configure time; nothing a peer says becomes a name. Lines carry reasons, addresses and
+//! sizes, never a payload and never a credential, in printable ASCII.
+
+use serde_json::{Map, Value};
+
+use crate::host::abi::{self, Hosted, LogLevel, MetricType};
+use portcullis_core::http::headers::Headers;
+use portcullis_core::http::path;
+use portcullis_core::policy::Mode;
+use portcullis_core::token::Verified;
+use portcullis_core::violation::Violation;
+
+/// The longest text of a peer in a log line, in bytes: an origin or path beyond it tells nothing more.
+const TEXT_LEN_MAX: usize = 256;
+
+/// The counters of one root context.
+pub(crate) struct Telemetry {
+    accepted: u32,
+    active: u32,
+    closed_by_peer: u32,
+    /// In the order of [`Violation::ALL`].
+    reasons: Vec<(Violation, Reason)>,
+}
+
+struct Reason {
+    handshakes: u32,
+    refused: u32,
+    would_refuse: u32,
+    closed: u32,
+}
+
+impl Telemetry {
+    /// Makes every metric.
+    pub(crate) fn define() -> Hosted<Self> {
+        let counter =
+            |family: &str, name: &str| abi::define_metric(MetricType::Counter, &format!("portcullis.{family}.{name}"));
+        let mut reasons = Vec::with_capacity(Violation::ALL.len());
+        for violation in Violation::ALL {
+            let name = violation.reason();
+            let reason = Reason {
+                handshakes: counter("handshakes", name)?,
+                refused: counter("refused", name)?,
+                would_refuse: counter("would_refuse", name)?,
+                closed: counter("connections.closed", name)?,
+            };
+            reasons.push((violation, reason));
+        }
+        Ok(Self {
+            accepted: counter("handshakes", "accepted")?,
+            active: abi::define_metric(MetricType::Gauge, "portcullis.connections.active")?,
+            closed_by_peer: counter("connections.closed", "peer")?,
+            reasons,
+        })
+    }
+
+    /// A handshake ended without a connection.
+    pub(crate) fn handshake_refused(&self, violation: Violation) {
+        self.count(violation, |reason| reason.handshakes);
+        if violation != Violation::UpstreamRefused {
+            self.count(violation, |reason| reason.refused);
+        }
+    }
+
+    /// A live connection was refused something.
+    pub(crate) fn connection_refused(&self, violation: Violation) {
+        self.count(violation, |reason| reason.refused);
+    }
+
+    /// Something passed in monitor mode that would have been refused.
+    pub(crate) fn would_refuse(&self, violation: Violation) {
+        self.count(violation, |reason| reason.would_refuse);
+    }
+
+    /// A connection is live.
+    pub(crate) fn opened(&self) {
+        add(self.accepted, 1);
+        add(self.active, 1);
+    }
+
+    /// A live connection ended: for a violation, or as its peers wanted.
+    pub(crate) fn closed(&self, violation: Option<Violation>) {
+        add(self.active, -1);
+        match violation {
+            Some(violation) => self.count(violation, |reason| reason.closed),
+            None => add(self.closed_by_peer, 1),
+        }
+    }
+
+    fn count(&self, violation: Violation, family: impl Fn(&Reason) -> u32) {
+        for (_, reason) in self.reasons.iter().filter(|(own, _)| *own == violation) {
+            add(family(reason), 1);
+        }
+    }
+}
+
+/// A count that is lost must not cost a connection.
+fn add(metric: u32, offset: i64) {
+    let _ = abi::increment_metric(metric, offset);
+}
+
+/// Who a log line is about.
+pub(crate) struct Record {
+    stream: u32,
+    fields: Vec<(&'static str, String)>,
+}
+
+impl Record {
+    /// What is known from a request; `address` is the host's word for the client.
+    pub(crate) fn new(stream: u32, address: &[u8], headers: &Headers, credential: Option<&Verified>) -> Self {
+        let header = |name| headers.all(name).next().unwrap_or_default();
+        let mut fields = vec![
+            ("address", printable(address)),
+            ("host", printable(header(":authority"))),
+            ("path", printable(&path::normal(header(":path")))),
+            ("origin", printable(header("origin"))),
+            ("request_id", printable(header("x-request-id"))),
+        ];
+        if let Some(credential) = credential {
+            fields.push(("provider", printable(credential.provider().as_bytes())));
+            fields.push(("subject", printable(credential.subject().unwrap_or_default().as_bytes())));
+        }
+        fields.retain(|(_, text)| !text.is_empty());
+        Self { stream, fields }
+    }
+
+    /// Logs a refusal, or what monitor mode let pass.
+    pub(crate) fn refused(&self, violation: Violation, mode: Mode) {
+        let event = match mode {
+            Mode::Enforce => "refused",
+            Mode::Monitor => "would_refuse",
+        };
+        self.write(LogLevel::Warn, event, [("reason", violation.reason().into())]);
+    }
+
+    /// Logs the end of a connection that lived for `millis`.
+    pub(crate) fn closed(&self, violation: Option<Violation>, millis: u64) {
+        let reason = violation.map_or("peer", Violation::reason);
+        self.write(LogLevel::Info, "closed", [("reason", reason.into()), ("duration_ms", millis.into())]);
+    }
+
+    fn write<const N: usize>(&self, level: LogLevel, event: &str, details: [(&str, Value); N]) {
+        let mut line = Map::new();
+        line.insert("event".into(), event.into());
+        line.insert("stream".into(), self.stream.into());
+        line.extend(details.map(|(name, value)| (name.to_owned(), value)));
+        line.extend(self.fields.iter().map(|(name, text)| ((*name).to_owned(), text.as_str().into())));
+        abi::log(level, &Value::Object(line).to_string());
+    }
+}
+
+/// A peer's text as visible ASCII, everything else percent-encoded, cut at [`TEXT_LEN_MAX`]: no line breaks, escapes or
+/// letters that run the other way reach a log.
+fn printable(text: &[u8]) -> String {
+    let mut printable = String::new();
+    for byte in text.iter().take(TEXT_LEN_MAX) {
+        match byte {
+            b'!'..=b'~' if *byte != b'%' => printable.push(char::from(*byte)),
+            byte => printable.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    printable
+}
