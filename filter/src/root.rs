@@ -14,6 +14,12 @@ use portcullis_core::time::Timestamp;
 /// How often deadlines are looked at, in milliseconds: they are seconds long.
 const TICK_MILLIS: u32 = 1_000;
 
+/// A variable of `vm_config.environment_variables`, which the host gives as the environment.
+#[expect(clippy::disallowed_methods, reason = "this is the host's configuration")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// A root context.
 #[derive(Default)]
 pub(crate) struct Root {
@@ -34,7 +40,7 @@ impl Root {
             abi::log(LogLevel::Critical, "portcullis: the host does not give out the policy");
             return false;
         };
-        let parsed = match config::parse(&bytes, &|name| std::env::var(name).ok()) {
+        let parsed = match config::parse(&bytes, &variable) {
             Ok(parsed) => parsed,
             Err(error) => {
                 abi::log(LogLevel::Critical, &format!("portcullis: policy refused: {error}"));

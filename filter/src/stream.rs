@@ -73,7 +73,7 @@ impl Stream {
             Phase::Passing => self.settle(Phase::Passing, Flow::Forward),
             // Before the first body callback of an upgrade there is an empty one.
             Phase::Pending(pending) if len == 0 && !end => self.settle(Phase::Pending(pending), Flow::Forward),
-            Phase::Pending(pending) => self.early_bytes(pending),
+            Phase::Pending(pending) => self.early_bytes(&pending.0, &pending.1),
             Phase::Live(mut live) => {
                 let flow = live.receive_from_client(&self.root, len);
                 self.settle_live(live, flow)
@@ -181,13 +181,12 @@ impl Stream {
     }
 
     /// "The client MUST wait for a response from the server before sending any further data" (RFC 6455 §4.1).
-    fn early_bytes(&self, pending: Box<(Pending, Record)>) -> Flow {
-        let (pending, record) = *pending;
+    fn early_bytes(&self, pending: &Pending, record: &Record) -> Flow {
         let policy = pending.policy();
         match policy.mode {
-            Mode::Enforce => self.refuse(policy, &record, Violation::BadUpgrade),
+            Mode::Enforce => self.refuse(policy, record, Violation::BadUpgrade),
             Mode::Monitor => {
-                self.note(policy, &record, Violation::BadUpgrade);
+                self.note(policy, record, Violation::BadUpgrade);
                 self.settle(Phase::Passing, Flow::Forward)
             }
         }

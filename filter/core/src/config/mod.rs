@@ -1,7 +1,7 @@
 //! From the operator's JSON to a [`Policies`]: everything or nothing.
 //!
 //! ```text
-//! bytes ── json::parse ──▶ tree ── routes merged ──▶ raw (typed, unknown keys refused) ── build ──▶ Policy
+//! bytes ── json | structure ──▶ tree ── routes merged ──▶ raw (typed, unknown keys refused) ── build ──▶ Policy
 //! ```
 //!
 //! Every fault names the JSON path of the key. A key whose feature does not exist yet is refused, never passed over, as
@@ -9,6 +9,7 @@
 
 mod build;
 mod raw;
+mod structure;
 mod unsupported;
 mod values;
 
@@ -62,13 +63,14 @@ pub struct Parsed {
 /// Variables of the environment, by name.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Reads a configuration.
+/// Reads a configuration: JSON, or a `google.protobuf.Struct` as Envoy hands it over.
 ///
 /// # Errors
 /// [`ConfigError`] for what is not JSON, unknown keys, wrong types, values that mean nothing, combinations that cannot
 /// hold, secrets that are not in `environment`, and features that do not exist yet.
 pub fn parse(bytes: &[u8], environment: Environment<'_>) -> Result<Parsed, ConfigError> {
-    let tree = match json::parse(bytes) {
+    let tree = json::parse(bytes).or_else(|fault| structure::decode(bytes).ok_or(fault));
+    let tree = match tree {
         Ok(Value::Object(tree)) => tree,
         Ok(_) => return Err(ConfigError::new("", "the policy must be a JSON object")),
         Err(fault) => return Err(ConfigError::new("", format_args!("not JSON: {fault}"))),
