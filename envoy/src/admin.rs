@@ -1,0 +1,122 @@
+//! Envoy's admin endpoint: one GET a connection, and the few answers that are read.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::Error;
+
+/// How long an answer may take: Envoy's main thread compiles the module and may be busy for seconds.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The body that Envoy answers to `GET path`.
+///
+/// # Errors
+/// [`Error::Admin`] for a status other than 200.
+pub(crate) fn get(address: SocketAddr, path: &str) -> Result<String, Error> {
+    let answer = exchange(address, path).map_err(Error::io(format!("GET {path} from {address}")))?;
+    let unusable = |answer: &str| Error::Admin { path: path.into(), answer: answer.into() };
+    let (head, body) = split(&answer, b"\r\n\r\n").ok_or_else(|| unusable("an answer without a head"))?;
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    let status = head.lines().next().unwrap_or_default();
+    if !status.contains(" 200 ") {
+        return Err(unusable(status));
+    }
+    let body = if head.contains("\r\ntransfer-encoding: chunked") {
+        dechunk(body).ok_or_else(|| unusable("a cut or malformed chunk"))?
+    } else {
+        body.to_vec()
+    };
+    String::from_utf8(body).map_err(|_| unusable("a body that is not text"))
+}
+
+/// The counters and gauges in an answer to `/stats`.
+pub(crate) fn stats(text: &str) -> BTreeMap<String, u64> {
+    let parse = |line: &str| {
+        // Histograms and text values do not parse as numbers.
+        let (name, value) = line.rsplit_once(": ")?;
+        Some((name.to_owned(), value.parse().ok()?))
+    };
+    text.lines().filter_map(parse).collect()
+}
+
+/// The value of the statistic of this full name, or of this name of the filter's; 0 if there is none.
+pub(crate) fn value(stats: &BTreeMap<String, u64>, name: &str) -> u64 {
+    // Envoy puts this before the names that modules define.
+    stats.get(name).or_else(|| stats.get(&format!("wasmcustom.{name}"))).copied().unwrap_or(0)
+}
+
+/// The first listener's address in an answer to `/listeners?format=json`.
+pub(crate) fn listener(text: &str) -> Option<SocketAddr> {
+    let listeners: Value = serde_json::from_str(text).ok()?;
+    let address = listeners.pointer("/listener_statuses/0/local_address/socket_address")?;
+    let port = address["port_value"].as_u64().and_then(|port| u16::try_from(port).ok())?;
+    Some(SocketAddr::new(address["address"].as_str()?.parse().ok()?, port))
+}
+
+fn exchange(address: SocketAddr, path: &str) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: envoy\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+/// A body of RFC 9112 §7.1 without its framing; nothing if its last chunk is not there.
+fn dechunk(mut body: &[u8]) -> Option<Vec<u8>> {
+    let mut whole = Vec::new();
+    loop {
+        let (size, rest) = split(body, b"\r\n")?;
+        let size = usize::from_str_radix(std::str::from_utf8(size).ok()?, 16).ok()?;
+        if size == 0 {
+            return Some(whole);
+        }
+        whole.extend_from_slice(rest.get(..size)?);
+        body = rest.get(size..)?.strip_prefix(b"\r\n")?;
+    }
+}
+
+fn split<'a>(bytes: &'a [u8], mark: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let at = bytes.windows(mark.len()).position(|window| window == mark)?;
+    Some((&bytes[..at], &bytes[at + mark.len()..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_and_gauges_are_read_and_nothing_else() {
+        let text = concat!(
+            "wasmcustom.portcullis.refused.origin_refused: 3\n",
+            "server.live: 1\n",
+            "http_filter.portcullis.version_text: \"7\"\n",
+            "wasmcustom.portcullis.handshake_us: P0(3.0,3.0) P25(3.0,3.0)\n",
+        );
+        let stats = stats(text);
+        assert_eq!(stats.len(), 2);
+        assert_eq!(value(&stats, "portcullis.refused.origin_refused"), 3);
+        assert_eq!(value(&stats, "server.live"), 1);
+        assert_eq!(value(&stats, "origin_refused"), 0);
+    }
+
+    #[test]
+    fn chunks_are_joined_and_a_cut_one_is_noticed() {
+        assert_eq!(dechunk(b"4\r\nLIVE\r\n1\r\n\n\r\n0\r\n\r\n").as_deref(), Some(&b"LIVE\n"[..]));
+        assert_eq!(dechunk(b"4\r\nLIVE\r\n"), None);
+        assert_eq!(dechunk(b"4\r\nLI"), None);
+        assert_eq!(dechunk(b"x\r\nLIVE\r\n0\r\n\r\n"), None);
+    }
+
+    #[test]
+    fn the_listeners_address_is_read() {
+        let text = r#"{"listener_statuses": [{"name": "edge", "local_address":
+            {"socket_address": {"address": "127.0.0.1", "port_value": 45381}}}]}"#;
+        assert_eq!(listener(text), Some(SocketAddr::from(([127, 0, 0, 1], 45381))));
+        assert_eq!(listener("{}"), None);
+    }
+}

@@ -1,0 +1,192 @@
+//! The shipped configurations, and what a test run changes in them.
+//!
+//! Tests run what operators run: `config/edge.yaml` and `config/portcullis.yaml`, with other addresses, paths, certificates
+//! and policies put in the places that an operator would edit. Nothing is added, and only what a run asks to be absent is
+//! taken away.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::Error;
+
+/// The bootstrap, `config/edge.yaml`.
+pub const EDGE: &str = include_str!("../config/edge.yaml");
+/// The filter with its policy, `config/portcullis.yaml`.
+pub const FILTER: &str = include_str!("../config/portcullis.yaml");
+
+/// The policy in `config/portcullis.yaml`.
+///
+/// # Errors
+/// [`Error::Shipped`] if the file is not as it was shipped.
+pub fn shipped_policy() -> Result<Value, Error> {
+    let mut filter = parse(FILTER)?;
+    let text = place(&mut filter, POLICY)?.as_str().unwrap_or_default();
+    serde_json::from_str(text).map_err(|error| Error::Shipped { place: format!("{POLICY}: {error}") })
+}
+
+/// Whose buffer limits hold.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum BufferLimits {
+    /// Envoy's own: 1 MiB for listener and cluster alike.
+    EnvoyDefaults,
+    /// Those of `config/edge.yaml`.
+    #[default]
+    Shipped,
+}
+
+/// `config/edge.yaml` on its way to a run on loopback.
+pub(crate) struct Bootstrap(Value);
+
+impl Bootstrap {
+    /// The shipped file with free ports on loopback, before `upstream`, without TLS.
+    pub(crate) fn shipped(upstream: SocketAddr) -> Result<Self, Error> {
+        let mut bootstrap = Self(parse(EDGE)?);
+        bootstrap.set("/admin/address", socket_address(SocketAddr::from(([127, 0, 0, 1], 0))))?;
+        bootstrap.set(&format!("{LISTENER}/address"), socket_address(SocketAddr::from(([127, 0, 0, 1], 0))))?;
+        bootstrap.set(&format!("{CLUSTER}/type"), json!("STATIC"))?;
+        let endpoint = "load_assignment/endpoints/0/lb_endpoints/0/endpoint";
+        bootstrap.set(&format!("{CLUSTER}/{endpoint}/address"), socket_address(upstream))?;
+        Ok(bootstrap)
+    }
+
+    /// Takes the filter from `file` in `folder`.
+    pub(crate) fn filter_file(&mut self, folder: &Path, file: &Path) -> Result<(), Error> {
+        let source = json!({"path": file, "watched_directory": {"path": folder}});
+        self.set(&format!("{HTTP}/http_filters/0/config_discovery/config_source/path_config_source"), source)
+    }
+
+    /// Leaves the filter out.
+    pub(crate) fn without_filter(&mut self) -> Result<(), Error> {
+        let filters = place(&mut self.0, &format!("{HTTP}/http_filters"))?.as_array_mut();
+        filters.map(|filters| filters.remove(0)).map(drop).ok_or_else(|| missing("http_filters"))
+    }
+
+    /// Presents this certificate chain, with its key; both in PEM.
+    pub(crate) fn certificate(&mut self, chain: &str, key: &str) -> Result<(), Error> {
+        let certificate = json!({"certificate_chain": {"inline_string": chain}, "private_key": {"inline_string": key}});
+        self.set(&format!("{CHAIN}/transport_socket/typed_config/common_tls_context/tls_certificates/0"), certificate)
+    }
+
+    /// Serves plaintext.
+    pub(crate) fn without_tls(&mut self) -> Result<(), Error> {
+        self.remove(CHAIN, "transport_socket")
+    }
+
+    /// Leaves all buffer limits to Envoy.
+    pub(crate) fn without_buffer_limits(&mut self) -> Result<(), Error> {
+        self.remove(LISTENER, "per_connection_buffer_limit_bytes")?;
+        self.remove(CLUSTER, "per_connection_buffer_limit_bytes")?;
+        self.remove(&format!("{HTTP}/route_config/virtual_hosts/0/routes/0"), "request_body_buffer_limit")
+    }
+
+    /// The file's content, as JSON.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        self.0.to_string().into_bytes()
+    }
+
+    fn set(&mut self, pointer: &str, value: Value) -> Result<(), Error> {
+        *place(&mut self.0, pointer)? = value;
+        Ok(())
+    }
+
+    fn remove(&mut self, pointer: &str, key: &str) -> Result<(), Error> {
+        let object = place(&mut self.0, pointer)?.as_object_mut();
+        object.and_then(|object| object.remove(key)).map(drop).ok_or_else(|| missing(&format!("{pointer}/{key}")))
+    }
+}
+
+/// `config/portcullis.yaml` with another module, policy and environment, as JSON.
+pub(crate) fn filter(module: &Path, policy: &Value, variables: &BTreeMap<String, String>) -> Result<Vec<u8>, Error> {
+    let mut filter = parse(FILTER)?;
+    *place(&mut filter, &format!("{PLUGIN}/vm_config/code/local/filename"))? = json!(module);
+    *place(&mut filter, &format!("{PLUGIN}/vm_config/environment_variables"))? = json!({"key_values": variables});
+    *place(&mut filter, POLICY)? = json!(policy.to_string());
+    Ok(filter.to_string().into_bytes())
+}
+
+fn parse(yaml: &str) -> Result<Value, Error> {
+    serde_saphyr::from_str(yaml).map_err(|error| Error::Shipped { place: error.to_string() })
+}
+
+fn place<'a>(value: &'a mut Value, pointer: &str) -> Result<&'a mut Value, Error> {
+    value.pointer_mut(pointer).ok_or_else(|| missing(pointer))
+}
+
+fn missing(pointer: &str) -> Error {
+    Error::Shipped { place: format!("{pointer} is missing") }
+}
+
+fn socket_address(address: SocketAddr) -> Value {
+    json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
+}
+
+const LISTENER: &str = "/static_resources/listeners/0";
+const CHAIN: &str = "/static_resources/listeners/0/filter_chains/0";
+const HTTP: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+const CLUSTER: &str = "/static_resources/clusters/0";
+const PLUGIN: &str = "/resources/0/typed_config/config";
+const POLICY: &str = "/resources/0/typed_config/config/configuration/value";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shipped() -> Bootstrap {
+        Bootstrap::shipped(SocketAddr::from(([127, 0, 0, 1], 7))).unwrap()
+    }
+
+    #[track_caller]
+    fn check(bootstrap: &Bootstrap, pointer: &str, expected: Option<Value>) {
+        assert_eq!(bootstrap.0.pointer(pointer), expected.as_ref(), "{pointer}");
+    }
+
+    #[test]
+    fn a_run_is_on_loopback_only() {
+        let bootstrap = shipped();
+        let free = json!({"address": "127.0.0.1", "port_value": 0});
+        check(&bootstrap, "/admin/address/socket_address", Some(free.clone()));
+        check(&bootstrap, "/static_resources/listeners/0/address/socket_address", Some(free));
+        let text = bootstrap.0.to_string();
+        assert!(!text.contains("0.0.0.0") && !text.contains("application.internal"));
+    }
+
+    #[test]
+    fn a_run_can_do_without_filter_tls_and_limits() {
+        let mut bootstrap = shipped();
+        check(&bootstrap, &format!("{HTTP}/http_filters/0/name"), Some(json!("portcullis")));
+        bootstrap.without_filter().unwrap();
+        check(&bootstrap, &format!("{HTTP}/http_filters/0/name"), Some(json!("envoy.filters.http.router")));
+        bootstrap.without_tls().unwrap();
+        check(&bootstrap, &format!("{CHAIN}/transport_socket"), None);
+        bootstrap.without_buffer_limits().unwrap();
+        assert!(!bootstrap.0.to_string().contains("buffer_limit"));
+    }
+
+    #[test]
+    fn the_cluster_buffers_half_of_the_listener_and_the_route_more() {
+        let bootstrap = shipped();
+        let limit = |pointer: &str| bootstrap.0.pointer(pointer).and_then(Value::as_u64).unwrap();
+        let listener = limit(&format!("{LISTENER}/per_connection_buffer_limit_bytes"));
+        assert_eq!(limit(&format!("{CLUSTER}/per_connection_buffer_limit_bytes")) * 2, listener);
+        assert!(limit(&format!("{HTTP}/route_config/virtual_hosts/0/routes/0/request_body_buffer_limit")) > listener);
+    }
+
+    #[test]
+    fn the_filter_file_takes_module_policy_and_environment() {
+        let variables = BTreeMap::from([("KEY".to_owned(), "value".to_owned())]);
+        let bytes = filter(Path::new("/m.wasm"), &json!({"mode": "monitor"}), &variables).unwrap();
+        let mut filter: Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(place(&mut filter, POLICY).unwrap(), r#"{"mode":"monitor"}"#);
+        let machine = place(&mut filter, &format!("{PLUGIN}/vm_config")).unwrap();
+        assert_eq!(machine["code"]["local"]["filename"], "/m.wasm");
+        assert_eq!(machine["environment_variables"], json!({"key_values": {"KEY": "value"}}));
+    }
+
+    #[test]
+    fn the_shipped_policy_is_json() {
+        assert_eq!(shipped_policy().unwrap()["mode"], "enforce");
+    }
+}

@@ -1,0 +1,164 @@
+//! Starts an Envoy with Portcullis before a backend.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), portcullis_envoy::Error> {
+//! let module = portcullis_envoy::module::build()?;
+//! let policy = serde_json::json!({"require_tls": false, "origin": {"allow": ["https://app.example.com"]}});
+//! let envoy = portcullis_envoy::Launch::new(module, policy, ([127, 0, 0, 1], 8080).into()).start()?;
+//! println!("ws://{}", envoy.address());
+//! # Ok(())
+//! # }
+//! ```
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::config::{self, Bootstrap, BufferLimits};
+use crate::instance::Envoy;
+use crate::runner::{Arguments, Runner};
+use crate::scratch::{Scratch, copy, replace};
+use crate::{Error, process};
+
+/// What to start. Everything has a default but the module, its policy and the backend.
+#[derive(Clone)]
+#[must_use]
+pub struct Launch {
+    module: PathBuf,
+    policy: Value,
+    upstream: SocketAddr,
+    certificate: Option<(String, String)>,
+    variables: BTreeMap<String, String>,
+    workers: u32,
+    buffer_limits: BufferLimits,
+    filter: bool,
+    log_level: String,
+    backend: Option<Runner>,
+}
+
+impl Launch {
+    /// One worker with `module` and `policy` before `upstream`, plaintext, as [`Runner::from_env`] says.
+    pub fn new(module: impl Into<PathBuf>, policy: Value, upstream: SocketAddr) -> Self {
+        Self {
+            module: module.into(),
+            policy,
+            upstream,
+            certificate: None,
+            variables: BTreeMap::new(),
+            workers: 1,
+            buffer_limits: BufferLimits::default(),
+            filter: true,
+            log_level: "info".into(),
+            backend: None,
+        }
+    }
+
+    /// Serves TLS with this certificate chain and key.
+    pub fn tls(mut self, certificate_pem: &str, key_pem: &str) -> Self {
+        self.certificate = Some((certificate_pem.into(), key_pem.into()));
+        self
+    }
+
+    /// Sets a variable that `{"env": name}` in the policy finds.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.variables.insert(name.into(), value.into());
+        self
+    }
+
+    /// How many worker threads, each with a VM of its own.
+    pub fn concurrency(mut self, workers: u32) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Whose buffer limits hold.
+    pub fn buffer_limits(mut self, limits: BufferLimits) -> Self {
+        self.buffer_limits = limits;
+        self
+    }
+
+    /// Leaves the filter out: Envoy alone, to compare with. The module need not exist then.
+    pub fn without_filter(mut self) -> Self {
+        self.filter = false;
+        self
+    }
+
+    /// Envoy's log level, the filter's lines included: `trace` … `critical`, `off`.
+    pub fn log_level(mut self, level: &str) -> Self {
+        self.log_level = level.into();
+        self
+    }
+
+    /// Where it runs, whatever the environment says.
+    pub fn backend(mut self, backend: Runner) -> Self {
+        self.backend = Some(backend);
+        self
+    }
+
+    /// Starts Envoy and waits until it serves with the policy.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] with the end of the log where Envoy ends, refuses the policy or takes more than a minute;
+    /// those of [`crate::binary::find`] where there is no Envoy.
+    pub fn start(self) -> Result<Envoy, Error> {
+        let folder = Scratch::new(&env::temp_dir())?;
+        replace(&folder.join(Arguments::BOOTSTRAP), &self.bootstrap(&folder)?.to_bytes())?;
+        if self.filter {
+            // A copy: a build of the module while Envoy runs changes nothing, and a container sees only this folder.
+            copy(&self.module, &folder.join(MODULE))?;
+            let filter = config::filter(&folder.join(MODULE), &self.policy, &self.variables)?;
+            replace(&folder.join(FILTER), &filter)?;
+        }
+        let arguments = Arguments::new(folder.path(), self.workers, &self.log_level);
+        let running = match self.backend.map_or_else(Runner::from_env, Ok)? {
+            Runner::Process => process::start(&arguments)?,
+            #[cfg(feature = "container")]
+            Runner::Container => crate::container::start(&arguments)?,
+        };
+        Envoy::new(running, folder, self)
+    }
+
+    pub(crate) fn has_filter(&self) -> bool {
+        self.filter
+    }
+
+    pub(crate) fn policy(&self) -> &Value {
+        &self.policy
+    }
+
+    /// What to put in the filter's file for another policy.
+    pub(crate) fn filter_file(&self, folder: &Scratch, policy: &Value) -> Result<(PathBuf, Vec<u8>), Error> {
+        Ok((folder.join(FILTER), config::filter(&folder.join(MODULE), policy, &self.variables)?))
+    }
+
+    fn bootstrap(&self, folder: &Scratch) -> Result<Bootstrap, Error> {
+        let mut bootstrap = Bootstrap::shipped(self.upstream)?;
+        match &self.certificate {
+            Some((chain, key)) => bootstrap.certificate(chain, key)?,
+            None => bootstrap.without_tls()?,
+        }
+        if self.buffer_limits == BufferLimits::EnvoyDefaults {
+            bootstrap.without_buffer_limits()?;
+        }
+        if self.filter {
+            bootstrap.filter_file(folder.path(), &folder.join(FILTER))?;
+        } else {
+            bootstrap.without_filter()?;
+        }
+        Ok(bootstrap)
+    }
+}
+
+impl fmt::Debug for Launch {
+    // The key, the variables and the policy may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Launch").field("upstream", &self.upstream).finish_non_exhaustive()
+    }
+}
+
+const MODULE: &str = "portcullis.wasm";
+const FILTER: &str = "portcullis.json";
