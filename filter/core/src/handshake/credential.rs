@@ -167,7 +167,7 @@ pub(super) fn take(headers: &Headers, sources: &[Source]) -> Taken {
 /// `Authorization` are no credential of ours.
 fn bearer<'a>(value: &'a [u8], name: &str) -> Option<&'a [u8]> {
     match value.split_at_checked(6) {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"bearer") && matches!(rest, [] | [b' ', ..]) => {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"bearer") && matches!(rest, [] | [b' ' | b'\t', ..]) => {
             Some(trim(rest))
         }
         _ if name == "authorization" => None,

@@ -289,6 +289,7 @@ fn missing_ambiguous_and_bad_credentials_are_refused() {
     check_refusal(with("authorization", "Bearer"), Some(CredentialMissing));
     check_refusal(and(without("authorization"), "cookie", "session="), Some(CredentialMissing));
     check_refusal(with("authorization", "Bearer x.y.z"), Some(CredentialInvalid));
+    check_refusal(with("authorization", "BEARER\tx.y.z"), Some(CredentialInvalid));
     check_refusal(with("authorization", &format!("Bearer {token}x")), Some(CredentialInvalid));
     check_refusal(and(without("authorization"), "sec-websocket-protocol", "chat.v1, bearer"), Some(CredentialMissing));
 

@@ -2,7 +2,8 @@
 
 use super::query::decode;
 
-/// The path of `target` without its query: dot segments removed, repeated slashes merged, percent-encoding decoded.
+/// The path of `target` without its query: dot segments removed, repeated slashes merged, percent-encoding decoded, path
+/// parameters (`/chat;a=b`) cut off, as servlet containers do.
 ///
 /// Only for comparing with the routes of a policy; what goes to the upstream is not changed.
 #[must_use]
@@ -12,6 +13,7 @@ pub fn normal(target: &[u8]) -> Vec<u8> {
     let mut segments: Vec<&[u8]> = Vec::new();
     let mut directory = true;
     for segment in path.split(|byte| matches!(byte, b'/' | b'\\')) {
+        let segment = segment.split(|byte| *byte == b';').next().unwrap_or_default();
         directory = matches!(segment, b"" | b"." | b"..");
         match segment {
             b"" | b"." => {}
@@ -44,6 +46,8 @@ mod tests {
             ("/", "/"),
             ("", "/"),
             ("\\chat", "/chat"),
+            ("/chat;a=b/room;c", "/chat/room"),
+            ("/x/..;/chat", "/chat"),
         ] {
             assert_eq!(String::from_utf8(normal(target.as_bytes())).unwrap(), expected, "{target}");
         }
