@@ -17,6 +17,7 @@ pub mod client;
 mod connection;
 pub mod frame;
 pub mod head;
+mod play;
 mod upgrade;
 pub mod websocket;
 

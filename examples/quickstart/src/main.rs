@@ -1,2 +1,39 @@
-//! Quickstart.
-fn main() {}
+//! `cargo demo`: a real Envoy with Portcullis before a small WebSocket backend, with one command.
+//!
+//! Without arguments it keeps running for you to try; `--check` plays good and bad clients against the same set-up and
+//! succeeds only if each got what it must. Nothing listens beyond 127.0.0.1, and all keys are made at start.
+
+mod backend;
+mod check;
+mod demo;
+mod gate;
+mod policy;
+mod progress;
+mod tokens;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments.as_slice() {
+        [] => demo::run(),
+        ["--check"] => check::run(),
+        ["--help" | "-h"] => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+const USAGE: &str = "\
+usage: cargo demo                 run Envoy with Portcullis before a backend, until Ctrl-C
+       cargo demo -- --check      play good and bad clients against it; exits 0 only if all match";

@@ -1,0 +1,77 @@
+//! The backend behind the gate: a small chat service on tokio-tungstenite that knows nothing of tokens.
+//!
+//! It returns each message to its sender. Two commands show what the gate does: `whoami` is answered with the `x-user`
+//! that the gate vouches for, and `send N` with a message of N bytes, which the gate cuts when it is too long.
+
+use std::net::SocketAddr;
+use std::thread;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::{runtime, task};
+use tokio_tungstenite::accept_hdr_async;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderValue};
+use tokio_tungstenite::tungstenite::{self, Message};
+
+/// The subprotocols it speaks.
+const SUBPROTOCOLS: [&str; 2] = ["chat.v1", "chat.v2"];
+
+/// The longest message that `send` makes: more than any limit of the demo, and no strain on memory.
+const SEND_LEN_MAX: usize = 16_777_216;
+
+/// Starts the backend on a free port of 127.0.0.1, in a thread of its own that lives as long as the process.
+///
+/// # Errors
+/// No port to listen on.
+pub(crate) fn start() -> std::io::Result<SocketAddr> {
+    let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+    let address = listener.local_addr()?;
+    thread::spawn(move || {
+        runtime.block_on(async {
+            // A connection that fails before it is one is its client's affair.
+            loop {
+                if let Ok((socket, _)) = listener.accept().await {
+                    task::spawn(converse(socket));
+                }
+            }
+        });
+    });
+    Ok(address)
+}
+
+/// Answers one client until it leaves; any fault ends the conversation.
+async fn converse(socket: TcpStream) -> tungstenite::Result<()> {
+    let mut user = String::new();
+    #[expect(clippy::result_large_err, reason = "the type is tungstenite's")]
+    let upgrade = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
+        user = text(request.headers(), "x-user").unwrap_or("nobody").to_owned();
+        let offers = text(request.headers(), "sec-websocket-protocol").unwrap_or_default();
+        if let Some(chosen) =
+            offers.split(',').find_map(|offer| SUBPROTOCOLS.iter().find(|name| **name == offer.trim()))
+        {
+            response.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(chosen));
+        }
+        Ok(response)
+    };
+    let mut socket = accept_hdr_async(socket, upgrade).await?;
+    while let Some(message) = socket.next().await {
+        let answer = match message? {
+            Message::Text(text) if text.as_str() == "whoami" => Message::text(&user),
+            Message::Text(text) => match text.strip_prefix("send ").and_then(|len| len.parse::<usize>().ok()) {
+                Some(len) => Message::text("x".repeat(len.min(SEND_LEN_MAX))),
+                None => Message::Text(text),
+            },
+            Message::Binary(bytes) => Message::Binary(bytes),
+            // tungstenite answers these itself.
+            Message::Close(_) | Message::Frame(_) | Message::Ping(_) | Message::Pong(_) => continue,
+        };
+        socket.send(answer).await?;
+    }
+    Ok(())
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}

@@ -1,0 +1,79 @@
+//! `cargo demo -- --check`: good and bad clients against the demo's own gate, each with the answer it must get.
+//!
+//! The cases are tables, one module a concept. Each case has a mark that its path carries, so that what reached the
+//! backend can be told apart; they run a few at a time, and the table is printed in order.
+
+mod forgeries;
+mod frames;
+mod origins;
+mod report;
+mod scene;
+mod service;
+mod sources;
+mod upgrades;
+mod upstream;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use portcullis_envoy::peer::backend::Backend;
+use portcullis_envoy::peer::client::Client;
+
+use crate::gate::{self, Gate};
+use crate::policy::{HOST, policy};
+use crate::progress;
+use crate::tokens::Keys;
+use scene::{Case, Scene, Stage, echo};
+
+/// Plays all cases; succeeds when every one got what it expected.
+///
+/// # Errors
+/// No module, no Envoy, or one that does not start.
+pub(crate) fn run() -> Result<ExitCode, Box<dyn Error>> {
+    let keys = Keys::generate()?;
+    let mut policy = policy(&keys);
+    forgeries::add_provider(&mut policy);
+    let module = gate::prepare()?;
+    let backend = Backend::start(upstream::mode())?;
+    let gate = Gate::open(&module, &keys, policy.clone(), backend.address())?;
+    let service = Gate::open(&module, &keys, policy, crate::backend::start()?)?;
+    let client = |gate: &Gate| Client::tls(gate.envoy.address(), HOST, &gate.certificate.ca_pem);
+    let stage = Stage {
+        client: client(&gate)?,
+        plain: Client::plain(gate.envoy.address()),
+        service: client(&service)?,
+        token: keys.corp().text()?,
+        backend,
+        keys,
+    };
+    progress::say("playing the cases…");
+    let cases = [
+        sources::cases(),
+        forgeries::cases(),
+        origins::cases(),
+        upgrades::cases(),
+        frames::cases(),
+        upstream::cases(),
+        service::cases(),
+    ];
+    let cases: Vec<Case> = cases.into_iter().flatten().collect();
+    let mut tally = report::play(&stage, &cases);
+    let after = Scene { stage: &stage, mark: "after".into() };
+    tally.row("after all that: a good client", "echo", &echo(&mut stage.client.open(&after.upgrade())?, "hello")?);
+    tally.row("Envoy's log", "has the refusals, no credential", log(&stage, &[&gate, &service])?);
+    Ok(tally.finish())
+}
+
+/// What became of good and bad credentials in Envoy's log.
+fn log(stage: &Stage, gates: &[&Gate]) -> Result<&'static str, Box<dyn Error>> {
+    let signature = stage.token.rsplit('.').next().unwrap_or_default();
+    let logs = gates.iter().map(|gate| gate.envoy.log()).collect::<Result<Vec<_>, _>>()?.concat();
+    Ok(match logs.contains("portcullis_credential_invalid") {
+        false => "has no refusals",
+        true if logs.contains(signature) || logs.contains(TOKEN_START) => "has a credential",
+        true => "has the refusals, no credential",
+    })
+}
+
+/// How every token begins: base64url of `{"`.
+const TOKEN_START: &str = "eyJ";

@@ -1,0 +1,110 @@
+//! `cargo demo`: everything up, what to try on screen, until Ctrl-C.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{fs, io};
+
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::backend;
+use crate::gate::{self, Gate};
+use crate::policy::{ORIGIN, policy};
+use crate::tokens::{Keys, SUBJECT};
+
+/// Runs the demo until it is interrupted.
+///
+/// # Errors
+/// No module, no Envoy, or one that does not start.
+pub(crate) fn run() -> Result<ExitCode, Box<dyn Error>> {
+    let keys = Keys::generate()?;
+    let module = gate::prepare()?;
+    let gate = Gate::open(&module, &keys, policy(&keys), backend::start()?)?;
+    let authority = Authority::write(&gate.certificate.ca_pem)?;
+    print!("{}", instructions(gate.envoy.address().port(), &keys.corp().text()?, authority.path()));
+    wait()?;
+    println!("\nstopping");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The certificate of the authority in a file, for as long as the demo runs.
+struct Authority(PathBuf);
+
+impl Authority {
+    fn write(pem: &str) -> io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("portcullis-demo-{}.pem", std::process::id()));
+        fs::write(&path, pem)?;
+        Ok(Self(path))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        // It holds no secret: one left behind is litter, not harm.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Waits for Ctrl-C, or for the signal that ends services.
+fn wait() -> io::Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        Ok(())
+    })
+}
+
+fn instructions(port: u16, token: &str, authority: &Path) -> String {
+    let authority = authority.display();
+    format!(
+        r#"
+Portcullis stands before a chat service. Stop it with Ctrl-C.
+
+  URL      wss://localhost:{port}/chat
+  origin   {ORIGIN}
+  CA       {authority}
+  token    for {SUBJECT}, eight hours, in the first line below
+
+Try it in another terminal. First, once:
+
+  TOKEN={token}
+  upgrade() {{ curl -sS -i -N --max-time 2 --http1.1 --cacert {authority} \
+    -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' \
+    -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' -H 'Sec-WebSocket-Protocol: chat.v1' \
+    "$@" https://localhost:{port}/chat; }}
+
+1. Alice from our own page: 101 and chat.v1 (curl then waits, and gives up after two seconds)
+
+  upgrade -H 'Origin: {ORIGIN}' -H "Authorization: Bearer $TOKEN"
+
+2. Alice's browser, on another site's page: 403 origin_refused
+
+  upgrade -H 'Origin: {ORIGIN}.evil.example' -H "Authorization: Bearer $TOKEN"
+
+3. Somebody else, with a token that was tampered with: 401 credential_invalid
+
+  upgrade -H 'Origin: {ORIGIN}' -H "Authorization: Bearer ${{TOKEN}}x"
+
+To talk (with `pip install websockets`); also try "whoami", "send 2000000", or 'x' * 70000:
+
+  python3 -c "
+import ssl, sys
+from websockets.sync.client import connect
+trust = ssl.create_default_context(cafile='{authority}')
+token = {{'Authorization': 'Bearer ' + sys.argv[1]}}
+with connect('wss://localhost:{port}/chat', ssl=trust, origin='{ORIGIN}',
+             subprotocols=['chat.v1'], additional_headers=token) as gate:
+    gate.send('hello'); print(gate.recv())" "$TOKEN"
+"#
+    )
+}

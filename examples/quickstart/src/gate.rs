@@ -1,0 +1,53 @@
+//! The gate: an Envoy with the module and TLS, before one backend.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use portcullis_envoy::peer::certificate::Certificate;
+use portcullis_envoy::{Envoy, Launch, binary, module};
+use serde_json::Value;
+
+use crate::policy::{HOST, SECRET_VARIABLE};
+use crate::progress;
+use crate::tokens::Keys;
+
+/// A running Envoy and the certificate its clients see. It ends when it is dropped.
+pub(crate) struct Gate {
+    pub(crate) envoy: Envoy,
+    pub(crate) certificate: Certificate,
+}
+
+/// Builds the module and gets an Envoy, the two long steps, and returns the path of the module.
+///
+/// # Errors
+/// A module that does not build, or no Envoy.
+pub(crate) fn prepare() -> Result<PathBuf, Box<dyn Error>> {
+    let module = progress::step("building the module", module::build)?;
+    progress::step("fetching Envoy, unless there is one", binary::find)?;
+    Ok(module)
+}
+
+impl Gate {
+    /// Starts an Envoy with this policy before `upstream`.
+    ///
+    /// # Errors
+    /// An Envoy that does not start, or refuses its configuration.
+    pub(crate) fn open(
+        module: &Path,
+        keys: &Keys,
+        policy: Value,
+        upstream: SocketAddr,
+    ) -> Result<Self, Box<dyn Error>> {
+        let certificate = Certificate::generate(&[HOST])?;
+        let launch = Launch::new(module, policy, upstream)
+            .tls(&certificate.certificate_pem, &certificate.key_pem)
+            .env(SECRET_VARIABLE, keys.secret())
+            .concurrency(WORKERS);
+        let envoy = progress::step("starting Envoy", || launch.start())?;
+        Ok(Self { envoy, certificate })
+    }
+}
+
+/// As many as show that what is decided does not depend on the worker.
+const WORKERS: u32 = 2;

@@ -1,0 +1,67 @@
+//! The policy of the demo: what a chat service on the internet might ask of its gate.
+
+use serde_json::{Value, json};
+
+use crate::tokens::{AUDIENCE, CORP, Keys, PARTNER, TENANT};
+
+/// The name that clients ask for, next to `localhost`.
+pub(crate) const HOST: &str = "chat.example.com";
+/// An origin on the list.
+pub(crate) const ORIGIN: &str = "https://app.example.com";
+/// The variable that the gate finds the secret of `partner` in.
+pub(crate) const SECRET_VARIABLE: &str = "PORTCULLIS_DEMO_SECRET";
+/// The longest message a client may send.
+pub(crate) const MESSAGE_MAX: usize = 65_536;
+/// The same under `/feed`.
+pub(crate) const FEED_MESSAGE_MAX: usize = 1_024;
+
+/// The policy, with the keys of both providers.
+pub(crate) fn policy(keys: &Keys) -> Value {
+    json!({
+        "non_websocket": "refuse",
+        "hosts": [HOST, "localhost", "127.0.0.1"],
+        "origin": {"allow": [ORIGIN, "https://*.apps.example.com:8443"]},
+        "subprotocols": {"allow": ["chat.v1", "chat.v2"]},
+        "auth": {
+            "sources": [
+                {"header": "authorization"},
+                {"cookie": "session"},
+                {"subprotocol": "bearer"},
+                {"query": "token"},
+            ],
+            "providers": [
+                {
+                    "name": "corp",
+                    "issuer": CORP,
+                    "audiences": [AUDIENCE],
+                    "algorithms": ["ES256"],
+                    "jwks": {"inline": keys.jwks()},
+                    "require": {"tenant": TENANT},
+                },
+                {
+                    "name": "partner",
+                    "issuer": PARTNER,
+                    "audiences": [AUDIENCE],
+                    "algorithms": ["HS256"],
+                    "jwks": {"secret": {"env": SECRET_VARIABLE}},
+                    "max_age": "24h",
+                },
+            ],
+            "claim_headers": {"sub": "x-user"},
+        },
+        "messages": {
+            "from_client": {"max_message_bytes": MESSAGE_MAX, "max_frame_bytes": MESSAGE_MAX},
+            "from_server": {"max_message_bytes": 1_048_576, "max_frame_bytes": 1_048_576},
+        },
+        "routes": [
+            {
+                "match": {"path_prefix": "/feed"},
+                "policy": {
+                    "messages": {
+                        "from_client": {"max_message_bytes": FEED_MESSAGE_MAX, "max_frame_bytes": FEED_MESSAGE_MAX},
+                    },
+                },
+            },
+        ],
+    })
+}
