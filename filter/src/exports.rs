@@ -1,4 +1,4 @@
-//! The entry points of the ABI. Each passes on to [`Vm`]; the one function that says `Continue` to the host is here.
+//! The entry points of the ABI. Each passes on to [`Vm`](crate::Vm); the one function that says `Continue` to the host is here.
 
 #![expect(unsafe_code, reason = "exported symbols are `#[unsafe(no_mangle)]`")]
 
@@ -16,6 +16,16 @@ const fn action(flow: Flow) -> u32 {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_abi_version_0_2_1() {}
+
+/// Without this export the linker wraps every other one in a call of all constructors before and all destructors after.
+#[unsafe(no_mangle)]
+extern "C" fn _initialize() {
+    unsafe extern "C" {
+        fn __wasm_call_ctors();
+    }
+    // SAFETY: the linker makes it, and the host calls this once, before anything else.
+    unsafe { __wasm_call_ctors() };
+}
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_memory_allocate(len: usize) -> *mut u8 {

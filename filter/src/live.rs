@@ -1,18 +1,19 @@
 //! A live connection in the host: bytes through the session, and Close frames of our own.
 //!
 //! No call of the ABI writes bytes out of turn, but a direction that is paused with an empty buffer can be written at any
-//! time: fill the buffer, then let it go on. The direction to the client is kept that way while it is quiet:
+//! time: fill the buffer, then let it go on. The direction to the client is kept that way, unless data streams:
 //!
 //! ```text
-//!             large chunk, Forward
-//!   Quiet ───────────────────────────▶ Busy
-//!     ▲                                  │ small chunk: copied out, Hold
-//!     └──────── woken, chunk let go ── Waiting
+//!          STREAM_LEN passed, Forward
+//!   Quiet ────────────────────────────▶ Busy
+//!     ▲                                   │ short chunk: copied out, Hold
+//!     └──────── woken, chunk let go ─── Waiting
 //! ```
 //!
-//! In `Quiet` a chunk is let go within its callback. A long message makes the way `Busy`, where the host streams as
-//! always: in `Quiet` a chunk beyond the host's buffer limit would reset the stream. Where a Close cannot be written at
-//! once, it is written behind the next bytes of that way, which the upstream's own answering Close brings.
+//! In `Quiet` a chunk is let go within its callback. `Busy` is the host streaming as always: a client that reads slowly lets
+//! the host's buffers fill up, and in `Quiet` the large chunk that follows could go beyond the host's limit, which resets the
+//! stream. Where a Close cannot be written at once, it is written behind the next bytes of that way, which the
+//! upstream's own answering Close brings.
 
 use std::rc::Rc;
 
@@ -22,21 +23,28 @@ use crate::host::body::Body;
 use crate::root::Root;
 use crate::stream::Flow;
 use crate::telemetry::Record;
-use portcullis_core::policy::{Mode, Policy};
-use portcullis_core::session::Session;
+use portcullis_core::policy::{Mode, Policies, Policy};
+use portcullis_core::session::{CLOSE_TIMEOUT, Session};
 use portcullis_core::time::Timestamp;
 use portcullis_core::violation::Violation;
 use portcullis_core::wire::{Side, Unreadable};
 
-/// Chunks up to this size keep the way to the client quiet, in bytes: Envoy reads in slices of 16 KiB, so a longer chunk
-/// means that data streams. Far below any buffer limit.
-const QUIET_LEN_MAX: usize = 16_384;
+/// How much passes to the client before its way is left to the host, in bytes: half of Envoy's default buffer limit, so that
+/// the client cannot have fallen behind by a whole one.
+const STREAM_LEN: usize = 524_288;
+
+/// The longest chunk that makes a busy way quiet again, in bytes: it is copied, and Envoy reads in slices of 16 KiB, so a longer
+/// one means that more is to come.
+const SHORT_LEN_MAX: usize = 16_384;
 
 /// An upgraded stream.
 pub(crate) struct Live {
     id: u32,
+    policies: Rc<Policies>,
     session: Session,
     to_client: Way,
+    /// A call of the host failed: what its buffers hold is not known, so nothing goes on any more.
+    broken: bool,
     record: Record,
     opened_at: Timestamp,
 }
@@ -46,59 +54,110 @@ enum Way {
     /// The host streams.
     Busy,
     /// Paused, with nothing in the host's buffer.
-    Quiet,
-    /// As `Quiet`, with bytes that go on when the stream is woken.
+    Quiet {
+        /// How many bytes have passed since it was busy.
+        passed: usize,
+    },
+    /// Paused likewise, with bytes that go on when the stream is woken.
     Waiting(Vec<u8>),
 }
 
 impl Live {
-    pub(crate) const fn new(id: u32, session: Session, record: Record, opened_at: Timestamp) -> Self {
-        Self { id, session, to_client: Way::Busy, record, opened_at }
+    /// A connection that is up; `policies` are the ones in force.
+    pub(crate) fn new(
+        id: u32,
+        policies: Rc<Policies>,
+        mut session: Session,
+        record: Record,
+        opened_at: Timestamp,
+    ) -> Self {
+        session.adopt(&policies);
+        Self { id, policies, session, to_client: Way::Busy, broken: false, record, opened_at }
     }
 
-    pub(crate) const fn policy(&self) -> &Rc<Policy> {
-        self.session.policy()
+    /// Takes what the client sent.
+    pub(crate) fn receive_from_client(&mut self, root: &Root, len: usize) -> Flow {
+        self.guard(root, |live| {
+            let body = Body::new(BufferType::RequestBody, len);
+            live.receive(root, Side::Client, &body, &[])?;
+            live.write_to_client()?;
+            Ok(Flow::Forward)
+        })
     }
 
-    pub(crate) fn receive_from_client(&mut self, root: &Root, len: usize) -> Hosted<Flow> {
-        let body = Body::new(BufferType::RequestBody, len);
-        self.receive(root, Side::Client, &body, &[])?;
-        self.write_to_client()?;
-        Ok(Flow::Forward)
+    /// Takes what the server sent.
+    pub(crate) fn receive_from_server(&mut self, root: &Root, len: usize, end: bool) -> Flow {
+        self.guard(root, |live| {
+            let body = Body::new(BufferType::ResponseBody, len);
+            let (passed, waiting) = match core::mem::replace(&mut live.to_client, Way::Busy) {
+                Way::Busy => (None, Vec::new()),
+                Way::Quiet { passed } => (Some(passed), Vec::new()),
+                Way::Waiting(bytes) => (Some(0), bytes),
+            };
+            let len = live.receive(root, Side::Server, &body, &waiting)?;
+            // The end of the stream must not wait.
+            if end { Ok(Flow::Forward) } else { live.pass_to_client(root, passed, len) }
+        })
     }
 
-    pub(crate) fn receive_from_server(&mut self, root: &Root, len: usize, end: bool) -> Hosted<Flow> {
-        let body = Body::new(BufferType::ResponseBody, len);
-        let (was_busy, waiting) = match core::mem::replace(&mut self.to_client, Way::Busy) {
-            Way::Busy => (true, Vec::new()),
-            Way::Quiet => (false, Vec::new()),
-            Way::Waiting(bytes) => (false, bytes),
-        };
-        let len = self.receive(root, Side::Server, &body, &waiting)?;
-        // The end of the stream must not wait, and a long chunk means that more will come.
-        if end || len > QUIET_LEN_MAX {
-            return Ok(Flow::Forward);
-        }
-        if !was_busy || len == 0 {
-            self.to_client = Way::Quiet;
-            if len > 0 {
-                abi::continue_stream(StreamType::Response)?;
+    /// Lets the `len` bytes go on that are in the host's buffer towards the client, and keeps or makes that way quiet, unless
+    /// data streams; `passed` is `None` when it was busy.
+    fn pass_to_client(&mut self, root: &Root, passed: Option<usize>, len: usize) -> Hosted<Flow> {
+        match passed.map(|passed| passed.saturating_add(len)) {
+            Some(passed) if passed <= STREAM_LEN => {
+                if len > 0 {
+                    abi::continue_stream(StreamType::Response)?;
+                }
+                self.to_client = Way::Quiet { passed };
+                Ok(Flow::Hold)
             }
-        } else if root.wake(self.id) {
-            let bytes = Body::new(BufferType::ResponseBody, len);
-            self.to_client = Way::Waiting(bytes.copy(len)?);
-            bytes.rewrite(&[], 0, &[])?;
-        } else {
-            return Ok(Flow::Forward);
+            None if len == 0 => {
+                self.to_client = Way::Quiet { passed: 0 };
+                Ok(Flow::Hold)
+            }
+            None if len <= SHORT_LEN_MAX && self.session.is_between_frames(Side::Server) && root.wake(self.id) => {
+                let chunk = Body::new(BufferType::ResponseBody, len);
+                self.to_client = Way::Waiting(chunk.copy(len)?);
+                chunk.rewrite(&[], 0, &[])?;
+                Ok(Flow::Hold)
+            }
+            Some(_) | None => Ok(Flow::Forward),
         }
-        Ok(Flow::Hold)
     }
 
     /// Lets go what waits; the way to the client is quiet from then on.
-    pub(crate) fn wake(&mut self) {
-        if matches!(self.to_client, Way::Waiting(_)) && abi::set_effective_context(self.id).is_ok() {
-            let _ = self.write(&[]);
+    pub(crate) fn wake(&mut self, root: &Root) {
+        if matches!(self.to_client, Way::Waiting(_)) {
+            self.guard(root, |live| {
+                abi::set_effective_context(live.id)?;
+                live.write(&[])?;
+                Ok(Flow::Hold)
+            });
         }
+    }
+
+    /// Runs one step, under the policies in force. After a step that failed nothing goes on any more: the client gets a Close
+    /// where its way is known to be free, and the stream is reset.
+    fn guard(&mut self, root: &Root, step: impl FnOnce(&mut Self) -> Hosted<Flow>) -> Flow {
+        if self.broken {
+            return Flow::Hold;
+        }
+        if let Some(policies) = root.policies().filter(|policies| !Rc::ptr_eq(policies, &self.policies)) {
+            self.session.adopt(&policies);
+            self.policies = policies;
+        }
+        step(self).unwrap_or_else(|HostError { .. }| {
+            self.broken = true;
+            if self.session.violation().is_none() {
+                self.verdict(root, Violation::Internal);
+            }
+            self.session.refuse(Violation::Internal, None);
+            let told = self.write_to_client().and_then(|()| self.schedule(root));
+            if told.is_err() || matches!(self.to_client, Way::Busy) {
+                self.reset();
+            }
+            Flow::Hold
+        })
     }
 
     /// Ends a connection whose peers did not.
@@ -108,28 +167,13 @@ impl Live {
         }
     }
 
-    /// A fault of the host under `fail: closed`: nothing goes on any more, and both sides are told as far as they can be.
-    pub(crate) fn fail(&mut self, root: &Root) -> Flow {
-        if self.session.violation().is_none() {
-            self.verdict(root, Violation::Internal);
-        }
-        if let Ok(now) = host::now() {
-            self.session.refuse(Violation::Internal, None, now);
-        }
-        if self.write_to_client().is_err() || self.session.deadline().is_none() {
-            let _ = abi::close_stream(StreamType::Response);
-        }
-        self.schedule(root);
-        Flow::Hold
-    }
-
     /// The end of the stream.
     pub(crate) fn end(self, root: &Root) {
         let violation = self.session.violation();
         if let Some(telemetry) = root.telemetry() {
             telemetry.closed(violation);
         }
-        if self.policy().log.connections {
+        if self.session.policy().log.connections {
             let lived = host::now().map(|now| now.since(self.opened_at)).unwrap_or_default();
             self.record.closed(violation, u64::try_from(lived.as_millis()).unwrap_or(u64::MAX));
         }
@@ -138,10 +182,12 @@ impl Live {
     /// Has the bytes of one side judged and what may not pass taken out; `before` goes first. Gives the length of what
     /// is in the host's buffer then.
     fn receive(&mut self, root: &Root, from: Side, body: &Body, before: &[u8]) -> Hosted<usize> {
-        let received = self.session.receive(from, body, host::now()?).map_err(|Unreadable| HostError::NONSENSE)?;
+        let received = self.session.receive(from, body).map_err(|Unreadable| HostError::NONSENSE)?;
         if let Some(violation) = received.violation {
             self.verdict(root, violation);
-            self.schedule(root);
+            if self.session.violation().is_some() {
+                self.schedule(root)?;
+            }
         }
         let close = self.close(from.peer())?;
         let held = received.passage.before.as_slice();
@@ -162,17 +208,20 @@ impl Live {
 
     /// Writes what waits and `bytes` to the client, outside of that way's own callback.
     fn write(&mut self, bytes: &[u8]) -> Hosted<()> {
-        let waiting = match core::mem::replace(&mut self.to_client, Way::Quiet) {
-            Way::Busy | Way::Quiet => Vec::new(),
+        // Until they are gone nothing can be written before them.
+        let waiting = match core::mem::replace(&mut self.to_client, Way::Busy) {
+            Way::Busy | Way::Quiet { .. } => Vec::new(),
             Way::Waiting(waiting) => waiting,
         };
         abi::set_buffer(BufferType::ResponseBody, 0, 0, &[&waiting, bytes].concat())?;
-        abi::continue_stream(StreamType::Response)
+        abi::continue_stream(StreamType::Response)?;
+        self.to_client = Way::Quiet { passed: 0 };
+        Ok(())
     }
 
     /// The Close frame that is due towards `to`, empty while there is none.
     fn close(&mut self, to: Side) -> Hosted<Vec<u8>> {
-        if self.session.deadline().is_none() {
+        if self.session.violation().is_none() {
             return Ok(Vec::new());
         }
         Ok(self.session.transmit(to, host::random()?).unwrap_or_default())
@@ -180,7 +229,7 @@ impl Live {
 
     /// Counts and logs a violation.
     fn verdict(&self, root: &Root, violation: Violation) {
-        let Policy { mode, log, .. } = &**self.policy();
+        let Policy { mode, log, .. } = &**self.session.policy();
         if let Some(telemetry) = root.telemetry() {
             match mode {
                 Mode::Enforce => telemetry.connection_refused(violation),
@@ -192,9 +241,9 @@ impl Live {
         }
     }
 
-    fn schedule(&self, root: &Root) {
-        if let Some(deadline) = self.session.deadline() {
-            root.schedule(self.id, deadline);
-        }
+    /// Has the connection reset when its peers do not end it in time.
+    fn schedule(&self, root: &Root) -> Hosted<()> {
+        root.schedule(self.id, host::now()?.saturating_add(CLOSE_TIMEOUT));
+        Ok(())
     }
 }

@@ -99,8 +99,14 @@ impl Root {
 
     /// The streams to wake now.
     pub(crate) fn take_woken(&self, queue: u32) -> Vec<u32> {
-        while abi::dequeue(queue).is_ok() {}
-        self.woken.take()
+        let woken = self.woken.take();
+        // One item was queued for each.
+        for _ in &woken {
+            if abi::dequeue(queue).is_err() {
+                break;
+            }
+        }
+        woken
     }
 
     /// Has `stream` looked at when `deadline` has passed.

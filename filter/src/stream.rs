@@ -11,7 +11,7 @@
 //! While a callback runs, the phase in the cell is `Refused`: a host that re-enters in the middle finds a stream that
 //! lets its own reply through and forwards nothing.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::host::abi::{self, BufferType, HostError, Hosted, MapType};
@@ -38,12 +38,14 @@ pub(crate) struct Stream {
     id: u32,
     root: Rc<Root>,
     phase: RefCell<Phase>,
+    /// The host told the end, perhaps from inside a call of ours.
+    ended: Cell<bool>,
 }
 
 enum Phase {
     /// No headers yet.
     Idle,
-    /// Not judged: no upgrade, or a fault under `fail: open`.
+    /// Not judged: no upgrade, or a fault before the connection was up, under `fail: open`.
     Passing,
     /// The upgrade is with the upstream.
     Pending(Box<(Pending, Record)>),
@@ -57,7 +59,7 @@ enum Phase {
 
 impl Stream {
     pub(crate) const fn new(id: u32, root: Rc<Root>) -> Self {
-        Self { id, root, phase: RefCell::new(Phase::Idle) }
+        Self { id, root, phase: RefCell::new(Phase::Idle), ended: Cell::new(false) }
     }
 
     pub(crate) fn request_headers(&self) -> Flow {
@@ -76,7 +78,7 @@ impl Stream {
             Phase::Pending(pending) => self.early_bytes(&pending.0, &pending.1),
             Phase::Live(mut live) => {
                 let flow = live.receive_from_client(&self.root, len);
-                self.settle_live(live, flow)
+                self.settle(Phase::Live(live), flow)
             }
             Phase::Answered => {
                 let dropped = Body::new(BufferType::RequestBody, len).rewrite(&[], 0, &[]);
@@ -107,7 +109,7 @@ impl Stream {
             }
             Phase::Live(mut live) => {
                 let flow = live.receive_from_server(&self.root, len, end);
-                self.settle_live(live, flow)
+                self.settle(Phase::Live(live), flow)
             }
             phase => self.settle(phase, Flow::Forward),
         }
@@ -115,7 +117,7 @@ impl Stream {
 
     /// The next turn of the event loop, for a stream that asked for it.
     pub(crate) fn wake(&self) {
-        self.with_live(|live| live.wake());
+        self.with_live(|live| live.wake(&self.root));
     }
 
     /// The deadline of a stream that is closing.
@@ -125,6 +127,7 @@ impl Stream {
 
     /// The end of the stream, in whatever way; later calls change nothing.
     pub(crate) fn end(&self) {
+        self.ended.set(true);
         if let Phase::Live(live) = self.phase.replace(Phase::Refused) {
             live.end(&self.root);
         }
@@ -135,27 +138,15 @@ impl Stream {
         if let Phase::Live(live) = &mut phase {
             act(live);
         }
-        self.phase.replace(phase);
+        self.settle(phase, Flow::Hold);
     }
 
     fn settle(&self, phase: Phase, flow: Flow) -> Flow {
         self.phase.replace(phase);
-        flow
-    }
-
-    fn settle_live(&self, live: Box<Live>, flow: Hosted<Flow>) -> Flow {
-        match flow {
-            Ok(flow) => self.settle(Phase::Live(live), flow),
-            Err(HostError { .. }) if live.policy().fail == Fail::Open => {
-                live.end(&self.root);
-                self.settle(Phase::Passing, Flow::Forward)
-            }
-            Err(HostError { .. }) => {
-                let mut live = live;
-                let flow = live.fail(&self.root);
-                self.settle(Phase::Live(live), flow)
-            }
+        if self.ended.get() {
+            self.end();
         }
+        flow
     }
 
     /// Decides about the request.
@@ -210,7 +201,9 @@ impl Stream {
         if let Some(violation) = opened.would_refuse {
             self.note(&policy, &record, violation);
         }
-        let live = Live::new(self.id, opened.session, record, host::now()?);
+        // The upgrade went under the policies of its time; the connection follows those of now.
+        let Some(policies) = self.root.policies() else { return Err(HostError::NONSENSE) };
+        let live = Live::new(self.id, policies, opened.session, record, host::now()?);
         if let Some(telemetry) = self.root.telemetry() {
             telemetry.opened();
         }

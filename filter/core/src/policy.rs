@@ -173,25 +173,31 @@ impl Policies {
         core::iter::once(&*self.base).chain(self.routes.iter().map(|route| &*route.policy))
     }
 
-    /// The policy of the first route that matches; `path` in its normal form.
+    /// The policy of the first route that matches.
     #[must_use]
-    pub fn select(&self, authority: Option<&Authority>, path: &[u8]) -> &Rc<Policy> {
-        self.routes
-            .iter()
-            .find(|route| route.matcher.matches(authority, path))
-            .map_or(&self.base, |route| &route.policy)
+    pub fn select(&self, place: &Place) -> &Rc<Policy> {
+        self.routes.iter().find(|route| route.matcher.matches(place)).map_or(&self.base, |route| &route.policy)
     }
 }
 
+/// What a request asks for, as routes see it.
+#[derive(Debug, Default)]
+pub struct Place {
+    /// The authority, where it is one.
+    pub authority: Option<Authority>,
+    /// The path in its normal form.
+    pub path: Vec<u8>,
+}
+
 impl RouteMatch {
-    fn matches(&self, authority: Option<&Authority>, path: &[u8]) -> bool {
-        let host = |pattern: &AuthorityPattern| authority.is_some_and(|authority| pattern.matches(authority));
+    fn matches(&self, place: &Place) -> bool {
+        let host = |pattern: &AuthorityPattern| place.authority.as_ref().is_some_and(|own| pattern.matches(own));
         let within = |prefix: &String| {
             let prefix = prefix.trim_end_matches('/').as_bytes();
-            path.strip_prefix(prefix).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+            place.path.strip_prefix(prefix).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
         };
         self.host.as_ref().is_none_or(host)
-            && self.path.as_ref().is_none_or(|exact| path == exact.as_bytes())
+            && self.path.as_ref().is_none_or(|exact| place.path == exact.as_bytes())
             && self.path_prefix.as_ref().is_none_or(within)
     }
 }
@@ -204,7 +210,7 @@ mod tests {
     fn a_prefix_means_whole_segments() {
         let matches = |prefix: &str, path: &str| {
             let matcher = RouteMatch { path_prefix: Some(prefix.into()), ..RouteMatch::default() };
-            matcher.matches(None, path.as_bytes())
+            matcher.matches(&Place { authority: None, path: path.into() })
         };
         assert!(matches("/chat", "/chat") && matches("/chat", "/chat/a") && matches("/chat/", "/chat"));
         assert!(matches("/", "/anything"));
@@ -214,7 +220,8 @@ mod tests {
     #[test]
     fn a_host_needs_an_authority() {
         let matcher = RouteMatch { host: Some(AuthorityPattern::parse("a.example").unwrap()), ..RouteMatch::default() };
-        assert!(!matcher.matches(None, b"/"));
-        assert!(matcher.matches(Some(&Authority::parse(b"a.example:1").unwrap()), b"/"));
+        assert!(!matcher.matches(&Place::default()));
+        let authority = Authority::parse(b"a.example:1").ok();
+        assert!(matcher.matches(&Place { authority, path: b"/".to_vec() }));
     }
 }

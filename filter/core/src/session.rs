@@ -1,9 +1,9 @@
 //! A live connection, from the 101 to its end: header-only, the payload passes unread (RFC 6455 §5, §7).
 //!
 //! ```text
-//!          receive: no fault           receive: fault, refuse()
-//!   Open ────────────────────▶ Open ──────────────────────────▶ Closing ── deadline ──▶ reset
-//!                               └── monitor ──▶ Unjudged
+//!         receive: no fault           receive: fault, refuse()
+//!   Open ───────────────────▶ Open ──────────────────────────▶ Closing ── CLOSE_TIMEOUT ──▶ reset
+//!                              └── monitor ──▶ Unjudged
 //! ```
 //!
 //! A frame's header is held back until it is whole and judged, so a verdict always falls between two frames, nothing of
@@ -14,8 +14,7 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use crate::message::{MessageRules, Reassembly};
-use crate::policy::{Mode, Policy};
-use crate::time::Timestamp;
+use crate::policy::{Mode, Place, Policies, Policy};
 use crate::verdict::{Held, Passage};
 use crate::violation::Violation;
 use crate::wire::close::{BAD_GATEWAY, close_frame};
@@ -29,6 +28,7 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// One WebSocket connection.
 #[derive(Debug)]
 pub struct Session {
+    place: Place,
     policy: Rc<Policy>,
     from_client: Direction,
     from_server: Direction,
@@ -50,7 +50,6 @@ struct Closing {
     to_client: Option<u16>,
     /// The close code that the server still has to get.
     to_server: Option<u16>,
-    deadline: Timestamp,
 }
 
 /// What came of a chunk.
@@ -63,8 +62,8 @@ pub struct Received {
 }
 
 impl Session {
-    pub(crate) fn new(policy: Rc<Policy>) -> Self {
-        Self { policy, from_client: Direction::default(), from_server: Direction::default(), state: State::Open }
+    pub(crate) fn new(policy: Rc<Policy>, place: Place) -> Self {
+        Self { place, policy, from_client: Direction::default(), from_server: Direction::default(), state: State::Open }
     }
 
     /// The policy that this connection is under.
@@ -73,7 +72,12 @@ impl Session {
         &self.policy
     }
 
-    /// Why we are closing this connection, where we are.
+    /// Puts the connection under other policies, from its next bytes on.
+    pub fn adopt(&mut self, policies: &Policies) {
+        self.policy = Rc::clone(policies.select(&self.place));
+    }
+
+    /// Why we are closing this connection, where we are: [`CLOSE_TIMEOUT`] after the verdict it has to be reset.
     #[must_use]
     pub const fn violation(&self) -> Option<Violation> {
         match &self.state {
@@ -86,12 +90,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Unreadable`] when the host does not give out the bytes; nothing of the chunk may then be forwarded.
-    pub fn receive<C: Chunk + ?Sized>(
-        &mut self,
-        from: Side,
-        chunk: &C,
-        now: Timestamp,
-    ) -> Result<Received, Unreadable> {
+    pub fn receive<C: Chunk + ?Sized>(&mut self, from: Side, chunk: &C) -> Result<Received, Unreadable> {
         match &self.state {
             State::Unjudged => {
                 let before = core::mem::take(&mut self.direction_mut(from).held);
@@ -109,7 +108,7 @@ impl Session {
                 let mut received = self.direction_mut(from).scan(from, chunk, &rules)?;
                 match (received.violation, self.policy.mode) {
                     (None, _) => {}
-                    (Some(violation), Mode::Enforce) => self.refuse(violation, Some(from), now),
+                    (Some(violation), Mode::Enforce) => self.refuse(violation, Some(from)),
                     (Some(_), Mode::Monitor) => {
                         self.state = State::Unjudged;
                         // Bytes are held from before this chunk only while none of its frames has been whole.
@@ -128,7 +127,7 @@ impl Session {
     ///
     /// The offender gets the violation's close code, and so does the server behind a refused client. A client whose
     /// server broke the rules gets 1014.
-    pub fn refuse(&mut self, violation: Violation, offender: Option<Side>, now: Timestamp) {
+    pub fn refuse(&mut self, violation: Violation, offender: Option<Side>) {
         if matches!(self.state, State::Closing(_)) {
             return;
         }
@@ -139,7 +138,6 @@ impl Session {
             // Who has had a Close from his peer gets no second one (RFC 6455 §5.5.1).
             to_client: (!self.from_server.is_closed()).then_some(to_client),
             to_server: (!self.from_client.is_closed()).then_some(code),
-            deadline: now.saturating_add(CLOSE_TIMEOUT),
         });
     }
 
@@ -148,7 +146,7 @@ impl Session {
     /// `None` while nothing is due, or while that way stands in the middle of a frame. `mask` must be fresh and
     /// unpredictable; it is used only towards the server.
     pub fn transmit(&mut self, to: Side, mask: [u8; 4]) -> Option<Vec<u8>> {
-        if self.direction(to.peer()).payload_left > 0 {
+        if !self.is_between_frames(to.peer()) {
             return None;
         }
         let State::Closing(closing) = &mut self.state else { return None };
@@ -159,13 +157,10 @@ impl Session {
         due.take().map(|code| close_frame(to, code, closing.violation.reason(), mask))
     }
 
-    /// When the connection has to be reset, where its end is under way.
+    /// Whether everything that has come from `from` ended with its frame.
     #[must_use]
-    pub const fn deadline(&self) -> Option<Timestamp> {
-        match &self.state {
-            State::Open | State::Unjudged => None,
-            State::Closing(closing) => Some(closing.deadline),
-        }
+    pub const fn is_between_frames(&self, from: Side) -> bool {
+        self.direction(from).payload_left == 0
     }
 
     const fn direction(&self, from: Side) -> &Direction {

@@ -32,7 +32,8 @@ pub(crate) fn apply(map: MapType, edits: &[Edit]) -> Hosted<()> {
 /// `count, (name length, value length)*, (name NUL value NUL)*`, little-endian 32-bit numbers.
 fn parse(bytes: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
     let (count, mut lens) = number(bytes)?;
-    if count > FIELDS_MAX {
+    // There is no request and no response without a pseudo-header.
+    if count == 0 || count > FIELDS_MAX {
         return None;
     }
     let mut data = lens.get(count.checked_mul(8)?..)?;
@@ -46,7 +47,7 @@ fn parse(bytes: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
         data = rest;
         fields.push((name.to_vec(), value.to_vec()));
     }
-    Some(fields)
+    data.is_empty().then_some(fields)
 }
 
 fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {

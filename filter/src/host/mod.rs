@@ -7,9 +7,12 @@ pub(crate) mod headers;
 use abi::Hosted;
 use portcullis_core::time::Timestamp;
 
-/// What the host's clock says.
+/// What the host's clock says; a clock that says nothing says 1970.
 pub(crate) fn now() -> Hosted<Timestamp> {
-    abi::current_time().map(Timestamp::from_nanos)
+    match abi::current_time()? {
+        0 => Err(abi::HostError::NONSENSE),
+        nanos => Ok(Timestamp::from_nanos(nanos)),
+    }
 }
 
 /// Fresh unpredictable bytes.

@@ -5,7 +5,7 @@ use core::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{Parsed, parse};
-use crate::policy::{Access, Fail, Mode, Policy, Source};
+use crate::policy::{Access, Fail, Mode, Place, Policy, Source};
 
 /// The secret that [`read`] finds in its environment.
 const SECRET: &str = "an HMAC secret of more than 32 bytes";
@@ -242,7 +242,7 @@ fn routes_merge_their_keys_into_the_base() {
         ]),
     );
     let policies = read(&config).unwrap().policies;
-    let at = |path: &str| policies.select(None, path.as_bytes());
+    let at = |path: &str| policies.select(&Place { authority: None, path: path.into() });
     assert_eq!(at("/admin").origin.allow.len(), 1);
     assert_ne!(at("/admin").origin.allow, policies.base().origin.allow);
     assert_eq!(at("/admin").origin.missing, Access::Refuse);

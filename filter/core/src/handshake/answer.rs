@@ -6,7 +6,7 @@ use super::subprotocol::Offer;
 use super::upgrade::accept;
 use crate::http::headers::Headers;
 use crate::http::list::{tokens, trim};
-use crate::policy::{Mode, Policy};
+use crate::policy::{Mode, Place, Policy};
 use crate::session::Session;
 use crate::verdict::Edit;
 use crate::violation::Violation;
@@ -15,6 +15,7 @@ use crate::violation::Violation;
 #[derive(Debug)]
 pub struct Pending {
     policy: Rc<Policy>,
+    place: Place,
     accept: String,
     /// `None` when the request went on as it came, and any subprotocol may be the answer.
     offer: Option<Offer>,
@@ -32,8 +33,8 @@ pub struct Opened {
 }
 
 impl Pending {
-    pub(super) fn new(policy: Rc<Policy>, key: &str, offer: Option<Offer>) -> Self {
-        Self { policy, accept: accept(key), offer }
+    pub(super) fn new(policy: Rc<Policy>, place: Place, key: &str, offer: Option<Offer>) -> Self {
+        Self { policy, place, accept: accept(key), offer }
     }
 
     /// The policy that the handshake is under.
@@ -58,7 +59,7 @@ impl Pending {
         let chosen = response.has("sec-websocket-protocol");
         let echo = self.offer.as_ref().and_then(Offer::echo).filter(|_| !chosen);
         let edits = echo.map(|marker| Edit::set("sec-websocket-protocol", marker)).into_iter().collect();
-        Ok(Opened { session: Session::new(self.policy), edits, would_refuse })
+        Ok(Opened { session: Session::new(self.policy, self.place), edits, would_refuse })
     }
 
     fn is_answer(&self, response: &Headers) -> bool {

@@ -21,7 +21,7 @@ use crate::http::headers::Headers;
 use crate::http::list::trim;
 use crate::http::origin::Claim;
 use crate::http::path;
-use crate::policy::{Access, Mode, OriginRules, Policies, Policy};
+use crate::policy::{Access, Mode, OriginRules, Place, Policies, Policy};
 use crate::time::Timestamp;
 use crate::token::{Verified, verify};
 use crate::verdict::Edit;
@@ -76,9 +76,9 @@ pub enum Decision {
 #[must_use]
 pub fn check(policies: &Policies, request: &Request, now: Timestamp) -> Opening {
     let headers = &request.headers;
-    let authority = authority(headers);
-    let target = headers.all(":path").next().unwrap_or_default();
-    let policy = policies.select(authority.as_ref(), &path::normal(target));
+    let path = path::normal(headers.all(":path").next().unwrap_or_default());
+    let place = Place { authority: authority(headers), path };
+    let policy = policies.select(&place);
 
     if !upgrade::is_attempted(headers) {
         let refused = (policy.non_websocket == Access::Refuse).then_some(Violation::NotWebsocket);
@@ -91,7 +91,7 @@ pub fn check(policies: &Policies, request: &Request, now: Timestamp) -> Opening 
     }
 
     let taken = credential::take(headers, &policy.auth.sources);
-    let verdict = judge(policy, request, authority.as_ref(), &taken, now);
+    let verdict = judge(policy, request, place.authority.as_ref(), &taken, now);
     let mut edits = credential::spoofed_claims(headers, &policy.auth);
     let (grant, would_refuse) = match (verdict, policy.mode) {
         (Ok(grant), _) => (grant, None),
@@ -121,7 +121,7 @@ pub fn check(policies: &Policies, request: &Request, now: Timestamp) -> Opening 
         edits.extend(grant.offer.edit(headers));
         edits.extend(grant.claims);
     }
-    let pending = Pending::new(Rc::clone(policy), &key, would_refuse.is_none().then_some(grant.offer));
+    let pending = Pending::new(Rc::clone(policy), place, &key, would_refuse.is_none().then_some(grant.offer));
     let opening = Opening::new(policy, Decision::Upgrade(pending), edits);
     Opening { would_refuse, credential: grant.credential, ..opening }
 }

@@ -2,14 +2,12 @@
 
 use std::rc::Rc;
 
-use super::{CLOSE_TIMEOUT, Session};
-use crate::policy::{Mode, Policy};
-use crate::time::Timestamp;
+use super::Session;
+use crate::policy::{Mode, Place, Policies, Policy};
 use crate::violation::Violation::{self, MessageTooBig, ProtocolError, TypeRefused};
 use crate::wire::Side::{self, Client, Server};
 use crate::wire::{Chunk, Unreadable};
 
-const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 const MASK: [u8; 4] = [0; 4];
 
 fn session(mode: Mode) -> Session {
@@ -20,7 +18,7 @@ fn session(mode: Mode) -> Session {
     policy.from_client.binary = false;
     policy.from_server.frame_len_max = 1_000;
     policy.from_server.message_len_max = 1_000;
-    Session::new(Rc::new(policy))
+    Session::new(Rc::new(policy), Place::default())
 }
 
 fn text(from: Side, len: u8) -> Vec<u8> {
@@ -36,7 +34,7 @@ fn text(from: Side, len: u8) -> Vec<u8> {
 fn receive(session: &mut Session, from: Side, bytes: &[u8], piece: usize) -> (Vec<u8>, Option<Violation>) {
     let (mut forwarded, mut violation) = (Vec::new(), None);
     for chunk in bytes.chunks(piece) {
-        let received = session.receive(from, chunk, NOW).unwrap();
+        let received = session.receive(from, chunk).unwrap();
         forwarded.extend(received.passage.before.as_slice());
         forwarded.extend(&chunk[..received.passage.keep]);
         violation = violation.or(received.violation);
@@ -94,7 +92,6 @@ fn both_peers_get_one_close_each() {
     assert_eq!(session.transmit(Client, MASK).unwrap(), b"\x88\x11\x03\xf1message_too_big");
     assert_eq!(session.transmit(Server, MASK).unwrap(), b"\x88\x91\0\0\0\0\x03\xf1message_too_big");
     assert_eq!((session.transmit(Client, MASK), session.transmit(Server, MASK)), (None, None));
-    assert_eq!(session.deadline(), Some(NOW.saturating_add(CLOSE_TIMEOUT)));
 }
 
 #[test]
@@ -142,7 +139,7 @@ fn the_first_verdict_sticks() {
     receive(&mut session, Client, &text(Client, 101), 999);
     let (forwarded, violation) = receive(&mut session, Client, &text(Client, 1), 999);
     assert_eq!((forwarded, violation), (vec![], None));
-    session.refuse(Violation::Internal, None, NOW);
+    session.refuse(Violation::Internal, None);
     assert_eq!(session.violation(), Some(MessageTooBig));
 }
 
@@ -154,14 +151,24 @@ fn monitoring_refuses_nothing() {
         assert_eq!(receive(&mut session, Server, b"\x81", 1), (vec![], None));
         assert_eq!(receive(&mut session, Client, &bytes, piece), (bytes.clone(), Some(MessageTooBig)));
         assert_eq!(receive(&mut session, Server, b"\x01x", 1), (b"\x81\x01x".to_vec(), None));
-        assert_eq!((session.violation(), session.deadline()), (None, None));
+        assert_eq!(session.violation(), None);
     }
+}
+
+#[test]
+fn other_policies_hold_from_the_next_bytes_on() {
+    let mut session = session(Mode::Enforce);
+    assert_eq!(receive(&mut session, Client, &text(Client, 100), 999).1, None);
+    let mut stricter: Policy = (**session.policy()).clone();
+    stricter.from_client.frame_len_max = 99;
+    session.adopt(&Policies::new(stricter, vec![]));
+    assert_eq!(receive(&mut session, Client, &text(Client, 100), 999).1, Some(MessageTooBig));
 }
 
 #[test]
 fn a_fault_of_ours_closes_with_1011() {
     let mut session = session(Mode::Enforce);
-    session.refuse(Violation::Internal, None, NOW);
+    session.refuse(Violation::Internal, None);
     assert_eq!(session.transmit(Client, MASK).unwrap(), b"\x88\x0a\x03\xf3internal");
 }
 
@@ -176,5 +183,5 @@ fn bytes_that_cannot_be_read_are_reported() {
             Err(Unreadable)
         }
     }
-    assert_eq!(session(Mode::Enforce).receive(Client, &Gone, NOW), Err(Unreadable));
+    assert_eq!(session(Mode::Enforce).receive(Client, &Gone), Err(Unreadable));
 }
