@@ -1,0 +1,218 @@
+//! The scenario language: what a test says in a line.
+//!
+//! ```no_run
+//! use portcullis_host_tests::{frame, scenario::{Gate, policy, upgrade}};
+//!
+//! let mut gate = Gate::new(&policy());
+//! let stream = gate.request(&upgrade().without("authorization"));
+//! gate.check_refused(stream, 401, "credential_missing");
+//!
+//! let stream = gate.connect();
+//! gate.client(stream, &frame::client(frame::TEXT, b"hello"));
+//! ```
+
+use std::ops::{Deref, DerefMut};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use hmac::{Hmac, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use crate::{Action, Headers, Host, Profile, StreamId, module};
+
+/// A policy that needs no TLS, knows one origin, and takes tokens of [`token`].
+pub fn policy() -> Value {
+    json!({
+        "require_tls": false,
+        "origin": {"allow": [ORIGIN]},
+        "auth": {
+            "sources": [{"header": "authorization"}],
+            "providers": [{
+                "name": "corp",
+                "issuer": ISSUER,
+                "audiences": [AUDIENCE],
+                "algorithms": ["HS256"],
+                "jwks": {"secret": {"inline": SECRET}},
+            }],
+        },
+    })
+}
+
+/// [`policy`] with other values: objects merge key by key, the rest replaces.
+pub fn policy_with(changes: Value) -> Value {
+    let mut policy = policy();
+    merge(&mut policy, changes);
+    policy
+}
+
+fn merge(base: &mut Value, changes: Value) {
+    match (base, changes) {
+        (Value::Object(base), Value::Object(changes)) => {
+            for (key, value) in changes {
+                merge(base.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (base, changes) => *base = changes,
+    }
+}
+
+/// The head of a good upgrade, as Envoy shows it to a filter.
+pub fn upgrade() -> Headers {
+    Headers::from_iter([
+        (":authority", "chat.example.com"),
+        (":path", "/chat?room=1"),
+        (":method", "GET"),
+        (":scheme", "http"),
+        ("upgrade", "websocket"),
+        ("connection", "Upgrade"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("sec-websocket-version", "13"),
+        ("origin", ORIGIN),
+        ("user-agent", "portcullis-host-tests"),
+        ("x-forwarded-proto", "http"),
+        ("x-request-id", "4e2a6f1e-0000-4000-8000-000000000001"),
+    ])
+    .with("authorization", format!("Bearer {}", token()))
+}
+
+/// The upstream's good answer to [`upgrade`] (RFC 6455 §1.3).
+pub fn switching_protocols() -> Headers {
+    Headers::from_iter([
+        (":status", "101"),
+        ("upgrade", "websocket"),
+        ("connection", "Upgrade"),
+        ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+    ])
+}
+
+/// A token that [`policy`] takes for an hour from the start of the host's clock.
+pub fn token() -> String {
+    token_with(json!({}))
+}
+
+/// [`token`] with other claims; `null` removes one.
+pub fn token_with(changes: Value) -> String {
+    let mut claims = json!({"iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "iat": START, "exp": START + 3_600});
+    merge(&mut claims, changes);
+    if let Value::Object(claims) = &mut claims {
+        claims.retain(|_, value| !value.is_null());
+    }
+    let part = |value: Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed = [part(json!({"alg": "HS256", "typ": "JWT"})), part(claims)].join(".");
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("HMAC takes a key of any length");
+    mac.update(signed.as_bytes());
+    [signed, BASE64_URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())].join(".")
+}
+
+/// A configured filter. What traps or misuses the host fails the test.
+#[derive(Debug)]
+pub struct Gate(Host);
+
+impl Gate {
+    /// The filter under Envoy's behaviour with `policy`.
+    #[track_caller]
+    pub fn new(policy: &Value) -> Self {
+        Self::on(Profile::default(), policy)
+    }
+
+    /// The filter under `profile` with `policy`.
+    #[track_caller]
+    pub fn on(profile: Profile, policy: &Value) -> Self {
+        let mut host = Host::load(module::filter(), profile).unwrap();
+        let accepted = host.configure(policy.to_string().as_bytes()).unwrap();
+        assert!(accepted, "the policy is refused: {:#?}", host.logs());
+        Self(host)
+    }
+
+    /// Gives the filter another policy. False: refused.
+    #[track_caller]
+    pub fn reconfigure(&mut self, policy: &Value) -> bool {
+        self.0.configure(policy.to_string().as_bytes()).unwrap()
+    }
+
+    /// A request arrives, and behind an upgrade that may go on the empty body callback that Envoy makes.
+    #[track_caller]
+    pub fn request(&mut self, head: &Headers) -> StreamId {
+        let stream = self.0.open_stream().unwrap();
+        if self.0.request_headers(stream, head, false).unwrap() == Action::Continue {
+            self.client(stream, b"");
+        }
+        stream
+    }
+
+    /// The upstream answers, and behind a head that may go on follows the empty body callback.
+    #[track_caller]
+    pub fn respond(&mut self, stream: StreamId, head: &Headers) {
+        if self.0.response_headers(stream, head, false).unwrap() == Action::Continue {
+            self.server(stream, b"");
+        }
+    }
+
+    /// A good upgrade up to its 101.
+    #[track_caller]
+    pub fn connect(&mut self) -> StreamId {
+        let stream = self.request(&upgrade());
+        assert!(self.0.stream(stream).request.passed, "a good upgrade is refused: {:#?}", self.0.stream(stream).reply);
+        self.respond(stream, &switching_protocols());
+        assert!(self.0.stream(stream).response.passed, "a good 101 is refused: {:#?}", self.0.stream(stream).reply);
+        stream
+    }
+
+    /// Bytes from the client.
+    #[track_caller]
+    pub fn client(&mut self, stream: StreamId, bytes: &[u8]) -> Action {
+        self.0.request_body(stream, bytes, false).unwrap()
+    }
+
+    /// Bytes from the upstream.
+    #[track_caller]
+    pub fn server(&mut self, stream: StreamId, bytes: &[u8]) -> Action {
+        self.0.response_body(stream, bytes, false).unwrap()
+    }
+
+    /// The stream was answered as the policy says, and nothing of it went on.
+    #[track_caller]
+    pub fn check_refused(&self, stream: StreamId, status: u32, reason: &str) {
+        let stream = self.0.stream(stream);
+        let Some(reply) = &stream.reply else { panic!("not refused, where {status} {reason} is due") };
+        let body: Value = serde_json::from_slice(&reply.body).expect("a body of JSON");
+        assert_eq!((reply.status, body), (status, json!({"error": reason})));
+        assert_eq!(reply.details, format!("portcullis_{reason}"));
+        assert_eq!(reply.headers.value("content-type"), Some("application/json"));
+        assert_eq!(reply.headers.value("connection"), Some("close"));
+        assert!(!stream.request.passed, "a refused request went on");
+        assert!(stream.request.forwarded.is_empty(), "bytes of a refused request went on");
+    }
+
+    /// The filter asked nothing of the host that a host may answer badly.
+    #[track_caller]
+    pub fn check_manners(&self) {
+        assert_eq!(self.0.misuses(), [""; 0]);
+    }
+}
+
+impl Deref for Gate {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.0
+    }
+}
+
+impl DerefMut for Gate {
+    fn deref_mut(&mut self) -> &mut Host {
+        &mut self.0
+    }
+}
+
+/// The origin that [`policy`] allows.
+pub const ORIGIN: &str = "https://app.example.com";
+
+/// The key of [`token`]: 32 bytes, as HS256 wants them (RFC 7518 §3.2).
+pub const SECRET: &str = "q2Vn8ZkT5uWc1xYb7RmE4sPd9LhGfJaN";
+
+const ISSUER: &str = "https://idp.example.com/";
+const AUDIENCE: &str = "chat";
+
+/// 2026-11-22 00:00:00 UTC, where the host's clock starts.
+const START: u64 = 1_795_305_600;

@@ -1,0 +1,204 @@
+//! What the host keeps for one VM: contexts, telemetry, shared data and queues.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use wasmtime::Instance;
+
+use crate::{
+    profile::{Profile, status},
+    stream::{LocalReply, Side, Stream},
+};
+
+/// One line of the log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Log {
+    /// 0 trace … 5 critical.
+    pub level: u32,
+    /// The text; bytes that are no UTF-8 are replaced.
+    pub text: String,
+}
+
+/// One metric.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Metric {
+    /// The full name.
+    pub name: String,
+    /// 0 counter, 1 gauge, 2 histogram.
+    pub kind: u64,
+    /// The value; of a histogram, the number of records.
+    pub value: i64,
+}
+
+/// What waits for the end of the callback that asked for it.
+#[derive(Debug)]
+pub(crate) enum Deferred {
+    Close,
+    Continue(Side),
+    Reply(LocalReply),
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) profile: Profile,
+    pub(crate) instance: Option<Instance>,
+    /// Nanoseconds since 1970.
+    pub(crate) now: u64,
+    /// Root contexts, with the tick period that each asked for in milliseconds.
+    pub(crate) roots: BTreeMap<u32, u64>,
+    pub(crate) streams: BTreeMap<u32, Stream>,
+    /// The context whose callback runs, and the one it chose instead; 0 is none.
+    pub(crate) current: u32,
+    pub(crate) effective: u32,
+    /// The plugin configuration, while a root is being configured.
+    pub(crate) configuration: Option<Vec<u8>>,
+    pub(crate) deferred: VecDeque<(u32, Deferred)>,
+    pub(crate) properties: BTreeMap<String, Vec<u8>>,
+    pub(crate) logs: Vec<Log>,
+    pub(crate) metrics: Vec<Metric>,
+    /// Every name that was ever defined, repeats kept.
+    pub(crate) definitions: Vec<String>,
+    /// How often each call was made.
+    pub(crate) calls: BTreeMap<&'static str, u64>,
+    /// What the filter did that a host may answer badly.
+    pub(crate) misuses: Vec<String>,
+    pub(crate) shared: Shared,
+}
+
+impl State {
+    pub(crate) fn new(profile: Profile) -> Self {
+        Self {
+            profile,
+            instance: None,
+            now: START,
+            roots: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            current: 0,
+            effective: 0,
+            configuration: None,
+            deferred: VecDeque::new(),
+            properties: PROPERTIES.iter().map(|(path, value)| ((*path).to_owned(), value.to_vec())).collect(),
+            logs: Vec::new(),
+            metrics: Vec::new(),
+            definitions: Vec::new(),
+            calls: BTreeMap::new(),
+            misuses: Vec::new(),
+            shared: Shared::default(),
+        }
+    }
+
+    /// The context that a call acts on.
+    pub(crate) fn context(&self) -> u32 {
+        if self.is_live(self.effective) { self.effective } else { self.current }
+    }
+
+    pub(crate) fn is_live(&self, context: u32) -> bool {
+        self.roots.contains_key(&context) || self.streams.get(&context).is_some_and(|stream| !stream.deleted)
+    }
+
+    /// The stream that a call acts on.
+    pub(crate) fn stream(&mut self) -> Option<&mut Stream> {
+        let context = self.context();
+        self.streams.get_mut(&context).filter(|stream| !stream.deleted)
+    }
+
+    /// Defines a metric and returns its id. The same name gives the same id.
+    pub(crate) fn define(&mut self, kind: u64, name: String) -> u32 {
+        self.definitions.push(name.clone());
+        let index = self.metrics.iter().position(|metric| metric.name == name).unwrap_or_else(|| {
+            self.metrics.push(Metric { name, kind, value: 0 });
+            self.metrics.len() - 1
+        });
+        index as u32 + 1
+    }
+
+    pub(crate) fn metric(&mut self, id: u64) -> Result<&mut Metric, u32> {
+        let index = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
+        index.and_then(|index| self.metrics.get_mut(index)).ok_or(status::BAD_ARGUMENT)
+    }
+}
+
+/// Data and queues that all VMs of a proxy share. This host has one VM, so its `vm_id` does not matter.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    data: BTreeMap<Vec<u8>, (Vec<u8>, u32)>,
+    last_version: u32,
+    queues: Vec<Queue>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    name: Vec<u8>,
+    root: u32,
+    items: VecDeque<Vec<u8>>,
+    wakeups: u32,
+}
+
+impl Shared {
+    pub(crate) fn data(&self, key: &[u8]) -> Result<(Vec<u8>, u32), u32> {
+        self.data.get(key).cloned().ok_or(status::NOT_FOUND)
+    }
+
+    /// Writes a value. `version` 0 does not compare, and a first write never does.
+    pub(crate) fn write(&mut self, key: Vec<u8>, value: Vec<u8>, version: u32) -> Result<(), u32> {
+        if version != 0 && self.data.get(&key).is_some_and(|(_, current)| *current != version) {
+            return Err(status::CAS_MISMATCH);
+        }
+        self.last_version += 1;
+        self.data.insert(key, (value, self.last_version));
+        Ok(())
+    }
+
+    /// The token of a queue, which wakes the root that registered it last.
+    pub(crate) fn register(&mut self, name: Vec<u8>, root: u32) -> u32 {
+        match self.resolve(&name) {
+            Ok(token) => {
+                self.queues[token as usize - 1].root = root;
+                token
+            }
+            Err(_) => {
+                self.queues.push(Queue { name, root, items: VecDeque::new(), wakeups: 0 });
+                self.queues.len() as u32
+            }
+        }
+    }
+
+    pub(crate) fn resolve(&self, name: &[u8]) -> Result<u32, u32> {
+        let index = self.queues.iter().position(|queue| queue.name == name).ok_or(status::NOT_FOUND)?;
+        Ok(index as u32 + 1)
+    }
+
+    pub(crate) fn enqueue(&mut self, token: u64, item: Vec<u8>) -> Result<(), u32> {
+        let queue = self.queue(token)?;
+        queue.items.push_back(item);
+        queue.wakeups += 1;
+        Ok(())
+    }
+
+    pub(crate) fn dequeue(&mut self, token: u64) -> Result<Vec<u8>, u32> {
+        self.queue(token)?.items.pop_front().ok_or(status::EMPTY)
+    }
+
+    /// The next wake-up that is due: the root to call and the token of its queue.
+    pub(crate) fn wakeup(&mut self) -> Option<(u32, u32)> {
+        let (index, queue) = self.queues.iter_mut().enumerate().find(|(_, queue)| queue.wakeups > 0)?;
+        queue.wakeups -= 1;
+        Some((queue.root, index as u32 + 1))
+    }
+
+    fn queue(&mut self, token: u64) -> Result<&mut Queue, u32> {
+        let index = usize::try_from(token).ok().and_then(|token| token.checked_sub(1));
+        index.and_then(|index| self.queues.get_mut(index)).ok_or(status::NOT_FOUND)
+    }
+}
+
+/// 2026-11-22 00:00:00 UTC.
+const START: u64 = 1_795_305_600_000_000_000;
+
+/// What Envoy knows of a plaintext HTTP/1.1 stream. `connection.tls_version` is absent.
+const PROPERTIES: [(&str, &[u8]); 5] = [
+    ("connection.id", &7_u64.to_le_bytes()),
+    ("plugin_name", b"portcullis"),
+    ("plugin_root_id", b"portcullis"),
+    ("request.protocol", b"HTTP/1.1"),
+    ("source.address", b"203.0.113.7:51234"),
+];

@@ -1,0 +1,367 @@
+//! The life of the filter, its streams and its configuration, under a host that behaves as Envoy does.
+
+use std::time::Duration;
+
+use portcullis_host_tests::{
+    Action, Headers, StreamId, frame,
+    scenario::{Gate, SECRET, policy, policy_with, switching_protocols, token, token_with, upgrade},
+};
+use serde_json::{Value, json};
+
+#[test]
+fn a_good_upgrade_goes_on_without_its_credential() {
+    let mut gate = Gate::new(&policy());
+    let stream = gate.connect();
+    let request = &gate.stream(stream).request;
+    let expected = upgrade().without("authorization");
+    assert_eq!(request.headers, expected);
+    assert_eq!(gate.metric("portcullis.handshakes.accepted"), 1);
+    assert_eq!(gate.metric("portcullis.connections.active"), 1);
+    gate.check_manners();
+}
+
+#[track_caller]
+fn check_refusal(policy: Value, head: Headers, status: u32, reason: &str) {
+    let mut gate = Gate::new(&policy);
+    let stream = gate.request(&head);
+    gate.check_refused(stream, status, reason);
+    gate.delete(stream).unwrap();
+    let reply = gate.stream(stream).reply.as_ref().expect("a reply");
+    assert_eq!(reply.headers.value("sec-websocket-version"), (status == 426).then_some("13"));
+    assert_eq!(reply.headers.value("www-authenticate").is_some(), status == 401);
+    assert_eq!(gate.metric(&format!("portcullis.handshakes.{reason}")), 1);
+    assert_eq!(gate.metric(&format!("portcullis.refused.{reason}")), 1);
+    assert_eq!(gate.metric("portcullis.handshakes.accepted"), 0);
+    assert_eq!(refusal_lines(&gate, reason), 1, "{:#?}", gate.logs());
+    check_ended(&gate);
+}
+
+fn refusal_lines(gate: &Gate, reason: &str) -> usize {
+    gate.logs().iter().filter(|log| log.text.starts_with('{') && log.text.contains(&format!("\"{reason}\""))).count()
+}
+
+#[track_caller]
+fn check_ended(gate: &Gate) {
+    assert_eq!(gate.metric("portcullis.connections.active"), 0);
+    gate.check_manners();
+}
+
+#[test]
+fn a_refused_upgrade_is_answered_counted_logged_and_stops() {
+    let bearer = |token: String| upgrade().replaced("authorization", format!("Bearer {token}"));
+    let tls = policy_with(json!({"require_tls": true}));
+    let hosts = policy_with(json!({"hosts": ["other.example.com"]}));
+    let upgrades_only = policy_with(json!({"non_websocket": "refuse"}));
+    let page = upgrade()
+        .without("upgrade")
+        .without("connection")
+        .without("sec-websocket-key")
+        .without("sec-websocket-version");
+    let rows = [
+        (policy(), upgrade().without("authorization"), 401, "credential_missing"),
+        (policy(), bearer("a.b.c".to_owned()), 401, "credential_invalid"),
+        (policy(), bearer(token_with(json!({"exp": 1_000}))), 401, "credential_expired"),
+        (policy(), upgrade().replaced("origin", "https://evil.example"), 403, "origin_refused"),
+        (policy(), upgrade().without("origin"), 403, "origin_refused"),
+        (policy(), upgrade().replaced("sec-websocket-version", "8"), 426, "bad_version"),
+        (policy(), upgrade().with("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="), 400, "bad_upgrade"),
+        (tls, upgrade(), 403, "tls_required"),
+        (hosts, upgrade(), 421, "host_refused"),
+        (upgrades_only, page, 403, "not_websocket"),
+    ];
+    for (policy, head, status, reason) in rows {
+        check_refusal(policy, head, status, reason);
+    }
+}
+
+#[test]
+fn an_upgrade_over_tls_passes_where_tls_is_required() {
+    let mut gate = Gate::new(&policy_with(json!({"require_tls": true})));
+    gate.property("connection.tls_version", Some(b"TLSv1.3"));
+    gate.connect();
+}
+
+#[test]
+fn a_request_that_is_no_upgrade_passes_untouched() {
+    let mut gate = Gate::new(&policy());
+    let page =
+        Headers::from_iter([(":authority", "chat.example.com"), (":path", "/"), (":method", "GET"), ("cookie", "a=b")]);
+    let stream = gate.request(&page);
+    gate.client(stream, b"a body");
+    gate.respond(stream, &Headers::from_iter([(":status", "200")]));
+    gate.server(stream, b"a page");
+    gate.delete(stream).unwrap();
+    let stream = gate.stream(stream);
+    assert_eq!((&stream.request.headers, &*stream.request.forwarded), (&page, &b"a body"[..]));
+    assert_eq!((stream.response.passed, &*stream.response.forwarded), (true, &b"a page"[..]));
+    check_ended(&gate);
+}
+
+#[test]
+fn after_a_local_reply_every_callback_is_a_no_op() {
+    let mut gate = Gate::new(&policy());
+    let stream = gate.request(&upgrade().without("authorization"));
+    let before = (gate.metrics().to_vec(), gate.logs().to_vec(), gate.stream(stream).reply.clone());
+    for _ in 0..2 {
+        assert_eq!(gate.request_headers(stream, &upgrade(), false), Ok(Action::Pause));
+        gate.client(stream, &frame::client(frame::TEXT, b"hello"));
+        gate.call("proxy_on_request_trailers", stream.0, &[0]).unwrap();
+        gate.response_headers(stream, &switching_protocols(), false).unwrap();
+        gate.server(stream, &frame::server(frame::TEXT, b"hello"));
+        gate.call("proxy_on_response_trailers", stream.0, &[0]).unwrap();
+        gate.tick().unwrap();
+    }
+    assert_eq!((gate.metrics().to_vec(), gate.logs().to_vec(), gate.stream(stream).reply.clone()), before);
+    assert_eq!(gate.calls("proxy_send_local_response"), 1);
+    gate.check_manners();
+}
+
+#[test]
+fn frames_pass_unchanged_both_ways() {
+    let mut gate = Gate::new(&policy());
+    let stream = gate.connect();
+    for len in [0, 1, 125, 126, 4_096, 65_535] {
+        let (from_client, from_server) =
+            (frame::client(frame::TEXT, &vec![b'a'; len]), frame::server(frame::TEXT, &vec![b'b'; len]));
+        gate.client(stream, &from_client);
+        gate.server(stream, &from_server);
+        assert!(gate.stream(stream).request.forwarded.ends_with(&from_client));
+        assert!(gate.stream(stream).response.forwarded.ends_with(&from_server));
+    }
+    gate.check_manners();
+}
+
+type Speak = fn(&mut Gate, StreamId, &[u8]) -> Action;
+
+#[track_caller]
+fn check_violation(speak: Speak, bytes: &[u8], to_client: u16, to_server: u16, reason: &str) {
+    let mut gate = Gate::new(&policy());
+    let stream = gate.connect();
+    let (good_client, good_server) = (frame::client(frame::TEXT, b"good"), frame::server(frame::TEXT, b"good"));
+    gate.client(stream, &good_client);
+    gate.server(stream, &good_server);
+    speak(&mut gate, stream, bytes);
+    gate.client(stream, &good_client);
+    gate.server(stream, &good_server);
+    let live = gate.stream(stream);
+    let (request, response) =
+        (&live.request.forwarded[good_client.len()..], &live.response.forwarded[good_server.len()..]);
+    assert_eq!(frame::close_at_end(response), Some((to_client, reason.to_owned())), "to the client: {response:02x?}");
+    assert_eq!(frame::close_at_end(request), Some((to_server, reason.to_owned())), "to the upstream: {request:02x?}");
+    assert_eq!(response.len(), 4 + reason.len(), "more than a Close frame: {response:02x?}");
+    assert_eq!(request.len(), 8 + reason.len(), "more than a masked Close frame: {request:02x?}");
+    gate.delete(stream).unwrap();
+    assert_eq!(gate.metric(&format!("portcullis.connections.closed.{reason}")), 1);
+    check_ended(&gate);
+}
+
+#[test]
+fn a_violation_closes_both_ways_and_nothing_follows() {
+    let too_big = frame::client_header(frame::TEXT, 65_537);
+    let big_answer = &frame::server(frame::TEXT, &vec![0; 1_048_577])[..1_000];
+    check_violation(Gate::client, &too_big, 1009, 1009, "message_too_big");
+    check_violation(Gate::client, &frame::server(frame::TEXT, b"unmasked"), 1002, 1002, "protocol_error");
+    check_violation(Gate::server, big_answer, 1014, 1009, "message_too_big");
+    check_violation(Gate::server, &frame::client(frame::TEXT, b"masked"), 1014, 1002, "protocol_error");
+}
+
+#[test]
+fn a_peer_that_ignores_our_close_is_reset() {
+    let mut gate = Gate::new(&policy());
+    let stream = gate.connect();
+    gate.client(stream, &frame::server(frame::TEXT, b"unmasked"));
+    gate.tick().unwrap();
+    assert!(!gate.stream(stream).reset, "reset before its time");
+    gate.advance(Duration::from_secs(30));
+    gate.tick().unwrap();
+    assert!(gate.stream(stream).reset);
+    check_ended(&gate);
+}
+
+/// A stream that is about to end.
+type Ending = (&'static str, fn(&mut Gate) -> StreamId);
+
+#[test]
+fn active_connections_go_back_to_zero_whatever_ends_them() {
+    let endings: [Ending; 10] = [
+        ("no callback but the first", |gate| gate.open_stream().unwrap()),
+        ("refused", |gate| gate.request(&upgrade().without("origin"))),
+        ("the client leaves before the answer", |gate| gate.request(&upgrade())),
+        ("the upstream refuses", |gate| {
+            let stream = gate.request(&upgrade());
+            gate.respond(stream, &Headers::from_iter([(":status", "503")]));
+            stream
+        }),
+        ("the upstream's 101 is wrong", |gate| {
+            let stream = gate.request(&upgrade());
+            gate.respond(
+                stream,
+                &switching_protocols().replaced("sec-websocket-accept", "AAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+            );
+            stream
+        }),
+        ("bytes before the answer", |gate| {
+            let stream = gate.request(&upgrade());
+            gate.client(stream, &vec![0; 100_000]);
+            stream
+        }),
+        ("the client leaves", Gate::connect),
+        ("both sides close", |gate| {
+            let stream = gate.connect();
+            gate.client(stream, &frame::client(frame::CLOSE, b"\x03\xe8"));
+            gate.server(stream, &frame::server(frame::CLOSE, b"\x03\xe8"));
+            gate.request_body(stream, b"", true).unwrap();
+            gate.response_body(stream, b"", true).unwrap();
+            stream
+        }),
+        ("a violation", |gate| {
+            let stream = gate.connect();
+            gate.server(stream, b"\xff\xff");
+            stream
+        }),
+        ("a reset", |gate| {
+            let stream = gate.connect();
+            gate.client(stream, b"\xff\xff");
+            gate.advance(Duration::from_secs(30));
+            gate.tick().unwrap();
+            stream
+        }),
+    ];
+    for (name, run) in endings {
+        let mut gate = Gate::new(&policy());
+        let bystander = gate.connect();
+        let stream = run(&mut gate);
+        gate.delete(stream).unwrap();
+        assert_eq!(gate.metric("portcullis.connections.active"), 1, "{name}");
+        gate.delete(bystander).unwrap();
+        assert_eq!(gate.metric("portcullis.connections.active"), 0, "{name}");
+        gate.check_manners();
+    }
+}
+
+#[test]
+fn an_upstream_that_refuses_is_passed_on() {
+    let mut gate = Gate::new(&policy());
+    let stream = gate.request(&upgrade());
+    let answer = Headers::from_iter([(":status", "503"), ("content-type", "text/plain")]);
+    gate.respond(stream, &answer);
+    gate.server(stream, b"later");
+    assert_eq!(gate.stream(stream).response.headers.value(":status"), Some("503"));
+    assert_eq!(gate.stream(stream).response.forwarded, b"later");
+    assert_eq!(gate.metric("portcullis.handshakes.upstream_refused"), 1);
+    assert_eq!(gate.metric("portcullis.handshakes.accepted"), 0);
+}
+
+#[test]
+fn a_101_that_does_not_answer_the_request_is_a_bad_gateway() {
+    let mut gate = Gate::new(&policy());
+    let good = switching_protocols();
+    for head in [good.clone().without("sec-websocket-accept"), good.with("sec-websocket-protocol", "never-offered")] {
+        let stream = gate.request(&upgrade());
+        assert_eq!(gate.response_headers(stream, &head, false), Ok(Action::Pause));
+        let reply = gate.stream(stream).reply.as_ref().expect("a reply");
+        assert_eq!((reply.status, &*reply.details), (502, "portcullis_bad_upstream_handshake"));
+    }
+}
+
+#[test]
+fn monitor_mode_counts_and_lets_pass() {
+    let mut gate = Gate::new(&policy_with(json!({"mode": "monitor"})));
+    let stream = gate.request(&upgrade().without("authorization"));
+    assert!(gate.stream(stream).request.passed);
+    assert_eq!(gate.metric("portcullis.would_refuse.credential_missing"), 1);
+    assert_eq!(gate.metric("portcullis.refused.credential_missing"), 0);
+
+    let stream = gate.connect();
+    let too_big = frame::client(frame::TEXT, &vec![b'a'; 65_537]);
+    gate.client(stream, &too_big);
+    assert_eq!(gate.stream(stream).request.forwarded, too_big);
+    assert_eq!(gate.metric("portcullis.would_refuse.message_too_big"), 1);
+    gate.check_manners();
+}
+
+#[test]
+fn metrics_are_defined_once_when_configured() {
+    let mut gate = Gate::new(&policy());
+    let defined = gate.definitions().to_vec();
+    assert!(defined.contains(&"portcullis.connections.active".to_owned()), "{defined:?}");
+    assert!(defined.iter().all(|name| name.starts_with("portcullis.")), "{defined:?}");
+    let mut names = defined.clone();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), defined.len(), "a name is defined twice");
+
+    gate.connect();
+    gate.request(&upgrade().without("origin"));
+    assert!(gate.reconfigure(&policy()));
+    assert_eq!(gate.definitions(), defined);
+}
+
+#[test]
+fn a_broken_policy_is_refused_by_its_path_and_the_old_one_keeps_serving() {
+    let mut gate = Gate::new(&policy());
+    let live = gate.connect();
+    for (policy, path) in [
+        (policy_with(json!({"origin": {"missing": "maybe"}})), "origin.missing"),
+        (policy_with(json!({"orogin": {}})), "orogin"),
+        (policy_with(json!({"auth": {"providers": [{"name": "corp", "algorithms": []}]}})), "auth.providers[0]"),
+    ] {
+        let logged = gate.logs().len();
+        assert!(!gate.reconfigure(&policy));
+        assert!(
+            gate.logs()[logged..].iter().any(|log| log.text.contains(path)),
+            "{path}: {:#?}",
+            &gate.logs()[logged..]
+        );
+        let stream = gate.request(&upgrade().without("origin"));
+        gate.check_refused(stream, 403, "origin_refused");
+        gate.connect();
+    }
+    assert_eq!(gate.configure(b"{"), Ok(false));
+    let hello = frame::client(frame::TEXT, b"hello");
+    gate.client(live, &hello);
+    assert_eq!(gate.stream(live).request.forwarded, hello);
+}
+
+#[test]
+fn a_new_policy_reaches_live_connections() {
+    let mut gate = Gate::new(&policy());
+    let stream = gate.connect();
+    let hello = frame::client(frame::TEXT, b"hello");
+    gate.client(stream, &hello);
+    assert!(gate.reconfigure(&policy_with(
+        json!({"messages": {"from_client": {"max_frame_bytes": 4, "max_message_bytes": 4}}})
+    )));
+    gate.client(stream, &hello);
+    let closed = frame::close_at_end(&gate.stream(stream).response.forwarded);
+    assert_eq!(closed, Some((1009, "message_too_big".to_owned())));
+}
+
+#[test]
+fn each_root_of_a_vm_has_its_own_policy() {
+    let mut gate = Gate::new(&policy());
+    let other = gate.open_root().unwrap();
+    let strict = policy_with(json!({"hosts": ["other.example.com"]}));
+    assert_eq!(gate.configure_root(other, strict.to_string().as_bytes()), Ok(true));
+    let stream = gate.open_stream_of(other).unwrap();
+    gate.request_headers(stream, &upgrade(), false).unwrap();
+    gate.check_refused(stream, 421, "host_refused");
+    gate.connect();
+}
+
+#[test]
+fn no_log_line_holds_a_secret() {
+    let mut gate = Gate::new(&policy());
+    let (good, bad) = (token(), token_with(json!({"aud": "another"})));
+    gate.request(&upgrade().replaced("authorization", format!("Bearer {bad}")));
+    let stream = gate.connect();
+    gate.client(stream, &frame::server(frame::TEXT, b"unmasked"));
+    gate.delete(stream).unwrap();
+    assert!(!gate.logs().is_empty());
+    for log in gate.logs() {
+        let parts = [&good, &bad].into_iter().flat_map(|token| token.split('.')).chain([SECRET, "unmasked"]);
+        for part in parts {
+            assert!(!log.text.contains(part), "{}", log.text);
+        }
+    }
+}
