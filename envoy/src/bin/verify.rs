@@ -1,2 +1,0 @@
-//! Verify.
-fn main() {}

