@@ -15,6 +15,7 @@
 //! stream. Where a Close cannot be written at once, it is written behind the next bytes of that way, which the
 //! upstream's own answering Close brings.
 
+use core::time::Duration;
 use std::rc::Rc;
 
 use crate::host;
@@ -24,7 +25,7 @@ use crate::root::Root;
 use crate::stream::Flow;
 use crate::telemetry::Record;
 use portcullis_core::policy::{Mode, Policies, Policy};
-use portcullis_core::session::{CLOSE_TIMEOUT, Session};
+use portcullis_core::session::Session;
 use portcullis_core::time::Timestamp;
 use portcullis_core::violation::Violation;
 use portcullis_core::wire::{Side, Unreadable};
@@ -45,6 +46,8 @@ pub(crate) struct Live {
     to_client: Way,
     /// A call of the host failed: what its buffers hold is not known, so nothing goes on any more.
     broken: bool,
+    /// When the stream is reset, and how long after what happened that is.
+    deadline: Option<(Timestamp, Duration)>,
     record: Record,
     opened_at: Timestamp,
 }
@@ -72,7 +75,7 @@ impl Live {
         opened_at: Timestamp,
     ) -> Self {
         session.adopt(&policies);
-        Self { id, policies, session, to_client: Way::Busy, broken: false, record, opened_at }
+        Self { id, policies, session, to_client: Way::Busy, broken: false, deadline: None, record, opened_at }
     }
 
     /// Takes what the client sent.
@@ -169,6 +172,7 @@ impl Live {
 
     /// The end of the stream.
     pub(crate) fn end(self, root: &Root) {
+        root.schedule(self.id, self.deadline.map(|(at, _)| at), None);
         let violation = self.session.violation();
         if let Some(telemetry) = root.telemetry() {
             telemetry.closed(violation);
@@ -185,10 +189,8 @@ impl Live {
         let received = self.session.receive(from, body).map_err(|Unreadable| HostError::NONSENSE)?;
         if let Some(violation) = received.violation {
             self.verdict(root, violation);
-            if self.session.violation().is_some() {
-                self.schedule(root)?;
-            }
         }
+        self.schedule(root)?;
         let close = self.close(from.peer())?;
         let held = received.passage.before.as_slice();
         let before = [before, held].concat();
@@ -241,9 +243,14 @@ impl Live {
         }
     }
 
-    /// Has the connection reset when its peers do not end it in time.
-    fn schedule(&self, root: &Root) -> Hosted<()> {
-        root.schedule(self.id, host::now()?.saturating_add(CLOSE_TIMEOUT));
+    /// Has the connection reset when it does not end in time.
+    fn schedule(&mut self, root: &Root) -> Hosted<()> {
+        let time = self.session.time_to_end();
+        if time != self.deadline.map(|(_, time)| time) {
+            let deadline = time.map(|time| Ok((host::now()?.saturating_add(time), time))).transpose()?;
+            root.schedule(self.id, self.deadline.map(|(at, _)| at), deadline.map(|(at, _)| at));
+            self.deadline = deadline;
+        }
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! What the streams of one plugin share: the policy, the counters, and the ways in which time and events come in.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use crate::host;
@@ -29,8 +29,8 @@ pub(crate) struct Root {
     queue: Cell<Option<u32>>,
     /// Streams that asked to be woken.
     woken: RefCell<Vec<u32>>,
-    /// Streams that are closing, the first deadline first: every one gets the same time.
-    closing: RefCell<VecDeque<(Timestamp, u32)>>,
+    /// Streams that have to end, the first deadline first; each stands here once at most.
+    deadlines: RefCell<BTreeSet<(Timestamp, u32)>>,
 }
 
 impl Root {
@@ -109,16 +109,20 @@ impl Root {
         woken
     }
 
-    /// Has `stream` looked at when `deadline` has passed.
-    pub(crate) fn schedule(&self, stream: u32, deadline: Timestamp) {
-        self.closing.borrow_mut().push_back((deadline, stream));
+    /// Has `stream` looked at when `deadline` has passed, and not at `old` any more.
+    pub(crate) fn schedule(&self, stream: u32, old: Option<Timestamp>, deadline: Option<Timestamp>) {
+        let mut deadlines = self.deadlines.borrow_mut();
+        if let Some(old) = old {
+            deadlines.remove(&(old, stream));
+        }
+        deadlines.extend(deadline.map(|deadline| (deadline, stream)));
     }
 
     /// The streams whose deadline has passed.
     pub(crate) fn take_due(&self) -> Vec<u32> {
         let Ok(now) = host::now() else { return Vec::new() };
-        let mut closing = self.closing.borrow_mut();
-        let due = closing.iter().take_while(|(deadline, _)| *deadline <= now).count();
-        closing.drain(..due).map(|(_, stream)| stream).collect()
+        let mut deadlines = self.deadlines.borrow_mut();
+        let later = deadlines.split_off(&(now, u32::MAX));
+        core::mem::replace(&mut *deadlines, later).into_iter().map(|(_, stream)| stream).collect()
     }
 }

@@ -178,6 +178,21 @@ fn a_peer_that_ignores_our_close_is_reset() {
     check_ended(&gate);
 }
 
+#[test]
+fn peers_that_close_but_do_not_end_are_reset() {
+    let mut gate = Gate::new(&policy());
+    let stream = gate.connect();
+    gate.server(stream, &frame::server(frame::CLOSE, b"\x03\xe8"));
+    gate.advance(Duration::from_secs(29));
+    gate.tick().unwrap();
+    gate.client(stream, &frame::client(frame::CLOSE, b"\x03\xe8"));
+    assert!(!gate.stream(stream).reset, "reset before its time");
+    gate.advance(Duration::from_secs(2));
+    gate.tick().unwrap();
+    assert!(gate.stream(stream).reset);
+    check_ended(&gate);
+}
+
 /// A stream that is about to end.
 type Ending = (&'static str, fn(&mut Gate) -> StreamId);
 

@@ -84,7 +84,7 @@ mod tests {
         MessageRules { frame_len_max: 100, message_len_max: 150, fragments_max: 3, text: true, binary: false };
 
     const fn frame(fin: bool, opcode: Opcode, payload_len: u64) -> FrameHeader {
-        FrameHeader { fin, opcode, payload_len, header_len: 2 }
+        FrameHeader { fin, opcode, mask: None, payload_len, header_len: 2 }
     }
 
     #[track_caller]

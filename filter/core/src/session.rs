@@ -1,12 +1,13 @@
-//! A live connection, from the 101 to its end: header-only, the payload passes unread (RFC 6455 §5, §7).
+//! A live connection, from the 101 to its end: headers and Close frames are judged, other payload passes unread
+//! (RFC 6455 §5, §7).
 //!
 //! ```text
 //!         receive: no fault           receive: fault, refuse()
-//!   Open ───────────────────▶ Open ──────────────────────────▶ Closing ── CLOSE_TIMEOUT ──▶ reset
+//!   Open ───────────────────▶ Open ──────────────────────────▶ Closing ── time_to_end ──▶ reset
 //!                              └── monitor ──▶ Unjudged
 //! ```
 //!
-//! A frame's header is held back until it is whole and judged, so a verdict always falls between two frames, nothing of
+//! A frame's header, and the whole of a Close frame, is held back until it is whole and judged, so a verdict always falls between two frames, nothing of
 //! a refused frame moves on, and what was forwarded before is never half a frame. In `Closing` each way gets one Close
 //! as soon as it stands between two frames; everything else is dropped.
 
@@ -17,13 +18,17 @@ use crate::message::{MessageRules, Reassembly};
 use crate::policy::{Mode, Place, Policies, Policy};
 use crate::verdict::{Held, Passage};
 use crate::violation::Violation;
-use crate::wire::close::{BAD_GATEWAY, close_frame};
+use crate::wire::close::{BAD_GATEWAY, check_payload, close_frame};
 use crate::wire::header::{FrameHeader, HEADER_LEN_MAX, Opcode};
 use crate::wire::{Chunk, Side, Unreadable};
 
 /// How long the peers may take to end a connection after our Close, before it is reset. RFC 6455 §7.1.1 leaves it open;
 /// a round trip to anywhere fits many times, and a refused peer holds no connection for longer.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the closing handshake of the peers themselves may take: the answer to a Close may have to wait for the rest of a
+/// long message, and other implementations give it 10 to 30 seconds.
+pub const PEER_CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One WebSocket connection.
 #[derive(Debug)]
@@ -77,7 +82,19 @@ impl Session {
         self.policy = Rc::clone(policies.select(&self.place));
     }
 
-    /// Why we are closing this connection, where we are: [`CLOSE_TIMEOUT`] after the verdict it has to be reset.
+    /// How long the connection may take to end, from the moment on when this changes; `None` while it is open.
+    #[must_use]
+    pub const fn time_to_end(&self) -> Option<Duration> {
+        match &self.state {
+            State::Closing(_) => Some(CLOSE_TIMEOUT),
+            State::Open | State::Unjudged if self.from_client.closed || self.from_server.closed => {
+                Some(PEER_CLOSE_TIMEOUT)
+            }
+            State::Open | State::Unjudged => None,
+        }
+    }
+
+    /// Why we are closing this connection, where we are.
     #[must_use]
     pub const fn violation(&self) -> Option<Violation> {
         match &self.state {
@@ -136,8 +153,8 @@ impl Session {
         self.state = State::Closing(Closing {
             violation,
             // Who has had a Close from his peer gets no second one (RFC 6455 §5.5.1).
-            to_client: (!self.from_server.is_closed()).then_some(to_client),
-            to_server: (!self.from_client.is_closed()).then_some(code),
+            to_client: (!self.from_server.closed).then_some(to_client),
+            to_server: (!self.from_client.closed).then_some(code),
         });
     }
 
@@ -190,13 +207,13 @@ impl Received {
 /// The bytes of one side, frame by frame.
 #[derive(Debug, Default)]
 struct Direction {
-    /// The start of a frame header, held back until it is whole.
+    /// The start of a frame header or of a Close frame, held back until it is whole.
     held: Held,
     /// Payload of the frame in hand that has not come yet.
     payload_left: u64,
     messages: Reassembly,
-    /// A Close has come; its payload may still be on the way.
-    close_seen: bool,
+    /// A Close has passed.
+    closed: bool,
 }
 
 impl Direction {
@@ -207,30 +224,26 @@ impl Direction {
         loop {
             keep = keep.saturating_add(self.finish_frame(chunk.len().saturating_sub(keep)));
             // Bytes behind a Close are no WebSocket data any more (RFC 6455 §5.5.1).
-            if keep >= chunk.len() || self.is_closed() {
+            if keep >= chunk.len() || self.closed {
                 return Ok(Received::pass(before, keep));
             }
-            let held = self.held.as_slice().len();
-            let mut bytes = [0; HEADER_LEN_MAX];
-            let (old, new) = bytes.split_at_mut(held);
-            old.copy_from_slice(self.held.as_slice());
-            let len = held.saturating_add(chunk.read(keep, new)?);
-            let verdict = match FrameHeader::decode(bytes.get(..len).unwrap_or_default(), from) {
-                Ok(Some(header)) => self.messages.receive(&header, rules).map(|()| Some(header)),
-                Ok(None) => Ok(None),
-                Err(violation) => Err(violation),
-            };
-            match verdict {
-                Ok(Some(header)) => {
-                    if held > 0 {
+            let held_len = self.held.as_slice().len();
+            let start = Start::read(&self.held, chunk, keep, from)?;
+            let judged = start.judge().and_then(|unit| match unit {
+                Some(unit) => self.messages.receive(&unit.header, rules).map(|()| Some(unit)),
+                None => Ok(None),
+            });
+            match judged {
+                Ok(Some(unit)) => {
+                    if held_len > 0 {
                         before = core::mem::take(&mut self.held);
                     }
-                    keep = keep.saturating_add(header.header_len.saturating_sub(held));
-                    self.payload_left = header.payload_len;
-                    self.close_seen = header.opcode == Opcode::Close;
+                    keep = keep.saturating_add(unit.len.saturating_sub(held_len));
+                    self.closed = unit.header.opcode == Opcode::Close;
+                    self.payload_left = if self.closed { 0 } else { unit.header.payload_len };
                 }
                 Ok(None) => {
-                    self.held = Held::new(bytes, len);
+                    self.held = Held::new(start.bytes, start.len);
                     return Ok(Received::pass(before, keep));
                 }
                 Err(violation) => {
@@ -246,11 +259,77 @@ impl Direction {
         self.payload_left = self.payload_left.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
         count
     }
+}
 
-    /// Whether a Close has passed whole.
-    const fn is_closed(&self) -> bool {
-        self.close_seen && self.payload_left == 0
+/// The start of a frame: its header, and of a Close frame everything.
+struct Start {
+    bytes: [u8; Held::LEN_MAX],
+    len: usize,
+    header: Result<Option<FrameHeader>, Violation>,
+}
+
+/// What is judged before it moves on.
+struct Unit {
+    header: FrameHeader,
+    /// The length of the header, of a Close the length of the frame.
+    len: usize,
+}
+
+impl Start {
+    /// Reads on in `chunk` from `offset`, behind what is `held` already.
+    fn read<C: Chunk + ?Sized>(held: &Held, chunk: &C, offset: usize, from: Side) -> Result<Self, Unreadable> {
+        let held = held.as_slice();
+        let mut start = Self { bytes: [0; Held::LEN_MAX], len: held.len(), header: Ok(None) };
+        for (place, byte) in start.bytes.iter_mut().zip(held) {
+            *place = *byte;
+        }
+        start.fill(HEADER_LEN_MAX, held.len(), chunk, offset)?;
+        start.header = FrameHeader::decode(start.as_slice(), from);
+        if let Ok(Some(header)) = start.header
+            && header.opcode == Opcode::Close
+        {
+            start.fill(frame_len(&header), held.len(), chunk, offset)?;
+        }
+        Ok(start)
     }
+
+    /// Takes bytes from the chunk until there are `wanted`, or no more come.
+    fn fill<C: Chunk + ?Sized>(
+        &mut self,
+        wanted: usize,
+        held_len: usize,
+        chunk: &C,
+        offset: usize,
+    ) -> Result<(), Unreadable> {
+        let taken = self.len.saturating_sub(held_len);
+        if let Some(place) = self.bytes.get_mut(self.len..wanted).filter(|place| !place.is_empty()) {
+            self.len = self.len.saturating_add(chunk.read(offset.saturating_add(taken), place)?);
+        }
+        Ok(())
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+
+    /// The unit, once it is whole and good.
+    fn judge(&self) -> Result<Option<Unit>, Violation> {
+        let Some(header) = self.header? else { return Ok(None) };
+        if header.opcode != Opcode::Close {
+            return Ok(Some(Unit { header, len: header.header_len }));
+        }
+        let len = frame_len(&header);
+        let Some(payload) = self.as_slice().get(header.header_len..len) else { return Ok(None) };
+        let key = header.mask.unwrap_or_default();
+        let payload: Vec<u8> = payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect();
+        check_payload(&payload)?;
+        Ok(Some(Unit { header, len }))
+    }
+}
+
+/// The length of a control frame.
+fn frame_len(header: &FrameHeader) -> usize {
+    header.header_len.saturating_add(usize::try_from(header.payload_len).unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]

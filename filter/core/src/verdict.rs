@@ -33,23 +33,26 @@ impl core::fmt::Debug for Edit {
 /// dropped or held back by the session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Passage {
-    /// Header bytes of earlier chunks that go before this one.
+    /// Bytes of earlier chunks that go before this one.
     pub before: Held,
     /// How many bytes of the chunk go on.
     pub keep: usize,
 }
 
-/// A few header bytes that wait for the rest of their frame header.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+/// A few bytes that wait for the rest: of a frame header, or of a Close frame.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Held {
-    bytes: [u8; crate::wire::header::HEADER_LEN_MAX],
+    bytes: [u8; Self::LEN_MAX],
     len: usize,
 }
 
 impl Held {
+    /// A whole Close frame of the client (RFC 6455 §5.5: at most 125 bytes of payload).
+    pub const LEN_MAX: usize = 131;
+
     /// Keeps the first `len` of `bytes`, at most all of them.
     #[must_use]
-    pub fn new(bytes: [u8; crate::wire::header::HEADER_LEN_MAX], len: usize) -> Self {
+    pub fn new(bytes: [u8; Self::LEN_MAX], len: usize) -> Self {
         Self { bytes, len: len.min(bytes.len()) }
     }
 
@@ -57,5 +60,11 @@ impl Held {
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self::new([0; Self::LEN_MAX], 0)
     }
 }

@@ -28,6 +28,8 @@ pub enum Violation {
     HostRefused,
     /// A fault of ours or of the proxy, never of the peer.
     Internal,
+    /// Text that is not UTF-8.
+    InvalidUtf8,
     /// A frame or message longer than allowed.
     MessageTooBig,
     /// A request that is no upgrade, where only upgrades are served.
@@ -61,7 +63,7 @@ pub struct Answer {
 
 impl Violation {
     /// Every violation, in the order of their names.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::BadUpgrade,
         Self::BadUpstreamHandshake,
         Self::BadVersion,
@@ -73,6 +75,7 @@ impl Violation {
         Self::FragmentsExceeded,
         Self::HostRefused,
         Self::Internal,
+        Self::InvalidUtf8,
         Self::MessageTooBig,
         Self::NotWebsocket,
         Self::OriginRefused,
@@ -106,6 +109,7 @@ impl Violation {
             Self::Internal => {
                 Answer { reason: "internal", status: Some(500), close_code: Some(1011), section: "RFC 6455 §7.4.1" }
             }
+            Self::InvalidUtf8 => after("invalid_utf8", 1007, "RFC 6455 §8.1"),
             Self::MessageTooBig => after("message_too_big", 1009, "RFC 6455 §7.4.1"),
             Self::NotWebsocket => before("not_websocket", 403, "RFC 6455 §4.2.1"),
             Self::OriginRefused => before("origin_refused", 403, "RFC 6455 §10.2"),

@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use super::Session;
+use super::{CLOSE_TIMEOUT, PEER_CLOSE_TIMEOUT, Session};
 use crate::policy::{Mode, Place, Policies, Policy};
-use crate::violation::Violation::{self, MessageTooBig, ProtocolError, TypeRefused};
+use crate::violation::Violation::{self, InvalidUtf8, MessageTooBig, ProtocolError, TypeRefused};
 use crate::wire::Side::{self, Client, Server};
 use crate::wire::{Chunk, Unreadable};
 
@@ -78,10 +78,35 @@ fn nothing_of_a_refused_frame_moves_on() {
 }
 
 #[test]
+fn a_close_is_judged_whole() {
+    let masked = |payload: &[u8]| [&[0x88, 0x80 | payload.len() as u8, 0, 0, 0, 0][..], payload].concat();
+    let good = text(Client, 5);
+    let long = [&b"\x03\xe8"[..], &[b'x'; 123]].concat();
+    for payload in [&b""[..], b"\x03\xe8", b"\x0f\xa0bye", &long] {
+        let bytes = [good.clone(), masked(payload)].concat();
+        check(Client, &bytes, &bytes, None);
+    }
+    check(Client, &[good.clone(), masked(b"\x03\xed")].concat(), &good, Some(ProtocolError));
+    check(Client, &[good.clone(), masked(b"\x03\xe8\xff")].concat(), &good, Some(InvalidUtf8));
+    check(Server, b"\x88\x02\x00\x00", b"", Some(ProtocolError));
+}
+
+#[test]
 fn data_behind_a_close_is_dropped() {
     let close = b"\x88\x82\x00\x00\x00\x00\x03\xe8";
     check(Client, &[&close[..], &text(Client, 5)].concat(), close, None);
     check(Server, b"\x88\x00\x81\x01x", b"\x88\x00", None);
+}
+
+#[test]
+fn an_end_that_was_begun_has_its_time() {
+    let mut session = session(Mode::Enforce);
+    receive(&mut session, Server, b"\x88", 1);
+    assert_eq!(session.time_to_end(), None);
+    receive(&mut session, Server, b"\x00", 1);
+    assert_eq!(session.time_to_end(), Some(PEER_CLOSE_TIMEOUT));
+    receive(&mut session, Client, b"\x83", 1);
+    assert_eq!(session.time_to_end(), Some(CLOSE_TIMEOUT));
 }
 
 #[test]

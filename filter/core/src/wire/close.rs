@@ -1,10 +1,33 @@
-//! The Close frame (RFC 6455 §5.5.1, §7.4): what we send to either side.
+//! The Close frame (RFC 6455 §5.5.1, §7.4): what peers may say in it, and what we send to either side.
 
 use super::Side;
 use super::header::CONTROL_LEN_MAX;
+use crate::violation::Violation;
 
 /// `1014`: the upstream broke the rules, and the client is told so (IANA WebSocket Close Code Registry).
 pub const BAD_GATEWAY: u16 = 1014;
+
+/// Checks what a peer says in a Close frame; `payload` is not masked any more.
+///
+/// # Errors
+/// [`Violation::ProtocolError`] for half a code, and for codes that are reserved or not assigned;
+/// [`Violation::InvalidUtf8`] for a reason that is no text.
+pub fn check_payload(payload: &[u8]) -> Result<(), Violation> {
+    let (code, reason) = match payload {
+        [] => return Ok(()),
+        [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
+        [_] => return Err(Violation::ProtocolError),
+    };
+    // 1004 to 1006 and 1015 "MUST NOT be set as a status code in a Close control frame by an endpoint" (RFC 6455 §7.4.1);
+    // 1012 to 1014 are assigned by IANA, 3000 to 4999 are for libraries and applications (§7.4.2).
+    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+        return Err(Violation::ProtocolError);
+    }
+    match str::from_utf8(reason) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Violation::InvalidUtf8),
+    }
+}
 
 /// A whole Close frame of `code` and `reason`, on its way to `to`.
 ///
@@ -35,6 +58,31 @@ pub fn close_frame(to: Side, code: u16, reason: &str, mask: [u8; 4]) -> Vec<u8> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[track_caller]
+    fn check(code: u16, reason: &[u8], expected: Result<(), Violation>) {
+        assert_eq!(check_payload(&[&code.to_be_bytes()[..], reason].concat()), expected, "{code}");
+    }
+
+    #[test]
+    fn codes_that_are_assigned_or_free_for_use_pass() {
+        for code in [1000, 1001, 1002, 1003, 1007, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4401, 4999] {
+            check(code, b"", Ok(()));
+        }
+        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535] {
+            check(code, b"", Err(Violation::ProtocolError));
+        }
+        assert_eq!(check_payload(b""), Ok(()));
+        assert_eq!(check_payload(b"\x03"), Err(Violation::ProtocolError));
+    }
+
+    #[test]
+    fn reasons_are_text() {
+        check(1000, "bye ✓".as_bytes(), Ok(()));
+        check(1000, b"\xce\xba\xe1", Err(Violation::InvalidUtf8));
+        check(1000, b"\xed\xa0\x80", Err(Violation::InvalidUtf8));
+        check(999, b"\xff", Err(Violation::ProtocolError));
+    }
 
     #[test]
     fn a_close_to_the_client_is_plain() {

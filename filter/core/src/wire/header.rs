@@ -71,6 +71,8 @@ pub struct FrameHeader {
     pub fin: bool,
     /// What the frame is.
     pub opcode: Opcode,
+    /// The key that the payload is masked with, in frames of the client (RFC 6455 §5.3).
+    pub mask: Option<[u8; 4]>,
     /// The length of the payload, in bytes.
     pub payload_len: u64,
     /// The length of this header on the wire, in bytes.
@@ -113,11 +115,14 @@ impl FrameHeader {
         }
 
         let Some((payload_len, len_len)) = payload_len(short, rest)? else { return Ok(None) };
+        let rest = rest.get(len_len..).unwrap_or_default();
+        let mask = match (masked, rest.first_chunk()) {
+            (false, _) => None,
+            (true, Some(key)) => Some(*key),
+            (true, None) => return Ok(None),
+        };
         let header_len = 2_usize.saturating_add(len_len).saturating_add(if masked { 4 } else { 0 });
-        if bytes.len() < header_len {
-            return Ok(None);
-        }
-        Ok(Some(Self { fin, opcode, payload_len, header_len }))
+        Ok(Some(Self { fin, opcode, mask, payload_len, header_len }))
     }
 }
 
