@@ -1,0 +1,133 @@
+//! An Envoy with the filter before a backend, and what a test asks of the three.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use portcullis_envoy::peer::backend::{Backend, Mode, Request};
+use portcullis_envoy::peer::client::{Client, Upgrade};
+use portcullis_envoy::peer::frame::{CLOSE, Draft, Frame};
+use portcullis_envoy::peer::websocket::{Event, WebSocket};
+use portcullis_envoy::{Envoy, Launch, module};
+use serde_json::{Value, json};
+
+use crate::tokens;
+
+/// Envoy, what is behind it, and a client before it.
+pub(crate) struct Gate {
+    // Dropped in this order.
+    pub(crate) envoy: Envoy,
+    pub(crate) backend: Backend,
+    pub(crate) client: Client,
+}
+
+/// The counters of the filter that are not zero, without the `portcullis.` in front.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(crate) struct Counters(BTreeMap<String, u64>);
+
+impl Gate {
+    pub(crate) fn start(policy: Value, mode: Mode) -> Self {
+        Self::launch(policy, mode, |launch| launch)
+    }
+
+    pub(crate) fn launch(policy: Value, mode: Mode, change: impl FnOnce(Launch) -> Launch) -> Self {
+        static MODULE: LazyLock<PathBuf> = LazyLock::new(|| module::build().expect("the filter builds"));
+        let backend = Backend::start(mode).expect("a port to listen on");
+        let launch = Launch::new(&*MODULE, policy, backend.address()).env(tokens::VARIABLE, tokens::SECRET);
+        let envoy = change(launch).start().unwrap_or_else(|error| panic!("{error}"));
+        let client = Client::plain(envoy.address());
+        Self { envoy, backend, client }
+    }
+
+    /// A WebSocket to `path`, under a policy that asks for nothing.
+    #[track_caller]
+    pub(crate) fn open(&self, path: &str) -> WebSocket {
+        self.client.open(&Upgrade::to(path)).expect("a good upgrade is accepted")
+    }
+
+    /// The request to `target`, once it is there and `wanted` holds.
+    #[track_caller]
+    pub(crate) fn request(&self, target: &str, wanted: impl Fn(&Request) -> bool) -> Request {
+        let found = self.backend.wait(PATIENCE, |request| request.head.target() == target && wanted(request));
+        found.unwrap_or_else(|| panic!("not at the backend: {target} {:?}", self.backend.requests()))
+    }
+
+    /// Waits until the filter has counted this, no less and nothing else.
+    #[track_caller]
+    pub(crate) fn check_counters(&self, expected: &Counters) {
+        let counted = || {
+            let stats = self.envoy.stats().expect("Envoy answers").into_iter().filter(|(_, value)| *value > 0);
+            stats.filter_map(|(name, value)| Some((name.strip_prefix("wasmcustom.portcullis.")?.to_owned(), value)))
+        };
+        let is_met = wait(|| (counted().collect::<BTreeMap<_, _>>() == expected.0).then_some(()));
+        assert!(is_met.is_some(), "expected {:#?}, found {:#?}", expected.0, counted().collect::<BTreeMap<_, _>>());
+    }
+
+    /// The JSON lines in Envoy's log, of its access log and of the filter, once they are as `wanted`.
+    #[track_caller]
+    pub(crate) fn wait_for_log(&self, wanted: impl Fn(&[Value]) -> bool) {
+        let log = || self.envoy.log().expect("a log");
+        let lines = |log: String| {
+            log.lines().filter_map(|line| serde_json::from_str(&line[line.find('{')?..]).ok()).collect::<Vec<_>>()
+        };
+        assert!(wait(|| wanted(&lines(log())).then_some(())).is_some(), "not in the log:\n{}", log());
+    }
+}
+
+impl Counters {
+    /// Counts one more, or so many.
+    pub(crate) fn add(&mut self, name: impl Into<String>, count: u64) {
+        *self.0.entry(name.into()).or_default() += count;
+    }
+
+    /// A handshake that was refused.
+    pub(crate) fn refused(&mut self, reason: &str) {
+        self.add(format!("handshakes.{reason}"), 1);
+        self.add(format!("refused.{reason}"), 1);
+    }
+
+    /// A connection that was opened, and has ended for `reason`: `peer`, or a violation.
+    pub(crate) fn closed(&mut self, reason: &str) {
+        self.add("handshakes.accepted", 1);
+        self.add(format!("connections.closed.{reason}"), 1);
+        if reason != "peer" {
+            self.add(format!("refused.{reason}"), 1);
+        }
+    }
+}
+
+/// A policy that asks for nothing before the upgrade, with these messages.
+pub(crate) fn open_policy(messages: Value) -> Value {
+    json!({"require_tls": false, "origin": {"missing": "allow"}, "auth": {"required": false}, "messages": messages})
+}
+
+/// All frames up to a Close, which is answered as RFC 6455 §5.5.1 has it, or to what ends the connection without one.
+pub(crate) fn receive_until_close(websocket: &mut WebSocket) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    while let Event::Frame(frame) = websocket.receive(PATIENCE) {
+        let is_close = frame.opcode == CLOSE;
+        frames.push(frame.clone());
+        if is_close {
+            // The other side may be gone already.
+            let _ = websocket.send_frame(Draft::copy_of(&frame));
+            break;
+        }
+    }
+    frames
+}
+
+/// Asks until there is an answer; `None` when [`PATIENCE`] is over.
+pub(crate) fn wait<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    let start = Instant::now();
+    loop {
+        match ask() {
+            None if start.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(10)),
+            answer => return answer,
+        }
+    }
+}
+
+/// For what takes milliseconds on an idle machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

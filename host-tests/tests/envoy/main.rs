@@ -1,0 +1,20 @@
+//! The filter in a real Envoy, with raw sockets on both sides: what no host of our own can prove.
+//!
+//! Envoy runs where `$PORTCULLIS_ENVOY_RUNNER` says, as a process or in a container; the tests are the same. Each starts an
+//! Envoy of its own, so that it may expect every counter of the filter to the last one.
+//!
+//! ```text
+//! client (raw bytes) ──▶ Envoy + portcullis.wasm ──▶ backend (writes down every byte)
+//! refusals     the table of answers before the upgrade, row by row      credentials  where tokens are, and are not
+//! frames       the table of close codes, both sides                     integrity    bytes in, the same bytes out
+//! operations   reload, monitor mode, workers
+//! ```
+
+mod credentials;
+mod frames;
+mod gate;
+mod integrity;
+mod operations;
+mod refusals;
+mod tokens;
+mod upstream;
