@@ -166,6 +166,9 @@ fn table() -> Vec<Row> {
         (vec![], Draft::new(PONG, [0; 126])),
         (vec![], Draft::new(CLOSE, "x")),
         (vec![], Draft::new(CLOSE, [3; 126])),
+        (vec![text(5)], Draft::close(999, "")),
+        (vec![], Draft::close(1_005, "")),
+        (vec![text(5).unfinished()], Draft::close(5_000, "")),
     ];
     let too_big = [
         (vec![text(1_000)], text(1_001)),
@@ -176,10 +179,17 @@ fn table() -> Vec<Row> {
     let too_many = [(vec![text(5).unfinished(), next(0).unfinished(), next(0).unfinished()], next(0))];
     let binary = [(vec![text(5)], Draft::new(BINARY, "no")), (vec![], Draft::new(BINARY, "").unfinished())];
     let row = |code, reason| move |(before, offence)| Row { before, offence, code, reason };
+    let not_text = [(vec![text(5)], Draft::new(CLOSE, b"\x03\xe8\xff"))];
     let frames = frames.into_iter().map(row(1_002, "protocol_error"));
     let too_big = too_big.into_iter().map(row(1_009, "message_too_big"));
     let too_many = too_many.into_iter().map(row(1_008, "fragments_exceeded"));
-    frames.chain(too_big).chain(too_many).chain(binary.into_iter().map(row(1_003, "type_refused"))).collect()
+    let not_text = not_text.into_iter().map(row(1_007, "invalid_utf8"));
+    frames
+        .chain(not_text)
+        .chain(too_big)
+        .chain(too_many)
+        .chain(binary.into_iter().map(row(1_003, "type_refused")))
+        .collect()
 }
 
 fn text(len: usize) -> Draft {

@@ -3,6 +3,7 @@
 //!
 //! Random numbers come from a seed that a failure prints; `PORTCULLIS_SEED` repeats a run.
 
+use std::array;
 use std::env;
 use std::iter;
 use std::sync::LazyLock;
@@ -31,10 +32,11 @@ fn floods_arrive_as_sent_within_envoys_own_buffer_limits() {
 /// Two connections at once: one streams and gets its echo meanwhile, one is pushed to and reads slowly.
 fn flood(limits: BufferLimits) {
     let seed = seed();
+    // Ready before it is asked for: Envoy gives a backend ten seconds to answer.
+    let pushed: Vec<u8> = traffic(!seed, FROM_SERVER_MAX).flat_map(|piece| piece.draft().bytes()).collect();
     let mode = Mode::scripted(move |head| {
-        let pushed = || traffic(!seed, FROM_SERVER_MAX).flat_map(|piece| piece.draft().bytes()).collect::<Vec<_>>();
         let play = Play::answer(head.accepted());
-        if head.target() == "/push" { play.then(pushed()) } else { play }
+        if head.target() == "/push" { play.then(pushed.clone()) } else { play }
     });
     let gate = Gate::launch(policy(), mode, |launch| launch.buffer_limits(limits));
     let websockets = thread::scope(|scope| {
@@ -85,13 +87,13 @@ fn flood(limits: BufferLimits) {
 #[test]
 fn a_quiet_connection_delays_nothing() {
     let seed = seed();
-    let gate = Gate::start(policy(), Mode::scripted(|head| speaker(head, FROM_CLIENT_MAX)));
+    let gate = Gate::start(policy(), Mode::scripted(|head| speaker(head, burst)));
     let mut websocket = gate.open("/");
     let mut random = Random(seed);
-    let mut slowest = Duration::ZERO;
+    let mut late = 0;
     for round in 0..ROUNDS {
         let number = random.next();
-        let mut pieces = burst(number, FROM_CLIENT_MAX);
+        let mut pieces = burst(number);
         if random.below(2) == 0 {
             websocket.send_frame(say(number)).expect("it takes bytes");
         } else {
@@ -102,44 +104,57 @@ fn a_quiet_connection_delays_nothing() {
         }
         let start = Instant::now();
         pieces.iter().for_each(|piece| piece.check(&mut websocket));
-        slowest = slowest.max(start.elapsed());
-        assert!(slowest < LATENCY_MAX, "round {round} of seed {seed}: {} frames took {slowest:?}", pieces.len());
+        late += usize::from(start.elapsed() > LATENCY_MAX);
         thread::sleep(Duration::from_millis([0, 0, 1, 10][round % 4]));
     }
-    println!("seed {seed}: {slowest:?} for the slowest of {ROUNDS} rounds");
+    assert!(late <= LATE_MAX, "{late} of {ROUNDS} rounds took longer than {LATENCY_MAX:?}, with seed {seed}");
     check_end(&gate, [websocket]);
 }
 
-/// The same changes while the client's way is full, half full and empty; with Envoy's own limits, where it is tightest.
+/// A way that is full to any degree gets a short message, which may make it quiet, and then more than a buffer's worth.
+///
+/// Only within the shipped limits: with Envoy's own, one read may bring more than a quiet way takes.
 #[test]
-fn bursts_pass_a_reader_that_comes_and_goes() {
+fn a_reader_that_stops_loses_nothing() {
     let seed = seed();
-    let mode = Mode::scripted(|head| speaker(head, FROM_SERVER_MAX));
-    let gate = Gate::launch(policy(), mode, |launch| launch.buffer_limits(BufferLimits::EnvoyDefaults));
-    let mut websocket = gate.open("/");
-    let sender = websocket.sender();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            for number in 0..BURSTS {
-                sender.send(&say(seed ^ number).masked().bytes()).expect("it takes bytes");
-                thread::sleep(Duration::from_millis([0, 2, 20][number as usize % 3]));
-            }
+    let gate = Gate::start(policy(), Mode::scripted(|head| speaker(head, repeat)));
+    let websockets = thread::scope(|scope| {
+        let readers: [_; READERS] = array::from_fn(|reader| {
+            let gate = &gate;
+            scope.spawn(move || {
+                let mut random = Random(seed ^ reader as u64);
+                let mut websocket = gate.open("/");
+                for _ in 0..STOPS {
+                    let said = [(2 + random.below(100), 60_000), (1, 1_000), (1, 100_000), (5, 1_000_000)];
+                    for (count, len) in said {
+                        websocket.send_frame(say(count << 32 | len)).expect("it takes bytes");
+                        // Nobody can be asked whether all of it is on its way now.
+                        thread::sleep(Duration::from_millis(100));
+                    }
+                    for piece in said.iter().flat_map(|(count, len)| repeat(count << 32 | len)) {
+                        piece.check(&mut websocket);
+                    }
+                }
+                websocket
+            })
         });
-        let mut random = Random(!seed);
-        for piece in (0..BURSTS).flat_map(|number| burst(seed ^ number, FROM_SERVER_MAX)) {
-            piece.check(&mut websocket);
-            thread::sleep(Duration::from_millis(if random.below(16) == 0 { random.below(40) } else { 0 }));
-        }
+        readers.map(|reader| reader.join().unwrap_or_else(|_| panic!("seed {seed}")))
     });
-    check_end(&gate, [websocket]);
+    check_end(&gate, websockets);
+}
+
+/// So many messages of so many bytes, as the halves of `number` have it.
+fn repeat(number: u64) -> Vec<Piece> {
+    let payload = &pool()[..number as u32 as usize];
+    (0..number >> 32).map(|_| Piece { fin: true, opcode: BINARY, payload }).collect()
 }
 
 /// A backend that on demand says what follows from a number, all at once; else it echoes.
-fn speaker(head: &Head, len_max: usize) -> Play {
+fn speaker(head: &Head, speech: fn(u64) -> Vec<Piece>) -> Play {
     Play::answer(head.accepted()).on_frame(move |frame| {
         match frame.payload.strip_prefix(SAY).and_then(|number| number.first_chunk()) {
             Some(number) => {
-                burst(u64::from_be_bytes(*number), len_max).iter().flat_map(|piece| piece.draft().bytes()).collect()
+                speech(u64::from_be_bytes(*number)).iter().flat_map(|piece| piece.draft().bytes()).collect()
             }
             None => echo(frame),
         }
@@ -228,9 +243,9 @@ fn traffic(seed: u64, len_max: usize) -> impl Iterator<Item = Piece> {
 }
 
 /// A few messages.
-fn burst(seed: u64, len_max: usize) -> Vec<Piece> {
+fn burst(seed: u64) -> Vec<Piece> {
     let mut random = Random(seed);
-    (0..=random.size(8)).flat_map(|_| message(&mut random, len_max)).collect()
+    (0..=random.size(8)).flat_map(|_| message(&mut random, FROM_CLIENT_MAX)).collect()
 }
 
 /// A message, most often a short one, in a few fragments with Pings among them; none if there is nothing to say.
@@ -282,13 +297,18 @@ impl Random {
 
     /// Random bytes.
     fn payload(&mut self, len: usize) -> &'static [u8] {
-        static POOL: LazyLock<Vec<u8>> = LazyLock::new(|| {
-            let mut random = Random(0);
-            (0..2 * FROM_SERVER_MAX / 8).flat_map(|_| random.next().to_le_bytes()).collect()
-        });
-        let start = self.size(POOL.len() - len);
-        &POOL[start..start + len]
+        let start = self.size(pool().len() - len);
+        &pool()[start..start + len]
     }
+}
+
+/// What all payloads are a part of.
+fn pool() -> &'static [u8] {
+    static POOL: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut random = Random(0);
+        (0..2 * FROM_SERVER_MAX / 8).flat_map(|_| random.next().to_le_bytes()).collect()
+    });
+    &POOL
 }
 
 fn seed() -> u64 {
@@ -309,9 +329,12 @@ const WRITE_MAX: usize = 65_536;
 const BUFFERED_MAX: u64 = 16 << 20;
 /// What a request to the backend to say something begins with.
 const SAY: &[u8] = b"say:";
-/// How many demands a slow reader makes.
-const BURSTS: u64 = 100;
+/// How many clients stop reading at once, and how often each does.
+const READERS: usize = 16;
+const STOPS: usize = 3;
 /// How many exchanges a quiet connection has.
 const ROUNDS: usize = 400;
 /// Milliseconds on an idle machine; what waits for the next tick or message takes longer.
 const LATENCY_MAX: Duration = Duration::from_millis(500);
+/// How many exchanges may take longer, since other tests have the machine for moments: where bytes wait for a tick, every other does.
+const LATE_MAX: usize = ROUNDS / 20;
