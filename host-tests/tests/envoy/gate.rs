@@ -69,10 +69,7 @@ impl Gate {
     #[track_caller]
     pub(crate) fn wait_for_log(&self, wanted: impl Fn(&[Value]) -> bool) {
         let log = || self.envoy.log().expect("a log");
-        let lines = |log: String| {
-            log.lines().filter_map(|line| serde_json::from_str(&line[line.find('{')?..]).ok()).collect::<Vec<_>>()
-        };
-        assert!(wait(|| wanted(&lines(log())).then_some(())).is_some(), "not in the log:\n{}", log());
+        assert!(wait(|| wanted(&json_lines(&log())).then_some(())).is_some(), "not in the log:\n{}", log());
     }
 }
 
@@ -101,6 +98,20 @@ impl Counters {
 /// A policy that asks for nothing before the upgrade, with these messages.
 pub(crate) fn open_policy(messages: Value) -> Value {
     json!({"require_tls": false, "origin": {"missing": "allow"}, "auth": {"required": false}, "messages": messages})
+}
+
+/// The lines that hold an object. Envoy writes its log and the access log to one file: a line of the one can stand in the middle of a
+/// line of the other, wherever a buffer of that was full.
+fn json_lines(log: &str) -> Vec<Value> {
+    let (mut access, mut own) = (String::new(), String::new());
+    for line in log.split_inclusive('\n') {
+        // What Envoy logs begins with the date in brackets.
+        let (of_access, of_own) = line.split_at(line.find("[20").unwrap_or(line.len()));
+        access.push_str(of_access);
+        own.push_str(of_own);
+    }
+    let lines = own.lines().chain(access.lines());
+    lines.filter_map(|line| serde_json::from_str(&line[line.find('{')?..]).ok()).collect()
 }
 
 /// All frames up to a Close, which is answered as RFC 6455 §5.5.1 has it, or to what ends the connection without one.
