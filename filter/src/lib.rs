@@ -40,6 +40,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use host::abi::{self, LogLevel};
+use portcullis_core::limits::HeldBytes;
 use root::Root;
 use stream::{Flow, Stream};
 
@@ -52,6 +53,8 @@ thread_local! {
 struct Vm {
     roots: RefCell<BTreeMap<u32, Rc<Root>>>,
     streams: RefCell<BTreeMap<u32, Rc<Stream>>>,
+    /// What the connections of all roots hold: a worker has one VM.
+    held: Rc<HeldBytes>,
 }
 
 impl Vm {
@@ -66,7 +69,8 @@ impl Vm {
     /// Makes a root context, or a stream below one.
     fn create(&self, id: u32, parent: u32) {
         if parent == 0 {
-            self.roots.borrow_mut().entry(id).or_default();
+            let root = || Rc::new(Root::new(Rc::clone(&self.held)));
+            self.roots.borrow_mut().entry(id).or_insert_with(root);
         } else if let Some(root) = self.root(parent) {
             self.streams.borrow_mut().insert(id, Rc::new(Stream::new(id, root)));
         }

@@ -192,11 +192,11 @@ impl Live {
         }
         self.schedule(root)?;
         let close = self.close(from.peer())?;
-        let held = received.passage.before.as_slice();
-        let before = [before, held].concat();
-        let keep = received.passage.keep;
-        body.rewrite(&before, keep, &close)?;
-        Ok(before.len().saturating_add(keep).saturating_add(close.len()))
+        let passage = received.passage;
+        let before = [before, &passage.before].concat();
+        let after = [passage.after, close].concat();
+        body.rewrite(&before, passage.keep, &after)?;
+        Ok(before.len().saturating_add(passage.keep).saturating_add(after.len()))
     }
 
     /// Writes the Close that is due to the client, if it can be written now.

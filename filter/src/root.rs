@@ -8,6 +8,7 @@ use crate::host;
 use crate::host::abi::{self, BufferType, LogLevel};
 use crate::telemetry::Telemetry;
 use portcullis_core::config;
+use portcullis_core::limits::HeldBytes;
 use portcullis_core::policy::Policies;
 use portcullis_core::time::Timestamp;
 
@@ -29,11 +30,18 @@ pub(crate) struct Root {
     queue: Cell<Option<u32>>,
     /// Streams that asked to be woken.
     woken: RefCell<Vec<u32>>,
+    /// What the connections of this worker hold.
+    held: Rc<HeldBytes>,
     /// Streams that have to end, the first deadline first; each stands here once at most.
     deadlines: RefCell<BTreeSet<(Timestamp, u32)>>,
 }
 
 impl Root {
+    /// A root context without a policy; `held` is what the connections of this worker hold.
+    pub(crate) fn new(held: Rc<HeldBytes>) -> Self {
+        Self { held, ..Self::default() }
+    }
+
     /// Reads the policy; the old one stays when it does not hold. Tells whether it was taken.
     pub(crate) fn configure(&self, len: usize) -> bool {
         let Ok(bytes) = abi::buffer(BufferType::PluginConfiguration, 0, len) else {
@@ -81,6 +89,11 @@ impl Root {
     /// The policies in force.
     pub(crate) fn policies(&self) -> Option<Rc<Policies>> {
         self.policies.borrow().clone()
+    }
+
+    /// What the connections of this worker hold.
+    pub(crate) const fn held(&self) -> &Rc<HeldBytes> {
+        &self.held
     }
 
     /// The counters, once there is a policy.

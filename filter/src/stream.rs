@@ -153,7 +153,7 @@ impl Stream {
     fn open(&self) -> Hosted<Flow> {
         let Some(policies) = self.root.policies() else { return Err(HostError::NONSENSE) };
         let request = gather()?;
-        let opening = handshake::check(&policies, &request, host::now()?);
+        let opening = handshake::check(&policies, &request, self.root.held(), host::now()?);
         let Opening { policy, decision, edits, would_refuse, credential } = opening;
         headers::apply(MapType::RequestHeaders, &edits)?;
         if matches!(decision, Decision::Pass) && would_refuse.is_none() {

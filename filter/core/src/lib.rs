@@ -5,11 +5,11 @@
 //! what comes back.
 //!
 //! ```text
-//! L0  time secret violation                                     values
-//! L1  wire/{header,close}   http/{headers,list,…}               bytes in, values out
-//! L2  json  message  token/{jws,claims,keys}                    what values mean
-//! L3  policy  verdict                                           what is allowed, what was decided
-//! L4  handshake  session  config                                the state machines and the way in
+//! L0  time secret violation                                              values
+//! L1  wire/{header,mask,utf8,deflate,close}   http/{headers,list,…}      bytes in, values out
+//! L2  json  limits  message  token/{jws,claims,keys}                     what values mean
+//! L3  policy  verdict                                                    what is allowed, what was decided
+//! L4  handshake  session/{direction,…}  config                           the state machines and the way in
 //! ```
 //!
 //! A module imports only from its own or a lower layer.
@@ -39,6 +39,7 @@ pub mod config;
 pub mod handshake;
 pub mod http;
 pub mod json;
+pub mod limits;
 pub mod message;
 pub mod policy;
 pub mod secret;

@@ -26,6 +26,28 @@ pub struct MessageRules {
     pub text: bool,
     /// Whether binary messages are allowed.
     pub binary: bool,
+    /// Whether text has to be UTF-8.
+    pub utf8: bool,
+    /// Whether a message is held until it is whole.
+    pub whole: bool,
+}
+
+impl MessageRules {
+    /// Whether some payload is read.
+    #[must_use]
+    pub const fn read_payload(&self) -> bool {
+        self.utf8 || self.whole
+    }
+
+    /// The most bytes that a message may have on the wire: deflate makes what it cannot compress a little longer, at most by
+    /// five bytes for each block (RFC 1951 §3.2.4), and common compressors make blocks of 16 KiB and more.
+    const fn wire_len_max(&self, compressed: bool) -> u64 {
+        if compressed {
+            self.message_len_max.saturating_add(self.message_len_max >> 6).saturating_add(64)
+        } else {
+            self.message_len_max
+        }
+    }
 }
 
 /// Follows the frames of one side.
@@ -36,11 +58,18 @@ pub struct Reassembly {
 
 #[derive(Clone, Copy, Debug)]
 struct Unfinished {
+    compressed: bool,
     len: u64,
     fragments: u32,
 }
 
 impl Reassembly {
+    /// No message yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { open: None }
+    }
+
     /// Takes the next frame's header.
     ///
     /// # Errors
@@ -50,7 +79,7 @@ impl Reassembly {
         let message = match (header.opcode, self.open) {
             (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => return Ok(()),
             (Opcode::Continuation, Some(open)) => open,
-            (Opcode::Text | Opcode::Binary, None) => Unfinished { len: 0, fragments: 0 },
+            (Opcode::Text | Opcode::Binary, None) => Unfinished { compressed: header.compressed, len: 0, fragments: 0 },
             // "A fragmented message consists of a single frame with an opcode other than 0, followed by … frames with
             // the opcode set to 0" (RFC 6455 §5.4).
             (Opcode::Continuation, None) | (Opcode::Text | Opcode::Binary, Some(_)) => {
@@ -60,13 +89,14 @@ impl Reassembly {
         let message = Unfinished {
             len: message.len.saturating_add(header.payload_len),
             fragments: message.fragments.saturating_add(1),
+            ..message
         };
         self.open = (!header.fin).then_some(message);
 
         if (header.opcode == Opcode::Text && !rules.text) || (header.opcode == Opcode::Binary && !rules.binary) {
             return Err(Violation::TypeRefused);
         }
-        if header.payload_len > rules.frame_len_max || message.len > rules.message_len_max {
+        if header.payload_len > rules.frame_len_max || message.len > rules.wire_len_max(message.compressed) {
             return Err(Violation::MessageTooBig);
         }
         if message.fragments > rules.fragments_max {
@@ -80,11 +110,18 @@ impl Reassembly {
 mod tests {
     use super::*;
 
-    const RULES: MessageRules =
-        MessageRules { frame_len_max: 100, message_len_max: 150, fragments_max: 3, text: true, binary: false };
+    const RULES: MessageRules = MessageRules {
+        frame_len_max: 100,
+        message_len_max: 150,
+        fragments_max: 3,
+        text: true,
+        binary: false,
+        utf8: false,
+        whole: false,
+    };
 
     const fn frame(fin: bool, opcode: Opcode, payload_len: u64) -> FrameHeader {
-        FrameHeader { fin, opcode, mask: None, payload_len, header_len: 2 }
+        FrameHeader { fin, compressed: false, opcode, mask: None, payload_len, header_len: 2 }
     }
 
     #[track_caller]
@@ -109,6 +146,14 @@ mod tests {
         let first = frame(false, Opcode::Text, 100);
         check(&[first, frame(true, Opcode::Continuation, 50)], Ok(()));
         check(&[first, frame(true, Opcode::Continuation, 51)], Err(Violation::MessageTooBig));
+    }
+
+    #[test]
+    fn a_compressed_message_may_be_a_little_longer_on_the_wire() {
+        let first = FrameHeader { compressed: true, ..frame(false, Opcode::Text, 100) };
+        check(&[first, frame(false, Opcode::Continuation, 100), frame(true, Opcode::Continuation, 16)], Ok(()));
+        let too_long = [first, frame(false, Opcode::Continuation, 100), frame(true, Opcode::Continuation, 17)];
+        check(&too_long, Err(Violation::MessageTooBig));
     }
 
     #[test]

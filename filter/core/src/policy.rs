@@ -42,6 +42,18 @@ pub enum Access {
     Refuse,
 }
 
+/// What becomes of permessage-deflate (RFC 7692).
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// It is negotiated, and a copy of each message inflated and judged.
+    Inspect,
+    /// It is negotiated, and compressed messages pass unread.
+    Pass,
+    /// It is not negotiated.
+    Refuse,
+}
+
 /// Everything that is decided about one virtual place.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -67,6 +79,10 @@ pub struct Policy {
     pub from_client: MessageRules,
     /// The server's messages.
     pub from_server: MessageRules,
+    /// Whether messages may be compressed.
+    pub compression: Compression,
+    /// How much the connections of one worker may hold for judgement, in bytes.
+    pub held_len_max: u64,
     /// What is logged.
     pub log: LogRules,
 }

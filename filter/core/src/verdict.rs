@@ -29,42 +29,14 @@ impl core::fmt::Debug for Edit {
     }
 }
 
-/// What becomes of an arrived chunk: some bytes that were held back go first, then its first `keep` bytes; the rest is
-/// dropped or held back by the session.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// What goes on of an arrived chunk: `before`, then its first `keep` bytes, then `after`. The rest of it is dropped, or held by
+/// the session.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Passage {
-    /// Bytes of earlier chunks that go before this one.
-    pub before: Held,
-    /// How many bytes of the chunk go on.
+    /// Bytes of earlier chunks.
+    pub before: Vec<u8>,
+    /// How many bytes of the chunk, from its start on.
     pub keep: usize,
-}
-
-/// A few bytes that wait for the rest: of a frame header, or of a Close frame.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Held {
-    bytes: [u8; Self::LEN_MAX],
-    len: usize,
-}
-
-impl Held {
-    /// A whole Close frame of the client (RFC 6455 §5.5: at most 125 bytes of payload).
-    pub const LEN_MAX: usize = 131;
-
-    /// Keeps the first `len` of `bytes`, at most all of them.
-    #[must_use]
-    pub fn new(bytes: [u8; Self::LEN_MAX], len: usize) -> Self {
-        Self { bytes, len: len.min(bytes.len()) }
-    }
-
-    /// The bytes that are held.
-    #[must_use]
-    pub fn as_slice(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
-    }
-}
-
-impl Default for Held {
-    fn default() -> Self {
-        Self::new([0; Self::LEN_MAX], 0)
-    }
+    /// Bytes of earlier chunks and of this one, where a control frame went past a message that is held.
+    pub after: Vec<u8>,
 }

@@ -28,6 +28,8 @@ pub enum Violation {
     HostRefused,
     /// A fault of ours or of the proxy, never of the peer.
     Internal,
+    /// A compressed payload that cannot be inflated.
+    InvalidDeflate,
     /// Text that is not UTF-8.
     InvalidUtf8,
     /// A frame or message longer than allowed.
@@ -36,6 +38,8 @@ pub enum Violation {
     NotWebsocket,
     /// An Origin that is missing, malformed or not on the list.
     OriginRefused,
+    /// More payload would be held for judgement than allowed.
+    Overloaded,
     /// A frame that RFC 6455 forbids.
     ProtocolError,
     /// No allowed subprotocol was offered, or one that is a tunnel.
@@ -63,7 +67,7 @@ pub struct Answer {
 
 impl Violation {
     /// Every violation, in the order of their names.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::BadUpgrade,
         Self::BadUpstreamHandshake,
         Self::BadVersion,
@@ -75,10 +79,12 @@ impl Violation {
         Self::FragmentsExceeded,
         Self::HostRefused,
         Self::Internal,
+        Self::InvalidDeflate,
         Self::InvalidUtf8,
         Self::MessageTooBig,
         Self::NotWebsocket,
         Self::OriginRefused,
+        Self::Overloaded,
         Self::ProtocolError,
         Self::SubprotocolRefused,
         Self::TlsRequired,
@@ -109,10 +115,13 @@ impl Violation {
             Self::Internal => {
                 Answer { reason: "internal", status: Some(500), close_code: Some(1011), section: "RFC 6455 §7.4.1" }
             }
+            Self::InvalidDeflate => after("invalid_deflate", 1007, "RFC 7692 §6.2"),
             Self::InvalidUtf8 => after("invalid_utf8", 1007, "RFC 6455 §8.1"),
             Self::MessageTooBig => after("message_too_big", 1009, "RFC 6455 §7.4.1"),
             Self::NotWebsocket => before("not_websocket", 403, "RFC 6455 §4.2.1"),
             Self::OriginRefused => before("origin_refused", 403, "RFC 6455 §10.2"),
+            // IANA WebSocket Close Code Registry: "Try Again Later".
+            Self::Overloaded => after("overloaded", 1013, "RFC 6455 §10.4"),
             Self::ProtocolError => after("protocol_error", 1002, "RFC 6455 §5"),
             Self::SubprotocolRefused => before("subprotocol_refused", 403, "RFC 6455 §1.9"),
             Self::TlsRequired => before("tls_required", 403, "RFC 6455 §10.6"),

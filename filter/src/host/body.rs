@@ -1,5 +1,7 @@
 //! The bytes of one direction that a body callback runs over.
 
+use std::borrow::Cow;
+
 use super::abi::{self, BufferType, Hosted};
 use portcullis_core::wire::{Chunk, Unreadable};
 
@@ -20,11 +22,7 @@ impl Body {
 
     /// Copies out its first `len` bytes.
     pub(crate) fn copy(&self, len: usize) -> Hosted<Vec<u8>> {
-        if len == 0 {
-            return Ok(Vec::new());
-        }
-        let bytes = abi::buffer(self.buffer, 0, len)?;
-        if bytes.len() == len { Ok(bytes) } else { Err(abi::HostError::NONSENSE) }
+        self.read(0, len)
     }
 
     /// Makes it `before`, then its own first `keep` bytes, then `after`.
@@ -41,6 +39,14 @@ impl Body {
         }
         Ok(())
     }
+
+    fn read(&self, offset: usize, len: usize) -> Hosted<Vec<u8>> {
+        if len == 0 {
+            return Ok(Vec::new());
+        }
+        let bytes = abi::buffer(self.buffer, offset, len)?;
+        if bytes.len() == len { Ok(bytes) } else { Err(abi::HostError::NONSENSE) }
+    }
 }
 
 impl Chunk for Body {
@@ -48,15 +54,7 @@ impl Chunk for Body {
         self.len
     }
 
-    fn read(&self, offset: usize, buf: &mut [u8]) -> Result<usize, Unreadable> {
-        let wanted = buf.len().min(self.len.saturating_sub(offset));
-        let bytes = abi::buffer(self.buffer, offset, wanted).map_err(|_| Unreadable)?;
-        match buf.get_mut(..wanted) {
-            Some(place) if bytes.len() == wanted => {
-                place.copy_from_slice(&bytes);
-                Ok(wanted)
-            }
-            Some(_) | None => Err(Unreadable),
-        }
+    fn bytes(&self, offset: usize, len: usize) -> Result<Cow<'_, [u8]>, Unreadable> {
+        self.read(offset, len).map(Cow::Owned).map_err(|_| Unreadable)
     }
 }

@@ -17,7 +17,7 @@ use crate::http::list::token;
 use crate::http::origin::OriginPattern;
 use crate::message::MessageRules;
 use crate::policy::{
-    Access, AuthRules, Fail, LogRules, Mode, OriginRules, Policy, RouteMatch, Source, SubprotocolRules,
+    Access, AuthRules, Compression, Fail, LogRules, Mode, OriginRules, Policy, RouteMatch, Source, SubprotocolRules,
 };
 use crate::secret::Secret;
 use crate::token::Provider;
@@ -27,8 +27,15 @@ use crate::token::keys::Keys;
 /// RFC 7519 §4.1.4 allows "usually no more than a few minutes"; more would outlive a revoked token.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(300);
 
-const FROM_CLIENT: MessageRules =
-    MessageRules { frame_len_max: 65_536, message_len_max: 65_536, fragments_max: 64, text: true, binary: false };
+const FROM_CLIENT: MessageRules = MessageRules {
+    frame_len_max: 65_536,
+    message_len_max: 65_536,
+    fragments_max: 64,
+    text: true,
+    binary: false,
+    utf8: true,
+    whole: false,
+};
 
 const FROM_SERVER: MessageRules = MessageRules {
     frame_len_max: 1_048_576,
@@ -36,7 +43,12 @@ const FROM_SERVER: MessageRules = MessageRules {
     fragments_max: 1_024,
     text: true,
     binary: true,
+    utf8: false,
+    whole: false,
 };
+
+/// 64 MiB: a thousand connections that hold a longest message each.
+const HELD_LEN_MAX: u64 = 67_108_864;
 
 /// Headers that carry the handshake or HTTP itself: never a place for a claim or a credential.
 const RESERVED_HEADERS: [&str; 9] = [
@@ -61,6 +73,8 @@ pub(super) fn policy(raw: &RawPolicy, environment: Environment<'_>, warnings: &m
         NonWebsocket::Pass => Access::Allow,
         NonWebsocket::Refuse => Access::Refuse,
     };
+    let from_client = side("from_client", &messages.from_client.unwrap_or_default(), FROM_CLIENT)?;
+    let from_server = side("from_server", &messages.from_server.unwrap_or_default(), FROM_SERVER)?;
     Ok(Policy {
         mode: raw.mode.unwrap_or(Mode::Enforce),
         fail: raw.fail.unwrap_or(Fail::Closed),
@@ -71,8 +85,10 @@ pub(super) fn policy(raw: &RawPolicy, environment: Environment<'_>, warnings: &m
         origin: origin(&raw.origin.clone().unwrap_or_default())?,
         subprotocols: subprotocols(&raw.subprotocols.clone().unwrap_or_default())?,
         auth: auth(&raw.auth.clone().unwrap_or_default(), environment, warnings)?,
-        from_client: side("from_client", &messages.from_client.unwrap_or_default(), FROM_CLIENT)?,
-        from_server: side("from_server", &messages.from_server.unwrap_or_default(), FROM_SERVER)?,
+        from_client,
+        from_server,
+        compression: compression(raw.compression, [("from_client", from_client), ("from_server", from_server)])?,
+        held_len_max: held_len_max(raw.limits.as_ref().and_then(|limits| limits.held_bytes))?,
         log: LogRules { connections: log.connections.unwrap_or(true), refusals: log.refusals.unwrap_or(true) },
     })
 }
@@ -130,6 +146,24 @@ fn subprotocols(raw: &RawSubprotocols) -> Built<SubprotocolRules> {
     Ok(SubprotocolRules { allow, required: raw.required.unwrap_or(false) })
 }
 
+fn compression(raw: Option<Compression>, sides: [(&str, MessageRules); 2]) -> Built<Compression> {
+    let compression = raw.unwrap_or(Compression::Refuse);
+    for (name, rules) in sides {
+        if compression == Compression::Pass && rules.utf8 {
+            let problem = format!("pass leaves payload unread, which messages.{name}.utf8 would have to read");
+            return Err(ConfigError::new("compression", problem));
+        }
+    }
+    Ok(compression)
+}
+
+fn held_len_max(raw: Option<Count>) -> Built<u64> {
+    match raw {
+        Some(Count(0)) => Err(ConfigError::new("limits.held_bytes", "must be at least 1")),
+        raw => Ok(raw.map_or(HELD_LEN_MAX, |Count(count)| count)),
+    }
+}
+
 fn side(name: &str, raw: &RawMessages, defaults: MessageRules) -> Built<MessageRules> {
     let positive = |key: &str, value: Option<Count>, default: u64| match value {
         Some(Count(0)) => Err(ConfigError::new(format!("messages.{name}.{key}"), "must be at least 1")),
@@ -143,6 +177,8 @@ fn side(name: &str, raw: &RawMessages, defaults: MessageRules) -> Built<MessageR
         fragments_max: u32::try_from(fragments_max).unwrap_or(u32::MAX),
         text: allowed(raw.text, defaults.text),
         binary: allowed(raw.binary, defaults.binary),
+        utf8: raw.utf8.unwrap_or(defaults.utf8),
+        whole: raw.whole.unwrap_or(defaults.whole),
     };
     if !rules.text && !rules.binary {
         return Err(ConfigError::new(

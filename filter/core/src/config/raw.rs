@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::values::{Count, SecretSource, Span};
-use crate::policy::{Access, Fail, Mode};
+use crate::policy::{Access, Compression, Fail, Mode};
 
 /// Gives each struct its derives, and each key that is left out `None`.
 macro_rules! raw {
@@ -137,6 +137,7 @@ raw! {
         text: Access,
         binary: Access,
         utf8: bool,
+        whole: bool,
         json: RawJson,
         authorize: Vec<RawAuthorize>,
         envelope: Envelope,
@@ -266,7 +267,6 @@ macro_rules! words {
 }
 
 words! {
-    enum Compression { Inspect, Pass, Refuse, }
     enum Formats { Annotate, Assert, }
     enum NonWebsocket { Pass, Refuse, }
     enum OnExcess { Close, Drop, }

@@ -5,7 +5,7 @@ use core::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{Parsed, parse};
-use crate::policy::{Access, Fail, Mode, Place, Policy, Source};
+use crate::policy::{Access, Compression, Fail, Mode, Place, Policy, Source};
 
 /// The secret that [`read`] finds in its environment.
 const SECRET: &str = "an HMAC secret of more than 32 bytes";
@@ -199,19 +199,15 @@ fn features_that_do_not_exist_yet_are_refused() {
         ("/auth/revocation", json!({})),
         ("/auth/back_channel_logout", json!({})),
         ("/auth/providers/0/jwks", json!({"cluster": "idp", "url": "https://idp/", "refresh": "5m", "timeout": "2s"})),
-        ("/messages/from_client/utf8", json!(true)),
         ("/messages/from_server/json", json!({"max_depth": 3, "schema": {}})),
         ("/messages/from_client/authorize", json!([{"when": {"/type": "*"}}])),
         ("/messages/from_client/envelope", json!("socket.io")),
         ("/messages/from_client/deny_patterns", json!([{"name": "x", "regex": "y"}])),
         ("/messages/from_client/rule_sets", json!(["sql_injection"])),
         ("/messages/from_client/tunnels", json!("refuse")),
-        ("/compression", json!("inspect")),
-        ("/compression", json!("pass")),
         ("/limits/per_address", json!({"connections": 1})),
         ("/limits/per_connection/messages", json!({"per_second": 20, "burst": 40})),
         ("/limits/connections", json!(1)),
-        ("/limits/held_bytes", json!(1)),
         ("/limits/on_excess", json!("drop")),
         ("/limits/global", json!({"cluster": "x"})),
         ("/liveness/ping_interval", json!("25s")),
@@ -228,6 +224,25 @@ fn features_that_do_not_exist_yet_are_refused() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn passing_compressed_messages_unread_excludes_reading_them() {
+    let config = with(good(), "/compression", json!("pass"));
+    refuse(&config, "compression: pass leaves payload unread, which messages.from_client.utf8");
+    let config = with(config, "/messages/from_client/utf8", json!(false));
+    assert_eq!(read(&config).unwrap().policies.base().compression, Compression::Pass);
+    let config = with(config, "/messages/from_server/utf8", json!(true));
+    refuse(&config, "compression: pass leaves payload unread, which messages.from_server.utf8");
+}
+
+#[test]
+fn text_is_checked_unless_switched_off() {
+    let policy = permissive();
+    assert!(policy.from_client.utf8 && !policy.from_server.utf8);
+    assert!(!policy.from_client.whole && policy.compression == Compression::Refuse);
+    assert_eq!(policy.held_len_max, 67_108_864);
+    refuse(&with(good(), "/limits/held_bytes", json!(0)), "limits.held_bytes: must be at least 1");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Keys whose feature does not exist yet: refused as long as they ask for it, so that no one relies on what is not there.
 
 use super::ConfigError;
-use super::raw::{Compression, OnExpiry, RawMessages, RawPolicy, RawSource};
+use super::raw::{OnExpiry, RawMessages, RawPolicy, RawSource};
 use crate::policy::Access;
 
 /// Refuses the first such key.
@@ -43,12 +43,10 @@ fn first(raw: &RawPolicy) -> Option<String> {
         ("auth.expiry_grace", auth.expiry_grace.is_some()),
         ("auth.revocation", auth.revocation.is_some()),
         ("auth.back_channel_logout", auth.back_channel_logout.is_some()),
-        ("compression", matches!(raw.compression, Some(Compression::Inspect | Compression::Pass))),
         ("limits.per_address", limits.per_address.is_some()),
         ("limits.per_subject", limits.per_subject.is_some()),
         ("limits.per_connection", limits.per_connection.is_some()),
         ("limits.connections", limits.connections.is_some()),
-        ("limits.held_bytes", limits.held_bytes.is_some()),
         ("limits.on_excess", limits.on_excess.is_some()),
         ("limits.global", limits.global.is_some()),
         ("liveness.ping_interval", liveness.ping_interval.is_some()),
@@ -64,7 +62,6 @@ fn first(raw: &RawPolicy) -> Option<String> {
 
 fn first_of_side(side: &RawMessages) -> Option<&'static str> {
     let keys = [
-        ("utf8", side.utf8 == Some(true)),
         ("json", side.json.is_some()),
         ("authorize", side.authorize.as_ref().is_some_and(|rules| !rules.is_empty())),
         ("envelope", side.envelope.is_some()),

@@ -2,12 +2,14 @@
 
 use std::rc::Rc;
 
+use super::compression::Offers;
 use super::subprotocol::Offer;
 use super::upgrade::accept;
 use crate::http::headers::Headers;
 use crate::http::list::{tokens, trim};
+use crate::limits::HeldBytes;
 use crate::policy::{Mode, Place, Policy};
-use crate::session::Session;
+use crate::session::{Deflate, Session};
 use crate::verdict::Edit;
 use crate::violation::Violation;
 
@@ -19,6 +21,8 @@ pub struct Pending {
     accept: String,
     /// `None` when the request went on as it came, and any subprotocol may be the answer.
     offer: Option<Offer>,
+    compression: Offers,
+    held: Rc<HeldBytes>,
 }
 
 /// A session, and what to change in the answer to the client.
@@ -33,8 +37,15 @@ pub struct Opened {
 }
 
 impl Pending {
-    pub(super) fn new(policy: Rc<Policy>, place: Place, key: &str, offer: Option<Offer>) -> Self {
-        Self { policy, place, accept: accept(key), offer }
+    pub(super) fn new(
+        policy: Rc<Policy>,
+        place: Place,
+        key: &str,
+        offer: Option<Offer>,
+        compression: Offers,
+        held: Rc<HeldBytes>,
+    ) -> Self {
+        Self { policy, place, accept: accept(key), offer, compression, held }
     }
 
     /// The policy that the handshake is under.
@@ -52,14 +63,20 @@ impl Pending {
         if response.one(":status") != Ok(Some(b"101")) {
             return Err(Violation::UpstreamRefused);
         }
-        let would_refuse = (!self.is_answer(response)).then_some(Violation::BadUpstreamHandshake);
+        let deflate = self.compression.check(response);
+        let is_answer = self.is_answer(response) && deflate.is_ok();
+        let would_refuse = (!is_answer).then_some(Violation::BadUpstreamHandshake);
         if let (Some(violation), Mode::Enforce) = (would_refuse, self.policy.mode) {
             return Err(violation);
         }
         let chosen = response.has("sec-websocket-protocol");
         let echo = self.offer.as_ref().and_then(Offer::echo).filter(|_| !chosen);
         let edits = echo.map(|marker| Edit::set("sec-websocket-protocol", marker)).into_iter().collect();
-        Ok(Opened { session: Session::new(self.policy, self.place), edits, would_refuse })
+        // In monitor mode an answer that nobody asked for passes; its frames may then be compressed, and pass unread.
+        let deflate =
+            deflate.unwrap_or(Some(Deflate { client_takeover: true, server_takeover: true, inspected: false }));
+        let session = Session::new(self.policy, self.place, deflate, self.held);
+        Ok(Opened { session, edits, would_refuse })
     }
 
     fn is_answer(&self, response: &Headers) -> bool {
@@ -74,8 +91,6 @@ impl Pending {
         names("upgrade", "websocket")
             && names("connection", "upgrade")
             && response.one("sec-websocket-accept").is_ok_and(|line| line.map(trim) == Some(self.accept.as_bytes()))
-            // None was offered (RFC 6455 §4.1: "the client MUST Fail the WebSocket Connection").
-            && !response.has("sec-websocket-extensions")
             && subprotocol
     }
 }

@@ -9,6 +9,7 @@
 //! is decided, the credential leaves the request before anyone behind us (upstream, access log) sees it.
 
 mod answer;
+mod compression;
 mod credential;
 mod subprotocol;
 mod upgrade;
@@ -21,12 +22,14 @@ use crate::http::headers::Headers;
 use crate::http::list::trim;
 use crate::http::origin::Claim;
 use crate::http::path;
-use crate::policy::{Access, Mode, OriginRules, Place, Policies, Policy};
+use crate::limits::HeldBytes;
+use crate::policy::{Access, Compression, Mode, OriginRules, Place, Policies, Policy};
 use crate::time::Timestamp;
 use crate::token::{Verified, verify};
 use crate::verdict::Edit;
 use crate::violation::Violation;
 
+use compression::Offers;
 use credential::Taken;
 use subprotocol::Offer;
 
@@ -72,9 +75,9 @@ pub enum Decision {
     Upgrade(Pending),
 }
 
-/// Decides about a request.
+/// Decides about a request; `held` is what this worker's connections hold.
 #[must_use]
-pub fn check(policies: &Policies, request: &Request, now: Timestamp) -> Opening {
+pub fn check(policies: &Policies, request: &Request, held: &Rc<HeldBytes>, now: Timestamp) -> Opening {
     let headers = &request.headers;
     let path = path::normal(headers.all(":path").next().unwrap_or_default());
     let place = Place { authority: authority(headers), path };
@@ -110,10 +113,8 @@ pub fn check(policies: &Policies, request: &Request, now: Timestamp) -> Opening 
     if !headers.has("sec-websocket-key") {
         edits.push(Edit::set("sec-websocket-key", key.as_str()));
     }
-    // Frames are followed without extensions, so none may be negotiated (RFC 6455 §9.1).
-    if headers.has("sec-websocket-extensions") {
-        edits.push(Edit::remove("sec-websocket-extensions"));
-    }
+    let compression = Offers::new(headers, compression(policy, held));
+    edits.extend(compression.edit(headers));
     if would_refuse.is_none() {
         if !policy.auth.forward {
             edits.extend(taken.edits());
@@ -121,7 +122,8 @@ pub fn check(policies: &Policies, request: &Request, now: Timestamp) -> Opening 
         edits.extend(grant.offer.edit(headers));
         edits.extend(grant.claims);
     }
-    let pending = Pending::new(Rc::clone(policy), place, &key, would_refuse.is_none().then_some(grant.offer));
+    let offer = would_refuse.is_none().then_some(grant.offer);
+    let pending = Pending::new(Rc::clone(policy), place, &key, offer, compression, Rc::clone(held));
     let opening = Opening::new(policy, Decision::Upgrade(pending), edits);
     Opening { would_refuse, credential: grant.credential, ..opening }
 }
@@ -149,10 +151,11 @@ fn judge(
     now: Timestamp,
 ) -> Result<Grant, Violation> {
     let headers = &request.headers;
+    // The shape first: proxies end the connection behind a 400, which half an upgrade needs most.
+    upgrade::check(request)?;
     if policy.require_tls && !is_secure(policy, request) {
         return Err(Violation::TlsRequired);
     }
-    upgrade::check(request)?;
     let authority = authority.ok_or(Violation::BadUpgrade)?;
     if !policy.hosts.is_empty() && !policy.hosts.iter().any(|host| host.matches(authority)) {
         return Err(Violation::HostRefused);
@@ -168,6 +171,15 @@ fn judge(
     };
     let claims = credential::claim_headers(&policy.auth, credential.as_ref())?;
     Ok(Grant { credential, claims, offer })
+}
+
+/// Windows to inflate in are most of what compressed connections hold, and they keep them: new connections go without once half of
+/// what may be held is, so that the other half is left for messages.
+fn compression(policy: &Policy, held: &HeldBytes) -> Compression {
+    match policy.compression {
+        Compression::Inspect if !held.has_room(0, policy.held_len_max / 2) => Compression::Refuse,
+        compression => compression,
+    }
 }
 
 fn is_secure(policy: &Policy, request: &Request) -> bool {

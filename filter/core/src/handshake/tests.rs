@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{Decision, Opening, Protocol, Request, check};
 use crate::config;
 use crate::http::headers::Headers;
+use crate::limits::{HeldBytes, Share};
 use crate::policy::Policies;
 use crate::time::Timestamp;
 use crate::verdict::Edit;
@@ -85,7 +86,7 @@ fn request(fields: Fields) -> Request {
 }
 
 fn open(policies: &Policies, fields: Fields) -> Opening {
-    check(policies, &request(fields), Timestamp::from_secs(NOW))
+    check(policies, &request(fields), &Rc::default(), Timestamp::from_secs(NOW))
 }
 
 fn refusal(opening: &Opening) -> Option<Violation> {
@@ -214,11 +215,11 @@ fn http_1_0_has_no_upgrades_and_http_2_has_no_keys() {
     old.protocol = Protocol::Http10;
     let policies = policies(json!({}));
     let now = Timestamp::from_secs(NOW);
-    assert_eq!(refusal(&check(&policies, &old, now)), Some(BadUpgrade));
+    assert_eq!(refusal(&check(&policies, &old, &Rc::default(), now)), Some(BadUpgrade));
 
     let mut extended_connect = request(without("sec-websocket-key"));
     extended_connect.protocol = Protocol::Multiplexed;
-    let opening = check(&policies, &extended_connect, now);
+    let opening = check(&policies, &extended_connect, &Rc::default(), now);
     assert!(opening.edits.contains(&Edit::set("sec-websocket-key", "BwcHBwcHBwcHBwcHBwcHBw==")));
 }
 
@@ -229,7 +230,7 @@ fn tls_is_what_the_proxy_saw() {
     assert_eq!(refusal(&open(&strict, and(good(), "x-forwarded-proto", "https"))), Some(TlsRequired));
     let mut secure = request(good());
     secure.tls = true;
-    assert_eq!(refusal(&check(&strict, &secure, Timestamp::from_secs(NOW))), None);
+    assert_eq!(refusal(&check(&strict, &secure, &Rc::default(), Timestamp::from_secs(NOW))), None);
 
     let trusting = policies(json!({"require_tls": true, "trust_forwarded_proto": true}));
     for (proto, expected) in
@@ -351,11 +352,48 @@ fn claims_are_told_and_cannot_be_spoofed() {
     }
 }
 
+/// What the upstream is offered, and what its answer is refused for, under `compression`; "-": it answers nothing.
+fn negotiate(compression: &str, offer: &str, chosen: &str) -> (Vec<String>, Option<Violation>) {
+    let utf8 = compression != "pass";
+    let policies = policies(json!({"compression": compression, "messages": {"from_client": {"utf8": utf8}}}));
+    let fields = and(good(), "sec-websocket-extensions", offer);
+    let opening = open(&policies, fields.clone());
+    let offered = edited(&opening, &fields, "sec-websocket-extensions");
+    let Decision::Upgrade(pending) = opening.decision else { panic!("refused") };
+    (offered, pending.check(&answer(&[("sec-websocket-extensions", chosen)])).err())
+}
+
 #[test]
-fn offers_of_extensions_are_taken_out() {
-    let fields = and(good(), "sec-websocket-extensions", "permessage-deflate; client_max_window_bits");
-    let opening = open(&policies(json!({})), fields.clone());
-    assert_eq!(edited(&opening, &fields, "sec-websocket-extensions"), Vec::<String>::new());
+fn compression_is_negotiated_as_the_policy_says() {
+    let (offer, other) = ("permessage-deflate; client_max_window_bits", "x-unknown, permessage-deflate");
+    for compression in ["inspect", "pass"] {
+        assert_eq!(negotiate(compression, offer, "-"), (vec![offer.to_owned()], None));
+        assert_eq!(negotiate(compression, other, "-").0, ["permessage-deflate"]);
+        let answers = [
+            ("permessage-deflate; client_max_window_bits=12", None),
+            ("permessage-deflate; server_max_window_bits=16", Some(BadUpstreamHandshake)),
+            ("x-unknown", Some(BadUpstreamHandshake)),
+        ];
+        for (answer, expected) in answers {
+            assert_eq!(negotiate(compression, offer, answer).1, expected, "{answer}");
+        }
+        assert_eq!(negotiate(compression, "x-unknown", "x-unknown").1, Some(BadUpstreamHandshake));
+    }
+    assert_eq!(negotiate("refuse", offer, "-"), (vec![], None));
+    assert_eq!(negotiate("refuse", offer, "permessage-deflate").1, Some(BadUpstreamHandshake));
+}
+
+#[test]
+fn new_connections_go_uncompressed_once_half_of_what_may_be_held_is() {
+    let policies = policies(json!({"compression": "inspect", "limits": {"held_bytes": 100}}));
+    let held = Rc::new(HeldBytes::default());
+    let mut share = Share::new(Rc::clone(&held));
+    let fields = and(good(), "sec-websocket-extensions", "permessage-deflate");
+    for (len, expected) in [(50, &["permessage-deflate"][..]), (51, &[])] {
+        share.set(len);
+        let opening = check(&policies, &request(fields.clone()), &held, Timestamp::from_secs(NOW));
+        assert_eq!(edited(&opening, &fields, "sec-websocket-extensions"), expected);
+    }
 }
 
 #[test]

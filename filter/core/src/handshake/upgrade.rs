@@ -79,7 +79,7 @@ pub(super) fn check(request: &Request) -> Result<(), Violation> {
         headers.all("origin").any(|line| line.iter().any(|byte| matches!(byte, b',' | b' ' | b'\t'))),
         has_two_hosts(headers),
         tokens(headers.all("sec-websocket-protocol")).is_err(),
-        headers.all("sec-websocket-extensions").any(|line| extensions::check(line).is_err()),
+        headers.all("sec-websocket-extensions").any(|line| extensions::parse(line).is_err()),
     ];
     if faults.contains(&true) {
         return Err(Violation::BadUpgrade);

@@ -1,39 +1,44 @@
 //! The grammar of `Sec-WebSocket-Extensions` (RFC 6455 §9.1), read in one pass.
 
 use super::Malformed;
-use super::list::{is_token_byte, token, trim};
+use super::list::{token, trim};
 
-/// Checks one line: `extension *( "," extension )`, each `token *( ";" token [ "=" value ] )`.
+/// One extension that is offered or chosen.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Extension<'a> {
+    /// Its registered name.
+    pub name: &'a str,
+    /// Its parameters, in their order; quotes around a value are gone.
+    pub parameters: Vec<(&'a str, Option<String>)>,
+}
+
+/// Reads one line: `extension *( "," extension )`, each `token *( ";" token [ "=" value ] )`.
 ///
 /// # Errors
 /// [`Malformed`] where the grammar is left; RFC 6455 §9.1 then fails the handshake.
-pub fn check(line: &[u8]) -> Result<(), Malformed> {
-    for extension in split(line, b',')? {
-        let mut parts = split(extension, b';')?.into_iter();
-        token(parts.next().map(trim).unwrap_or_default())?;
-        for parameter in parts {
-            let parameter = trim(parameter);
-            let Some(equals) = parameter.iter().position(|byte| *byte == b'=') else {
-                token(parameter)?;
-                continue;
-            };
-            let (name, value) = parameter.split_at(equals);
-            token(trim(name))?;
-            check_value(trim(value.get(1..).unwrap_or_default()))?;
-        }
-    }
-    Ok(())
+pub fn parse(line: &[u8]) -> Result<Vec<Extension<'_>>, Malformed> {
+    split(line, b',')?.into_iter().map(extension).collect()
+}
+
+fn extension(text: &[u8]) -> Result<Extension<'_>, Malformed> {
+    let mut parts = split(text, b';')?.into_iter();
+    let name = token(parts.next().map(trim).unwrap_or_default())?;
+    let parameters = parts.map(|part| parameter(trim(part))).collect::<Result<_, _>>()?;
+    Ok(Extension { name, parameters })
+}
+
+fn parameter(text: &[u8]) -> Result<(&str, Option<String>), Malformed> {
+    let Some(equals) = text.iter().position(|byte| *byte == b'=') else { return Ok((token(text)?, None)) };
+    let (name, value) = text.split_at_checked(equals).unwrap_or_default();
+    Ok((token(trim(name))?, Some(unquote(trim(value.get(1..).unwrap_or_default()))?)))
 }
 
 /// A token, or a quoted string whose content is a token ("When using the quoted-string syntax variant, the value after
 /// unescaping MUST conform to the token ABNF").
-fn check_value(value: &[u8]) -> Result<(), Malformed> {
-    let [b'"', quoted @ .., b'"'] = value else { return token(value).map(|_| ()) };
+fn unquote(value: &[u8]) -> Result<String, Malformed> {
+    let [b'"', quoted @ .., b'"'] = value else { return token(value).map(str::to_owned) };
     let unescaped: Vec<u8> = quoted.iter().copied().filter(|byte| *byte != b'\\').collect();
-    if unescaped.is_empty() || !unescaped.into_iter().all(is_token_byte) {
-        return Err(Malformed);
-    }
-    Ok(())
+    token(&unescaped).map(str::to_owned)
 }
 
 /// The parts of `bytes` between `separator`s that stand outside quotes.
@@ -62,8 +67,19 @@ mod tests {
             "foo, bar; baz=2",
             "constructor",
         ] {
-            assert_eq!(check(line.as_bytes()), Ok(()), "{line}");
+            assert!(parse(line.as_bytes()).is_ok(), "{line}");
         }
+    }
+
+    #[test]
+    fn names_parameters_and_values_are_told_apart() {
+        let found = parse(b"a ; b; c = 1 ; d=\"x\", e").unwrap();
+        let value = |text: &str| Some(text.to_owned());
+        let expected = [
+            Extension { name: "a", parameters: vec![("b", None), ("c", value("1")), ("d", value("x"))] },
+            Extension { name: "e", parameters: vec![] },
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]
@@ -71,7 +87,7 @@ mod tests {
         for line in
             ["", ";;;", "foo;", "foo;=1", "foo; a=", "foo; a=\"", "foo; a=\"b c\"", "foo, , bar", "a b", "foo; a=\"\""]
         {
-            assert_eq!(check(line.as_bytes()), Err(Malformed), "{line}");
+            assert_eq!(parse(line.as_bytes()), Err(Malformed), "{line}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Connections as scripts: bytes of either side in, forwarded bytes and Close frames out.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::{CLOSE_TIMEOUT, PEER_CLOSE_TIMEOUT, Session};
@@ -18,7 +19,12 @@ fn session(mode: Mode) -> Session {
     policy.from_client.binary = false;
     policy.from_server.frame_len_max = 1_000;
     policy.from_server.message_len_max = 1_000;
-    Session::new(Rc::new(policy), Place::default())
+    policy.from_client.utf8 = false;
+    open(policy)
+}
+
+fn open(policy: Policy) -> Session {
+    Session::new(Rc::new(policy), Place::default(), None, Rc::default())
 }
 
 fn text(from: Side, len: u8) -> Vec<u8> {
@@ -35,8 +41,9 @@ fn receive(session: &mut Session, from: Side, bytes: &[u8], piece: usize) -> (Ve
     let (mut forwarded, mut violation) = (Vec::new(), None);
     for chunk in bytes.chunks(piece) {
         let received = session.receive(from, chunk).unwrap();
-        forwarded.extend(received.passage.before.as_slice());
+        forwarded.extend(received.passage.before);
         forwarded.extend(&chunk[..received.passage.keep]);
+        forwarded.extend(received.passage.after);
         violation = violation.or(received.violation);
     }
     (forwarded, violation)
@@ -204,7 +211,7 @@ fn bytes_that_cannot_be_read_are_reported() {
         fn len(&self) -> usize {
             5
         }
-        fn read(&self, _: usize, _: &mut [u8]) -> Result<usize, Unreadable> {
+        fn bytes(&self, _: usize, _: usize) -> Result<Cow<'_, [u8]>, Unreadable> {
             Err(Unreadable)
         }
     }

@@ -21,6 +21,7 @@ pub const CONTROL_LEN_MAX: u64 = 125;
 
 const FIN: u8 = 0b1000_0000;
 const RSV: u8 = 0b0111_0000;
+const RSV1: u8 = 0b0100_0000;
 const OPCODE: u8 = 0b0000_1111;
 const MASK: u8 = 0b1000_0000;
 const LEN: u8 = 0b0111_1111;
@@ -64,11 +65,22 @@ impl Opcode {
     }
 }
 
+/// What the headers of one side have to follow.
+#[derive(Clone, Copy, Debug)]
+pub struct Framing {
+    /// Who sends the frames.
+    pub from: Side,
+    /// Whether permessage-deflate was negotiated, which gives the first reserved bit a meaning (RFC 7692 §6).
+    pub deflate: bool,
+}
+
 /// A whole, well-formed frame header.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FrameHeader {
     /// Whether this is the last fragment of its message.
     pub fin: bool,
+    /// Whether this is the first fragment of a compressed message (RFC 7692 §6).
+    pub compressed: bool,
     /// What the frame is.
     pub opcode: Opcode,
     /// The key that the payload is masked with, in frames of the client (RFC 6455 §5.3).
@@ -85,14 +97,17 @@ impl FrameHeader {
     /// # Errors
     /// [`Violation::ProtocolError`] for reserved bits and opcodes, wrong masking, long or fragmented control frames, a
     /// Close of one byte, and lengths that are not minimal or have their top bit set.
-    pub fn decode(bytes: &[u8], from: Side) -> Result<Option<Self>, Violation> {
+    pub fn decode(bytes: &[u8], framing: Framing) -> Result<Option<Self>, Violation> {
         let [first, rest @ ..] = bytes else { return Ok(None) };
         let fin = first & FIN != 0;
-        // "MUST be 0 unless an extension is negotiated" (RFC 6455 §5.2); none is.
-        if first & RSV != 0 {
+        let opcode = Opcode::from_bits(first & OPCODE).ok_or(Violation::ProtocolError)?;
+        // "MUST be 0 unless an extension is negotiated" (RFC 6455 §5.2); permessage-deflate sets the first one, and only "on the
+        // first fragment of a message" (RFC 7692 §6.1).
+        let compressed = first & RSV == RSV1;
+        let may_be_compressed = framing.deflate && matches!(opcode, Opcode::Text | Opcode::Binary);
+        if first & RSV != 0 && !(compressed && may_be_compressed) {
             return Err(Violation::ProtocolError);
         }
-        let opcode = Opcode::from_bits(first & OPCODE).ok_or(Violation::ProtocolError)?;
         // "All control frames … MUST NOT be fragmented" (RFC 6455 §5.5).
         if opcode.is_control() && !fin {
             return Err(Violation::ProtocolError);
@@ -102,7 +117,7 @@ impl FrameHeader {
         let masked = second & MASK != 0;
         // "A server MUST close the connection upon receiving a frame that is not masked", and the client upon one that
         // is (RFC 6455 §5.1).
-        if masked != (from == Side::Client) {
+        if masked != (framing.from == Side::Client) {
             return Err(Violation::ProtocolError);
         }
         let short = second & LEN;
@@ -122,7 +137,7 @@ impl FrameHeader {
             (true, None) => return Ok(None),
         };
         let header_len = 2_usize.saturating_add(len_len).saturating_add(if masked { 4 } else { 0 });
-        Ok(Some(Self { fin, opcode, mask, payload_len, header_len }))
+        Ok(Some(Self { fin, compressed, opcode, mask, payload_len, header_len }))
     }
 }
 
@@ -158,12 +173,16 @@ fn payload_len(short: u8, rest: &[u8]) -> Result<Option<(u64, usize)>, Violation
 mod tests {
     use super::*;
 
+    const fn plain(from: Side) -> Framing {
+        Framing { from, deflate: false }
+    }
+
     #[track_caller]
     fn accept(bytes: &[u8], from: Side, expected: (bool, Opcode, u64)) {
         for cut in 0..bytes.len() {
-            assert_eq!(FrameHeader::decode(&bytes[..cut], from), Ok(None), "cut at {cut}");
+            assert_eq!(FrameHeader::decode(&bytes[..cut], plain(from)), Ok(None), "cut at {cut}");
         }
-        let header = FrameHeader::decode(bytes, from).unwrap().unwrap();
+        let header = FrameHeader::decode(bytes, plain(from)).unwrap().unwrap();
         assert_eq!((header.fin, header.opcode, header.payload_len), expected);
         assert_eq!(header.header_len, bytes.len());
     }
@@ -172,8 +191,8 @@ mod tests {
     #[track_caller]
     fn refuse(bytes: &[u8], from: Side) {
         let (_, before) = bytes.split_last().unwrap();
-        assert_eq!(FrameHeader::decode(before, from), Ok(None));
-        assert_eq!(FrameHeader::decode(bytes, from), Err(Violation::ProtocolError));
+        assert_eq!(FrameHeader::decode(before, plain(from)), Ok(None));
+        assert_eq!(FrameHeader::decode(bytes, plain(from)), Err(Violation::ProtocolError));
     }
 
     #[test]
@@ -202,6 +221,20 @@ mod tests {
         }
         for opcode in [3, 4, 5, 6, 7, 0xb, 0xc, 0xd, 0xe, 0xf] {
             refuse(&[0x80 | opcode], Side::Client);
+        }
+    }
+
+    #[test]
+    fn the_first_reserved_bit_marks_compressed_messages_where_they_are_negotiated() {
+        let decode = |first: u8| FrameHeader::decode(&[first, 0], Framing { from: Side::Server, deflate: true });
+        for first in [0xc1, 0xc2, 0x41, 0x42] {
+            assert!(decode(first).unwrap().unwrap().compressed);
+        }
+        for first in [0x81, 0x80, 0x89] {
+            assert!(!decode(first).unwrap().unwrap().compressed);
+        }
+        for first in [0xc0, 0x40, 0xc8, 0xc9, 0xca, 0xa1, 0x91, 0xe1, 0xd1, 0xf1] {
+            assert_eq!(decode(first), Err(Violation::ProtocolError), "{first:x}");
         }
     }
 

@@ -1,7 +1,12 @@
 //! Frames on the wire (RFC 6455 §5): bytes in, values out.
 
+use std::borrow::Cow;
+
 pub mod close;
+pub mod deflate;
 pub mod header;
+pub mod mask;
+pub mod utf8;
 
 /// Who sent some bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,11 +40,11 @@ pub trait Chunk {
         self.len() == 0
     }
 
-    /// Copies bytes from `offset` on into `buf` and returns how many: fewer than asked only at the end of the chunk.
+    /// The `len` bytes from `offset` on, all of which are in the chunk.
     ///
     /// # Errors
     /// [`Unreadable`] when the host does not give the bytes out.
-    fn read(&self, offset: usize, buf: &mut [u8]) -> Result<usize, Unreadable>;
+    fn bytes(&self, offset: usize, len: usize) -> Result<Cow<'_, [u8]>, Unreadable>;
 }
 
 /// The host did not give out bytes that it announced.
@@ -51,12 +56,8 @@ impl Chunk for [u8] {
         <[u8]>::len(self)
     }
 
-    fn read(&self, offset: usize, buf: &mut [u8]) -> Result<usize, Unreadable> {
-        let rest = self.get(offset..).ok_or(Unreadable)?;
-        let count = rest.len().min(buf.len());
-        for (to, from) in buf.iter_mut().zip(rest) {
-            *to = *from;
-        }
-        Ok(count)
+    fn bytes(&self, offset: usize, len: usize) -> Result<Cow<'_, [u8]>, Unreadable> {
+        let (_, rest) = self.split_at_checked(offset).ok_or(Unreadable)?;
+        rest.get(..len).map(Cow::Borrowed).ok_or(Unreadable)
     }
 }

@@ -1,0 +1,325 @@
+//! The bytes of one side, frame by frame (RFC 6455 §5): when each may go on.
+//!
+//! ```text
+//! depth     when                         a frame goes on
+//! headers   no payload is read           from its header on, as it comes
+//! streaming its payload is read          when it is whole, or, beyond FRAME_LEN_MAX, piece by judged piece
+//! whole     rules.whole                  with the last frame of its message
+//! ```
+//!
+//! Pings and pongs never wait, not even for a message that is held. A Close waits until it is whole.
+
+use super::Received;
+use super::payload::Payload;
+use super::scan::Scan;
+use crate::message::{MessageRules, Reassembly};
+use crate::policy::Mode;
+use crate::violation::Violation;
+use crate::wire::close::check_payload;
+use crate::wire::deflate::Inflater;
+use crate::wire::header::{FrameHeader, Framing, HEADER_LEN_MAX, Opcode};
+use crate::wire::mask::Mask;
+use crate::wire::{Chunk, Unreadable};
+
+/// The longest frame that streaming holds until it is whole, in bytes of payload: the default of `max_frame_bytes`. A longer
+/// one would hold more memory than a connection is worth; a violation within it leaves the other side half a frame.
+const FRAME_LEN_MAX: u64 = 65_536;
+
+/// How many bytes are asked of the host at once where only headers are read: some short frames, or a long one's header.
+const HEADERS_AHEAD: usize = 64;
+
+/// Likewise where payload is read: most messages come whole in one such piece.
+const PAYLOAD_AHEAD: usize = 4_096;
+
+/// How much payload is asked of the host at once, in bytes: Envoy's chunks are seldom longer.
+const PAYLOAD_READ_LEN: usize = 65_536;
+
+/// One side's half of a connection.
+#[derive(Debug)]
+pub(super) struct Direction {
+    framing: Framing,
+    /// The frames of an unfinished message that waits to be whole.
+    message_held: Vec<u8>,
+    /// The frame or header in hand, as much of it as waits.
+    frame_held: Vec<u8>,
+    frame: Option<Frame>,
+    messages: Reassembly,
+    /// Whether the message in hand waits to be whole.
+    whole: bool,
+    /// The payload of the message in hand, where it is read.
+    payload: Option<Payload>,
+    inflater: Option<Box<Inflater>>,
+    /// A Close has passed.
+    closed: bool,
+    /// Half a frame has passed, and the rest never will.
+    severed: bool,
+}
+
+/// A frame whose header has been read.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    header: FrameHeader,
+    /// Payload that has not come yet.
+    left: u64,
+    /// Its start has gone on.
+    passing: bool,
+}
+
+/// Why a scan stopped.
+enum Fault {
+    Unreadable,
+    Violation(Violation),
+}
+
+impl From<Unreadable> for Fault {
+    fn from(Unreadable: Unreadable) -> Self {
+        Self::Unreadable
+    }
+}
+
+impl From<Violation> for Fault {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
+}
+
+impl Direction {
+    /// `inflater` reads compressed messages; without one they pass unread, where `framing` allows them at all.
+    pub(super) const fn new(framing: Framing, inflater: Option<Box<Inflater>>) -> Self {
+        Self {
+            framing,
+            message_held: Vec::new(),
+            frame_held: Vec::new(),
+            frame: None,
+            messages: Reassembly::new(),
+            whole: false,
+            payload: None,
+            inflater,
+            closed: false,
+            severed: false,
+        }
+    }
+
+    /// Judges a chunk; in monitor mode all of it goes on, whatever is found. `has_room` tells whether that many bytes more may
+    /// be held.
+    pub(super) fn receive<C: Chunk + ?Sized>(
+        &mut self,
+        chunk: &C,
+        rules: &MessageRules,
+        mode: Mode,
+        has_room: &dyn Fn(usize) -> bool,
+    ) -> Result<Received, Unreadable> {
+        let ahead = if rules.read_payload() || self.inflater.is_some() { PAYLOAD_AHEAD } else { HEADERS_AHEAD };
+        let mut scan = Scan::new(chunk, ahead);
+        let violation = match self.scan(&mut scan, rules, has_room) {
+            Ok(()) => None,
+            Err(Fault::Violation(violation)) => Some(violation),
+            Err(Fault::Unreadable) => return Err(Unreadable),
+        };
+        if violation.is_some() && mode == Mode::Monitor {
+            scan.advance(scan.left());
+            scan.pass(self.take_held())?;
+        }
+        Ok(Received { passage: scan.into_passage(), violation })
+    }
+
+    /// What is held, in the order in which it came: nothing is judged any more.
+    pub(super) fn take_held(&mut self) -> Vec<u8> {
+        let mut held = core::mem::take(&mut self.message_held);
+        held.append(&mut self.frame_held);
+        held
+    }
+
+    /// How many of the next `len` bytes belong to a frame whose start has gone on: the rest is dropped.
+    pub(super) fn finish_frame(&mut self, len: usize) -> usize {
+        let Some(frame) = self.frame.as_mut().filter(|frame| frame.passing && !self.severed) else { return 0 };
+        let len = usize::try_from(frame.left).unwrap_or(usize::MAX).min(len);
+        frame.left = frame.left.saturating_sub(len as u64);
+        if frame.left == 0 {
+            self.frame = None;
+        }
+        len
+    }
+
+    /// Nothing is judged any more: what is held is dropped, and all memory freed at once.
+    pub(super) fn stop(&mut self) {
+        self.message_held = Vec::new();
+        self.frame_held = Vec::new();
+        self.payload = None;
+        self.inflater = None;
+    }
+
+    /// Likewise for the side that broke the rules: not even the frame in hand goes on.
+    pub(super) fn sever(&mut self) {
+        self.severed = !self.is_between_frames();
+        self.stop();
+    }
+
+    /// Whether what has gone on so far ends with a frame.
+    pub(super) fn is_between_frames(&self) -> bool {
+        !self.severed && self.frame.is_none_or(|frame| !frame.passing)
+    }
+
+    /// Whether a Close has gone on.
+    pub(super) const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// The memory that is held, in bytes.
+    pub(super) fn memory_len(&self) -> usize {
+        let inflater = self.inflater.as_ref().map_or(0, |inflater| inflater.memory_len());
+        self.message_held.capacity().saturating_add(self.frame_held.capacity()).saturating_add(inflater)
+    }
+
+    fn scan<C: Chunk + ?Sized>(
+        &mut self,
+        scan: &mut Scan<'_, C>,
+        rules: &MessageRules,
+        has_room: &dyn Fn(usize) -> bool,
+    ) -> Result<(), Fault> {
+        // Bytes behind a Close are no WebSocket data any more (RFC 6455 §5.5.1).
+        while scan.left() > 0 && !self.closed {
+            match self.frame {
+                Some(frame) => self.read_payload(scan, frame, has_room)?,
+                None => self.read_header(scan, rules, has_room)?,
+            }
+        }
+        if scan.undecided() == 0 {
+            return Ok(());
+        }
+        if let Some(frame) = &mut self.frame
+            && !frame.header.opcode.is_control()
+            && !has_room(scan.undecided())
+        {
+            if self.whole {
+                return Err(Violation::Overloaded.into());
+            }
+            frame.passing = true;
+            scan.pass(core::mem::take(&mut self.frame_held))?;
+            return Ok(());
+        }
+        self.frame_held.extend(scan.take_undecided()?);
+        Ok(())
+    }
+
+    fn read_header<C: Chunk + ?Sized>(
+        &mut self,
+        scan: &mut Scan<'_, C>,
+        rules: &MessageRules,
+        has_room: &dyn Fn(usize) -> bool,
+    ) -> Result<(), Fault> {
+        let held_len = self.frame_held.len();
+        let decoded = if held_len == 0 {
+            FrameHeader::decode(scan.peek(HEADER_LEN_MAX)?, self.framing)?
+        } else {
+            let bytes = [&self.frame_held, scan.peek(HEADER_LEN_MAX.saturating_sub(held_len))?].concat();
+            FrameHeader::decode(&bytes, self.framing)?
+        };
+        let Some(header) = decoded else {
+            scan.advance(HEADER_LEN_MAX);
+            return Ok(());
+        };
+        scan.advance(header.header_len.saturating_sub(held_len));
+        self.messages.receive(&header, rules)?;
+        match header.opcode {
+            Opcode::Text | Opcode::Binary => {
+                self.whole = rules.whole;
+                self.payload = Payload::new(&header, rules).filter(|_| !header.compressed || self.inflater.is_some());
+            }
+            Opcode::Close | Opcode::Continuation | Opcode::Ping | Opcode::Pong => {}
+        }
+        let waits = match header.opcode {
+            Opcode::Close => true,
+            Opcode::Ping | Opcode::Pong => false,
+            Opcode::Binary | Opcode::Continuation | Opcode::Text => {
+                if let Some(payload) = &mut self.payload {
+                    payload.begin_frame(&header);
+                }
+                self.whole || self.payload.is_some()
+            }
+        };
+        if !waits {
+            scan.pass(core::mem::take(&mut self.frame_held))?;
+        }
+        let frame = Frame { header, left: header.payload_len, passing: !waits };
+        self.frame = Some(frame);
+        if frame.left == 0 { self.end_frame(scan, frame, has_room) } else { Ok(()) }
+    }
+
+    fn read_payload<C: Chunk + ?Sized>(
+        &mut self,
+        scan: &mut Scan<'_, C>,
+        mut frame: Frame,
+        has_room: &dyn Fn(usize) -> bool,
+    ) -> Result<(), Fault> {
+        let mut len = usize::try_from(frame.left).unwrap_or(usize::MAX).min(scan.left());
+        let is_data = !frame.header.opcode.is_control();
+        if let Some(payload) = &mut self.payload
+            && is_data
+        {
+            len = len.min(PAYLOAD_READ_LEN);
+            payload.receive(scan.peek(len)?, self.inflater.as_deref_mut())?;
+        }
+        scan.advance(len);
+        frame.left = frame.left.saturating_sub(len as u64);
+        let piecemeal = is_data && !self.whole && frame.header.payload_len > FRAME_LEN_MAX;
+        if frame.left > 0 && (frame.passing || piecemeal) {
+            frame.passing = true;
+            scan.pass(core::mem::take(&mut self.frame_held))?;
+        }
+        self.frame = Some(frame);
+        if frame.left == 0 { self.end_frame(scan, frame, has_room) } else { Ok(()) }
+    }
+
+    fn end_frame<C: Chunk + ?Sized>(
+        &mut self,
+        scan: &mut Scan<'_, C>,
+        frame: Frame,
+        has_room: &dyn Fn(usize) -> bool,
+    ) -> Result<(), Fault> {
+        let FrameHeader { fin, opcode, .. } = frame.header;
+        match opcode {
+            Opcode::Close => {
+                self.check_close(scan, &frame.header)?;
+                self.closed = true;
+                self.message_held = Vec::new();
+            }
+            Opcode::Ping | Opcode::Pong => {}
+            Opcode::Binary | Opcode::Continuation | Opcode::Text => {
+                if fin && let Some(payload) = self.payload.take() {
+                    payload.finish(self.inflater.as_deref_mut())?;
+                }
+                if self.whole && !fin && !frame.passing {
+                    if !has_room(scan.undecided()) {
+                        return Err(Violation::Overloaded.into());
+                    }
+                    self.message_held.append(&mut self.frame_held);
+                    self.message_held.extend(scan.take_undecided()?);
+                } else if !self.message_held.is_empty() {
+                    let mut message = core::mem::take(&mut self.message_held);
+                    message.append(&mut self.frame_held);
+                    scan.pass(message)?;
+                }
+            }
+        }
+        self.frame = None;
+        if scan.undecided() > 0 || !self.frame_held.is_empty() {
+            scan.pass(core::mem::take(&mut self.frame_held))?;
+        }
+        Ok(())
+    }
+
+    /// Checks what a Close says, all of which is held or not decided about.
+    fn check_close<C: Chunk + ?Sized>(&self, scan: &mut Scan<'_, C>, header: &FrameHeader) -> Result<(), Fault> {
+        let frame = [&self.frame_held, scan.undecided_bytes()?].concat();
+        let masked = frame.get(header.header_len..).unwrap_or_default();
+        let mut payload = masked.to_vec();
+        if let Some(key) = header.mask {
+            Mask::new(key).apply(masked, &mut payload);
+        }
+        Ok(check_payload(&payload)?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

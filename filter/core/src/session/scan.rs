@@ -1,0 +1,113 @@
+//! One chunk on its way through a direction: what has been read of it, and what of it goes on.
+
+use std::borrow::Cow;
+
+use crate::verdict::Passage;
+use crate::wire::{Chunk, Unreadable};
+
+/// A chunk, read from its start to its end.
+///
+/// ```text
+///   0            settled          at             len
+///   |--- went on ---|--- undecided ---|--- not read ---|
+/// ```
+pub(super) struct Scan<'a, C: ?Sized> {
+    chunk: &'a C,
+    len: usize,
+    /// How many bytes are asked of the host at once, where fewer are needed.
+    ahead: usize,
+    window: Cow<'a, [u8]>,
+    window_start: usize,
+    at: usize,
+    settled: usize,
+    /// Something of this chunk stays while something behind it goes on.
+    parted: bool,
+    passage: Passage,
+}
+
+impl<'a, C: Chunk + ?Sized> Scan<'a, C> {
+    pub(super) fn new(chunk: &'a C, ahead: usize) -> Self {
+        Self {
+            chunk,
+            len: chunk.len(),
+            ahead,
+            window: Cow::Borrowed(&[]),
+            window_start: 0,
+            at: 0,
+            settled: 0,
+            parted: false,
+            passage: Passage::default(),
+        }
+    }
+
+    /// How many bytes have not been read.
+    pub(super) const fn left(&self) -> usize {
+        self.len.saturating_sub(self.at)
+    }
+
+    /// How many bytes have been read and not decided about.
+    pub(super) const fn undecided(&self) -> usize {
+        self.at.saturating_sub(self.settled)
+    }
+
+    /// The next bytes, `wanted` of them, or fewer at the end of the chunk.
+    pub(super) fn peek(&mut self, wanted: usize) -> Result<&[u8], Unreadable> {
+        self.get(self.at, wanted.min(self.left()))
+    }
+
+    /// Goes on by `len` bytes, at most to the end of the chunk.
+    pub(super) fn advance(&mut self, len: usize) {
+        self.at = self.at.saturating_add(len).min(self.len);
+    }
+
+    /// The bytes that are not decided about.
+    pub(super) fn undecided_bytes(&mut self) -> Result<&[u8], Unreadable> {
+        self.get(self.settled, self.undecided())
+    }
+
+    /// Likewise, and they stay here.
+    pub(super) fn take_undecided(&mut self) -> Result<&[u8], Unreadable> {
+        let start = core::mem::replace(&mut self.settled, self.at);
+        self.parted = true;
+        self.get(start, self.at.saturating_sub(start))
+    }
+
+    /// Lets `held`, which came in earlier chunks, go on and behind it what is not decided about.
+    pub(super) fn pass(&mut self, held: Vec<u8>) -> Result<(), Unreadable> {
+        if !held.is_empty() && self.passage.keep > 0 {
+            self.parted = true;
+        }
+        if !self.parted {
+            self.passage.keep = self.at;
+            self.settled = self.at;
+            if !held.is_empty() {
+                self.passage.before = held;
+            }
+            return Ok(());
+        }
+        self.passage.after.extend(held);
+        let (start, end) = (self.settled, self.at);
+        let mut after = core::mem::take(&mut self.passage.after);
+        after.extend(self.get(start, end.saturating_sub(start))?);
+        self.passage.after = after;
+        self.settled = end;
+        Ok(())
+    }
+
+    /// What goes on of the chunk.
+    pub(super) fn into_passage(self) -> Passage {
+        self.passage
+    }
+
+    fn get(&mut self, start: usize, len: usize) -> Result<&[u8], Unreadable> {
+        let offset = start.wrapping_sub(self.window_start);
+        let end = offset.saturating_add(len);
+        if start < self.window_start || end > self.window.len() {
+            let fetched = len.max(self.ahead).min(self.len.saturating_sub(start));
+            self.window = self.chunk.bytes(start, fetched)?;
+            self.window_start = start;
+            return self.window.get(..len).ok_or(Unreadable);
+        }
+        self.window.get(offset..end).ok_or(Unreadable)
+    }
+}
