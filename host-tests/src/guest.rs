@@ -195,6 +195,10 @@ impl Guest<'_> {
         self.write(len_at, &len.to_le_bytes())
     }
 
+    pub(crate) fn memory_len(&mut self) -> Result<usize> {
+        Ok(self.memory()?.data_size(&self.0))
+    }
+
     fn memory(&mut self) -> Result<Memory> {
         let instance = self.state().instance;
         match instance.and_then(|instance| instance.get_export(self.0.as_context_mut(), "memory")) {

@@ -191,6 +191,15 @@ impl Host {
         self.state().calls.get(name).copied().unwrap_or(0)
     }
 
+    /// The size of the module's memory in bytes: it never shrinks.
+    ///
+    /// # Errors
+    ///
+    /// [`Trap`] for a module that exports no memory.
+    pub fn memory_len(&mut self) -> Result<usize, Trap> {
+        Guest(self.store.as_context_mut()).memory_len().map_err(trap)
+    }
+
     /// What the filter did that a host may answer badly: a second reply, bytes written to no buffer, a call for a dead stream.
     pub fn misuses(&self) -> &[String] {
         &self.state().misuses
