@@ -7,9 +7,10 @@
 //! client (raw bytes) ──▶ Envoy + portcullis.wasm ──▶ backend (writes down every byte)
 //! refusals     the table of answers before the upgrade, row by row      credentials  where tokens are, and are not
 //! frames       the table of close codes, both sides                     integrity    bytes in, the same bytes out
-//! operations   reload, monitor mode, workers
+//! operations   reload, monitor mode, workers                            compression  permessage-deflate
 //! ```
 
+mod compression;
 mod credentials;
 mod frames;
 mod gate;
