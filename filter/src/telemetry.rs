@@ -3,8 +3,6 @@
 //! All metrics are made once, at configure time; nothing a peer says becomes a name. Lines carry reasons, addresses and
 //! sizes, never a payload and never a credential, in printable ASCII.
 
-use serde_json::{Map, Value};
-
 use crate::host::abi::{self, Hosted, LogLevel, MetricType};
 use portcullis_core::http::headers::Headers;
 use portcullis_core::http::path;
@@ -100,29 +98,33 @@ fn add(metric: u32, offset: i64) {
     let _ = abi::increment_metric(metric, offset);
 }
 
-/// Who a log line is about.
+/// Who a log line is about: kept as the end of a line, since each connection keeps one all its life.
 pub(crate) struct Record {
     stream: u32,
-    fields: Vec<(&'static str, String)>,
+    /// Members of a JSON object, each with a comma before it.
+    members: Box<str>,
 }
 
 impl Record {
     /// What is known from a request; `address` is the host's word for the client.
     pub(crate) fn new(stream: u32, address: &[u8], headers: &Headers, credential: Option<&Verified>) -> Self {
         let header = |name| headers.all(name).next().unwrap_or_default();
-        let mut fields = vec![
-            ("address", printable(address)),
-            ("host", printable(header(":authority"))),
-            ("path", printable(&path::normal(header(":path")))),
-            ("origin", printable(header("origin"))),
-            ("request_id", printable(header("x-request-id"))),
-        ];
+        let mut members = String::new();
+        let mut add = |name: &str, text: &[u8]| {
+            if !text.is_empty() {
+                members.push_str(&format!(",\"{name}\":\"{}\"", printable(text)));
+            }
+        };
+        add("address", address);
+        add("host", header(":authority"));
+        add("path", &path::normal(header(":path")));
+        add("origin", header("origin"));
+        add("request_id", header("x-request-id"));
         if let Some(credential) = credential {
-            fields.push(("provider", printable(credential.provider().as_bytes())));
-            fields.push(("subject", printable(credential.subject().unwrap_or_default().as_bytes())));
+            add("provider", credential.provider().as_bytes());
+            add("subject", credential.subject().unwrap_or_default().as_bytes());
         }
-        fields.retain(|(_, text)| !text.is_empty());
-        Self { stream, fields }
+        Self { stream, members: members.into_boxed_str() }
     }
 
     /// Logs a refusal, or what monitor mode let pass.
@@ -131,32 +133,31 @@ impl Record {
             Mode::Enforce => "refused",
             Mode::Monitor => "would_refuse",
         };
-        self.write(LogLevel::Warn, event, [("reason", violation.reason().into())]);
+        self.write(LogLevel::Warn, event, violation.reason(), "");
     }
 
     /// Logs the end of a connection that lived for `millis`.
     pub(crate) fn closed(&self, violation: Option<Violation>, millis: u64) {
         let reason = violation.map_or("peer", Violation::reason);
-        self.write(LogLevel::Info, "closed", [("reason", reason.into()), ("duration_ms", millis.into())]);
+        self.write(LogLevel::Info, "closed", reason, &format!(",\"duration_ms\":{millis}"));
     }
 
-    fn write<const N: usize>(&self, level: LogLevel, event: &str, details: [(&str, Value); N]) {
-        let mut line = Map::new();
-        line.insert("event".into(), event.into());
-        line.insert("stream".into(), self.stream.into());
-        line.extend(details.map(|(name, value)| (name.to_owned(), value)));
-        line.extend(self.fields.iter().map(|(name, text)| ((*name).to_owned(), text.as_str().into())));
-        abi::log(level, &Value::Object(line).to_string());
+    fn write(&self, level: LogLevel, event: &str, reason: &str, more: &str) {
+        let Self { stream, members } = self;
+        abi::log(
+            level,
+            &format!("{{\"event\":\"{event}\",\"stream\":{stream},\"reason\":\"{reason}\"{more}{members}}}"),
+        );
     }
 }
 
 /// A peer's text as visible ASCII, everything else percent-encoded, cut at [`TEXT_LEN_MAX`]: no line breaks, escapes or
-/// letters that run the other way reach a log.
+/// letters that run the other way reach a log, and nothing that ends a JSON string.
 fn printable(text: &[u8]) -> String {
     let mut printable = String::new();
     for byte in text.iter().take(TEXT_LEN_MAX) {
         match byte {
-            b'!'..=b'~' if *byte != b'%' => printable.push(char::from(*byte)),
+            b'!'..=b'~' if !matches!(byte, b'"' | b'%' | b'\\') => printable.push(char::from(*byte)),
             byte => printable.push_str(&format!("%{byte:02X}")),
         }
     }
