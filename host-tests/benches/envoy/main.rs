@@ -1,0 +1,261 @@
+//! What the filter costs an Envoy: two of them, with and without it and else alike, one worker each, before the same backend.
+//!
+//! ```text
+//! cargo bench -p portcullis-host-tests --bench envoy
+//!
+//! time     CPU of Envoy for a message that is echoed, eight connections with one message in flight each; Envoys take turns
+//!          in every round, and the median of the rounds' ratios counts, for other load on the machine changes from round to round
+//! memory   RSS of Envoy: for idle connections, and after rounds of connections that came and went
+//! ```
+//!
+//! | variable | what it says |
+//! |---|---|
+//! | `PORTCULLIS_BENCH_ROUNDS` | how many rounds a row has, by default 5 |
+//! | `PORTCULLIS_BENCH_SECONDS` | how long one measurement in a round takes, by default 2 |
+//! | `PORTCULLIS_BENCH_MODULE` | the module to measure, in place of the one that is built here |
+//!
+//! A line over its goal is marked, and the exit code is then 1. Where the policy of a row is not supported yet, it is left out.
+
+mod load;
+mod process;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+use std::{env, iter};
+
+use portcullis_envoy::peer::frame::{Draft, TEXT};
+use portcullis_envoy::{Envoy, Launch, Runner, module};
+use serde_json::{Value, json};
+
+use load::{Backend, Echo, open};
+use process::Process;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// A policy, and the most that a message of some length may cost with it, in multiples of what it costs an Envoy without.
+struct Row {
+    name: &'static str,
+    reads_text: bool,
+    goals: [(usize, Option<f64>); 3],
+}
+
+const ROWS: [Row; 2] = [
+    Row {
+        name: "headers only",
+        reads_text: false,
+        goals: [(128, Some(1.12)), (4_096, Some(1.10)), (65_536, Some(1.05))],
+    },
+    Row {
+        name: "UTF-8 of the client",
+        reads_text: true,
+        goals: [(128, None), (4_096, Some(1.20)), (65_536, Some(1.50))],
+    },
+];
+
+/// What an idle connection may cost over one without the filter, in bytes.
+const IDLE_MAX: f64 = 2_048.0;
+
+/// What the second of two equal rounds may leave behind, in bytes: four pages of WebAssembly. A leak of one byte in 256 of what a
+/// connection costs while it is there would be more.
+const LEFT_MAX: f64 = 262_144.0;
+
+/// What a connection is, for idle ones: enough that their cost stands out from what an allocator takes at once.
+const IDLE_COUNT: usize = 4_000;
+
+/// What comes and goes in one round.
+const CHURN_COUNT: usize = 1_000;
+
+fn main() -> Outcome<ExitCode> {
+    let rounds = from_env("PORTCULLIS_BENCH_ROUNDS", 5)?;
+    let span = Duration::from_secs(from_env("PORTCULLIS_BENCH_SECONDS", 2)?);
+    let module = env::var_os("PORTCULLIS_BENCH_MODULE").map_or_else(module::build, |path| Ok(PathBuf::from(path)))?;
+    let backend = Backend::start()?;
+    let bare =
+        Launch::new(&module, Value::Null, backend.address()).without_filter().backend(Runner::Process).start()?;
+
+    let mut table = Table { is_good: true };
+    println!(
+        "{:<22} {:>7}  {:>8} {:>8}  {:>7} {:>7} {:>7}  {:>6}",
+        "", "bytes", "bare µs", "with µs", "median", "min", "max", "goal"
+    );
+    for row in &ROWS {
+        let Some(gate) = start(&module, &backend, row.reads_text)? else {
+            println!("{:<22} not supported yet", row.name);
+            continue;
+        };
+        for (len, goal) in row.goals {
+            let pairs = (0..rounds).map(|_| Ok([cost(&bare, &backend, len, span)?, cost(&gate, &backend, len, span)?]));
+            table.time(row.name, len, &pairs.collect::<Outcome<Vec<_>>>()?, goal);
+        }
+    }
+    drop(bare);
+
+    println!("\n{:<46} {:>12}  {:>6}", "", "bytes", "goal");
+    let gate = start(&module, &backend, false)?.ok_or("a policy that reads nothing is not supported")?;
+    let alone =
+        Launch::new(&module, Value::Null, backend.address()).without_filter().backend(Runner::Process).start()?;
+    let [without, with] = [idle(&alone, &backend)?, idle(&gate, &backend)?];
+    table.memory("an idle connection, bare", without, None);
+    table.memory("an idle connection, with the filter", with, None);
+    table.memory("an idle connection, difference", with - without, Some(IDLE_MAX));
+    table.memory(
+        "left by a second 1,000 connections",
+        left(&gate, || come_and_go(&gate, &backend, &[]))?,
+        Some(LEFT_MAX),
+    );
+    let oversized = Draft::new(TEXT, []).masked().declared_len(1 << 40).header();
+    table.memory(
+        "left by a second 1,000 oversized attempts",
+        left(&gate, || come_and_go(&gate, &backend, &oversized))?,
+        Some(LEFT_MAX),
+    );
+    Ok(if table.is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// An Envoy with the filter; `None` where the policy asks for what is not supported yet.
+fn start(module: &Path, backend: &Backend, reads_text: bool) -> Outcome<Option<Envoy>> {
+    let side = |utf8: bool| json!({"utf8": utf8, "max_frame_bytes": 1 << 20, "max_message_bytes": 1 << 20});
+    let policy = json!({
+        "require_tls": false,
+        "origin": {"missing": "allow"},
+        "auth": {"required": false},
+        "messages": {"from_client": side(reads_text), "from_server": side(false)},
+    });
+    // They are on, but never reached.
+    let limits = json!({
+        "per_address": {
+            "connections": 100_000,
+            "handshakes": {"per_second": 100_000, "burst": 100_000},
+            "failures": {"count": 100_000, "window": "60s", "ban": "1s"},
+        },
+        "per_connection": {
+            "messages": {"per_second": 1_000_000, "burst": 1_000_000},
+            "bytes": {"per_second": 1_000_000_000, "burst": 1_000_000_000},
+        },
+    });
+    let mut limited = policy.clone();
+    limited["limits"] = limits;
+    for policy in [limited, policy] {
+        match Launch::new(module, policy, backend.address()).backend(Runner::Process).start() {
+            Ok(envoy) => return Ok(Some(envoy)),
+            Err(error) if error.to_string().contains("not supported yet") => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
+}
+
+/// CPU time of Envoy for one message of `len` bytes, there and back, in microseconds.
+fn cost(envoy: &Envoy, backend: &Backend, len: usize, span: Duration) -> Outcome<f64> {
+    let process = Process::of(envoy)?;
+    let payload = vec![b'x'; len];
+    let echo = Echo::start(envoy.address(), backend, &payload)?;
+    // Until buffers have grown, and the module's hot paths are compiled again with optimisations.
+    thread::sleep(Duration::from_millis(500));
+    let before = (process.cpu()?, echo.count());
+    thread::sleep(span);
+    let after = (process.cpu()?, echo.count());
+    echo.stop()?;
+    Ok((after.0 - before.0).as_secs_f64() * 1e6 / (after.1 - before.1) as f64)
+}
+
+/// RSS of Envoy for one idle connection, in bytes.
+fn idle(envoy: &Envoy, backend: &Backend) -> Outcome<f64> {
+    let process = Process::of(envoy)?;
+    // The first connections pay for what all share.
+    come_and_go(envoy, backend, &[])?;
+    let before = process.rss()?;
+    let clients = iter::repeat_with(|| open(envoy.address())).take(IDLE_COUNT).collect::<Outcome<Vec<_>>>()?;
+    let after = process.rss()?;
+    drop(clients);
+    settle(envoy, backend)?;
+    Ok((after - before) / IDLE_COUNT as f64)
+}
+
+/// By how much RSS grows from the first to the second of two rounds, in bytes.
+fn left(envoy: &Envoy, round: impl Fn() -> Outcome<()>) -> Outcome<f64> {
+    let process = Process::of(envoy)?;
+    round()?;
+    let before = process.rss()?;
+    round()?;
+    Ok(process.rss()? - before)
+}
+
+/// Opens [`CHURN_COUNT`] connections, sends `bytes` on each and waits for an answer where there are any, and ends them.
+fn come_and_go(envoy: &Envoy, backend: &Backend, bytes: &[u8]) -> Outcome<()> {
+    let mut clients = iter::repeat_with(|| open(envoy.address())).take(CHURN_COUNT).collect::<Outcome<Vec<_>>>()?;
+    if !bytes.is_empty() {
+        for client in &mut clients {
+            load::exchange(client, bytes)?;
+        }
+    }
+    drop(clients);
+    settle(envoy, backend)
+}
+
+/// Waits until no connection is left.
+fn settle(envoy: &Envoy, backend: &Backend) -> Outcome<()> {
+    backend.take();
+    let start = Instant::now();
+    while envoy.counter("http.edge.downstream_cx_active")? + envoy.counter("cluster.application.upstream_cx_active")?
+        > 0
+    {
+        if start.elapsed() > Duration::from_secs(30) {
+            return Err("connections stay".into());
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+struct Table {
+    is_good: bool,
+}
+
+impl Table {
+    fn time(&mut self, name: &str, len: usize, pairs: &[[f64; 2]], goal: Option<f64>) {
+        let ratios = sorted(pairs.iter().map(|[bare, with]| with / bare));
+        let [bare, with] = [0, 1].map(|index| median(&sorted(pairs.iter().map(|pair| pair[index]))));
+        let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
+        let found = median(&ratios);
+        print!("{name:<22} {len:>7}  {bare:>8.2} {with:>8.2}  {found:>6.3}x {least:>6.3}x {most:>6.3}x");
+        self.goal(found, goal.map(|goal| (goal, format!("{goal:.2}x"))));
+    }
+
+    fn memory(&mut self, name: &str, found: f64, goal: Option<f64>) {
+        print!("{name:<46} {found:>12.0}");
+        self.goal(found, goal.map(|goal| (goal, format!("{goal:.0}"))));
+    }
+
+    fn goal(&mut self, found: f64, goal: Option<(f64, String)>) {
+        let Some((goal, text)) = goal else { return println!() };
+        let is_over = found > goal;
+        self.is_good &= !is_over;
+        println!("  {text:>6}{}", if is_over { "  over" } else { "" });
+    }
+}
+
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+fn median(sorted: &[f64]) -> f64 {
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 { sorted[middle] } else { f64::midpoint(sorted[middle - 1], sorted[middle]) }
+}
+
+/// A number of at least 1.
+fn from_env(name: &str, default: u64) -> Outcome<u64> {
+    match env::var(name) {
+        Ok(text) => match text.parse() {
+            Ok(number) if number > 0 => Ok(number),
+            _ => Err(format!("{name}={text} is no number of 1 or more").into()),
+        },
+        Err(_) => Ok(default),
+    }
+}
