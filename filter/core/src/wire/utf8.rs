@@ -2,8 +2,11 @@
 
 use crate::violation::Violation;
 
-/// How many bytes are looked at at once: see [`super::mask`].
-const BLOCK_LEN: usize = 16;
+/// How many bytes are looked at at once; LLVM puts two of these in a vector register.
+const WORD_LEN: usize = size_of::<u64>();
+
+/// The bit that no byte of ASCII has.
+const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
 /// The bytes of one character at most.
 const CHARACTER_LEN_MAX: usize = 4;
@@ -70,16 +73,12 @@ impl Utf8 {
     }
 }
 
-/// `<[u8]>::is_ascii` goes word by word on wasm32; this goes vector by vector.
+/// By words, which LLVM makes vectors of: from blocks of bytes it makes a loop over their columns, which on wasm32 loads every
+/// byte by itself.
 fn is_ascii(bytes: &[u8]) -> bool {
-    let (blocks, rest) = bytes.as_chunks::<BLOCK_LEN>();
-    let mut seen = [0; BLOCK_LEN];
-    for block in blocks {
-        for (seen, byte) in seen.iter_mut().zip(block) {
-            *seen |= byte;
-        }
-    }
-    seen.iter().chain(rest).fold(0, |seen, byte| seen | byte) < 0x80
+    let (words, rest) = bytes.as_chunks::<WORD_LEN>();
+    let seen = words.iter().fold(0, |seen, word| seen | u64::from_ne_bytes(*word));
+    seen & HIGH_BITS == 0 && rest.iter().fold(0, |seen, byte| seen | byte) < 0x80
 }
 
 #[cfg(test)]
