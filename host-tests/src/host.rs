@@ -200,6 +200,11 @@ impl Host {
         Guest(self.store.as_context_mut()).memory_len().map_err(trap)
     }
 
+    /// How many instructions of the module the last turn took.
+    pub fn instructions(&self) -> u64 {
+        FUEL - self.store.get_fuel().expect("an engine that counts")
+    }
+
     /// What the filter did that a host may answer badly: a second reply, bytes written to no buffer, a call for a dead stream.
     pub fn misuses(&self) -> &[String] {
         &self.state().misuses
