@@ -8,9 +8,11 @@
 //! refusals     the table of answers before the upgrade, row by row      credentials  where tokens are, and are not
 //! frames       the table of close codes, both sides                     integrity    bytes in, the same bytes out
 //! operations   reload, monitor mode, workers                            compression  permessage-deflate
+//! conformance  the cases of the Autobahn suite
 //! ```
 
 mod compression;
+mod conformance;
 mod credentials;
 mod frames;
 mod gate;
