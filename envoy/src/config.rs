@@ -75,6 +75,11 @@ impl Bootstrap {
         self.remove(CHAIN, "transport_socket")
     }
 
+    /// Gives a peer this long to end its connection.
+    pub(crate) fn delayed_close(&mut self, span: &str) -> Result<(), Error> {
+        self.set(&format!("{HTTP}/delayed_close_timeout"), json!(span))
+    }
+
     /// Leaves all buffer limits to Envoy.
     pub(crate) fn without_buffer_limits(&mut self) -> Result<(), Error> {
         self.remove(LISTENER, "per_connection_buffer_limit_bytes")?;
@@ -163,6 +168,13 @@ mod tests {
         check(&bootstrap, &format!("{CHAIN}/transport_socket"), None);
         bootstrap.without_buffer_limits().unwrap();
         assert!(!bootstrap.0.to_string().contains("buffer_limit"));
+    }
+
+    #[test]
+    fn a_run_can_cut_peers_earlier() {
+        let mut bootstrap = shipped();
+        bootstrap.delayed_close("0.1s").unwrap();
+        check(&bootstrap, &format!("{HTTP}/delayed_close_timeout"), Some(json!("0.1s")));
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub struct Launch {
     variables: BTreeMap<String, String>,
     workers: u32,
     buffer_limits: BufferLimits,
+    delayed_close: Option<String>,
     filter: bool,
     log_level: String,
     backend: Option<Runner>,
@@ -51,6 +52,7 @@ impl Launch {
             variables: BTreeMap::new(),
             workers: 1,
             buffer_limits: BufferLimits::default(),
+            delayed_close: None,
             filter: true,
             log_level: "info".into(),
             backend: None,
@@ -78,6 +80,12 @@ impl Launch {
     /// Whose buffer limits hold.
     pub fn buffer_limits(mut self, limits: BufferLimits) -> Self {
         self.buffer_limits = limits;
+        self
+    }
+
+    /// How long a peer may take to end its connection after the last answer, such as `0.1s`.
+    pub fn delayed_close(mut self, span: &str) -> Self {
+        self.delayed_close = Some(span.into());
         self
     }
 
@@ -143,6 +151,9 @@ impl Launch {
         }
         if self.buffer_limits == BufferLimits::EnvoyDefaults {
             bootstrap.without_buffer_limits()?;
+        }
+        if let Some(span) = &self.delayed_close {
+            bootstrap.delayed_close(span)?;
         }
         if self.filter {
             bootstrap.filter_file(folder.path(), &folder.join(FILTER))?;
