@@ -7,7 +7,14 @@ use portcullis_core::config::{self, Parsed};
 use portcullis_core::violation::Violation;
 use serde_json::{Value, json};
 
-const DOCUMENTS: [&str; 5] = ["CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SECURITY.md", "filter/DESIGN.md"];
+const DOCUMENTS: [&str; 6] = [
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "README.md",
+    "SECURITY.md",
+    "filter/DESIGN.md",
+    "host-tests/conformance/autobahn.md",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
