@@ -6,11 +6,12 @@ use crate::host::abi;
 use crate::stream::Flow;
 use crate::{VM, log_panics_without_their_message};
 
-/// `proxy_action_t`.
+/// `proxy_action_t`; the last one is not among its names, but Envoy has it from the beginning (`StopIterationAndWatermark`).
 const fn action(flow: Flow) -> u32 {
     match flow {
         Flow::Forward => 0,
         Flow::Hold => 1,
+        Flow::HoldStreaming => 2,
     }
 }
 
@@ -54,8 +55,8 @@ extern "C" fn proxy_on_tick(root: u32) {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_queue_ready(root: u32, queue: u32) {
-    VM.with(|vm| vm.wake(root, queue));
+extern "C" fn proxy_on_queue_ready(root: u32, _queue: u32) {
+    VM.with(|vm| vm.wake(root));
 }
 
 #[unsafe(no_mangle)]

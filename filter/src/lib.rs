@@ -5,6 +5,7 @@
 //! root.rs       one plugin: its policy, counters, deadlines
 //! stream.rs     one HTTP stream: the handshake
 //! live.rs       one upgraded stream: frames, Close frames of our own
+//! way.rs        its way to the client, and when that can be written
 //! telemetry.rs  counters and log lines
 //! host/         the host in safe terms; host/abi.rs is the only unsafe code
 //! ```
@@ -34,6 +35,7 @@ mod live;
 mod root;
 mod stream;
 mod telemetry;
+mod way;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -86,14 +88,15 @@ impl Vm {
     }
 
     fn tick(&self, id: u32) {
-        let due = self.root(id).map(|root| root.take_due()).unwrap_or_default();
+        let due = self.root(id).map(|root| root.tick()).unwrap_or_default();
         for stream in due.into_iter().filter_map(|id| self.stream(id)) {
             stream.deadline();
         }
+        self.wake(id);
     }
 
-    fn wake(&self, id: u32, queue: u32) {
-        let woken = self.root(id).map(|root| root.take_woken(queue)).unwrap_or_default();
+    fn wake(&self, id: u32) {
+        let woken = self.root(id).map(|root| root.take_woken()).unwrap_or_default();
         for stream in woken.into_iter().filter_map(|id| self.stream(id)) {
             stream.wake();
         }

@@ -1,19 +1,7 @@
 //! A live connection in the host: bytes through the session, and Close frames of our own.
 //!
-//! No call of the ABI writes bytes out of turn, but a direction that is paused with an empty buffer can be written at any
-//! time: fill the buffer, then let it go on. The direction to the client is kept that way, unless data streams:
-//!
-//! ```text
-//!          STREAM_LEN passed, Forward
-//!   Quiet ────────────────────────────▶ Busy
-//!     ▲                                   │ short chunk: copied out, Hold
-//!     └──────── woken, chunk let go ─── Waiting
-//! ```
-//!
-//! In `Quiet` a chunk is let go within its callback. `Busy` is the host streaming as always: a client that reads slowly lets
-//! the host's buffers fill up, and in `Quiet` the large chunk that follows could go beyond the host's limit, which resets the
-//! stream. Where a Close cannot be written at once, it is written behind the next bytes of that way, which the
-//! upstream's own answering Close brings.
+//! Where a Close cannot be written to the client at once (see [`crate::way`]), it is written behind the next bytes of that
+//! way, which the upstream's own answering Close brings.
 
 use core::time::Duration;
 use std::rc::Rc;
@@ -24,19 +12,12 @@ use crate::host::body::Body;
 use crate::root::Root;
 use crate::stream::Flow;
 use crate::telemetry::Record;
+use crate::way::Way;
 use portcullis_core::policy::{Mode, Policies, Policy};
 use portcullis_core::session::Session;
 use portcullis_core::time::Timestamp;
 use portcullis_core::violation::Violation;
 use portcullis_core::wire::{Side, Unreadable};
-
-/// How much passes to the client before its way is left to the host, in bytes: half of Envoy's default buffer limit, so that
-/// the client cannot have fallen behind by a whole one.
-const STREAM_LEN: usize = 524_288;
-
-/// The longest chunk that makes a busy way quiet again, in bytes: it is copied, and Envoy reads in slices of 16 KiB, so a longer
-/// one means that more is to come.
-const SHORT_LEN_MAX: usize = 16_384;
 
 /// An upgraded stream.
 pub(crate) struct Live {
@@ -52,19 +33,6 @@ pub(crate) struct Live {
     opened_at: Timestamp,
 }
 
-/// Whether the direction to the client can be written.
-enum Way {
-    /// The host streams.
-    Busy,
-    /// Paused, with nothing in the host's buffer.
-    Quiet {
-        /// How many bytes have passed since it was busy.
-        passed: usize,
-    },
-    /// Paused likewise, with bytes that go on when the stream is woken.
-    Waiting(Vec<u8>),
-}
-
 impl Live {
     /// A connection that is up; `policies` are the ones in force.
     pub(crate) fn new(
@@ -75,7 +43,7 @@ impl Live {
         opened_at: Timestamp,
     ) -> Self {
         session.adopt(&policies);
-        Self { id, policies, session, to_client: Way::Busy, broken: false, deadline: None, record, opened_at }
+        Self { id, policies, session, to_client: Way::new(id), broken: false, deadline: None, record, opened_at }
     }
 
     /// Takes what the client sent.
@@ -92,48 +60,27 @@ impl Live {
     pub(crate) fn receive_from_server(&mut self, root: &Root, len: usize, end: bool) -> Flow {
         self.guard(root, |live| {
             let body = Body::new(BufferType::ResponseBody, len);
-            let (passed, waiting) = match core::mem::replace(&mut live.to_client, Way::Busy) {
-                Way::Busy => (None, Vec::new()),
-                Way::Quiet { passed } => (Some(passed), Vec::new()),
-                Way::Waiting(bytes) => (Some(0), bytes),
-            };
-            let len = live.receive(root, Side::Server, &body, &waiting)?;
-            // The end of the stream must not wait.
-            if end { Ok(Flow::Forward) } else { live.pass_to_client(root, passed, len) }
+            let turn = live.to_client.receive(root, len);
+            let len = live.receive(root, Side::Server, &body, turn.waiting())?;
+            if end {
+                return Way::end(&turn, len);
+            }
+            let is_between_frames = live.session.is_between_frames(Side::Server);
+            live.to_client.pass(root, turn, len, is_between_frames)
         })
     }
 
-    /// Lets the `len` bytes go on that are in the host's buffer towards the client, and keeps or makes that way quiet, unless
-    /// data streams; `passed` is `None` when it was busy.
-    fn pass_to_client(&mut self, root: &Root, passed: Option<usize>, len: usize) -> Hosted<Flow> {
-        match passed.map(|passed| passed.saturating_add(len)) {
-            Some(passed) if passed <= STREAM_LEN => {
-                if len > 0 {
-                    abi::continue_stream(StreamType::Response)?;
-                }
-                self.to_client = Way::Quiet { passed };
-                Ok(Flow::Hold)
-            }
-            None if len == 0 => {
-                self.to_client = Way::Quiet { passed: 0 };
-                Ok(Flow::Hold)
-            }
-            None if len <= SHORT_LEN_MAX && self.session.is_between_frames(Side::Server) && root.wake(self.id) => {
-                let chunk = Body::new(BufferType::ResponseBody, len);
-                self.to_client = Way::Waiting(chunk.copy(len)?);
-                chunk.rewrite(&[], 0, &[])?;
-                Ok(Flow::Hold)
-            }
-            Some(_) | None => Ok(Flow::Forward),
-        }
+    /// The 101 may go on: when.
+    pub(crate) fn open(&mut self, root: &Root) -> Flow {
+        self.to_client.open(root)
     }
 
-    /// Lets go what waits; the way to the client is quiet from then on.
+    /// The next turn of the event loop, for a stream that asked for it.
     pub(crate) fn wake(&mut self, root: &Root) {
-        if matches!(self.to_client, Way::Waiting(_)) {
+        if self.to_client.is_asleep() {
             self.guard(root, |live| {
                 abi::set_effective_context(live.id)?;
-                live.write(&[])?;
+                live.to_client.wake(root)?;
                 Ok(Flow::Hold)
             });
         }
@@ -156,7 +103,7 @@ impl Live {
             }
             self.session.refuse(Violation::Internal, None);
             let told = self.write_to_client().and_then(|()| self.schedule(root));
-            if told.is_err() || matches!(self.to_client, Way::Busy) {
+            if told.is_err() || !self.to_client.is_open() {
                 self.reset();
             }
             Flow::Hold
@@ -173,6 +120,12 @@ impl Live {
     /// The end of the stream.
     pub(crate) fn end(self, root: &Root) {
         root.schedule(self.id, self.deadline.map(|(at, _)| at), None);
+        // Otherwise nobody would know: the host calls nothing before.
+        if self.to_client.is_buffered()
+            && abi::property("response\0code_details").is_ok_and(|details| details == b"response_payload_too_large")
+        {
+            root.overflowed();
+        }
         let violation = self.session.violation();
         if let Some(telemetry) = root.telemetry() {
             telemetry.closed(violation);
@@ -201,24 +154,11 @@ impl Live {
 
     /// Writes the Close that is due to the client, if it can be written now.
     fn write_to_client(&mut self) -> Hosted<()> {
-        if matches!(self.to_client, Way::Busy) {
+        if !self.to_client.is_open() {
             return Ok(());
         }
         let close = self.close(Side::Client)?;
-        if close.is_empty() { Ok(()) } else { self.write(&close) }
-    }
-
-    /// Writes what waits and `bytes` to the client, outside of that way's own callback.
-    fn write(&mut self, bytes: &[u8]) -> Hosted<()> {
-        // Until they are gone nothing can be written before them.
-        let waiting = match core::mem::replace(&mut self.to_client, Way::Busy) {
-            Way::Busy | Way::Quiet { .. } => Vec::new(),
-            Way::Waiting(waiting) => waiting,
-        };
-        abi::set_buffer(BufferType::ResponseBody, 0, 0, &[&waiting, bytes].concat())?;
-        abi::continue_stream(StreamType::Response)?;
-        self.to_client = Way::Quiet { passed: 0 };
-        Ok(())
+        if close.is_empty() { Ok(()) } else { self.to_client.write(&close) }
     }
 
     /// The Close frame that is due towards `to`, empty while there is none.

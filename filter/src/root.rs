@@ -34,6 +34,9 @@ pub(crate) struct Root {
     held: Rc<HeldBytes>,
     /// Streams that have to end, the first deadline first; each stands here once at most.
     deadlines: RefCell<BTreeSet<(Timestamp, u32)>>,
+    ticks: Cell<u32>,
+    /// The host has reset a connection whose way to the client was quiet.
+    tight: Cell<bool>,
 }
 
 impl Root {
@@ -110,9 +113,10 @@ impl Root {
         waits
     }
 
-    /// The streams to wake now.
-    pub(crate) fn take_woken(&self, queue: u32) -> Vec<u32> {
+    /// The streams to wake now: on a tick those that the queue should have woken.
+    pub(crate) fn take_woken(&self) -> Vec<u32> {
         let woken = self.woken.take();
+        let Some(queue) = self.queue.get() else { return woken };
         // One item was queued for each.
         for _ in &woken {
             if abi::dequeue(queue).is_err() {
@@ -131,8 +135,30 @@ impl Root {
         deadlines.extend(deadline.map(|deadline| (deadline, stream)));
     }
 
-    /// The streams whose deadline has passed.
-    pub(crate) fn take_due(&self) -> Vec<u32> {
+    /// How many ticks there were, to tell one from the next: it goes round.
+    pub(crate) const fn ticks(&self) -> u32 {
+        self.ticks.get()
+    }
+
+    /// The host reset a healthy connection, because more came at once than its buffer for a paused direction takes.
+    pub(crate) fn overflowed(&self) {
+        if !self.tight.replace(true) {
+            abi::log(
+                LogLevel::Warn,
+                "portcullis: Envoy has reset a healthy connection (response_payload_too_large): set the cluster's \
+                 per_connection_buffer_limit_bytes to half of the listener's. Until then idle clients are told less",
+            );
+        }
+    }
+
+    /// Whether the host's buffer limits are such that no way can be kept quiet.
+    pub(crate) const fn is_tight(&self) -> bool {
+        self.tight.get()
+    }
+
+    /// A tick: the streams whose deadline has passed.
+    pub(crate) fn tick(&self) -> Vec<u32> {
+        self.ticks.set(self.ticks.get().wrapping_add(1));
         let Ok(now) = host::now() else { return Vec::new() };
         let mut deadlines = self.deadlines.borrow_mut();
         let later = deadlines.split_off(&(now, u32::MAX));

@@ -31,6 +31,8 @@ pub(crate) enum Flow {
     Forward,
     /// They stay in the host.
     Hold,
+    /// Bytes stay in the host, which slows their sender down rather than append the next ones to them.
+    HoldStreaming,
 }
 
 /// The context of one HTTP stream.
@@ -203,11 +205,12 @@ impl Stream {
         }
         // The upgrade went under the policies of its time; the connection follows those of now.
         let Some(policies) = self.root.policies() else { return Err(HostError::NONSENSE) };
-        let live = Live::new(self.id, policies, opened.session, record, host::now()?);
+        let mut live = Live::new(self.id, policies, opened.session, record, host::now()?);
         if let Some(telemetry) = self.root.telemetry() {
             telemetry.opened();
         }
-        Ok(self.settle(Phase::Live(Box::new(live)), Flow::Forward))
+        let flow = live.open(&self.root);
+        Ok(self.settle(Phase::Live(Box::new(live)), flow))
     }
 
     /// A fault of the host before the connection is up.

@@ -137,6 +137,11 @@ impl Host {
         Ok(())
     }
 
+    /// Wakes the readers of queues that were written to, which a host whose wake-ups are late has put off.
+    pub fn wake(&mut self) -> Result<(), Trap> {
+        self.enter(wake)
+    }
+
     /// Moves the clock. Nothing else happens: call [`Self::tick`] for that.
     pub fn advance(&mut self, span: Duration) {
         self.store.data_mut().now += u64::try_from(span.as_nanos()).expect("a span of less than 584 years");

@@ -143,7 +143,10 @@ impl Gate {
     /// The upstream answers, and behind a head that may go on follows the empty body callback.
     #[track_caller]
     pub fn respond(&mut self, stream: StreamId, head: &Headers) {
-        if self.0.response_headers(stream, head, false).unwrap() == Action::Continue {
+        if self.0.response_headers(stream, head, false).unwrap() == Action::Pause {
+            self.0.wake().unwrap();
+        }
+        if self.0.stream(stream).response.passed {
             self.server(stream, b"");
         }
     }

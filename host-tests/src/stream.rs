@@ -55,6 +55,11 @@ pub struct Flow {
     pub forwarded: Vec<u8>,
     /// Body bytes that a Pause holds back. An empty buffer is a state of its own: the filter may write to it at any time.
     pub held: Option<Vec<u8>>,
+    /// Body bytes that a cumulative host had put into its buffer when the filter let go on what was beside that: a resume
+    /// from outside of a callback ends the pause, but not the buffering. Here they are lost; Envoy 1.40 passes them on all the
+    /// same, but nothing says that a host must.
+    pub stranded: Vec<u8>,
+    paused: bool,
     chunk: Option<Vec<u8>>,
     resumed: bool,
 }
@@ -113,11 +118,19 @@ impl Stream {
         let flow = self.flow_mut(side);
         let chunk = flow.chunk.take();
         match action {
+            Action::Continue if bodies == Bodies::Cumulative && !flow.paused => {
+                flow.stranded.extend(flow.held.take().unwrap_or_default());
+                self.forward(side, [None, chunk]);
+            }
             Action::Continue => {
+                flow.paused = false;
                 let held = flow.held.take();
                 self.forward(side, [held, chunk]);
             }
-            Action::Pause => flow.held.get_or_insert_default().extend(chunk.unwrap_or_default()),
+            Action::Pause => {
+                flow.paused = true;
+                flow.held.get_or_insert_default().extend(chunk.unwrap_or_default());
+            }
         }
         if bodies == Bodies::ChunkByChunk && self.flow(side).resumed {
             self.resume(side);
@@ -130,6 +143,7 @@ impl Stream {
         let flow = self.flow_mut(side);
         flow.passed |= flow.begun && open;
         flow.resumed = true;
+        flow.paused = false;
         let held = flow.held.as_mut().map(mem::take);
         self.forward(side, [held, None]);
     }
@@ -197,6 +211,16 @@ mod tests {
             stream.resume(Side::Response);
         }
         assert_eq!(stream.response.forwarded, b"xx");
+    }
+
+    #[test]
+    fn a_resume_from_outside_ends_the_pause_but_not_the_buffering() {
+        let mut stream = Stream::default();
+        held(&mut stream, b"", Bodies::Cumulative);
+        stream.resume(Side::Response);
+        stream.receive(Side::Response, b"ab", Bodies::Cumulative);
+        stream.settle(Side::Response, Action::Continue, Bodies::Cumulative);
+        assert_eq!((&*stream.response.forwarded, &*stream.response.stranded), (&b""[..], &b"ab"[..]));
     }
 
     #[test]

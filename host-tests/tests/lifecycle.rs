@@ -131,6 +131,22 @@ fn frames_pass_unchanged_both_ways() {
     gate.check_manners();
 }
 
+/// A way that was busy becomes quiet with the short one, which leaves from outside of a callback; the long one makes it busy
+/// again.
+#[test]
+fn a_long_chunk_behind_a_short_one_passes_at_once() {
+    let mut gate = Gate::new(&policy());
+    let stream = gate.connect();
+    let [long, short] = [200_000, 5].map(|len| frame::server(frame::TEXT, &vec![b'x'; len]));
+    let mut expected: Vec<u8> = Vec::new();
+    for chunk in [&long, &short, &long, &long, &short, &short, &long] {
+        gate.server(stream, chunk);
+        expected.extend(chunk);
+        assert!(gate.stream(stream).response.forwarded == expected, "a chunk of {} bytes is late", chunk.len());
+    }
+    gate.check_manners();
+}
+
 type Speak = fn(&mut Gate, StreamId, &[u8]) -> Action;
 
 #[track_caller]

@@ -183,7 +183,8 @@ impl Shared {
         if !play.answer.starts_with(b"HTTP/1.1 101") {
             return finish(socket);
         }
-        socket.write_all(&play.greeting).map_err(|_| End::Reset)?;
+        thread::sleep(play.pause);
+        play.greeting.iter().try_for_each(|bytes| socket.write_all(bytes)).map_err(|_| End::Reset)?;
         loop {
             let (answer, is_last) = play.reply.take(&mut buf);
             socket.write_all(&answer).map_err(|_| End::Reset)?;

@@ -47,7 +47,8 @@ impl fmt::Debug for Mode {
 pub struct Play {
     pub(super) answer: Vec<u8>,
     pub(super) delay: Duration,
-    pub(super) greeting: Vec<u8>,
+    pub(super) pause: Duration,
+    pub(super) greeting: Vec<Vec<u8>>,
     pub(super) reply: Reply,
 }
 
@@ -62,7 +63,13 @@ pub(super) enum Reply {
 impl Play {
     /// Answers with these bytes. Where they begin a 101, echoes frames; else the connection ends there.
     pub fn answer(bytes: impl Into<Vec<u8>>) -> Self {
-        Self { answer: bytes.into(), delay: Duration::ZERO, greeting: Vec::new(), reply: Reply::Echo }
+        Self {
+            answer: bytes.into(),
+            delay: Duration::ZERO,
+            pause: Duration::ZERO,
+            greeting: Vec::new(),
+            reply: Reply::Echo,
+        }
     }
 
     /// A right answer: a correct 101 and an echo, or a plain 200 to a request that is no upgrade.
@@ -80,10 +87,17 @@ impl Play {
         self
     }
 
-    /// Sends these bytes after the answer, in a write of their own.
+    /// Waits after the answer, before what it says of its own accord.
+    #[must_use]
+    pub fn pause(mut self, pause: Duration) -> Self {
+        self.pause = pause;
+        self
+    }
+
+    /// Sends these bytes after the answer, and after those of earlier calls, in a write of their own.
     #[must_use]
     pub fn then(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.greeting = bytes.into();
+        self.greeting.push(bytes.into());
         self
     }
 

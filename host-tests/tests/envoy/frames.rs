@@ -233,8 +233,9 @@ impl Pace {
 fn gate(mode: Mode) -> Gate {
     let side = json!({"max_frame_bytes": 1_000, "max_message_bytes": 1_500, "max_fragments": 3, "binary": "refuse"});
     let mut policy = open_policy(json!({"from_client": side, "from_server": side}));
-    // What the backend shall say is longer than that.
-    let puppet = json!({"messages": {"from_client": {"max_frame_bytes": 65_536, "max_message_bytes": 65_536}}});
+    // What the backend shall say is longer than that, and no text.
+    let told = json!({"max_frame_bytes": 65_536, "max_message_bytes": 65_536, "utf8": false});
+    let puppet = json!({"messages": {"from_client": told}});
     policy["routes"] = json!([{"match": {"path_prefix": "/puppet"}, "policy": puppet}]);
     Gate::start(policy, mode)
 }

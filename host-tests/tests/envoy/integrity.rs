@@ -1,12 +1,15 @@
 //! Bytes in, the same bytes out: floods both ways at once, in writes of any size, past a reader that stops; and no byte late on a
 //! connection that is mostly quiet. Everything is compared byte for byte, which says more than a hash.
 //!
-//! Random numbers come from a seed that a failure prints; `PORTCULLIS_SEED` repeats a run.
+//! Random numbers come from a seed that a failure prints; `PORTCULLIS_SEED` repeats a run. `PORTCULLIS_FLOOD_MIB` says how much a
+//! flood is each way, `PORTCULLIS_FLOOD_RUNS` how many there are.
 
 use std::array;
 use std::env;
 use std::iter;
+use std::str::FromStr;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -29,40 +32,74 @@ fn floods_arrive_as_sent_within_envoys_own_buffer_limits() {
     flood(BufferLimits::EnvoyDefaults);
 }
 
-/// Two connections at once: one streams and gets its echo meanwhile, one is pushed to and reads slowly.
+/// Two connections at once: one streams and gets its echo meanwhile, one is pushed to and reads slowly. Within the shipped limits
+/// both peers of the first send a Ping every 200 ms.
 fn flood(limits: BufferLimits) {
     let seed = seed();
+    let total = variable("PORTCULLIS_FLOOD_MIB").unwrap_or(100) << 20;
+    let beat = (limits == BufferLimits::Shipped).then_some(BEAT);
+    for run in 0..variable("PORTCULLIS_FLOOD_RUNS").unwrap_or(1) {
+        flood_once(limits, total, beat, seed.wrapping_add(run as u64));
+    }
+}
+
+fn flood_once(limits: BufferLimits, total: usize, beat: Option<Duration>, seed: u64) {
     // Ready before it is asked for: Envoy gives a backend ten seconds to answer.
-    let pushed: Vec<u8> = traffic(!seed, FROM_SERVER_MAX).flat_map(|piece| piece.draft().bytes()).collect();
+    let pushed: Vec<u8> = traffic(!seed, total, FROM_SERVER_MAX).flat_map(|piece| piece.draft().bytes()).collect();
     let mode = Mode::scripted(move |head| {
         let play = Play::answer(head.accepted());
-        if head.target() == "/push" { play.then(pushed.clone()) } else { play }
+        if head.target() == "/push" {
+            return play.then(pushed.clone());
+        }
+        let mut last = Instant::now();
+        play.on_frame(move |frame| {
+            let mut answer = echo(frame);
+            if beat.is_some_and(|beat| last.elapsed() >= beat) {
+                last = Instant::now();
+                answer.extend(Draft::new(PING, HEARTBEAT).bytes());
+            }
+            answer
+        })
     });
     let gate = Gate::launch(policy(), mode, |launch| launch.buffer_limits(limits));
+    let start = Instant::now();
     let websockets = thread::scope(|scope| {
         let echo = scope.spawn(|| {
-            let mut websocket = gate.open("/echo");
+            let websocket = gate.open("/echo");
             let sender = websocket.sender();
-            scope.spawn(move || {
-                let mut random = Random(seed ^ 1);
-                let mut bytes = Vec::new();
-                for piece in traffic(seed, FROM_CLIENT_MAX) {
-                    bytes.extend(piece.draft().masked().bytes());
-                    while bytes.len() > WRITE_MAX {
-                        let write: Vec<u8> = bytes.drain(..1 + random.size(WRITE_MAX)).collect();
-                        sender.send(&write).expect("it takes bytes");
+            let (asked, mut heart) = (AtomicUsize::new(0), Heart::new(websocket));
+            thread::scope(|scope| {
+                let asked = &asked;
+                scope.spawn(move || {
+                    let (mut random, mut bytes) = (Random(seed ^ 1), Vec::new());
+                    let mut last = Instant::now();
+                    for piece in traffic(seed, total, FROM_CLIENT_MAX) {
+                        bytes.extend(piece.draft().masked().bytes());
+                        for _ in 0..asked.swap(0, Ordering::Relaxed) {
+                            bytes.extend(Draft::new(PONG, HEARTBEAT).masked().bytes());
+                        }
+                        if beat.is_some_and(|beat| last.elapsed() >= beat) {
+                            last = Instant::now();
+                            bytes.extend(Draft::new(PING, HEARTBEAT).masked().bytes());
+                        }
+                        while bytes.len() > WRITE_MAX {
+                            let write: Vec<u8> = bytes.drain(..1 + random.size(WRITE_MAX)).collect();
+                            sender.send(&write).expect("it takes bytes");
+                        }
                     }
-                }
-                sender.send(&bytes).expect("it takes bytes");
+                    sender.send(&bytes).expect("it takes bytes");
+                });
+                traffic(seed, total, FROM_CLIENT_MAX).for_each(|piece| heart.check(&piece.echoed(), asked));
             });
-            traffic(seed, FROM_CLIENT_MAX).for_each(|piece| piece.echoed().check(&mut websocket));
-            websocket
+            assert!(beat.is_none() || (heart.pings > 0 && heart.pongs > 0), "{} and {}", heart.pings, heart.pongs);
+            println!("{} pings of the server, {} pongs", heart.pings, heart.pongs);
+            heart.websocket
         });
         let push = scope.spawn(|| {
             let mut websocket = gate.open("/push");
             let mut random = Random(seed ^ 2);
             let before = memory(&gate);
-            for (index, piece) in traffic(!seed, FROM_SERVER_MAX).enumerate() {
+            for (index, piece) in traffic(!seed, total, FROM_SERVER_MAX).enumerate() {
                 piece.check(&mut websocket);
                 match index {
                     // Until every buffer on the way is full, and its owner has noticed.
@@ -78,9 +115,63 @@ fn flood(limits: BufferLimits) {
             }
             websocket
         });
-        [echo, push].map(|client| client.join().expect("its own panic says why"))
+        [echo, push].map(|client| client.join().unwrap_or_else(|_| panic!("seed {seed}")))
     });
+    println!("{limits:?}: {} MiB each way in {:?}, seed {seed}", total >> 20, start.elapsed());
     check_end(&gate, websockets);
+}
+
+/// A client whose server sends a Ping of its own now and then, and answers others.
+struct Heart {
+    websocket: WebSocket,
+    pings: usize,
+    pongs: usize,
+}
+
+impl Heart {
+    fn new(websocket: WebSocket) -> Self {
+        Self { websocket, pings: 0, pongs: 0 }
+    }
+
+    /// `piece` comes next, perhaps behind a Ping, which asks for a Pong, or behind a Pong.
+    #[track_caller]
+    fn check(&mut self, piece: &Piece, asked: &AtomicUsize) {
+        loop {
+            let event = self.websocket.receive(PATIENCE);
+            match &event {
+                Event::Frame(Frame { opcode: PING, payload, .. }) if payload == HEARTBEAT => {
+                    self.pings += 1;
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+                Event::Frame(Frame { opcode: PONG, payload, .. }) if payload == HEARTBEAT => self.pongs += 1,
+                _ => return piece.compare(event),
+            }
+        }
+    }
+}
+
+/// Ten servers at a time that have much to say, at once or soon after the 101, and write it frame by frame: Envoy reads as fast as they
+/// do. Within its own buffer limits the first chunk is then often more than its buffer takes.
+#[test]
+fn servers_that_push_are_not_reset_within_envoys_own_buffer_limits() {
+    let piece = Piece { fin: true, opcode: BINARY, payload: &pool()[..60_000] };
+    let mode = Mode::scripted(move |head| {
+        let pause = head.target().trim_start_matches('/').parse().map(Duration::from_millis);
+        let play = Play::answer(head.accepted()).pause(pause.expect("a number"));
+        (0..PUSHED).fold(play, |play, _| play.then(piece.draft().bytes()))
+    });
+    let gate = Gate::launch(policy(), mode, |launch| launch.buffer_limits(BufferLimits::EnvoyDefaults));
+    thread::scope(|scope| {
+        for _ in 0..PUSHED_AT_ONCE {
+            scope.spawn(|| {
+                for pause in ["/0", "/1", "/20"].into_iter().cycle().take(PUSHES) {
+                    let mut websocket = gate.open(pause);
+                    (0..PUSHED).for_each(|_| piece.check(&mut websocket));
+                }
+            });
+        }
+    });
+    check_limits(&gate);
 }
 
 /// The way to the client changes between quiet and busy all the time: nothing may be late, lost or out of turn for that.
@@ -177,6 +268,7 @@ fn check_end<const COUNT: usize>(gate: &Gate, mut websockets: [WebSocket; COUNT]
         let answer = websocket.exchange("still there", PATIENCE).expect("it takes bytes");
         assert!(matches!(&answer, Event::Frame(frame) if frame.payload == b"still there"), "{answer:?}");
     }
+    check_limits(gate);
     // Before they end: Envoy counts the end of an upgrade as a reset, whoever brings it about.
     for side in ["http.edge.downstream", "cluster.application.upstream"] {
         for reset in ["rq_rx_reset", "rq_tx_reset"] {
@@ -191,6 +283,12 @@ fn check_end<const COUNT: usize>(gate: &Gate, mut websockets: [WebSocket; COUNT]
         counters.closed("peer");
     }
     gate.check_counters(&counters);
+}
+
+/// Envoy has cut nobody because more came at once than a paused direction takes.
+#[track_caller]
+fn check_limits(gate: &Gate) {
+    assert_eq!(gate.envoy.counter("http.edge.rs_too_large").expect("Envoy answers"), 0);
 }
 
 /// What Envoy has on its heap, in bytes.
@@ -220,7 +318,13 @@ impl Piece {
     /// Comes next.
     #[track_caller]
     fn check(&self, websocket: &mut WebSocket) {
-        match websocket.receive(PATIENCE) {
+        self.compare(websocket.receive(PATIENCE));
+    }
+
+    /// Is what came.
+    #[track_caller]
+    fn compare(&self, event: Event) {
+        match event {
             Event::Frame(frame) => {
                 let is_same = frame.payload == self.payload && (frame.fin, frame.opcode) == (self.fin, self.opcode);
                 assert!(is_same, "not {:?} but {frame:?}", Frame::parse(&self.draft().bytes()));
@@ -230,10 +334,10 @@ impl Piece {
     }
 }
 
-/// [`TOTAL`] bytes of messages of up to `len_max` bytes.
-fn traffic(seed: u64, len_max: usize) -> impl Iterator<Item = Piece> {
+/// So many bytes of messages of up to `len_max` bytes.
+fn traffic(seed: u64, total: usize, len_max: usize) -> impl Iterator<Item = Piece> {
     let mut random = Random(seed);
-    let mut left = TOTAL;
+    let mut left = total;
     let next = move || {
         let message = message(&mut random, len_max.min(left));
         left -= message.iter().filter(|piece| piece.opcode != PING).map(|piece| piece.payload.len()).sum::<usize>();
@@ -313,13 +417,24 @@ fn pool() -> &'static [u8] {
 
 fn seed() -> u64 {
     let fresh = || SystemTime::UNIX_EPOCH.elapsed().map(|now| now.as_nanos() as u64).unwrap_or_default();
-    let seed = env::var("PORTCULLIS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(fresh);
+    let seed = variable("PORTCULLIS_SEED").unwrap_or_else(fresh);
     println!("PORTCULLIS_SEED={seed}");
     seed
 }
 
-/// What goes each way in a flood, in bytes.
-const TOTAL: usize = 100 << 20;
+/// A number that the environment gives.
+fn variable<T: FromStr>(name: &str) -> Option<T> {
+    env::var(name).ok()?.parse().ok()
+}
+
+/// How often both peers send a Ping, and what it says.
+const BEAT: Duration = Duration::from_millis(200);
+const HEARTBEAT: &[u8] = b"heartbeat";
+/// How many servers push at once, and how often each does.
+const PUSHED_AT_ONCE: usize = 10;
+const PUSHES: usize = 30;
+/// How many frames each pushes: several buffers full.
+const PUSHED: usize = 70;
 /// The longest messages by the policy's defaults, in bytes.
 const FROM_CLIENT_MAX: usize = 65_536;
 const FROM_SERVER_MAX: usize = 1_048_576;
