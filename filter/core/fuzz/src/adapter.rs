@@ -1,0 +1,70 @@
+//! How to drive the core: the one file to change when its interface does.
+
+use std::rc::Rc;
+
+use portcullis_core::config;
+use portcullis_core::handshake::{self, Decision, Opening, Protocol, Request};
+use portcullis_core::http::headers::Headers;
+use portcullis_core::policy::{Compression, Policies};
+use portcullis_core::session::Session;
+use portcullis_core::time::Timestamp;
+use portcullis_core::violation::Violation;
+use portcullis_core::wire::Side;
+use serde_json::Value;
+
+/// The time of every check, in seconds since the epoch.
+pub(crate) const NOW: u64 = 1_800_000_000;
+
+/// Reads a configuration whose variables are all 64 bytes long.
+pub(crate) fn policies(config: &Value) -> Policies {
+    let parsed = config::parse(config.to_string().as_bytes(), &|_| Some("v".repeat(64)));
+    parsed.unwrap_or_else(|error| panic!("{error}: {config}")).policies
+}
+
+/// Decides about a request, now.
+pub(crate) fn check(policies: &Policies, request: &Request) -> Opening {
+    handshake::check(policies, request, &Rc::default(), Timestamp::from_secs(NOW))
+}
+
+/// A live connection under `policies`, which let everybody in; compressed where they allow it.
+pub(crate) fn session(policies: &Policies) -> Session {
+    let mut request = vec![
+        (":method", "GET"),
+        (":path", "/chat"),
+        (":authority", "chat.example.com"),
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("origin", "https://app.example.com"),
+    ];
+    let mut response = vec![
+        (":status", "101"),
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+    ];
+    if policies.base().compression != Compression::Refuse {
+        for fields in [&mut request, &mut response] {
+            fields.push(("sec-websocket-extensions", "permessage-deflate"));
+        }
+    }
+    let request = Request { headers: headers(&request), protocol: Protocol::Http11, tls: true, nonce: [0; 16] };
+    match check(policies, &request).decision {
+        Decision::Upgrade(pending) => pending.check(&headers(&response)).expect("a good answer").session,
+        decision @ (Decision::Pass | Decision::Refuse(_)) => panic!("{decision:?}"),
+    }
+}
+
+fn headers(fields: &[(&str, &str)]) -> Headers {
+    let fields = fields.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()));
+    Headers::new(fields.collect())
+}
+
+/// Gives a chunk to a session: what goes on, and the violation in it.
+pub(crate) fn receive(session: &mut Session, from: Side, chunk: &[u8]) -> (Vec<u8>, Option<Violation>) {
+    let received = session.receive(from, chunk).expect("a readable chunk");
+    let passage = received.passage;
+    let forwarded = [passage.before.as_slice(), &chunk[..passage.keep], passage.after.as_slice()].concat();
+    (forwarded, received.violation)
+}
