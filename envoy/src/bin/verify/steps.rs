@@ -65,6 +65,12 @@ pub(crate) const STEPS: &[Step] = &[
         hint: "",
     },
     Step {
+        name: "fuzz",
+        rule: "the properties of the fuzz targets hold over their corpora and some thousand changes of them",
+        action: Action::Run(&["cargo test -p portcullis-fuzz --no-fail-fast"]),
+        hint: "The input is shown: keep it in the corpus of its target.",
+    },
+    Step {
         name: "core-wasm",
         rule: "the tests of portcullis-core pass on wasm32-wasip1, where usize has 32 bits",
         action: Action::Run(&[
