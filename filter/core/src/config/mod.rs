@@ -82,13 +82,15 @@ pub fn parse(bytes: &[u8], environment: Environment<'_>) -> Result<Parsed, Confi
     let mut routes = Vec::new();
     for (index, route) in raw.routes.iter().flatten().enumerate() {
         let at = format!("routes[{index}]");
-        let matcher = build::route_match(&route.matcher).map_err(|error| error.within(&at))?;
-        if route.policy.contains_key("routes") {
+        let matcher = route.matcher.clone().unwrap_or_default();
+        let matcher = build::route_match(&matcher).map_err(|error| error.within(&at))?;
+        let changes = route.policy.clone().unwrap_or_default();
+        if changes.contains_key("routes") {
             return Err(ConfigError::new(format!("{at}.policy.routes"), "a route has no routes of its own"));
         }
         let mut merged = tree.clone();
         merged.remove("routes");
-        merge(&mut merged, &route.policy);
+        merge(&mut merged, &changes);
         let at = format!("{at}.policy");
         let mut own_warnings = Vec::new();
         let own =

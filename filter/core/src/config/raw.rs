@@ -5,21 +5,45 @@
 #![expect(dead_code, reason = "keys are typed before the features that read them exist")]
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::values::{Count, SecretSource, Span};
 use crate::policy::{Access, Compression, Fail, Mode};
 
-/// Gives each struct its derives, and each key that is left out `None`.
+/// Gives each struct its derives, and each key that is left out `None`. What serde derives would also take a list of the values in
+/// the order of the fields: `remote` keeps that to itself, and only an object gets to it.
 macro_rules! raw {
     ($($(#[$attribute:meta])* struct $name:ident { $($(#[$field_attribute:meta])* $field:ident: $type:ty,)* })*) => {$(
         $(#[$attribute])*
         #[derive(Clone, Default, Deserialize)]
-        #[serde(deny_unknown_fields)]
+        #[serde(deny_unknown_fields, remote = "Self")]
         pub(super) struct $name {
             $($(#[$field_attribute])* #[serde(default)] pub(super) $field: Option<$type>,)*
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Object;
+
+                impl<'de> Visitor<'de> for Object {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("an object")
+                    }
+
+                    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<$name, A::Error> {
+                        $name::deserialize(MapAccessDeserializer::new(map))
+                    }
+                }
+
+                deserializer.deserialize_map(Object)
+            }
         }
     )*};
 }
@@ -241,20 +265,18 @@ raw! {
         path: String,
         path_prefix: String,
     }
+
+    struct RawRoute {
+        #[serde(rename = "match")]
+        matcher: RawMatch,
+        policy: Map<String, Value>,
+    }
 }
 
 /// A key set as an issuer publishes it: members that we do not know are none of our business (RFC 7517 §5).
 #[derive(Clone, Deserialize)]
 pub(super) struct RawKeySet {
     pub(super) keys: Vec<Value>,
-}
-
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawRoute {
-    #[serde(rename = "match")]
-    pub(super) matcher: RawMatch,
-    pub(super) policy: Map<String, Value>,
 }
 
 /// Gives each enum of key words its derives and its spelling.

@@ -227,6 +227,19 @@ fn features_that_do_not_exist_yet_are_refused() {
 }
 
 #[test]
+fn a_list_is_no_object() {
+    for pointer in ["/auth", "/origin", "/limits", "/messages/from_client", "/log"] {
+        refuse_at(
+            pointer,
+            json!([]),
+            &format!("{}: invalid type: sequence", pointer.replacen('/', "", 1).replace('/', ".")),
+        );
+    }
+    refuse_at("/routes", json!([[{"path": "/a"}, {}]]), "routes[0]: invalid type: sequence, expected an object");
+    refuse_at("/routes", json!([{}]), "routes[0].match: needs host, path or path_prefix");
+}
+
+#[test]
 fn passing_compressed_messages_unread_excludes_reading_them() {
     let config = with(good(), "/compression", json!("pass"));
     refuse(&config, "compression: pass leaves payload unread, which messages.from_client.utf8");

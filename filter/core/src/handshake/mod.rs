@@ -100,7 +100,8 @@ pub fn check(policies: &Policies, request: &Request, held: &Rc<HeldBytes>, now: 
         (Ok(grant), _) => (grant, None),
         (Err(violation), Mode::Enforce) => {
             edits.extend(taken.edits());
-            if taken.protocols.iter().any(|item| item.credential) {
+            // A list that is malformed may hide a credential that was not found in it.
+            if headers.has("sec-websocket-protocol") {
                 edits.push(Edit::remove("sec-websocket-protocol"));
             }
             return Opening::new(policy, Decision::Refuse(violation), edits);

@@ -352,6 +352,14 @@ fn claims_are_told_and_cannot_be_spoofed() {
     }
 }
 
+#[test]
+fn a_refused_request_keeps_no_credential_in_a_malformed_list() {
+    let fields = and(without("authorization"), "sec-websocket-protocol", "bearer, x.y.z, not a token");
+    let opening = open(&policies(json!({})), fields.clone());
+    assert_eq!(refusal(&opening), Some(BadUpgrade));
+    assert_eq!(edited(&opening, &fields, "sec-websocket-protocol"), Vec::<String>::new());
+}
+
 /// What the upstream is offered, and what its answer is refused for, under `compression`; "-": it answers nothing.
 fn negotiate(compression: &str, offer: &str, chosen: &str) -> (Vec<String>, Option<Violation>) {
     let utf8 = compression != "pass";

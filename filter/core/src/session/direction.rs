@@ -116,7 +116,7 @@ impl Direction {
             Err(Fault::Violation(violation)) => Some(violation),
             Err(Fault::Unreadable) => return Err(Unreadable),
         };
-        if violation.is_some() && mode == Mode::Monitor {
+        if (violation.is_some() || self.closed) && mode == Mode::Monitor {
             scan.advance(scan.left());
             scan.pass(self.take_held())?;
         }

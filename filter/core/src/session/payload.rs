@@ -61,9 +61,9 @@ impl Payload {
     ///
     /// # Errors
     /// What is wrong with its end.
-    pub(super) fn finish(mut self, inflater: Option<&mut Inflater>) -> Result<(), Violation> {
+    pub(super) fn finish(self, inflater: Option<&mut Inflater>) -> Result<(), Violation> {
         if let Some(inflater) = inflater.filter(|_| self.compressed) {
-            inflater.finish(&mut |text| self.text.receive(text))?;
+            inflater.finish()?;
         }
         self.text.utf8.map_or(Ok(()), |utf8| utf8.finish())
     }
@@ -77,11 +77,14 @@ impl Text {
         }
     }
 
+    /// Everything up to the longest that is allowed is judged, so that the verdict does not depend on how the bytes come.
     fn receive(&mut self, text: &[u8]) -> Result<(), Violation> {
+        let room = usize::try_from(self.len_max.saturating_sub(self.len)).unwrap_or(usize::MAX);
+        let (allowed, beyond) = text.split_at_checked(room).unwrap_or((text, &[]));
         self.len = self.len.saturating_add(text.len() as u64);
-        if self.len > self.len_max {
-            return Err(Violation::MessageTooBig);
+        if let Some(utf8) = &mut self.utf8 {
+            utf8.receive(allowed)?;
         }
-        self.utf8.as_mut().map_or(Ok(()), |utf8| utf8.receive(text))
+        if beyond.is_empty() { Ok(()) } else { Err(Violation::MessageTooBig) }
     }
 }

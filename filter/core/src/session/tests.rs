@@ -188,6 +188,15 @@ fn monitoring_refuses_nothing() {
 }
 
 #[test]
+fn monitoring_drops_nothing_behind_a_close() {
+    let bytes = [&b"\x88\x82\x00\x00\x00\x00\x03\xe8"[..], &text(Client, 5)].concat();
+    for piece in 1..=bytes.len() {
+        let found = receive(&mut session(Mode::Monitor), Client, &bytes, piece);
+        assert_eq!(found, (bytes.clone(), None), "pieces of {piece}");
+    }
+}
+
+#[test]
 fn other_policies_hold_from_the_next_bytes_on() {
     let mut session = session(Mode::Enforce);
     assert_eq!(receive(&mut session, Client, &text(Client, 100), 999).1, None);

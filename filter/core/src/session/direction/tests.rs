@@ -283,6 +283,8 @@ fn what_is_inside_counts() {
     };
     bad(compressed(b"no \xff text"), InvalidUtf8);
     bad(compressed(b"cut \xe2\x82"), InvalidUtf8);
+    bad(compressed(&[&[b'x'; 65_536][..], b"\xff"].concat()), MessageTooBig);
+    bad(compressed(&[&[b'x'; 65_535][..], b"\xff\xff"].concat()), InvalidUtf8);
     bad(frame(0xc1, b"\x07"), InvalidDeflate);
     bad(frame(0xc1, b""), InvalidDeflate);
     bad(compressed(&vec![b'x'; 65_537]), MessageTooBig);
