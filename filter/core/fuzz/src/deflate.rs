@@ -56,8 +56,8 @@ pub fn deflate(data: &[u8]) {
         match (expected, text) {
             (Ok(()), text) => assert_eq!(text.as_deref(), Ok(&window[start..])),
             (Err(Fault::Data), Ok(_)) => panic!("what is no deflate is inflated"),
-            // Known and to be mended: what ends within a block is inflated where our own bits happen to end it.
-            (Err(Fault::Cut | Fault::Unsettled), _) | (Err(Fault::Data), Err(_)) => return,
+            (Err(Fault::Cut), Ok(_)) => panic!("what ends within a block is inflated"),
+            (Err(Fault::Unsettled), _) | (Err(Fault::Cut | Fault::Data), Err(_)) => return,
         }
     }
 }
@@ -73,7 +73,7 @@ fn inflate(messages: &[Vec<u8>], takeover: bool, piece_len: usize) -> Vec<Result
             if text.len() > TEXT_LEN_MAX { Err(Violation::MessageTooBig) } else { Ok(()) }
         };
         let pieces = message.chunks(piece_len).try_for_each(|piece| inflater.receive(piece, &mut sink));
-        let result = pieces.and_then(|()| inflater.finish(&mut sink));
+        let result = pieces.and_then(|()| inflater.finish());
         assert!(inflater.memory_len() <= 64 * 1_024, "{} bytes are held", inflater.memory_len());
         texts.push(result.map(|()| text));
         if result.is_err() {
