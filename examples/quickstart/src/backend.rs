@@ -1,12 +1,14 @@
 //! The backend behind the gate: a small chat service on tokio-tungstenite that knows nothing of tokens.
 //!
 //! It returns each message to its sender. Two commands show what the gate does: `whoami` is answered with the `x-user`
-//! that the gate vouches for, and `send N` with a message of N bytes, which the gate cuts when it is too long.
+//! that the gate vouches for, and `send N` with a message of N bytes, which the gate cuts when it is too long. A plain
+//! request for `/` gets a page that talks to it.
 
 use std::net::SocketAddr;
 use std::thread;
 
 use futures_util::{SinkExt, StreamExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::{runtime, task};
 use tokio_tungstenite::accept_hdr_async;
@@ -16,6 +18,9 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 /// The subprotocols it speaks.
 const SUBPROTOCOLS: [&str; 2] = ["chat.v1", "chat.v2"];
+
+const PAGE: &str = include_str!("page.html");
+const PAGE_REQUEST: &[u8] = b"GET / HTTP/1.1\r\n";
 
 /// The longest message that `send` makes: more than any limit of the demo, and no strain on memory.
 const SEND_LEN_MAX: usize = 16_777_216;
@@ -33,12 +38,30 @@ pub(crate) fn start() -> std::io::Result<SocketAddr> {
             // A connection that fails before it is one is its client's affair.
             loop {
                 if let Ok((socket, _)) = listener.accept().await {
-                    task::spawn(converse(socket));
+                    task::spawn(serve(socket));
                 }
             }
         });
     });
     Ok(address)
+}
+
+/// The page for who asks for it, a conversation for all others.
+async fn serve(socket: TcpStream) -> tungstenite::Result<()> {
+    let mut start = [0; PAGE_REQUEST.len()];
+    // Envoy sends the head in one piece, so there is no need to wait for the rest of one.
+    let len = socket.peek(&mut start).await?;
+    if start[..len] == *PAGE_REQUEST { hand_out_page(socket).await } else { converse(socket).await }
+}
+
+async fn hand_out_page(mut socket: TcpStream) -> tungstenite::Result<()> {
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        PAGE.len()
+    );
+    socket.write_all(head.as_bytes()).await?;
+    socket.write_all(PAGE.as_bytes()).await?;
+    Ok(socket.shutdown().await?)
 }
 
 /// Answers one client until it leaves; any fault ends the conversation.

@@ -21,6 +21,7 @@ pub(crate) fn run() -> Result<ExitCode, Box<dyn Error>> {
     let keys = Keys::generate()?;
     let module = gate::prepare()?;
     let gate = Gate::open(&module, &keys, policy(&keys), backend::start()?)?;
+    gate.admit_own_page(policy(&keys))?;
     let authority = Authority::write(&gate.certificate.ca_pem)?;
     print!("{}", instructions(gate.envoy.address().port(), &keys.corp().text()?, authority.path()));
     wait()?;
@@ -74,6 +75,10 @@ Portcullis stands before a chat service. Stop it with Ctrl-C.
   origin   {ORIGIN}
   CA       {authority}
   token    for {SUBJECT}, eight hours, in the first line below
+
+In a browser, which will warn that it does not know the CA:
+
+  https://localhost:{port}/#{token}
 
 Try it in another terminal. First, once:
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use portcullis_envoy::peer::certificate::Certificate;
-use portcullis_envoy::{Envoy, Launch, binary, module};
+use portcullis_envoy::{Envoy, Launch, Update, binary, module};
 use serde_json::Value;
 
 use crate::policy::{HOST, SECRET_VARIABLE};
@@ -46,6 +46,24 @@ impl Gate {
             .concurrency(WORKERS);
         let envoy = progress::step("starting Envoy", || launch.start())?;
         Ok(Self { envoy, certificate })
+    }
+
+    /// Where a browser finds the backend's page.
+    pub(crate) fn origin(&self) -> String {
+        format!("https://localhost:{}", self.envoy.address().port())
+    }
+
+    /// Puts this policy in place, with the gate's own origin on its list: the port is known only now.
+    ///
+    /// # Errors
+    /// A policy without a list of origins, or one that Envoy refuses.
+    pub(crate) fn admit_own_page(&self, mut policy: Value) -> Result<(), Box<dyn Error>> {
+        let origins = policy.pointer_mut("/origin/allow").and_then(Value::as_array_mut);
+        origins.ok_or("the policy lists no origins")?.push(self.origin().into());
+        match self.envoy.update_policy(&policy)? {
+            Update::Accepted => Ok(()),
+            Update::Rejected => Err("the policy with the gate's own origin was refused".into()),
+        }
     }
 }
 

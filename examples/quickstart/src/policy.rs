@@ -54,6 +54,8 @@ pub(crate) fn policy(keys: &Keys) -> Value {
             "from_server": {"max_message_bytes": 1_048_576, "max_frame_bytes": 1_048_576},
         },
         "routes": [
+            // The page, and nothing else that is no WebSocket.
+            {"match": {"path": "/"}, "policy": {"non_websocket": "pass"}},
             {
                 "match": {"path_prefix": "/feed"},
                 "policy": {
