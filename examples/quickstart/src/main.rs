@@ -1,14 +1,16 @@
 //! `cargo demo`: a real Envoy with Portcullis before a small WebSocket backend, with one command.
 //!
-//! Without arguments it keeps running for you to try; `--check` plays good and bad clients against the same set-up and
-//! succeeds only if each got what it must. Nothing listens beyond 127.0.0.1, and all keys are made at start.
+//! Without arguments it keeps running for you to try; `--check` plays good and bad clients against the same set-up,
+//! `--browser` drives Chromium, and both succeed only if each got what it must. Nothing listens beyond 127.0.0.1, and all keys are made at start.
 
 mod backend;
+mod browser;
 mod check;
 mod demo;
 mod gate;
 mod policy;
 mod progress;
+mod tally;
 mod tokens;
 
 use std::process::ExitCode;
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments.as_slice() {
         [] => demo::run(),
+        ["--browser"] => browser::run(),
         ["--check"] => check::run(),
         ["--help" | "-h"] => {
             println!("{USAGE}");
@@ -36,4 +39,5 @@ fn main() -> ExitCode {
 
 const USAGE: &str = "\
 usage: cargo demo                 run Envoy with Portcullis before a backend, until Ctrl-C
-       cargo demo -- --check      play good and bad clients against it; exits 0 only if all match";
+       cargo demo -- --check      play good and bad clients against it; exits 0 only if all match
+       cargo demo -- --browser    the same with Chromium, over HTTP/2";

@@ -1,26 +1,16 @@
 //! Plays the cases a few at a time, and prints one row for each in their order.
 
 use std::collections::BTreeMap;
-use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Instant;
 
 use super::scene::{Case, Scene, Stage};
-
-/// How many rows were as expected.
-pub(super) struct Tally {
-    matched: usize,
-    total: usize,
-    started: Instant,
-}
+use crate::tally::Tally;
 
 /// Plays all cases and prints their rows.
 pub(super) fn play(stage: &Stage, cases: &[Case]) -> Tally {
-    let mut tally = Tally { matched: 0, total: 0, started: Instant::now() };
-    println!("{:NAME_WIDTH$} | {:ANSWER_WIDTH$} | {:ANSWER_WIDTH$} | ok", "case", "expected", "got");
-    println!("{:-<NAME_WIDTH$}-|-{:-<ANSWER_WIDTH$}-|-{:-<ANSWER_WIDTH$}-|---", "", "", "");
+    let mut tally = Tally::start();
     let next = AtomicUsize::new(0);
     let (sender, receiver) = mpsc::channel();
     thread::scope(|scope| {
@@ -39,31 +29,13 @@ pub(super) fn play(stage: &Stage, cases: &[Case]) -> Tally {
         let mut done = BTreeMap::new();
         for (index, got) in receiver {
             done.insert(index, got);
-            while let Some(got) = done.remove(&tally.total) {
-                let case = &cases[tally.total];
+            while let Some(got) = done.remove(&tally.total()) {
+                let case = &cases[tally.total()];
                 tally.row(&case.name, &case.expected, &got);
             }
         }
     });
     tally
-}
-
-impl Tally {
-    /// Prints and counts one row.
-    pub(super) fn row(&mut self, name: &str, expected: &str, got: &str) {
-        let ok = got == expected;
-        self.total += 1;
-        self.matched += usize::from(ok);
-        let mark = if ok { "ok" } else { "NO" };
-        println!("{name:NAME_WIDTH$} | {expected:ANSWER_WIDTH$} | {got:ANSWER_WIDTH$} | {mark}");
-    }
-
-    /// Prints the sum; success is all of them.
-    pub(super) fn finish(&self) -> ExitCode {
-        let Self { matched, total, started } = self;
-        println!("\n{matched} of {total} cases as expected, {:.1} s", started.elapsed().as_secs_f32());
-        if matched == total { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-    }
 }
 
 fn take<'a>(next: &AtomicUsize, cases: &'a [Case]) -> Option<(usize, &'a Case)> {
@@ -73,6 +45,3 @@ fn take<'a>(next: &AtomicUsize, cases: &'a [Case]) -> Option<(usize, &'a Case)> 
 
 /// Nearly all of a case's time is the second that Envoy gives a refused client to close its connection.
 const AT_ONCE: usize = 12;
-
-const NAME_WIDTH: usize = 50;
-const ANSWER_WIDTH: usize = 44;

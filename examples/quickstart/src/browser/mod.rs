@@ -1,0 +1,177 @@
+//! `cargo demo -- --browser`: Chromium opens the demo's page and from there WebSockets, over HTTP/2 (RFC 8441).
+//!
+//! What a page is told is what is checked: the subprotocol, what comes back, and of its end the code, the reason and
+//! whether it was clean. What it went over is taken from Envoy's access log. Chromium asks for a WebSocket in HTTP/2 only
+//! on a connection whose server has offered it (RFC 8441 §3), so the page comes from the same origin first.
+//!
+//! An end over HTTP/2 is never clean: when the upstream closes its TCP connection behind the Close frames, Envoy ends the
+//! stream with RST_STREAM ("upstream_reset_after_response_started" in its access log) where RFC 8441 §5 asks for END_STREAM,
+//! and only the latter is clean to Chromium. Code and reason arrive all the same. Over HTTP/1.1 the same ends are clean.
+
+mod driver;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::backend;
+use crate::gate::{self, Gate};
+use crate::policy::{MESSAGE_MAX, policy};
+use crate::progress;
+use crate::tally::Tally;
+use crate::tokens::{Keys, SUBJECT};
+use driver::Browser;
+
+/// What the page does with a WebSocket that has echoed, and the code and reason it is told then.
+const ENDINGS: [(&str, &str, &str); 5] = [
+    PAGE_CLOSES,
+    ("longest text allowed, then closed", "socket.send('x'.repeat(max)); socket.close(1000)", "1000"),
+    ("text one byte too long", "socket.send('x'.repeat(max + 1))", "1009 message_too_big"),
+    ("binary", "socket.send(new Uint8Array(1))", "1003 type_refused"),
+    ("the server's message is too long", "socket.send('send 2000000')", "1014 message_too_big"),
+];
+
+const PAGE_CLOSES: (&str, &str, &str) = ("the page closes", "socket.close(1000, 'bye')", "1000 bye");
+
+/// What goes over the wire, by the name it has in the access log.
+struct Protocol {
+    name: &'static str,
+    /// What makes Chromium speak it.
+    switches: &'static [&'static str],
+    /// What Chromium calls an end with Close frames on both sides.
+    ending: &'static str,
+}
+
+const HTTP_2: Protocol = Protocol { name: "HTTP/2", switches: &[], ending: "not clean" };
+const HTTP_1: Protocol = Protocol { name: "HTTP/1.1", switches: &["--disable-http2"], ending: "clean" };
+
+/// Plays all cases; succeeds when every one got what it expected.
+///
+/// # Errors
+/// No module, no Envoy, no Chromium, or one of them that does not start.
+pub(crate) fn run() -> Result<ExitCode, Box<dyn Error>> {
+    let keys = Keys::generate()?;
+    let module = gate::prepare()?;
+    let upstream = backend::start()?;
+    let mut tally = Tally::start();
+    for protocol in [HTTP_2, HTTP_1] {
+        play_all(&mut tally, &protocol, &module, &keys, upstream)?;
+    }
+    Ok(tally.finish())
+}
+
+fn play_all(
+    tally: &mut Tally,
+    protocol: &Protocol,
+    module: &Path,
+    keys: &Keys,
+    upstream: SocketAddr,
+) -> Result<(), Box<dyn Error>> {
+    let gate = Gate::open(module, keys, policy(keys), upstream)?;
+    gate.admit_own_page(policy(keys))?;
+    let browser = open_page(protocol, &gate, keys)?;
+    let name = protocol.name;
+    let expected = format!("open: chat.v1, received: {SUBJECT}");
+    tally.row(&format!("{name}: the page asks whoami"), &expected, &browser.tell(PAGE, json!(["whoami"])));
+    for ending in ENDINGS {
+        check_ending(tally, name, protocol.ending, &browser, ending);
+    }
+    // A page is not told why: it could spy on other sites.
+    let refused = browser.tell(REFUSED, json!([]));
+    tally.row(&format!("{name}: token tampered with"), "1006, not clean", &refused);
+    check_ending(tally, &format!("{name}, after that"), protocol.ending, &browser, PAGE_CLOSES);
+    drop(browser);
+    // The page's own WebSocket, the endings, and the two behind them.
+    let opened = 1 + ENDINGS.len() + 1;
+    let expected = format!("{opened} x 101, 1 x 401");
+    tally.row(&format!("{name}: the access log"), &expected, &access_log(&gate, protocol, opened + 1)?);
+    Ok(())
+}
+
+fn open_page(protocol: &Protocol, gate: &Gate, keys: &Keys) -> Result<Browser, Box<dyn Error>> {
+    let browser = progress::step("starting Chromium", || Browser::start(protocol.switches))?;
+    browser.go(&format!("{}/#{}", gate.origin(), keys.corp().text()?))?;
+    Ok(browser)
+}
+
+fn check_ending(
+    tally: &mut Tally,
+    kind: &str,
+    clean: &str,
+    browser: &Browser,
+    (name, action, end): (&str, &str, &str),
+) {
+    let got = browser.tell(WEBSOCKET, json!([action, MESSAGE_MAX]));
+    tally.row(&format!("{kind}: {name}"), &format!("echo, {end}, {clean}"), &got);
+}
+
+/// How often each status was given over this protocol to an upgrade, once there are `count`; says so where there was another.
+fn access_log(gate: &Gate, protocol: &Protocol, count: usize) -> Result<String, Box<dyn Error>> {
+    let started = Instant::now();
+    loop {
+        let log = gate.envoy.log()?;
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let answers: Vec<Value> =
+            lines.filter(|line| line["path"] == "/chat" && line["protocol"].is_string()).collect();
+        if answers.len() < count && started.elapsed() < PATIENCE {
+            thread::sleep(PAUSE);
+            continue;
+        }
+        let mut statuses: BTreeMap<String, usize> = BTreeMap::new();
+        for answer in &answers {
+            let other = if answer["protocol"] == protocol.name { "" } else { " over another protocol" };
+            *statuses.entry(format!("{}{other}", answer["status"])).or_default() += 1;
+        }
+        let statuses: Vec<String> = statuses.iter().map(|(status, count)| format!("{count} x {status}")).collect();
+        return Ok(statuses.join(", "));
+    }
+}
+
+/// Envoy writes its access log every 50 ms; this is for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Uses the page as its visitor does: waits until it is connected, types a text, and waits for an answer.
+const PAGE: &str = "
+    const [text, done] = arguments;
+    const wait = () => {
+        const lines = log.textContent.trim().split('\\n');
+        if (lines.length === 1 && lines[0].startsWith('open') && input.value === '') {
+            input.value = text;
+            form.requestSubmit();
+        }
+        const told = lines.filter((line) => !line.startsWith('sent'));
+        if (told.length >= 2 || told[0].startsWith('closed')) done(told.join(', ')); else setTimeout(wait, 10);
+    };
+    wait();
+";
+
+/// Opens another WebSocket as the page does, waits for an echo, then does something, and tells what came of it.
+const WEBSOCKET: &str = "
+    const [action, max, done] = arguments;
+    const told = [];
+    const socket = connect();
+    socket.onopen = () => socket.send('hello');
+    socket.onmessage = ({ data }) => {
+        if (data !== 'hello') return;
+        told.push('echo');
+        new Function('socket', 'max', action)(socket, max);
+    };
+    socket.onclose = ({ code, reason, wasClean }) =>
+        done([...told, `${code} ${reason}`.trim(), wasClean ? 'clean' : 'not clean'].join(', '));
+";
+
+/// The same with a token that was changed.
+const REFUSED: &str = "
+    const [done] = arguments;
+    const socket = connect(`${location.hash.slice(1)}x`);
+    socket.onopen = () => done('open');
+    socket.onclose = ({ code, reason, wasClean }) =>
+        done([`${code} ${reason}`.trim(), wasClean ? 'clean' : 'not clean'].join(', '));
+";
