@@ -134,6 +134,12 @@ pub(crate) const STEPS: &[Step] = &[
         hint: "",
     },
     Step {
+        name: "chromium",
+        rule: "a browser opens a WebSocket over HTTP/2 through the demo",
+        action: Action::Run(&["cargo demo -- --browser"]),
+        hint: "It needs Debian's chromium and chromium-driver, which `.ci/run` installs; ENVOY_BIN takes an Envoy of your own.",
+    },
+    Step {
         name: "deny",
         rule: "licences, crates and sources are those that deny.toml allows",
         action: Action::Run(&["cargo deny --offline check --hide-inclusion-graph licenses bans sources"]),
