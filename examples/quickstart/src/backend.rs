@@ -55,13 +55,16 @@ async fn serve(socket: TcpStream) -> tungstenite::Result<()> {
 }
 
 async fn hand_out_page(mut socket: TcpStream) -> tungstenite::Result<()> {
-    let head = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-        PAGE.len()
-    );
-    socket.write_all(head.as_bytes()).await?;
-    socket.write_all(PAGE.as_bytes()).await?;
+    socket.write_all(page().as_bytes()).await?;
     Ok(socket.shutdown().await?)
+}
+
+/// The answer that brings the page.
+pub(crate) fn page() -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{PAGE}",
+        PAGE.len()
+    )
 }
 
 /// Answers one client until it leaves; any fault ends the conversation.

@@ -39,11 +39,21 @@ impl Gate {
         policy: Value,
         upstream: SocketAddr,
     ) -> Result<Self, Box<dyn Error>> {
+        let launch = Launch::new(module, policy, upstream).env(SECRET_VARIABLE, keys.secret());
+        Self::start(launch)
+    }
+
+    /// Starts an Envoy that is no gate, to compare with.
+    ///
+    /// # Errors
+    /// An Envoy that does not start.
+    pub(crate) fn open_without_filter(module: &Path, upstream: SocketAddr) -> Result<Self, Box<dyn Error>> {
+        Self::start(Launch::new(module, Value::Null, upstream).without_filter())
+    }
+
+    fn start(launch: Launch) -> Result<Self, Box<dyn Error>> {
         let certificate = Certificate::generate(&[HOST])?;
-        let launch = Launch::new(module, policy, upstream)
-            .tls(&certificate.certificate_pem, &certificate.key_pem)
-            .env(SECRET_VARIABLE, keys.secret())
-            .concurrency(WORKERS);
+        let launch = launch.tls(&certificate.certificate_pem, &certificate.key_pem).concurrency(WORKERS);
         let envoy = progress::step("starting Envoy", || launch.start())?;
         Ok(Self { envoy, certificate })
     }

@@ -6,7 +6,8 @@
 //!
 //! An end over HTTP/2 is never clean: when the upstream closes its TCP connection behind the Close frames, Envoy ends the
 //! stream with RST_STREAM ("upstream_reset_after_response_started" in its access log) where RFC 8441 §5 asks for END_STREAM,
-//! and only the latter is clean to Chromium. Code and reason arrive all the same. Over HTTP/1.1 the same ends are clean.
+//! and only the latter is clean to Chromium. Code and reason arrive all the same. Envoy without the filter does the same, and over HTTP/1.1 these
+//! ends are clean: both are checked.
 
 mod driver;
 
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use portcullis_envoy::peer::backend::{Backend, Mode, Play};
 use serde_json::{Value, json};
 
 use crate::backend;
@@ -63,6 +65,7 @@ pub(crate) fn run() -> Result<ExitCode, Box<dyn Error>> {
     for protocol in [HTTP_2, HTTP_1] {
         play_all(&mut tally, &protocol, &module, &keys, upstream)?;
     }
+    play_alone(&mut tally, &module, &keys)?;
     Ok(tally.finish())
 }
 
@@ -91,6 +94,21 @@ fn play_all(
     let opened = 1 + ENDINGS.len() + 1;
     let expected = format!("{opened} x 101, 1 x 401");
     tally.row(&format!("{name}: the access log"), &expected, &access_log(&gate, protocol, opened + 1)?);
+    Ok(())
+}
+
+/// Envoy without the filter, to tell whose doing the end over HTTP/2 is. The backend is another: without the filter no upgrade
+/// out of HTTP/2 has the `Sec-WebSocket-Key` that HTTP/1.1 asks for.
+fn play_alone(tally: &mut Tally, module: &Path, keys: &Keys) -> Result<(), Box<dyn Error>> {
+    let upstream = Backend::start(Mode::scripted(|head| match head.value("upgrade") {
+        Some(_) => Play::answer(head.accepted()),
+        None => Play::answer(backend::page()),
+    }))?;
+    let gate = Gate::open_without_filter(module, upstream.address())?;
+    let browser = open_page(&HTTP_2, &gate, keys)?;
+    check_ending(tally, "HTTP/2, Envoy alone", HTTP_2.ending, &browser, PAGE_CLOSES);
+    drop(browser);
+    tally.row("HTTP/2, Envoy alone: the access log", "2 x 101", &access_log(&gate, &HTTP_2, 2)?);
     Ok(())
 }
 
