@@ -38,7 +38,8 @@ mod telemetry;
 mod way;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use host::abi::{self, LogLevel};
@@ -54,9 +55,28 @@ thread_local! {
 #[derive(Default)]
 struct Vm {
     roots: RefCell<BTreeMap<u32, Rc<Root>>>,
-    streams: RefCell<BTreeMap<u32, Rc<Stream>>>,
+    streams: RefCell<HashMap<u32, Rc<Stream>, BuildHasherDefault<ContextHasher>>>,
     /// What the connections of all roots hold: a worker has one VM.
     held: Rc<HeldBytes>,
+}
+
+/// Spreads the ids of contexts, which the host counts up: each callback of a stream begins with finding it.
+#[derive(Default)]
+struct ContextHasher(u64);
+
+impl Hasher for ContextHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+
+    fn write_u32(&mut self, id: u32) {
+        // The golden ratio: ids that follow one another end up far apart (Knuth, The Art of Computer Programming 3, §6.4).
+        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
 }
 
 impl Vm {

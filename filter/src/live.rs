@@ -92,7 +92,7 @@ impl Live {
         if self.broken {
             return Flow::Hold;
         }
-        if let Some(policies) = root.policies().filter(|policies| !Rc::ptr_eq(policies, &self.policies)) {
+        if let Some(policies) = root.newer_policies(&self.policies) {
             self.session.adopt(&policies);
             self.policies = policies;
         }
@@ -146,8 +146,9 @@ impl Live {
         self.schedule(root)?;
         let close = self.close(from.peer())?;
         let passage = received.passage;
-        let before = [before, &passage.before].concat();
-        let after = [passage.after, close].concat();
+        let before = if before.is_empty() { passage.before } else { [before, &passage.before].concat() };
+        let mut after = passage.after;
+        after.extend(close);
         body.rewrite(&before, passage.keep, &after)?;
         Ok(before.len().saturating_add(passage.keep).saturating_add(after.len()))
     }

@@ -99,6 +99,11 @@ impl Root {
         &self.held
     }
 
+    /// The policies in force, where they are not `these`.
+    pub(crate) fn newer_policies(&self, these: &Rc<Policies>) -> Option<Rc<Policies>> {
+        self.policies.borrow().as_ref().filter(|policies| !Rc::ptr_eq(policies, these)).cloned()
+    }
+
     /// The counters, once there is a policy.
     pub(crate) fn telemetry(&self) -> Option<&Telemetry> {
         self.telemetry.get()

@@ -37,6 +37,8 @@ macro_rules! raw {
                         f.write_str("an object")
                     }
 
+                    // One function for all of the tree would need more stack than some engines give a module.
+                    #[inline(never)]
                     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<$name, A::Error> {
                         $name::deserialize(MapAccessDeserializer::new(map))
                     }

@@ -8,7 +8,7 @@ use crate::wire::mask::Mask;
 use crate::wire::utf8::Utf8;
 
 /// How much is unmasked at once, in bytes: it stays in the fastest cache until it has been read.
-const BLOCK_LEN: usize = 512;
+const BLOCK_LEN: usize = 1_024;
 
 /// What is known of the payload of a message that is read.
 #[derive(Debug)]
