@@ -166,10 +166,13 @@ fn without_room_text_goes_on_as_it_comes() {
     assert_eq!(to_upstream(&gate, stream), message);
 }
 
+/// A connection that has done something.
+type Attempt = (&'static str, fn(&mut Gate) -> StreamId);
+
 #[test]
 fn memory_is_given_back_whatever_ends_a_connection() {
     let mut gate = gate(json!({"compression": "inspect", "messages": {"from_client": {"whole": true}}}));
-    let attempts: [(&str, fn(&mut Gate) -> StreamId); 4] = [
+    let attempts: [Attempt; 4] = [
         ("an unfinished message", |gate| {
             let stream = gate.connect();
             gate.client(stream, &first_byte(0x01, &[b'x'; 60_000]));
