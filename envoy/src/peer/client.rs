@@ -22,7 +22,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::PROVIDER;
-use super::connection::{Connection, Received};
+use super::connection::{Connection, Link, Received};
 use super::head::{Head, accept_of};
 pub use super::upgrade::Upgrade;
 use super::websocket::WebSocket;
@@ -46,18 +46,7 @@ impl Client {
     /// # Errors
     /// PEM that holds no certificate, or a name that is no DNS name or address.
     pub fn tls(address: SocketAddr, name: &str, ca_pem: &str) -> io::Result<Self> {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
-            roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
-        }
-        let mut config = ClientConfig::builder_with_provider(Arc::new(PROVIDER.clone()))
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
-        Ok(Self { address, tls: Some((Arc::new(config), name)), timeout: ANSWER_TIMEOUT })
+        Ok(Self { address, tls: Some(tls(name, ca_pem, "http/1.1")?), timeout: ANSWER_TIMEOUT })
     }
 
     /// Waits this long for an answer instead of ten seconds.
@@ -223,6 +212,22 @@ impl Answer {
     }
 }
 
+/// TLS for a client that trusts the authorities in `ca_pem` only, asks for `name` and speaks `protocol`.
+pub(super) fn tls(name: &str, ca_pem: &str, protocol: &str) -> io::Result<(Arc<ClientConfig>, ServerName<'static>)> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
+        roots.add(certificate.map_err(io::Error::other)?).map_err(io::Error::other)?;
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(PROVIDER.clone()))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![protocol.into()];
+    let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+    Ok((Arc::new(config), name))
+}
+
 /// A chunked body and its size on the wire, once its last chunk is there (RFC 9112 §7.1). Trailers are not expected.
 fn unchunk(mut bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     let before = bytes.len();
@@ -242,7 +247,7 @@ fn unchunk(mut bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
 }
 
 /// An answer through Envoy takes milliseconds; on a machine that compiles meanwhile, up to a few seconds.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,10 @@
-//! One TCP connection, with or without TLS, that may be written and read at the same time.
+//! One TCP connection, with or without TLS, that may be written and read at the same time; and [`Link`], what a WebSocket
+//! asks of it.
 //!
 //! The TLS session is locked only while bytes go through it, never while the socket blocks: a client that sends a flood
 //! and reads its echo in another thread must not stand in its own way. No retries, no pooling.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +20,18 @@ pub(super) enum Received {
     Eof,
     Reset,
     Timeout,
+}
+
+/// What carries a WebSocket: bytes both ways, by threads that do not wait for each other. Dropped, it ends.
+pub(super) trait Link: fmt::Debug + Send + Sync {
+    /// Sends all bytes, or fails after [`WRITE_TIMEOUT`] without progress.
+    fn write(&self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Says that nothing more will be sent; what the peer sends can still be read.
+    fn finish(&self) -> io::Result<()>;
+
+    /// Appends what arrives until `deadline` to `buf`; returns as soon as there is anything.
+    fn read(&self, buf: &mut Vec<u8>, deadline: Instant) -> Received;
 }
 
 /// A connection to `address`.
@@ -51,8 +65,21 @@ impl Connection {
         Ok(Self { socket, tls: Some(tls) })
     }
 
-    /// Sends all bytes, or fails after [`WRITE_TIMEOUT`] without progress.
-    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<()> {
+    /// Sends the records that the session has made.
+    fn flush(&self, tls: &Tls) -> io::Result<()> {
+        let mut records = Vec::new();
+        {
+            let mut session = lock(&tls.session);
+            while session.wants_write() {
+                session.write_tls(&mut records)?;
+            }
+        }
+        (&self.socket).write_all(&records)
+    }
+}
+
+impl Link for Connection {
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let Some(tls) = &self.tls else {
             return (&self.socket).write_all(bytes);
         };
@@ -64,8 +91,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Says that nothing more will be sent; what the peer sends can still be read.
-    pub(super) fn finish(&self) -> io::Result<()> {
+    fn finish(&self) -> io::Result<()> {
         if let Some(tls) = &self.tls {
             let _order = lock(&tls.writing);
             lock(&tls.session).send_close_notify();
@@ -74,8 +100,7 @@ impl Connection {
         self.socket.shutdown(Shutdown::Write)
     }
 
-    /// Appends what arrives until `deadline` to `buf`; returns as soon as there is anything.
-    pub(super) fn read(&self, buf: &mut Vec<u8>, deadline: Instant) -> Received {
+    fn read(&self, buf: &mut Vec<u8>, deadline: Instant) -> Received {
         let mut piece = vec![0; PIECE_LEN];
         loop {
             if let Some(tls) = &self.tls
@@ -108,18 +133,6 @@ impl Connection {
             }
         }
     }
-
-    /// Sends the records that the session has made.
-    fn flush(&self, tls: &Tls) -> io::Result<()> {
-        let mut records = Vec::new();
-        {
-            let mut session = lock(&tls.session);
-            while session.wants_write() {
-                session.write_tls(&mut records)?;
-            }
-        }
-        (&self.socket).write_all(&records)
-    }
 }
 
 /// Feeds bytes from the socket to the session and appends its plaintext; says how much that was. A session that the peer
@@ -147,15 +160,15 @@ fn decrypt(session: &mut ClientConnection, mut bytes: &[u8], plaintext: &mut Vec
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Loopback answers in microseconds; an Envoy under load in less than a second.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A peer that stops reading for this long is not going to: the test fails instead of hanging.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Four TLS records. Also below rustls's own send buffer limit of 64 KiB.
 const PIECE_LEN: usize = 32_768;

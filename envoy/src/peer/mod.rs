@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! client::Client ──TCP or TLS──▶ Envoy + portcullis ──TCP──▶ backend::Backend
+//! http2::Session ──TLS, HTTP/2─▶
 //!   Upgrade, Answer, WebSocket                                 Mode, Request (head, bytes, end)
 //!                  frame::Frame and frame::Draft on both sides
 //! ```
@@ -17,6 +18,7 @@ pub mod client;
 mod connection;
 pub mod frame;
 pub mod head;
+pub mod http2;
 mod play;
 mod upgrade;
 pub mod websocket;

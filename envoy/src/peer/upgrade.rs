@@ -2,6 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use h2::ext::Protocol;
+use http::{Request, Uri};
 
 /// A request for a WebSocket (RFC 6455 §4.1). Begins as a correct one, and becomes what the caller makes of it.
 ///
@@ -111,6 +113,31 @@ impl Upgrade {
         values.next().filter(|_| values.next().is_none()).map(|line| line.1.as_slice())
     }
 
+    /// The request over HTTP/2, its tail apart. One with a line `Upgrade` is an extended CONNECT, in which that line is the
+    /// `:protocol`, and there is neither a `Connection` nor a key
+    /// ([RFC 8441 §5](https://www.rfc-editor.org/rfc/rfc8441#section-5)).
+    pub(super) fn request(&self) -> Result<(Request<()>, &[u8]), http::Error> {
+        let text = |name| self.value(name).map(String::from_utf8_lossy);
+        let protocol = text("upgrade").map(|protocol| Protocol::from(&*protocol));
+        let uri = Uri::builder()
+            .scheme("https")
+            .authority(&*text("host").unwrap_or_default())
+            .path_and_query(self.target.as_str())
+            .build()?;
+        let method = if protocol.is_some() { "CONNECT" } else { &self.method };
+        let mut request = Request::builder().method(method).uri(uri);
+        for (name, value) in &self.lines {
+            if !HTTP_1_ONLY.iter().any(|only| name.eq_ignore_ascii_case(only)) {
+                request = request.header(name, value.as_slice());
+            }
+        }
+        let mut request = request.body(())?;
+        if let Some(protocol) = protocol {
+            request.extensions_mut().insert(protocol);
+        }
+        Ok((request, &self.tail))
+    }
+
     /// The request on the wire, its tail included.
     pub fn bytes(&self) -> Vec<u8> {
         let Self { method, target, version, lines, tail } = self;
@@ -123,6 +150,9 @@ impl Upgrade {
         bytes
     }
 }
+
+/// The lines that are pseudo-headers over HTTP/2, or have no meaning there.
+const HTTP_1_ONLY: [&str; 4] = ["host", "upgrade", "connection", "sec-websocket-key"];
 
 #[cfg(test)]
 mod tests {
@@ -149,6 +179,20 @@ mod tests {
             &bare.header("Sec-WebSocket-Version", "8").with("sec-websocket-version", "7").target("/"),
             "GET / HTTP/1.1\nsec-websocket-version: 7\n\n",
         );
+    }
+
+    #[test]
+    fn over_http_2_it_is_an_extended_connect() {
+        let upgrade = Upgrade::to("/chat?a=1").host("chat.example.com").header("X-More", "1").tail("early");
+        let (request, tail) = upgrade.request().expect("a request");
+        assert_eq!((request.method().as_str(), tail), ("CONNECT", b"early".as_slice()));
+        assert_eq!(request.uri(), "https://chat.example.com/chat?a=1");
+        assert_eq!(request.extensions().get(), Some(&Protocol::from_static("websocket")));
+        let names = request.headers().keys().map(http::HeaderName::as_str).collect::<Vec<_>>();
+        assert_eq!(names, ["sec-websocket-version", "x-more"]);
+        let plain = Upgrade::to("/").without("upgrade");
+        let (request, _) = plain.request().expect("a request");
+        assert_eq!((request.method().as_str(), request.extensions().get::<Protocol>()), ("GET", None));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The connection after a 101: bytes out, frames in.
+//! The connection after a 101, or the stream after a 200 over HTTP/2: bytes out, frames in.
 //!
 //! It answers nothing by itself but the Close that ends it, and that only in [`WebSocket::verdict`].
 
@@ -6,16 +6,16 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::connection::{Connection, Received};
+use super::connection::{Link, Received};
 use super::frame::{CLOSE, Draft, Frame};
 use super::head::Head;
 
-/// An upgraded connection, seen from the client.
+/// An upgraded connection, seen from the client. Dropped, it ends: by FIN, or over HTTP/2 by RST_STREAM.
 #[derive(Debug)]
 pub struct WebSocket {
     /// The answer that opened it.
     pub head: Head,
-    connection: Arc<Connection>,
+    connection: Arc<dyn Link>,
     buf: Vec<u8>,
 }
 
@@ -54,7 +54,7 @@ impl Verdict {
 
 /// Sends on a WebSocket while another thread receives.
 #[derive(Clone, Debug)]
-pub struct Sender(Arc<Connection>);
+pub struct Sender(Arc<dyn Link>);
 
 impl Sender {
     /// As [`WebSocket::send`].
@@ -67,7 +67,7 @@ impl Sender {
 }
 
 impl WebSocket {
-    pub(super) fn new(head: Head, connection: Connection, buf: Vec<u8>) -> Self {
+    pub(super) fn new(head: Head, connection: impl Link + 'static, buf: Vec<u8>) -> Self {
         Self { head, connection: Arc::new(connection), buf }
     }
 
