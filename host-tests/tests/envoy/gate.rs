@@ -7,8 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use portcullis_envoy::peer::backend::{Backend, Mode, Request};
+use portcullis_envoy::peer::certificate::Certificate;
 use portcullis_envoy::peer::client::{Client, Upgrade};
 use portcullis_envoy::peer::frame::{CLOSE, Draft, Frame};
+use portcullis_envoy::peer::http2::Session;
 use portcullis_envoy::peer::websocket::{Event, WebSocket};
 use portcullis_envoy::{Envoy, Launch, module};
 use serde_json::{Value, json};
@@ -39,6 +41,17 @@ impl Gate {
         let envoy = change(launch).start().unwrap_or_else(|error| panic!("{error}"));
         let client = Client::plain(envoy.address());
         Self { envoy, backend, client }
+    }
+
+    /// A gate with TLS, its client too, and a session of HTTP/2 with it.
+    pub(crate) fn with_http2(policy: Value, mode: Mode) -> (Self, Session) {
+        let certificate = Certificate::generate(&[]).expect("a certificate can be made");
+        let Certificate { certificate_pem, key_pem, ca_pem } = &certificate;
+        let mut gate = Self::launch(policy, mode, |launch| launch.tls(certificate_pem, key_pem));
+        let address = gate.envoy.address();
+        gate.client = Client::tls(address, "localhost", ca_pem).expect("a certificate");
+        let session = Session::open(address, "localhost", ca_pem).expect("it speaks HTTP/2, with extended CONNECT");
+        (gate, session)
     }
 
     /// A WebSocket to `path`, under a policy that asks for nothing.

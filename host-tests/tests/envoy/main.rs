@@ -8,7 +8,7 @@
 //! refusals     the table of answers before the upgrade, row by row      credentials  where tokens are, and are not
 //! frames       the table of close codes, both sides                     integrity    bytes in, the same bytes out
 //! operations   reload, monitor mode, workers                            compression  permessage-deflate
-//! conformance  the cases of the Autobahn suite
+//! conformance  the cases of the Autobahn suite                         http2        the same over HTTP/2, stream by stream
 //! ```
 
 mod compression;
@@ -16,6 +16,7 @@ mod conformance;
 mod credentials;
 mod frames;
 mod gate;
+mod http2;
 mod integrity;
 mod operations;
 mod refusals;
