@@ -63,7 +63,12 @@ impl Session {
             let socket = TcpStream::connect(address).await?;
             socket.set_nodelay(true)?;
             let socket = TlsConnector::from(config).connect(name, socket).await?;
-            let (requests, connection) = h2::client::handshake(socket).await.map_err(io::Error::other)?;
+            let (requests, connection) = h2::client::Builder::new()
+                .initial_window_size(WINDOW_LEN)
+                .initial_connection_window_size(CONNECTION_WINDOW_LEN)
+                .handshake(socket)
+                .await
+                .map_err(io::Error::other)?;
             let running = tokio::spawn(connection);
             // The server's settings come by themselves, and nothing tells when.
             while !requests.is_extended_connect_protocol_enabled() {
@@ -222,6 +227,10 @@ fn head_of(response: &Response<RecvStream>) -> Head {
     let start = format!("HTTP/2 {}", response.status().as_u16());
     Head { start, lines: response.headers().iter().map(line).collect() }
 }
+
+/// What a server may send on one stream, and on all of them, before it is read: 6 MiB and 15 MiB, as with Chrome.
+const WINDOW_LEN: u32 = 6 << 20;
+const CONNECTION_WINDOW_LEN: u32 = 15 << 20;
 
 /// A server's settings follow its TLS handshake at once.
 const SETTINGS_PAUSE: Duration = Duration::from_millis(1);
