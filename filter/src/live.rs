@@ -46,9 +46,12 @@ impl Live {
         Self { id, policies, session, to_client: Way::new(id), broken: false, deadline: None, record, opened_at }
     }
 
-    /// Takes what the client sent.
-    pub(crate) fn receive_from_client(&mut self, root: &Root, len: usize) -> Flow {
+    /// Takes what the client sent; `end`: it sends nothing any more, which over HTTP/2 does not end the stream.
+    pub(crate) fn receive_from_client(&mut self, root: &Root, len: usize, end: bool) -> Flow {
         self.guard(root, |live| {
+            if end {
+                live.session.finish();
+            }
             let body = Body::new(BufferType::RequestBody, len);
             live.receive(root, Side::Client, &body, &[])?;
             live.write_to_client()?;

@@ -79,7 +79,7 @@ impl Stream {
             Phase::Pending(pending) if len == 0 && !end => self.settle(Phase::Pending(pending), Flow::Forward),
             Phase::Pending(pending) => self.early_bytes(&pending.0, &pending.1),
             Phase::Live(mut live) => {
-                let flow = live.receive_from_client(&self.root, len);
+                let flow = live.receive_from_client(&self.root, len, end);
                 self.settle(Phase::Live(live), flow)
             }
             Phase::Answered => {

@@ -209,6 +209,19 @@ fn peers_that_close_but_do_not_end_are_reset() {
     check_ended(&gate);
 }
 
+#[test]
+fn a_client_that_only_stops_sending_is_reset() {
+    let mut gate = Gate::new(&policy());
+    let stream = gate.connect();
+    gate.request_body(stream, b"", true).unwrap();
+    gate.server(stream, &frame::server(frame::TEXT, b"the rest"));
+    assert!(gate.stream(stream).response.forwarded.ends_with(b"the rest"));
+    gate.advance(Duration::from_secs(31));
+    gate.tick().unwrap();
+    assert!(gate.stream(stream).reset);
+    check_ended(&gate);
+}
+
 /// A stream that is about to end.
 type Ending = (&'static str, fn(&mut Gate) -> StreamId);
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::upgrade::hyphenated;
 use crate::http::headers::Headers;
-use crate::http::list::{tokens, trim};
+use crate::http::list::{is_token_byte, tokens, trim};
 use crate::http::{cookie, query};
 use crate::policy::{AuthRules, Source};
 use crate::secret::Secret;
@@ -164,10 +164,12 @@ pub(super) fn take(headers: &Headers, sources: &[Source]) -> Taken {
 }
 
 /// The token of one header value: behind `Bearer`, or in a header of its own the whole value. Other schemes of
-/// `Authorization` are no credential of ours.
+/// `Authorization` are no credential of ours. Whatever ends the name of the scheme, somebody may read a token behind it.
 fn bearer<'a>(value: &'a [u8], name: &str) -> Option<&'a [u8]> {
     match value.split_at_checked(6) {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"bearer") && matches!(rest, [] | [b' ' | b'\t', ..]) => {
+        Some((scheme, rest))
+            if scheme.eq_ignore_ascii_case(b"bearer") && !rest.first().copied().is_some_and(is_token_byte) =>
+        {
             Some(trim(rest))
         }
         _ if name == "authorization" => None,

@@ -353,6 +353,16 @@ fn claims_are_told_and_cannot_be_spoofed() {
 }
 
 #[test]
+fn whatever_ends_the_name_of_the_scheme_no_credential_is_left() {
+    for end in ["", " ", "\t", "\u{b}", "\u{c}", ";", "="] {
+        let fields = with("authorization", &format!("Bearer{end}x.y.z"));
+        let opening = open(&policies(json!({})), fields.clone());
+        let kept = edited(&opening, &fields, "authorization").len();
+        assert_eq!(kept, usize::from(end.is_empty()), "{end:?}");
+    }
+}
+
+#[test]
 fn a_refused_request_keeps_no_credential_in_a_malformed_list() {
     let fields = and(without("authorization"), "sec-websocket-protocol", "bearer, x.y.z, not a token");
     let opening = open(&policies(json!({})), fields.clone());

@@ -116,9 +116,15 @@ impl Direction {
             Err(Fault::Violation(violation)) => Some(violation),
             Err(Fault::Unreadable) => return Err(Unreadable),
         };
-        if (violation.is_some() || self.closed) && mode == Mode::Monitor {
-            scan.advance(scan.left());
-            scan.pass(self.take_held())?;
+        if violation.is_some() || self.closed {
+            match mode {
+                // A message that is begun and not finished before a Close is no message.
+                Mode::Enforce => self.message_held = Vec::new(),
+                Mode::Monitor => {
+                    scan.advance(scan.left());
+                    scan.pass(self.take_held())?;
+                }
+            }
         }
         Ok(Received { passage: scan.into_passage(), violation })
     }
@@ -282,7 +288,6 @@ impl Direction {
             Opcode::Close => {
                 self.check_close(scan, &frame.header)?;
                 self.closed = true;
-                self.message_held = Vec::new();
             }
             Opcode::Ping | Opcode::Pong => {}
             Opcode::Binary | Opcode::Continuation | Opcode::Text => {

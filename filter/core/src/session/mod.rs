@@ -7,7 +7,7 @@
 //! ```
 //!
 //! What is judged waits until it has been: a header always, a frame or a message where its payload is read
-//! ([`direction`]). So a verdict falls between two frames, nothing of a refused frame moves on, and what was forwarded before is
+//! (direction.rs). So a verdict falls between two frames, nothing of a refused frame moves on, and what was forwarded before is
 //! never half a frame, but for the longest of frames. In `Closing` each way gets one Close as soon as it stands between two
 //! frames; everything else is dropped, and no memory is held any more.
 
@@ -44,6 +44,8 @@ pub struct Session {
     from_client: Direction,
     from_server: Direction,
     state: State,
+    /// One side sends nothing any more.
+    ended: bool,
     share: Share,
 }
 
@@ -97,6 +99,7 @@ impl Session {
             from_client: direction(Side::Client, |deflate| deflate.client_takeover),
             from_server: direction(Side::Server, |deflate| deflate.server_takeover),
             state: State::Open,
+            ended: false,
             share: Share::new(held),
         }
     }
@@ -117,7 +120,9 @@ impl Session {
     pub const fn time_to_end(&self) -> Option<Duration> {
         match &self.state {
             State::Closing(_) => Some(CLOSE_TIMEOUT),
-            State::Open | State::Unjudged if self.from_client.is_closed() || self.from_server.is_closed() => {
+            State::Open | State::Unjudged
+                if self.ended || self.from_client.is_closed() || self.from_server.is_closed() =>
+            {
                 Some(PEER_CLOSE_TIMEOUT)
             }
             State::Open | State::Unjudged => None,
@@ -133,6 +138,11 @@ impl Session {
         }
     }
 
+    /// One side sends nothing any more, with a Close or without: the other may finish, but not stay.
+    pub const fn finish(&mut self) {
+        self.ended = true;
+    }
+
     /// Takes the next bytes of one side.
     ///
     /// # Errors
@@ -140,15 +150,27 @@ impl Session {
     pub fn receive<C: Chunk + ?Sized>(&mut self, from: Side, chunk: &C) -> Result<Received, Unreadable> {
         match &self.state {
             State::Open => self.judge(from, chunk),
-            State::Unjudged => {
-                let before = self.direction_mut(from).take_held();
-                Ok(Received::pass(before, chunk.len()))
-            }
+            State::Unjudged => self.pass(from, chunk),
             State::Closing(_) => {
                 let keep = self.direction_mut(from).finish_frame(chunk.len());
                 Ok(Received::pass(Vec::new(), keep))
             }
         }
+    }
+
+    /// Lets everything go on: first the rest of a control frame that went past a message, then what is held.
+    fn pass<C: Chunk + ?Sized>(&mut self, from: Side, chunk: &C) -> Result<Received, Unreadable> {
+        let direction = self.direction_mut(from);
+        let keep = direction.finish_frame(chunk.len());
+        if !direction.is_between_frames() {
+            return Ok(Received::pass(Vec::new(), keep));
+        }
+        let held = direction.take_held();
+        if keep == 0 || held.is_empty() {
+            return Ok(Received::pass(held, chunk.len()));
+        }
+        let after = [held, chunk.bytes(keep, chunk.len().saturating_sub(keep))?.into_owned()].concat();
+        Ok(Received { passage: Passage { before: Vec::new(), keep, after }, violation: None })
     }
 
     fn judge<C: Chunk + ?Sized>(&mut self, from: Side, chunk: &C) -> Result<Received, Unreadable> {

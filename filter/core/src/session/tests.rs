@@ -117,6 +117,14 @@ fn an_end_that_was_begun_has_its_time() {
 }
 
 #[test]
+fn who_sends_nothing_any_more_has_his_time_too() {
+    let mut session = session(Mode::Enforce);
+    session.finish();
+    assert_eq!(session.time_to_end(), Some(PEER_CLOSE_TIMEOUT));
+    assert_eq!(receive(&mut session, Server, &text(Server, 5), 1), (text(Server, 5), None));
+}
+
+#[test]
 fn both_peers_get_one_close_each() {
     let mut session = session(Mode::Enforce);
     assert_eq!(session.transmit(Client, MASK), None);
@@ -184,6 +192,26 @@ fn monitoring_refuses_nothing() {
         assert_eq!(receive(&mut session, Client, &bytes, piece), (bytes.clone(), Some(MessageTooBig)));
         assert_eq!(receive(&mut session, Server, b"\x01x", 1), (b"\x81\x01x".to_vec(), None));
         assert_eq!(session.violation(), None);
+    }
+}
+
+#[test]
+fn monitoring_keeps_frames_whole_that_went_past_a_held_message() {
+    let (first, ping, last) = (text(Client, 5), text(Client, 50), text(Client, 7));
+    let (mut first, mut ping, mut last) = (first, ping, last);
+    (first[0], ping[0], last[0]) = (0x01, 0x89, 0x80);
+    let mut policy = (**session(Mode::Monitor).policy()).clone();
+    policy.from_client.whole = true;
+    for cut in 1..ping.len() {
+        let mut session = open(policy.clone());
+        let (begun, rest) = ping.split_at(cut);
+        let mut forwarded = receive(&mut session, Client, &[&first[..], begun].concat(), 999).0;
+        assert!(receive(&mut session, Server, b"\x83", 1).1.is_some());
+        forwarded.extend(receive(&mut session, Client, &[rest, &last].concat(), 999).0);
+        let header_len = 6;
+        // A ping whose header was not whole waits in its place.
+        let expected = if cut < header_len { [first.clone(), ping.clone()] } else { [ping.clone(), first.clone()] };
+        assert_eq!(forwarded, [expected.concat(), last.clone()].concat(), "{cut}");
     }
 }
 
