@@ -164,9 +164,10 @@ pub(super) fn take(headers: &Headers, sources: &[Source]) -> Taken {
 }
 
 /// The token of one header value: behind `Bearer`, or in a header of its own the whole value. Other schemes of
-/// `Authorization` are no credential of ours. Whatever ends the name of the scheme, somebody may read a token behind it.
+/// `Authorization` are no credential of ours. Whatever stands around the name of the scheme, somebody may read a token behind it.
 fn bearer<'a>(value: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    match value.split_at_checked(6) {
+    let scheme = value.iter().position(|byte| is_token_byte(*byte)).and_then(|start| value.get(start..));
+    match scheme.unwrap_or(value).split_at_checked(6) {
         Some((scheme, rest))
             if scheme.eq_ignore_ascii_case(b"bearer") && !rest.first().copied().is_some_and(is_token_byte) =>
         {
