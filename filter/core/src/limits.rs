@@ -36,12 +36,6 @@ impl Share {
         &self.all
     }
 
-    /// Whether this connection holds nothing.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.own == 0
-    }
-
     /// Notes that this connection holds `len` bytes now.
     pub fn set(&mut self, len: usize) {
         let len = len as u64;

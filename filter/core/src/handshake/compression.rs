@@ -45,7 +45,7 @@ impl Offers {
         }
         let extensions = headers.all(FIELD).flat_map(|line| parse(line).unwrap_or_default());
         // "A server MUST decline an extension negotiation offer" that is not well formed (RFC 7692 §7): that one alone.
-        let offers = extensions.filter_map(|extension| Parameters::of_offer(&extension)).take(OFFERS_MAX).collect();
+        let offers = extensions.filter_map(|extension| Parameters::read(&extension)).take(OFFERS_MAX).collect();
         Self { offers, inspected }
     }
 
@@ -86,10 +86,6 @@ pub(super) struct NotOffered;
 const OFFERS_MAX: usize = 8;
 
 impl Parameters {
-    fn of_offer(extension: &Extension<'_>) -> Option<Self> {
-        Self::read(extension)
-    }
-
     /// In an answer the client's window has a size (RFC 7692 §7.1.2.2).
     fn of_answer(extension: &Extension<'_>) -> Option<Self> {
         Self::read(extension).filter(|parameters| parameters.client_max_window_bits != Some(Bits::Any))

@@ -173,8 +173,12 @@ impl Direction {
 
     /// The memory that is held, in bytes.
     pub(super) fn memory_len(&self) -> usize {
-        let inflater = self.inflater.as_ref().map_or(0, |inflater| inflater.memory_len());
-        self.message_held.capacity().saturating_add(self.frame_held.capacity()).saturating_add(inflater)
+        self.message_held.capacity().saturating_add(self.frame_held.capacity()).saturating_add(self.window_len())
+    }
+
+    /// What of it messages are inflated in.
+    pub(super) fn window_len(&self) -> usize {
+        self.inflater.as_ref().map_or(0, |inflater| inflater.memory_len())
     }
 
     fn scan<C: Chunk + ?Sized>(

@@ -181,8 +181,10 @@ impl Session {
         };
         let has_room = |len: usize| share.all().has_room(len, policy.held_len_max);
         let mut received = direction.receive(chunk, rules, policy.mode, &has_room)?;
+        let inflates = direction.window_len() > 0;
         share.set(from_client.memory_len().saturating_add(from_server.memory_len()));
-        if received.violation.is_none() && !share.is_empty() && !share.all().has_room(0, policy.held_len_max) {
+        // What is held was asked for before; a window grows while it is used.
+        if received.violation.is_none() && inflates && !share.all().has_room(0, policy.held_len_max) {
             received.violation = Some(Violation::Overloaded);
         }
         match (received.violation, self.policy.mode) {

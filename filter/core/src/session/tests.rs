@@ -125,6 +125,20 @@ fn who_sends_nothing_any_more_has_his_time_too() {
 }
 
 #[test]
+fn streamed_text_is_never_refused_for_want_of_room() {
+    let frame = [&b"\x81\xfe\x03\xe8\0\0\0\0"[..], &[b'x'; 1_000]].concat();
+    for held_len_max in [1, 13, 100, 700, 1_007, 1_008, 2_000] {
+        for piece in [1, 7, 390, 399, 500, 999] {
+            let mut policy: Policy = crate::config::tests::permissive();
+            policy.held_len_max = held_len_max;
+            let mut session = open(policy);
+            let found = receive(&mut session, Client, &frame, piece);
+            assert_eq!(found, (frame.clone(), None), "{held_len_max} in pieces of {piece}");
+        }
+    }
+}
+
+#[test]
 fn both_peers_get_one_close_each() {
     let mut session = session(Mode::Enforce);
     assert_eq!(session.transmit(Client, MASK), None);
