@@ -8,7 +8,7 @@ use std::{
 /// The layers of portcullis-core from the lowest to the highest, as its `lib.rs` draws them. A module imports from its own layer or a lower one.
 const LAYERS: [&[&str]; 5] = [
     &["secret", "time", "violation"],
-    &["http", "wire"],
+    &["http", "regex", "wire"],
     &["content", "json", "limits", "message", "token"],
     &["policy", "verdict"],
     &["config", "handshake", "session"],

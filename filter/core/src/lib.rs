@@ -36,12 +36,14 @@
 )]
 
 pub mod config;
+pub mod content;
 pub mod handshake;
 pub mod http;
 pub mod json;
 pub mod limits;
 pub mod message;
 pub mod policy;
+pub mod regex;
 pub mod secret;
 pub mod session;
 pub mod time;

@@ -1,0 +1,5 @@
+//! What a message says.
+
+pub mod patterns;
+pub mod rule_sets;
+pub mod tunnels;

@@ -1,0 +1,1 @@
+//! Patterns that no message may match.
