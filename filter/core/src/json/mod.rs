@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! policy, token ── strict::parse ──▶ serde_json::Value
-//! message ── reader::read ──▶ Document ── schema ──▶ verdict
+//! message ── reader::read ──▶ Document ── Schema::check ──▶ verdict
 //! ```
 
+pub mod document;
 pub mod number;
 pub mod reader;
 pub mod schema;
