@@ -1,19 +1,34 @@
-//! Patterns that no message may match.
+//! Patterns that no message may match, each with a name.
+
 use std::rc::Rc;
-/// Stub
+
+use crate::regex::{RegexError, RegexSet};
+
+/// Named expressions in one automaton.
 #[derive(Debug)]
-pub struct Patterns;
+pub struct Patterns {
+    names: Vec<Rc<str>>,
+    set: RegexSet,
+}
+
 impl Patterns {
-    /// Stub.
-    pub fn new(_: Vec<(Rc<str>, String)>) -> Result<Self, (usize, String)> {
-        Ok(Self)
+    /// Builds the automaton of all `rules`, names and expressions.
+    ///
+    /// # Errors
+    /// [`RegexError`] with the index of the rule, or behind the last where they are too large together.
+    pub fn new(rules: Vec<(Rc<str>, String)>) -> Result<Self, (usize, RegexError)> {
+        let set = RegexSet::new(rules.iter().map(|(_, regex)| regex.as_str()))?;
+        Ok(Self { names: rules.into_iter().map(|(name, _)| name).collect(), set })
     }
-    /// Stub.
+
+    /// All names, in the order of the rules.
     pub fn names(&self) -> impl Iterator<Item = &Rc<str>> {
-        [].iter()
+        self.names.iter()
     }
-    /// Stub.
-    pub fn find(&self, _: &str) -> Option<&Rc<str>> {
-        None
+
+    /// The name of a rule that `text` matches.
+    #[must_use]
+    pub fn find(&self, text: &str) -> Option<&Rc<str>> {
+        self.set.first_match(text).and_then(|index| self.names.get(index))
     }
 }
