@@ -38,7 +38,11 @@ pub(super) const RULES: &[(&str, &str)] = &[
     // An operator as a form field: `user[$ne]=x`.
     (
         "nosql_injection.operator_field",
-        concat!(r"(?:^|[?&])[\w.]*(?:(?:\[|%5[Bb])\w*(?:\]|%5[Dd]))*(?:\[|%5[Bb])", operator!(), r"(?:\]|%5[Dd])"),
+        concat!(
+            r"(?:^|[?&])[\w.]*(?:(?:\[|%5[Bb])\w*(?:\]|%5[Dd]))*(?:\[|%5[Bb])",
+            operator!(),
+            r"(?:\]|%5[Dd])(?:[=&\[]|%5[Bb]|$)"
+        ),
     ),
     // An object with an operator, as text: `{"user": {"$gt": ""}}`.
     ("nosql_injection.operator_object", concat!(r#"^\s*[{\[](?:[\s\S]*[\s{"',])?"#, operator!(), r#"["']?\s*:"#)),
@@ -50,7 +54,7 @@ pub(super) const RULES: &[(&str, &str)] = &[
         concat!(
             quote_out!(),
             r"(?:\|\||&&|%7[Cc]%7[Cc]|%26%26)(?:[\s(!]|%20)*",
-            r#"(?:this\b|true\b|\d+\s*(?:[=!]==?\s*\d|\|\|)|['"]\w*['"]\s*[=!]==?|Object\.|db\.|tojson\()"#
+            r#"(?:this\b|true\b|\d+\s*(?:[=!]==?\s*\d|\|\||&&)|['"]\w*['"]\s*[=!]==?|Object\.|db\.|tojson\()"#
         ),
     ),
     // The same of constants, with nothing before it: `|| 1==1`.
@@ -61,14 +65,14 @@ pub(super) const RULES: &[(&str, &str)] = &[
         concat!(
             "(?:",
             quote_out!(),
-            r#"|^\w*);\s*(?:return[\s(]*(?:true\b|this\.|['"]\w*['"]\s*==)|while\s*\(\s*(?:1|true)|sleep\(\d"#,
+            r#"|^\w*);\s*(?:return[\s(]*(?:true\b|this\.|['"]\w*['"]\s*==)|(?:do\s*\{[^}]*\}\s*)?while\s*\(\s*(?:1|true)|sleep\(\d"#,
             r"|(?:var\s+)?\w+=new(?:\s|%20)Date\(|db\.\w+\.\w+\()"
         ),
     ),
     // Commands behind the end of a script: `1});return 1;db.stores.mapReduce(`.
     ("nosql_injection.command_after_return", r";\s*return\s+\w+\s*;\s*db\."),
     // The command and the function of a map and reduce.
-    ("nosql_injection.map_reduce", r"^(?:mapReduce$|\s*function\s*\w*\s*\(\s*\)\s*\{[^.]*\bemit\()"),
+    ("nosql_injection.map_reduce", r"^(?:mapReduce$|\s*function\s*\w*\s*\(\s*\)\s*\{(?:[\s\S]*[\s;{}])?emit\()"),
     // The names and the text of the document that a script runs on: `Object.keys(this)[0].match('^p')`.
     ("nosql_injection.script_of_document", r"\bObject\.keys\(this\)\s*\[|\btojson(?:oneline)?\(this\b"),
     // The way out of a property in Cypher: `'}) RETURN n //`.
@@ -77,7 +81,7 @@ pub(super) const RULES: &[(&str, &str)] = &[
         concat!(
             "(?i)",
             quote_out!(),
-            r"(?:return\s+\w|match\s*\(|(?:detach\s+)?delete\s+\w|call\s+\w+\.\w|load\s+csv\b|with\s+\d).*//"
+            r"(?:or\s+\w+=\w+\s+)?(?:return\s+\w|set\s+\w+\.\w+\s*=|(?:optional\s+)?match\s*\(|(?:detach\s+)?delete\s+\w|call\s+\w+\.\w|load\s+csv\b|with\s+\d).*//"
         ),
     ),
     // Further commands in the protocol of Redis: `x\r\n*1\r\n$8\r\nFLUSHALL`.

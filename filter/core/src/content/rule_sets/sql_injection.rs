@@ -37,17 +37,15 @@ macro_rules! sql {
     // Out of the value by its first quote that is not doubled.
     (QUOTE_OUT) => { concat!(r#"^(?:[^'"]|'')*"#, quote!(), gap!(), "*") };
     // Out of the value so, or by a number at its start.
-    (OUT) => { concat!(r#"^(?:(?:[^'"]|'')*"#, quote!(), r"|\s*-?\d[\w.]*)", gap!(), "*") };
+    (OUT) => { concat!(r#"^(?:(?:[^'"]|'')*"#, quote!(), r"|\s*-?\d[\w.-]*)", gap!(), "*") };
     // The same, or a value that is nothing but what follows.
-    (OUT_OR_START) => { concat!(r#"^(?:(?:[^'"]|'')*"#, quote!(), r"|\s*-?\d[\w.]*|)", gap!(), "*") };
+    (OUT_OR_START) => { concat!(r#"^(?:(?:[^'"]|'')*"#, quote!(), r"|\s*-?\d[\w.-]*|)", gap!(), "*") };
     // What joins two conditions.
-    (AND_OR) => { concat!(r"(?:x?or\b|and\b|having\b|\|\|?|&&?|%7c%7c|%26%26)(?:", gap!(), r"|!|not\b)*") };
-    // What compares two operands.
-    (COMPARES) => { concat!(gap!(), r"*(?:[=<>]|!=|r?like\b|regexp\b|in\b|is\b|between\b)") };
+    (AND_OR) => { concat!(r"(?:x?or\b|and\b|having\b|\|\||&&|%7c%7c|%26%26)(?:", gap!(), r"|!|not\b)*") };
     // The columns of a `SELECT`, told from prose by what stands in them.
     (COLUMNS) => { concat!(
         gap!(),
-        r#"*(?:@@|\w+\(|(?:-?\d+|null\b|\*|['"][^'"]*['"])"#,
+        r#"*(?:@@|\w+\(|case\s+when\b|(?:-?\d+|null\b|\*|['"][^'"]*['"])"#,
         gap!(),
         r"*(?:[,;|#'+)]|--|from\b|into\b|$)|[\w.`]+(?:\s*,\s*[\w.`]+)+[\s/*+]+from\b|top\s+\d)",
     ) };
@@ -59,24 +57,27 @@ macro_rules! sql {
 pub(super) const RULES: &[(&str, &str)] = &[
     // Columns of another table: `' UNION ALL SELECT 1,password FROM users--`.
     ("sql_injection.union_select", sql![r"union" GAP r"(?:all|distinct)?" _ r"select" COLUMNS]),
-    // The same with less to tell it from prose, behind the way out: `' UNION SELECT password FROM users`.
-    ("sql_injection.union_after_value", sql![OUT r"\w*union" GAP r"(?:all" GAP r")?(?:select|values|table)\b"]),
+    // The same with less to tell it from prose, or a procedure, behind the way out: `' UNION SELECT password FROM users`.
+    (
+        "sql_injection.statement_after_value",
+        sql![OUT r"(?:\w*union" GAP r"(?:all" GAP r")?(?:select|values|table)\b|exec(?:ute)?\s+(?:master|sp_|xp_))"],
+    ),
     // A further statement: `1; DROP TABLE users`.
     (
         "sql_injection.stacked_statement",
         sql![
             OUT_OR_START r";" _
-            r"(?:(?:drop|alter|create|truncate|insert|delete)" GAP
+            r"(?:(?:drop|alter|create|truncate|insert|merge|delete)" GAP
             r"(?:table|database|schema|user|login|view|function|procedure|index|role|into|from)\b"
             r"|update\s+[\w.]+\s+set\b|grant\s+\w+\s+(?:on|to)\b"
-            r"|(?:exec(?:ute)?|declare|set)[\s(]+['@]|exec(?:ute)?\s+\w+[_.]|shutdown\b|waitfor\b|if\s*\(|select\b" COLUMNS r")"
+            r"|(?:exec(?:ute)?|declare|set)[\s(]+['@]|exec(?:ute)?\s+\w+[_.]|shutdown\b|begin\s+declare\b|waitfor\b|if\s*\(.*\)\s*(?:select|exec|drop|waitfor)\b|select\b.*(?:\bfrom\s|\w\()|select\s+(?:@@|\d+\s*(?:,|--|$)))"
         ],
     ),
     // The rest of the statement is commented out: `admin'--`.
     (
         "sql_injection.comment_after_quote",
         sql![
-            r#"^[^\s'"]+"# QUOTE r"(?:" GAP r"|;)*(?:--|#|%23|/\*|%00)(?:[\s+-]|%20)*\w?$"
+            r"^(?:\w[\w.@%+-]+|\d)" QUOTE r"(?:" GAP r"|[;=<>\d])*(?:--|#|%23|/\*|%00)(?:[\s+]|%20)*[-\w]?$"
         ],
     ),
     // The rest of a list of values is commented out: `x','admin')--`.
@@ -85,40 +86,49 @@ pub(super) const RULES: &[(&str, &str)] = &[
     (
         "sql_injection.condition",
         sql![
-            OUT_OR_START AND_OR
-            r"(?:\d\d\d+\s*[=<>]\s*\d\d|0\s*=\s*0|1\s*=\s*[01]\b|1=2|2\s*[=>]\s*[12]\b|3=3|5=5|1\s(?:like|in)[\s(]+1"
-            r"|@@|(?:exists|ascii|ord|mid|substr|substring|len|length|if|elt|count|cha?r|cast|convert|user|database|version"
-            r"|unicode|hex|lower|row|(?:pg_)?sleep|benchmark)\s*\()"
+            OUT AND_OR
+            r"(?:\d\d\d+\s*[=<>]\s*(?:\d\d|\(\s*select\b)|0\s*=\s*0|1[\s)]*=[\s(]*[01]\b|\d+(?:[-+*]\d+)+=\d|1=2|2\s*[=>]\s*[12]\b|3=3|5=5|1\s(?:like|in)[\s(]+1"
+            r"|@@|(?:exists|ascii|ord|mid|substr|substring|len|length|if|elt|make_set|count|cha?r|cast|convert|user"
+            r"|database|version|unicode|hex|lower|row|(?:pg_)?sleep|benchmark)\s*\()"
         ],
+    ),
+    // The same, where it is all there is: `or 1=1`, `&&sleep(5)`.
+    (
+        "sql_injection.bare_condition",
+        sql![r"^" _ AND_OR r"(?:\d\d\d+=\d\d|1\s?=\s?[01]\b|(?:pg_)?sleep\s*\(\d|benchmark\s*\(\d|select\s+\w+\([^)]*@@)"],
     ),
     // A condition on data: `' and password like 'a%`, or one that is true by itself: `' or true--`.
     (
         "sql_injection.condition_after_quote",
         sql![
             QUOTE_OUT AND_OR
-            r"(?:exists\b|select\b|[a-z_][\w.]*(?:\([^)]*\))?" COMPARES r"|(?:true|\d+)" _ r"(?:--|#|/\*|%00|%23))"
+            r"(?:exists\s*\(|select\b.*(?:\bfrom\b|\()|[\w@][\w.@]*(?:\([^)]*\))?\s*(?:[=<>]|!=|%3d|in\s*\(|between\s+\d"
+            r#"|is\s+(?:not\s+)?null|(?:r?like|regexp)\s*['"(])|(?:true|\d+)"# _ r"(?:--|#|/\*|%00|%23))"
         ],
     ),
     // A condition of quoted constants, wherever it stands: `or 'x'='x`.
     (
         "sql_injection.quoted_tautology",
         sql![
-            r"(?:x?or|and|having|not|\|\||&&)" _ r"n?" QUOTE r"\w*" QUOTE COMPARES r"=?" _ r"n?" QUOTE
+            r"(?:(?:\b|%\w\w)(?:x?or|and|having|not)|\|\||&&)" _ r"n?" QUOTE r"\w*" QUOTE _ r"(?:[=<>]|<>|%3d|r?like|regexp)" _ r"n?" QUOTE
         ],
     ),
-    // A condition of constants and a comment, wherever they stand: `x) or 7=7--`.
-    ("sql_injection.condition_and_comment", sql![r"\b(?:or|and)" GAP r"(?:\d+=\d+|true)\s*(?:--|/\*|#$)"]),
+    // A condition of constants that nobody writes, wherever it stands: `x) or 7=7--`, `case when 1=1`.
+    (
+        "sql_injection.constant_condition",
+        sql![r"(?:\b(?:or|and)" GAP r"(?:\d+=\d+|true)\s*(?:--|/\*|#$)|case\s+when[\s(]+\d+\s*=\s*\d)"],
+    ),
     // How many columns there are: `1 order by 10--`.
     (
         "sql_injection.column_count",
-        sql![OUT_OR_START r"(?:order|group)" GAP r"by" GAP r"\d+" _ r"(?:,\d|--|#|%23|/\*)"],
+        sql![OUT_OR_START r"(?:order|group)" GAP r"by" GAP r"(?:\d+" _ r"(?:,\d|--|#|%23|/\*)|\w+" GAP r"having\b)"],
     ),
     // A subquery or a call joined to the value: `'||(select password from users)||'`.
     (
         "sql_injection.joined_query",
         sql![
-            OUT r"(?:[-+*/%^|&=<>,~]+|x?or|and|r?like|regexp|in|div|procedure)" _
-            r"(?:select\b.*(?:\bfrom\b|\()|case\s+when|if\(|(?:pg_)?sleep\(|benchmark\(|cha?r\(\d)"
+            OUT r"(?:[-+*/%^=<>,~]+|\|\||&&|x?or|and|r?like|regexp|in|div|procedure)" _
+            r"(?:select\b(?:.*(?:\bfrom\b|\()|\s+\d+\))|case\s+when|if\(|(?:pg_)?sleep\(|benchmark\()"
         ],
     ),
     // A call that only waits: `if(1=1,sleep(5),0)`.
@@ -134,8 +144,8 @@ pub(super) const RULES: &[(&str, &str)] = &[
     (
         "sql_injection.error_message",
         sql![
-            r"(?:(?:extractvalue|updatexml)\s*\([^)]*(?:concat|0x|select|@@)|floor\s*\(\s*rand\s*\(\w*\)\s*\*\s*2|procedure" GAP
-            r"analyse|(?:exp|polygon|multipoint|linestring)\s*\(~?\(" _ r"select|gtid_subset\(|ctxsys\.drithsx\.sn"
+            r"(?:(?:extractvalue|updatexml)\s*\([^)]*\)?[^)]*(?:concat|0x|select|@@)|floor\s*\(\s*rand\s*\(\w*\)\s*\*\s*2|procedure" GAP
+            r"analyse|(?:exp|json_keys|polygon|multipoint|linestring)\s*\(~?\(" _ r"select|gtid_subset\(|ctxsys\.drithsx\.sn"
             r"|utl_inaddr\.get_host_|(?:convert\(int,|cast\()[\s(]*(?:@@|select\b))"
         ],
     ),
@@ -143,9 +153,9 @@ pub(super) const RULES: &[(&str, &str)] = &[
     (
         "sql_injection.file_or_command",
         sql![
-            r"(?:into" GAP r#"(?:out|dump)file\s*(?:['"]|0x)|load_file\s*\(\s*(?:['"]|0x|concat|char)"#
+            r"(?:into" GAP r#"(?:out|dump)file\s*(?:['"]|0x)|\bload_file\s*\(\s*(?:['"](?:/|\\\\|\w:)|0x|concat|char)"#
             r"|(?:exec(?:ute)?\s+|\.)(?:xp_|sp_oa)\w|copy\s[^;]*\s(?:from|to)\s+program|utl_http\.request"
-            r"|pg_read_file\(|lo_import\(|load_extension\()"
+            r"|pg_read_file\('|lo_import\('|select\s+load_extension\()"
         ],
     ),
     // Keywords that only one database reads: `/*!50000union*/`.

@@ -86,10 +86,13 @@ const ATTACKS: &[&str] = &[
     "');db.stores.insert({a:1});//",
     "db.injection.insert({success:1});return 1;db.stores.mapReduce(function() { { emit(1,1",
     "1});return 1; db.x",
+    "Gifts' && 0 && 'x",
+    "'; do { } while (true); '",
     // Map and reduce.
     "mapReduce",
     "function(){emit(this.password,1)}",
     "function () { for (var k in this) { emit(k, null); } }",
+    "function(){ var x = this.x; emit(x, 1); }",
     // The document of a script.
     "Object.keys(this)[1].match('^.{0}p.*')",
     "throw new Error(tojson(this))",
@@ -100,6 +103,8 @@ const ATTACKS: &[&str] = &[
     "' CALL db.labels() YIELD label //",
     "a'}) WITH 1 as x LOAD CSV FROM 'http://example.com/' AS l RETURN l//",
     "' delete n//",
+    "'}) OPTIONAL MATCH (n) RETURN n//",
+    "x' SET n.admin = true //",
     // Redis.
     "x\r\n*1\r\n$8\r\nFLUSHALL\r\n",
     "k\r\nconfig set dir /var/www/html\r\n",
