@@ -11,6 +11,7 @@ use super::raw::{RawAuthorize, RawJson, RawMessages};
 use super::values::Count;
 use crate::content::authorize::{Authorization, Glob};
 use crate::content::patterns::Patterns;
+use crate::content::rule_sets::RuleSet;
 use crate::content::{ContentRules, JsonRules, Schemas};
 use crate::json::pointer::Pointer;
 use crate::json::reader::Bounds;
@@ -143,7 +144,7 @@ fn patterns(raw: &RawMessages) -> Built<Option<Patterns>> {
     let mut sets = raw.rule_sets.clone().unwrap_or_default();
     sets.sort_unstable();
     sets.dedup();
-    rules.extend(sets.iter().flat_map(|set| set.rules()).map(|(name, regex)| ((*name).into(), (*regex).to_owned())));
+    rules.extend(sets.iter().copied().flat_map(RuleSet::rules).map(|(name, regex)| ((*name).into(), (*regex).to_owned())));
     if rules.is_empty() {
         return Ok(None);
     }

@@ -3,6 +3,10 @@
 //! Each set is a table of named patterns with its tests: attacks that have to match, and look-alikes that must not. A rule sees
 //! one string of a message at a time, its JSON escapes resolved, names of members as well as values.
 
+mod nosql_injection;
+mod prototype_pollution;
+mod sql_injection;
+
 use serde::Deserialize;
 
 /// A set of rules.
@@ -22,9 +26,16 @@ pub enum RuleSet {
     /// Clauses for an SQL statement.
     SqlInjection,
 }
+
 impl RuleSet {
-    /// Stub.
-    pub fn rules(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
+    /// Names and patterns.
+    #[must_use]
+    pub const fn rules(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::CommandInjection | Self::CrossSiteScripting | Self::PathTraversal => &[],
+            Self::NosqlInjection => nosql_injection::RULES,
+            Self::PrototypePollution => prototype_pollution::RULES,
+            Self::SqlInjection => sql_injection::RULES,
+        }
     }
 }
