@@ -30,7 +30,7 @@ pub(super) fn decode(text: &[u8]) -> Option<Vec<char>> {
         bias = adapt_bias(index.checked_sub(before)?, count, before == 0)?;
         code_point = code_point.checked_add(index.checked_div(count)?)?;
         index = index.checked_rem(count)?;
-        // No further than the end: a remainder of one more than the length.
+        // The remainder is the length at most, and there stands the end.
         label.insert(usize::try_from(index).ok()?, char::from_u32(code_point)?);
         index = index.checked_add(1)?;
     }

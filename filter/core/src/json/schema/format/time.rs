@@ -2,6 +2,8 @@
 
 use core::slice;
 
+/// `YYYY-MM-DD`
+const DATE_LEN: usize = 10;
 const MINUTES_PER_HOUR: u16 = 60;
 const MINUTES_PER_DAY: u16 = 24 * MINUTES_PER_HOUR;
 
@@ -42,8 +44,7 @@ pub(super) fn is_time(text: &[u8]) -> bool {
 
 /// `full-date "T" full-time`
 pub(super) fn is_date_time(text: &[u8]) -> bool {
-    // The lengths of a date and of the letter.
-    let Some((date, time)) = text.split_at_checked(10) else { return false };
+    let Some((date, time)) = text.split_at_checked(DATE_LEN) else { return false };
     matches!(time, [b'T' | b't', time @ ..] if is_time(time)) && is_date(date)
 }
 

@@ -10,10 +10,10 @@ pub(super) enum Charset {
 }
 
 /// What `pchar` has beside `unreserved` and `sub-delims`; a path has slashes too.
-const PATH_EXTRA: &str = ":@/";
+const PATH_EXTRA: &[u8] = b":@/";
 
 /// A query or a fragment.
-const QUERY_EXTRA: &str = ":@/?";
+const QUERY_EXTRA: &[u8] = b":@/?";
 
 /// `URI`: with a scheme.
 pub(super) fn is_absolute(text: &str, charset: Charset) -> bool {
@@ -51,7 +51,7 @@ pub(super) fn is_template(text: &str) -> bool {
     let mut rest = text;
     while let Some((literal, after)) = rest.split_once('{') {
         let Some((expression, next)) = after.split_once('}') else { return false };
-        let variables = expression.strip_prefix(|first| "+#./;?&=,!@|".contains(first)).unwrap_or(expression);
+        let variables = expression.strip_prefix(is_operator).unwrap_or(expression);
         if !is_literal(literal) || !variables.split(',').all(is_variable) {
             return false;
         }
@@ -62,7 +62,11 @@ pub(super) fn is_template(text: &str) -> bool {
 
 /// `literals`, among them `'` (erratum 6937).
 fn is_literal(text: &str) -> bool {
-    text.split(is_private).all(|public| is_made_of(public, ":/?#[]@", Charset::Unicode))
+    text.split(is_private).all(|public| is_made_of(public, b":/?#[]@", Charset::Unicode))
+}
+
+const fn is_operator(character: char) -> bool {
+    matches!(character, '+' | '#' | '.' | '/' | ';' | '?' | '&' | '=' | ',' | '!' | '@' | '|')
 }
 
 /// `varname [ ":" max-length / "*" ]`
@@ -105,10 +109,10 @@ fn is_authority(text: &str, charset: Charset) -> bool {
         }
         None => {
             let (host, port) = host_and_port.split_once(':').unwrap_or((host_and_port, ""));
-            (is_made_of(host, "", charset), port)
+            (is_made_of(host, b"", charset), port)
         }
     };
-    host_is_valid && port.bytes().all(|byte| byte.is_ascii_digit()) && is_made_of(user, ":", charset)
+    host_is_valid && port.bytes().all(|byte| byte.is_ascii_digit()) && is_made_of(user, b":", charset)
 }
 
 /// `IPv6address / IPvFuture`
@@ -119,7 +123,7 @@ fn is_ip_literal(text: &str) -> bool {
                 && version.bytes().all(|byte| byte.is_ascii_hexdigit())
                 && !address.is_empty()
                 && !address.contains('%')
-                && is_made_of(address, ":", Charset::Ascii)
+                && is_made_of(address, b":", Charset::Ascii)
         }
         Some(None) => false,
         None => text.parse::<Ipv6Addr>().is_ok(),
@@ -127,10 +131,11 @@ fn is_ip_literal(text: &str) -> bool {
 }
 
 /// `*( unreserved / pct-encoded / sub-delims / extra )`
-fn is_made_of(text: &str, extra: &str, charset: Charset) -> bool {
-    is_percent_encoded(text, |character| match character {
-        'a'..='z' | 'A'..='Z' | '0'..='9' => true,
-        '\0'..='\x7f' => "-._~!$&'()*+,;=".contains(character) || extra.contains(character),
+fn is_made_of(text: &str, extra: &[u8], charset: Charset) -> bool {
+    is_percent_encoded(text, |character| match u8::try_from(character) {
+        Ok(byte) if byte.is_ascii() => {
+            byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte) || extra.contains(&byte)
+        }
         _ => charset == Charset::Unicode && is_ucs(character),
     })
 }
