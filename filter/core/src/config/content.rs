@@ -144,7 +144,9 @@ fn patterns(raw: &RawMessages) -> Built<Option<Patterns>> {
     let mut sets = raw.rule_sets.clone().unwrap_or_default();
     sets.sort_unstable();
     sets.dedup();
-    rules.extend(sets.iter().copied().flat_map(RuleSet::rules).map(|(name, regex)| ((*name).into(), (*regex).to_owned())));
+    rules.extend(
+        sets.iter().copied().flat_map(RuleSet::rules).map(|(name, regex)| ((*name).into(), (*regex).to_owned())),
+    );
     if rules.is_empty() {
         return Ok(None);
     }

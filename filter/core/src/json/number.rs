@@ -17,8 +17,8 @@ const DIGIT_COUNT_MAX: u8 = 38;
 /// Where the leading digit may stand, as a power of ten: doubles end at 1.8e308; 4.9e-324 is their smallest, with some room.
 const LEADING_EXPONENTS: RangeInclusive<i64> = -400..=308;
 
-/// So many digits fit 64 bits.
-const SHORT_LEN_MAX: usize = 18;
+/// So many digits fit 64 bits: they are read together, and most numbers have no more.
+const CHUNK_LEN: usize = 18;
 
 /// A decimal number.
 ///
@@ -118,7 +118,7 @@ impl Decimal {
 
     /// The mantissa with zeros after it: at most 38 digits, as `digits` is another number's count.
     fn mantissa_of(&self, digits: u8) -> u128 {
-        self.mantissa.saturating_mul(10_u128.saturating_pow(u32::from(digits.saturating_sub(self.digits))))
+        self.mantissa.wrapping_mul(10_u128.wrapping_pow(u32::from(digits.saturating_sub(self.digits))))
     }
 }
 
@@ -141,16 +141,7 @@ impl PartialOrd for Decimal {
 
 /// Most numbers of most messages: a few digits. `None` for every other.
 fn short_integer(text: &[u8]) -> Option<Decimal> {
-    if text.len() > SHORT_LEN_MAX || !is_integer_part(text) {
-        return None;
-    }
-    let zeros = text.iter().rev().take_while(|byte| **byte == b'0').count();
-    let mut mantissa = 0_u64;
-    let significant = text.get(..text.len().saturating_sub(zeros))?;
-    for byte in significant {
-        mantissa = mantissa.wrapping_mul(10).wrapping_add(digit(*byte)?.into());
-    }
-    Decimal::new(mantissa.into(), u8::try_from(significant.len()).ok()?, i64::try_from(zeros).ok()?)
+    if text.len() <= CHUNK_LEN && is_integer_part(text) { from_digits(text, b"", 0) } else { None }
 }
 
 fn any_number(text: &[u8]) -> Option<Decimal> {
@@ -165,23 +156,45 @@ fn any_number(text: &[u8]) -> Option<Decimal> {
     if !is_integer_part(whole) || fraction.is_some_and(<[u8]>::is_empty) {
         return None;
     }
-    let fraction = fraction.unwrap_or_default();
-    let (mut mantissa, mut digits, mut zeros) = (0_u128, 0_u8, 0_usize);
-    for byte in whole.iter().chain(fraction) {
-        match digit(*byte)? {
-            0 if mantissa == 0 => {}
-            // A zero counts only when another digit follows.
-            0 => zeros = zeros.saturating_add(1),
-            digit => {
-                let shift = u8::try_from(zeros).ok()?.checked_add(1)?;
-                digits = digits.checked_add(shift).filter(|digits| *digits <= DIGIT_COUNT_MAX)?;
-                mantissa = mantissa.checked_mul(10_u128.checked_pow(shift.into())?)?.checked_add(digit.into())?;
-                zeros = 0;
-            }
+    from_digits(whole, fraction.unwrap_or_default(), exponent)
+}
+
+/// A number of these digits, without the zeros at either end; `None` where one is no digit.
+fn from_digits(whole: &[u8], fraction: &[u8], exponent: i64) -> Option<Decimal> {
+    let fraction = without_zeros_after(fraction);
+    let exponent = exponent.saturating_sub(i64::try_from(fraction.len()).ok()?);
+    let (whole, fraction, zeros) = match (whole, fraction) {
+        (b"0", fraction) => (&[][..], without_zeros_before(fraction), 0),
+        (whole, []) => {
+            let significant = without_zeros_after(whole);
+            (significant, &[][..], whole.len().saturating_sub(significant.len()))
         }
+        (whole, fraction) => (whole, fraction, 0),
+    };
+    let digits = u8::try_from(whole.len().saturating_add(fraction.len())).ok()?;
+    if digits > DIGIT_COUNT_MAX {
+        return None;
     }
-    let exponent = exponent.saturating_add(i64::try_from(zeros).ok()?);
-    Decimal::new(mantissa, digits, exponent.saturating_sub(i64::try_from(fraction.len()).ok()?))
+    let mut mantissa = 0_u128;
+    for chunk in whole.chunks(CHUNK_LEN).chain(fraction.chunks(CHUNK_LEN)) {
+        let (mut value, mut scale) = (0_u64, 1_u64);
+        for byte in chunk {
+            value = value.wrapping_mul(10).wrapping_add(digit(*byte)?.into());
+            scale = scale.wrapping_mul(10);
+        }
+        mantissa = mantissa.wrapping_mul(scale.into()).wrapping_add(value.into());
+    }
+    Decimal::new(mantissa, digits, exponent.saturating_add(i64::try_from(zeros).ok()?))
+}
+
+fn without_zeros_after(digits: &[u8]) -> &[u8] {
+    let zeros = digits.iter().rev().take_while(|byte| **byte == b'0').count();
+    digits.get(..digits.len().saturating_sub(zeros)).unwrap_or_default()
+}
+
+fn without_zeros_before(digits: &[u8]) -> &[u8] {
+    let zeros = digits.iter().take_while(|byte| **byte == b'0').count();
+    digits.get(zeros..).unwrap_or_default()
 }
 
 /// The power of ten; one that is out of all proportion stays so, since zero may have it.
