@@ -136,7 +136,7 @@ pub(super) const RULES: &[(&str, &str)] = &[
         "sql_injection.joined_query",
         sql![
             OUT r"(?:[-+*/%^=<>,~]+|\|\||&&|x?or|and|r?like|regexp|in|div|procedure)" _
-            r"(?:select\b(?:.*(?:\bfrom\b|\()|\s+\d+\))|case\s+when|if\(|(?:pg_)?sleep\(|benchmark\()"
+            r"(?:select\b(?:[^;]*(?:\bfrom\b|\()|\s+\d+\))|case\s+when|if\(|(?:pg_)?sleep\(|benchmark\()"
         ],
     ),
     // A call that only waits: `if(1=1,sleep(5),0)`.
