@@ -73,7 +73,7 @@ fn escapes_stand_for_characters() {
     check("^a{,3}{x$", &["a{,3}{x"], &["aaa"]);
     check("]", &["]"], &["["]);
     for (pattern, problem) in [
-        (r"\a", "unknown escape \\a"),
+        (r"\a", "unknown escape, at byte 2"),
         (r"\z", "unknown escape"),
         (r"\A", "unknown escape"),
         (r"\é", "unknown escape"),
@@ -87,6 +87,9 @@ fn escapes_stand_for_characters() {
         (r"\c1", "letter"),
         (r"\pL", "expected"),
         (r"\p{Nonsense}", "property"),
+        (r"\p{}", "property"),
+        (r"\p{Lx}", "property"),
+        (r"\p{letter}", "property"),
         (r"\p{L", "expected"),
         ("[b-a]", "before"),
         (r"[a-\d]", "class"),
@@ -94,7 +97,11 @@ fn escapes_stand_for_characters() {
         ("[a", "too early"),
         ("(a", "not closed"),
         ("a)", "not open"),
-        ("*", "repetition"),
+        ("*", "nothing to repeat"),
+        ("a**", "nothing to repeat"),
+        ("a{2}{3}", "nothing to repeat"),
+        ("^*", "nothing to repeat"),
+        ("(|{1})", "nothing to repeat"),
         ("a{3,2}", "repetition"),
     ] {
         refuse(pattern, problem);
@@ -139,9 +146,13 @@ fn size_and_nesting_are_bounded() {
     refuse("(a{1000}){1000}", "");
     refuse(r"(\p{L}{100}){100}", "");
     refuse("((((a{10}){10}){10}){10}){10}", "");
+    refuse("a{4294967296}", "large");
+    // What takes nothing is not worth repeating, nor is what does so no times.
+    check("^(?:(?:(?:a{0}){4000000000})*){4000000000}$", &[""], &["a"]);
+    check("^(?:(?:a{0}){4000000000}){4000000000,}b{0,}$", &["", "b"], &["a"]);
     let nested = |depth: usize| format!("{}a{}", "(".repeat(depth), ")".repeat(depth));
-    assert!(Regex::new(&nested(40)).is_ok());
-    refuse(&nested(60), "nest");
+    assert!(Regex::new(&nested(50)).is_ok());
+    refuse(&nested(51), "nest");
     refuse(&nested(100_000), "nest");
 }
 
@@ -163,6 +174,38 @@ fn a_set_tells_which() {
         assert_eq!(set.first_match(text), index, "{text}");
     }
     assert!(RegexSet::new(["a", "b(", "c"]).is_err_and(|(index, _)| index == 1));
-    assert!(RegexSet::new(["a", "b**{", "(x{999}){999}"]).is_err_and(|(index, _)| index == 2));
+    assert!(RegexSet::new(["a", "b*{", "(x{999}){999}"]).is_err_and(|(index, _)| index == 2));
     assert!(RegexSet::new([]).is_ok_and(|set| set.first_match("a").is_none()));
+}
+
+/// The runs of `class::RUNS`, from another source.
+#[test]
+fn categories_are_those_of_unicode() {
+    let mut categories = vec![0_u8; 0x11_0000];
+    for (index, name) in class::CATEGORIES.iter().enumerate() {
+        let parsed = regex_syntax::ParserBuilder::new().utf8(true).build().parse(&format!(r"\p{{{name}}}"));
+        let parsed = parsed.map(regex_syntax::hir::Hir::into_kind);
+        if let Ok(regex_syntax::hir::HirKind::Class(regex_syntax::hir::Class::Unicode(class))) = parsed {
+            for range in class.ranges() {
+                categories[range.start() as usize..=range.end() as usize].fill(u8::try_from(index).unwrap());
+            }
+        }
+    }
+    // Not characters there.
+    categories[0xd800..0xe000].fill(4);
+    let mut runs = Vec::new();
+    for run in categories.chunk_by(|a, b| a == b) {
+        if run.len() < 8 {
+            runs.push(u8::try_from(run.len()).unwrap() << 5 | run[0]);
+            continue;
+        }
+        runs.push(run[0]);
+        let mut len = run.len();
+        while len >= 0x80 {
+            runs.push(u8::try_from(len & 0x7f).unwrap() | 0x80);
+            len >>= 7;
+        }
+        runs.push(u8::try_from(len).unwrap());
+    }
+    assert!(runs == class::RUNS, "categories.bin is of another version of Unicode");
 }
