@@ -30,22 +30,34 @@ pub enum Violation {
     Internal,
     /// A compressed payload that cannot be inflated.
     InvalidDeflate,
+    /// Text that is not JSON.
+    InvalidJson,
     /// Text that is not UTF-8.
     InvalidUtf8,
+    /// JSON over its bounds.
+    JsonRefused,
     /// A frame or message longer than allowed.
     MessageTooBig,
+    /// A message that its sender's claims do not allow.
+    NotAuthorized,
     /// A request that is no upgrade, where only upgrades are served.
     NotWebsocket,
     /// An Origin that is missing, malformed or not on the list.
     OriginRefused,
     /// More payload would be held for judgement than allowed.
     Overloaded,
+    /// A message that says what a rule forbids.
+    PatternRefused,
     /// A frame that RFC 6455 forbids.
     ProtocolError,
+    /// JSON that the schema of its type refuses.
+    SchemaRefused,
     /// No allowed subprotocol was offered, or one that is a tunnel.
     SubprotocolRefused,
     /// An upgrade in plain text.
     TlsRequired,
+    /// A message that begins as another protocol does.
+    TunnelRefused,
     /// A message of a type (text, binary) that is not allowed.
     TypeRefused,
     /// The upstream answered other than 101.
@@ -67,7 +79,7 @@ pub struct Answer {
 
 impl Violation {
     /// Every violation, in the order of their names.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 28] = [
         Self::BadUpgrade,
         Self::BadUpstreamHandshake,
         Self::BadVersion,
@@ -80,14 +92,20 @@ impl Violation {
         Self::HostRefused,
         Self::Internal,
         Self::InvalidDeflate,
+        Self::InvalidJson,
         Self::InvalidUtf8,
+        Self::JsonRefused,
         Self::MessageTooBig,
+        Self::NotAuthorized,
         Self::NotWebsocket,
         Self::OriginRefused,
         Self::Overloaded,
+        Self::PatternRefused,
         Self::ProtocolError,
+        Self::SchemaRefused,
         Self::SubprotocolRefused,
         Self::TlsRequired,
+        Self::TunnelRefused,
         Self::TypeRefused,
         Self::UpstreamRefused,
     ];
@@ -116,15 +134,21 @@ impl Violation {
                 Answer { reason: "internal", status: Some(500), close_code: Some(1011), section: "RFC 6455 §7.4.1" }
             }
             Self::InvalidDeflate => after("invalid_deflate", 1007, "RFC 7692 §6.2"),
+            Self::InvalidJson => after("invalid_json", 1007, "RFC 8259"),
             Self::InvalidUtf8 => after("invalid_utf8", 1007, "RFC 6455 §8.1"),
+            Self::JsonRefused => after("json_refused", 1008, "RFC 8259 §9"),
             Self::MessageTooBig => after("message_too_big", 1009, "RFC 6455 §7.4.1"),
+            Self::NotAuthorized => after("not_authorized", 1008, "RFC 6455 §10.5"),
             Self::NotWebsocket => before("not_websocket", 403, "RFC 6455 §4.2.1"),
             Self::OriginRefused => before("origin_refused", 403, "RFC 6455 §10.2"),
             // IANA WebSocket Close Code Registry: "Try Again Later".
             Self::Overloaded => after("overloaded", 1013, "RFC 6455 §10.4"),
+            Self::PatternRefused => after("pattern_refused", 1008, "RFC 6455 §10.1"),
             Self::ProtocolError => after("protocol_error", 1002, "RFC 6455 §5"),
+            Self::SchemaRefused => after("schema_refused", 1008, "RFC 6455 §7.4.1"),
             Self::SubprotocolRefused => before("subprotocol_refused", 403, "RFC 6455 §1.9"),
             Self::TlsRequired => before("tls_required", 403, "RFC 6455 §10.6"),
+            Self::TunnelRefused => after("tunnel_refused", 1008, "RFC 6455 §10.1"),
             Self::TypeRefused => after("type_refused", 1003, "RFC 6455 §7.4.1"),
             Self::UpstreamRefused => {
                 Answer { reason: "upstream_refused", status: None, close_code: None, section: "RFC 6455 §4.2.2" }

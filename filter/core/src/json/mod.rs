@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! policy, token ── strict::parse ──▶ serde_json::Value
-//! message ── reader::read ──▶ Document ── schema ──▶ verdict
+//! message ── reader::read ──▶ Document ── Schema::check ──▶ verdict
 //! ```
 
+pub mod document;
 pub mod number;
+pub mod pointer;
 pub mod reader;
 pub mod schema;
 pub mod strict;

@@ -1,1 +1,382 @@
-//! A JSON message, read once.
+//! Reads a JSON message once from its start to its end (RFC 8259), strictly and within bounds.
+//!
+//! Nothing is recursive: what is open stands on a stack no higher than the bound on nesting.
+
+use super::document::{Document, Items, Kind, Members, Node};
+use super::number::Decimal;
+use crate::violation::Violation;
+
+/// What a message may be beyond what JSON is (RFC 8259 §9: "An implementation may set limits").
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Bounds {
+    /// The deepest nesting of arrays and objects.
+    pub depth_max: usize,
+    /// The most members of one object.
+    pub keys_max: usize,
+    /// The longest string or name, in bytes without escapes.
+    pub string_len_max: usize,
+    /// Whether a name may stand once only in an object, however it is escaped.
+    pub unique_keys: bool,
+}
+
+/// Reads a whole message.
+///
+/// # Errors
+/// [`Violation::InvalidJson`] for what is not JSON: a byte order mark, anything behind the value and surrogates without their
+/// half among it. [`Violation::JsonRefused`] for what is over `bounds`, for a name that stands twice, and for numbers that few can
+/// read back exactly: of more than 38 significant digits, or beyond what a double holds (RFC 8259 §6).
+pub fn read<'a>(text: &'a str, bounds: &Bounds) -> Result<Document<'a>, Violation> {
+    Reader::new(text, bounds).read::<true>()
+}
+
+/// Checks a whole message without keeping it.
+///
+/// # Errors
+/// Those of [`read`].
+pub fn check(text: &str, bounds: &Bounds) -> Result<(), Violation> {
+    Reader::new(text, bounds).read::<false>().map(drop)
+}
+
+/// A message in the course of being read.
+struct Reader<'a> {
+    bounds: Bounds,
+    bytes: &'a [u8],
+    at: usize,
+    document: Document<'a>,
+    /// The nodes of the arrays and objects that are open.
+    open: Vec<u32>,
+}
+
+/// What may come next.
+enum Next {
+    End,
+    Value,
+}
+
+type Read<T> = Result<T, Violation>;
+
+/// Not JSON.
+const INVALID: Violation = Violation::InvalidJson;
+
+/// Over its bounds.
+const REFUSED: Violation = Violation::JsonRefused;
+
+/// Up to here every two names are compared, beyond it they are sorted: about where that begins to pay.
+const PAIRWISE_MAX: usize = 16;
+
+/// An integer of so many digits needs no look at its size.
+const SHORT_INTEGER_LEN: usize = 18;
+
+impl<'a> Reader<'a> {
+    fn new(text: &'a str, bounds: &Bounds) -> Self {
+        let document = Document { text, ..Document::default() };
+        Self { bounds: *bounds, bytes: text.as_bytes(), at: 0, document, open: Vec::new() }
+    }
+
+    /// With `KEEP` all nodes stay, otherwise only those of open objects.
+    fn read<const KEEP: bool>(mut self) -> Read<Document<'a>> {
+        // So that every place and every count fits a node.
+        u32::try_from(self.bytes.len()).map_err(|_| REFUSED)?;
+        loop {
+            let opened = self.read_value()?;
+            if !opened && let Next::End = self.end_value::<KEEP>()? {
+                return Ok(self.document);
+            }
+        }
+    }
+
+    /// Reads a scalar, or the opening of what is not empty: then a value is next.
+    fn read_value(&mut self) -> Read<bool> {
+        match self.peek() {
+            Some(b'"') => self.read_string()?,
+            Some(b'{') => return self.open_container(Kind::Object, b'}'),
+            Some(b'[') => return self.open_container(Kind::Array, b']'),
+            Some(b'-' | b'0'..=b'9') => self.read_number()?,
+            Some(b't') => self.read_word(b"true", Kind::Boolean, 1)?,
+            Some(b'f') => self.read_word(b"false", Kind::Boolean, 0)?,
+            Some(b'n') => self.read_word(b"null", Kind::Null, 0)?,
+            Some(_) | None => return Err(INVALID),
+        }
+        Ok(false)
+    }
+
+    fn open_container(&mut self, kind: Kind, close: u8) -> Read<bool> {
+        if self.open.len() >= self.bounds.depth_max {
+            return Err(REFUSED);
+        }
+        self.advance(1);
+        let index = self.push(kind, 0, 0);
+        if self.peek() == Some(close) {
+            self.advance(1);
+            return Ok(false);
+        }
+        self.open.push(index);
+        if kind == Kind::Object {
+            self.read_name()?;
+        }
+        Ok(true)
+    }
+
+    /// A value has ended: counts it, and closes what ends with it.
+    fn end_value<const KEEP: bool>(&mut self) -> Read<Next> {
+        loop {
+            let Some(&index) = self.open.last() else {
+                return if self.peek().is_none() { Ok(Next::End) } else { Err(INVALID) };
+            };
+            let Some(container) = self.document.nodes.get_mut(index as usize) else { return Err(INVALID) };
+            container.len = container.len.saturating_add(1);
+            let (kind, len) = (container.kind, container.len as usize);
+            match (self.peek(), kind) {
+                (Some(b','), Kind::Object) => {
+                    if len >= self.bounds.keys_max {
+                        return Err(REFUSED);
+                    }
+                    self.advance(1);
+                    self.read_name()?;
+                    return Ok(Next::Value);
+                }
+                (Some(b','), _) => {
+                    self.advance(1);
+                    if !KEEP {
+                        self.document.nodes.truncate(index.saturating_add(1) as usize);
+                    }
+                    return Ok(Next::Value);
+                }
+                (Some(b'}'), Kind::Object) => {
+                    self.check_names(index as usize, len)?;
+                }
+                (Some(b']'), Kind::Array) => {}
+                _ => return Err(INVALID),
+            }
+            self.advance(1);
+            self.open.pop();
+            if !KEEP {
+                self.document.nodes.truncate(index.saturating_add(1) as usize);
+            }
+            let end = place(self.document.nodes.len());
+            if let Some(container) = self.document.nodes.get_mut(index as usize) {
+                container.end = end;
+            }
+        }
+    }
+
+    /// A name and its colon: the value is next.
+    fn read_name(&mut self) -> Read<()> {
+        if self.peek() != Some(b'"') {
+            return Err(INVALID);
+        }
+        self.read_string()?;
+        if self.peek() != Some(b':') {
+            return Err(INVALID);
+        }
+        self.advance(1);
+        Ok(())
+    }
+
+    fn read_string(&mut self) -> Read<()> {
+        self.advance(1);
+        let start = self.at;
+        self.advance(plain_len(self.rest()));
+        let (kind, start, len) = match self.rest().first() {
+            Some(b'"') => (Kind::String, start, self.at.saturating_sub(start)),
+            _ => {
+                let unescaped = self.document.unescaped.len();
+                self.unescape(start)?;
+                (Kind::Unescaped, unescaped, self.document.unescaped.len().saturating_sub(unescaped))
+            }
+        };
+        self.advance(1);
+        if len > self.bounds.string_len_max {
+            return Err(REFUSED);
+        }
+        self.push(kind, start, len);
+        Ok(())
+    }
+
+    /// Copies the string that began at `start`, up to its quote, without its escapes.
+    fn unescape(&mut self, start: usize) -> Read<()> {
+        let mut start = start;
+        loop {
+            let plain = self.document.text.get(start..self.at).unwrap_or_default();
+            self.document.unescaped.push_str(plain);
+            match self.rest() {
+                [b'"', ..] => return Ok(()),
+                [b'\\', b'u', ..] => {
+                    self.advance(2);
+                    let character = self.read_code_point()?;
+                    self.document.unescaped.push(character);
+                }
+                [b'\\', escape, ..] => {
+                    let character = match escape {
+                        b'"' | b'\\' | b'/' => char::from(*escape),
+                        b'b' => '\u{8}',
+                        b'f' => '\u{c}',
+                        b'n' => '\n',
+                        b'r' => '\r',
+                        b't' => '\t',
+                        _ => return Err(INVALID),
+                    };
+                    self.document.unescaped.push(character);
+                    self.advance(2);
+                }
+                // A control character, or the end of the message.
+                _ => return Err(INVALID),
+            }
+            start = self.at;
+            self.advance(plain_len(self.rest()));
+        }
+    }
+
+    /// The character of `XXXX`, or of `XXXX\uXXXX` beyond the Basic Multilingual Plane (RFC 8259 §7).
+    fn read_code_point(&mut self) -> Read<char> {
+        let unit = self.read_hex4()?;
+        let code_point = match unit {
+            0xd800..=0xdbff => {
+                if self.rest().first_chunk() != Some(b"\\u") {
+                    return Err(INVALID);
+                }
+                self.advance(2);
+                let low = self.read_hex4()?.checked_sub(0xdc00).filter(|low| *low < 0x400).ok_or(INVALID)?;
+                ((unit & 0x3ff) << 10 | low).saturating_add(0x1_0000)
+            }
+            unit => unit,
+        };
+        char::from_u32(code_point).ok_or(INVALID)
+    }
+
+    fn read_hex4(&mut self) -> Read<u32> {
+        let digits: &[u8; 4] = self.rest().first_chunk().ok_or(INVALID)?;
+        let mut unit = 0;
+        for digit in digits {
+            unit = unit << 4 | char::from(*digit).to_digit(16).ok_or(INVALID)?;
+        }
+        self.advance(4);
+        Ok(unit)
+    }
+
+    /// `-? (0 | [1-9][0-9]*) (\.[0-9]+)? ([eE][+-]?[0-9]+)?` (RFC 8259 §6)
+    fn read_number(&mut self) -> Read<()> {
+        let start = self.at;
+        if self.rest().first() == Some(&b'-') {
+            self.advance(1);
+        }
+        let whole = digits_len(self.rest());
+        if whole == 0 || (whole > 1 && self.rest().first() == Some(&b'0')) {
+            return Err(INVALID);
+        }
+        self.advance(whole);
+        let mut kind = Kind::Integer;
+        if self.rest().first() == Some(&b'.') {
+            kind = Kind::Number;
+            self.advance(1);
+            self.read_digits()?;
+        }
+        if let Some(b'e' | b'E') = self.rest().first() {
+            kind = Kind::Number;
+            self.advance(1);
+            if let Some(b'+' | b'-') = self.rest().first() {
+                self.advance(1);
+            }
+            self.read_digits()?;
+        }
+        let token = self.bytes.get(start..self.at).unwrap_or_default();
+        if (kind == Kind::Number || whole > SHORT_INTEGER_LEN) && Decimal::parse(token).is_none() {
+            return Err(REFUSED);
+        }
+        self.push(kind, start, token.len());
+        Ok(())
+    }
+
+    fn read_digits(&mut self) -> Read<()> {
+        let len = digits_len(self.rest());
+        self.advance(len);
+        if len > 0 { Ok(()) } else { Err(INVALID) }
+    }
+
+    fn read_word(&mut self, word: &[u8], kind: Kind, value: usize) -> Read<()> {
+        if !self.rest().starts_with(word) {
+            return Err(INVALID);
+        }
+        self.advance(word.len());
+        self.push(kind, 0, value);
+        Ok(())
+    }
+
+    /// "The names within an object SHOULD be unique" (RFC 8259 §4): receivers differ about which of two counts.
+    fn check_names(&self, object: usize, len: usize) -> Read<()> {
+        if !self.bounds.unique_keys || len < 2 {
+            return Ok(());
+        }
+        let members = Items { document: &self.document, next: object.saturating_add(1), len };
+        let names = Members(members).map(|(name, _)| name.as_bytes());
+        let are_unique = if len <= PAIRWISE_MAX {
+            let mut known = [&b""[..]; PAIRWISE_MAX];
+            known.iter_mut().zip(names).for_each(|(place, name)| *place = name);
+            let known = known.get(..len).unwrap_or_default();
+            known.iter().enumerate().all(|(index, name)| known.iter().skip(index.saturating_add(1)).all(|n| n != name))
+        } else {
+            let mut names: Vec<&[u8]> = names.collect();
+            // Whatever the names are, and however many of them some hash would take for the same.
+            names.sort_unstable();
+            names.is_sorted_by(|name, next| name != next)
+        };
+        if are_unique { Ok(()) } else { Err(REFUSED) }
+    }
+
+    fn push(&mut self, kind: Kind, start: usize, len: usize) -> u32 {
+        let index = place(self.document.nodes.len());
+        self.document.nodes.push(Node { kind, start: place(start), len: place(len), end: index.saturating_add(1) });
+        index
+    }
+
+    /// The next byte that is no white space, which is stepped over.
+    fn peek(&mut self) -> Option<u8> {
+        loop {
+            match self.rest().first() {
+                Some(b' ' | b'\t' | b'\n' | b'\r') => self.advance(1),
+                next => return next.copied(),
+            }
+        }
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    const fn advance(&mut self, len: usize) {
+        self.at = self.at.saturating_add(len);
+    }
+}
+
+/// A place in the text or among the nodes: no text is longer than a `u32` tells, and nodes are fewer than bytes.
+fn place(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+fn digits_len(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| byte.is_ascii_digit()).count()
+}
+
+/// How many bytes of a string stand for themselves: up to a quote, a backslash or a control character.
+fn plain_len(bytes: &[u8]) -> usize {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+    // Sets the high bit of the first byte that is zero, and none before it.
+    let zeros = |word: u64| word.wrapping_sub(EACH) & !word & HIGH_BITS;
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut len: usize = 0;
+    for word in words {
+        let word = u64::from_le_bytes(*word);
+        let controls = word.wrapping_sub(EACH.wrapping_mul(0x20)) & !word & HIGH_BITS;
+        let special = controls | zeros(word ^ EACH.wrapping_mul(0x22)) | zeros(word ^ EACH.wrapping_mul(0x5c));
+        if special != 0 {
+            return len.saturating_add((special.trailing_zeros() >> 3) as usize);
+        }
+        len = len.saturating_add(8);
+    }
+    let special = |byte: &u8| matches!(byte, ..0x20 | b'"' | b'\\');
+    len.saturating_add(rest.iter().position(special).unwrap_or(rest.len()))
+}
+
+#[cfg(test)]
+mod tests;
