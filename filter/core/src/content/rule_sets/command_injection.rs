@@ -14,19 +14,19 @@ mod tests;
 /// A pattern from its parts: strings, and the words below.
 macro_rules! shell {
     // What ends a command, as it is or encoded.
-    (SEP) => { r"(?:[;|&\n\r]|%(?:25)?(?:0[ad]|3b|7c|26))" };
+    (@SEP) => { r"(?:[;|&\n\r]|%(?:25)?(?:0[ad]|3b|7c|26))" };
     // What stands between a command and its arguments.
-    (SP) => { r"(?:[\s+<]|%(?:20|09)|\$\{?ifs\b\}?(?:\$\d)?)+" };
+    (@SP) => { r"(?:[\s+<]|%(?:20|09)|\$\{?ifs\b\}?(?:\$\d)?)+" };
     // The command's directory, and what may stand before it.
-    (DIR) => { r"(?:[\s+({!]|%20|\$\{?ifs\}?)*(?:sudo\s+)?(?:/[\w/]*/)?" };
+    (@DIR) => { r"(?:[\s+({!]|%20|\$\{?ifs\}?)*(?:sudo\s+)?(?:/[\w/]*/)?" };
     // Out of a value of one word, which may have closed a quote or a bracket.
-    (OUT) => { r#"^[^\s;|&$`]*['")]*(?:[\s+]|%20)*"# };
+    (@OUT) => { r#"^[^\s;|&$`]*['")]*(?:[\s+]|%20)*"# };
     // Out of a value that no list of names has: nothing, a number, an address, a file, a closed quote.
-    (OUT_OF_VALUE) => { r#"^(?:[^\s;|&$`]*(?:\.\w+|\d|['")\]}/=%@]))?(?:[\s+]|%20)*"# };
+    (@OUT_OF_VALUE) => { r#"^(?:[^\s;|&$`]*(?:\.\w+|\d|['")\]}/=%@]))?(?:[\s+]|%20)*"# };
     // Nothing more, or the next command.
-    (END) => { r#"(?:[\s+]|%20)*(?:$|[;&#)'"`>\n]|//|\|\||%(?:0[ad0]|23|3b|26))"# };
-    ($literal:literal) => { $literal };
-    ($($part:tt)+) => { concat!("(?i)", $(shell!($part)),+) };
+    (@END) => { r#"(?:[\s+]|%20)*(?:$|[;&#)'"`>\n]|//|\|\||%(?:0[ad0]|23|3b|26))"# };
+    (@$literal:literal) => { $literal };
+    ($($part:tt)+) => { concat!("(?i)", $(shell!(@$part)),+) };
 }
 
 /// Name and pattern.
@@ -145,7 +145,7 @@ pub(super) const RULES: &[(&str, &str)] = &[
         "command_injection.script_call",
         shell![
             r"(?:\b(?:system|exec|shell_exec|passthru|popen|proc_open|eval|assert|include|call_user_func)\s*\(\s*(?:\$_(?:get|post|request|cookie|server)\b|base64_decode\(|gzinflate\(|str_rot13\(|hex2bin\()|<\?(?:php|=)?\s[^\n]*(?:system|passthru|exec|popen|eval|assert)\s*\(|<\?=\s*`"
-            r"|(?:^|^[^'\x22\n]*['\x22]\)?\s*)[;.,&|}]+\s*@?(?:system|passthru|shell_exec|exec|phpinfo|popen|proc_open|print\(`)\s*\(|\{(?:system|passthru|exec|php|shell_exec)(?:\(['\x22]|\})|<!--#\s*(?:exec|include|config|echo)\s|<%=?\s*(?:system|exec|`|io\.popen|file\.open|open\(|%x|require)"
+            r"|^(?:\d*|[^'\x22\n]*['\x22]\)?\s*)[;.,&|}]+\s*@?(?:system|passthru|shell_exec|exec|phpinfo|popen|proc_open|print\(`)\s*\(|\{(?:system|passthru|exec|php|shell_exec)(?:\(['\x22]|\})|<!--#\s*(?:exec|include|config|echo)\s|<%=?\s*(?:system|exec|`|io\.popen|file\.open|open\(|%x|require)"
             r"|require\(\s*['\x22]child_process['\x22]\s*\)\s*\.\s*(?:exec|spawn|fork)\w*\(|process\.(?:mainmodule|binding)\b|[#$]\{\s*(?:`|system\(|%x|io\.popen|global\.process|require\()|\b(?:perl|ruby|php|node|lua|awk)\s+[^\n]*\b(?:system|exec)\s*\(?\s*['\x22]|^#\{[^}]*\b(?:exec|spawn)\w*\()"
         ],
     ),

@@ -15,19 +15,19 @@ mod tests;
 /// A pattern from its parts: strings, and the words below.
 macro_rules! html {
     // The start of a tag: as it is, wide, encoded for a URL or a string, or in UTF-7.
-    (LT) => { r"(?:[<\uff1c]|%(?:25)?3c|\\(?:x|u00)3c|\+adw-)" };
+    (@LT) => { r"(?:[<\uff1c]|%(?:25)?3c|\\(?:x|u00)3c|\+adw-)" };
     // What ends a tag's name or an attribute.
-    (GAP) => { r#"(?:[\s/+"'`\x00]|%(?:0[09acd]|2[0f27]))"# };
+    (@GAP) => { r#"(?:[\s/+"'`\x00]|%(?:0[09acd]|2[0f27]))"# };
     // Within a tag, behind its name.
-    (ATTRIBUTES) => { r#"(?:[^>]|"[^"]*"|'[^']*')*"# };
-    (EQ) => { r"(?:[\s\x00]|%20)*(?:=|%(?:25)?3d)(?:[\s\x00]|%20)*" };
-    (QUOTE) => { r#"(?:["'`]|%2[27])"# };
+    (@ATTRIBUTES) => { r#"(?:[^>]|"[^"]*"|'[^']*')*"# };
+    (@EQ) => { r"(?:[\s\x00]|%20)*(?:=|%(?:25)?3d)(?:[\s\x00]|%20)*" };
+    (@QUOTE) => { r#"(?:["'`]|%2[27])"# };
     // What attackers call first.
-    (CALL) => { r"(?:(?:alert|confirm|prompt|eval|fetch|import|atob|print|settimeout|setinterval|\$\.get|open)\s*[(`]|(?:document|window|location|self|top|parent|globalthis)\s*(?:[\[=]|\.\w))" };
+    (@CALL) => { r"(?:(?:alert|confirm|prompt|eval|fetch|import|atob|print|settimeout|setinterval|\$\.get|open)\s*[(`]|(?:document|window|location|self|top|parent|globalthis)\s*(?:[\[=]|\.\w))" };
     // A letter of a scheme that is written as a character reference, and another reference.
-    (REF) => { r"|&#(?:x0*\w\w|0*\d\d\d?);?)(?:[\s\x00]|%0[09ad]|&(?:tab|newline);|&#(?:x0*\w|0*\d\d?);?)*" };
-    ($literal:literal) => { $literal };
-    ($($part:tt)+) => { concat!("(?i)", $(html!($part)),+) };
+    (@REF) => { r"|&#(?:x0*\w\w|0*\d\d\d?);?)(?:[\s\x00]|%0[09ad]|&(?:tab|newline);|&#(?:x0*\w|0*\d\d?);?)*" };
+    (@$literal:literal) => { $literal };
+    ($($part:tt)+) => { concat!("(?i)", $(html!(@$part)),+) };
 }
 
 /// Name and pattern.

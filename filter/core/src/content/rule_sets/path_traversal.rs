@@ -13,24 +13,22 @@ mod tests;
 
 /// A pattern from its parts: strings, and the words below.
 macro_rules! path {
-    // What separates directories, as it is or encoded.
-    (SLASH) => { r"(?:[/\\\u2215\u2044\uff0f]+|%(?:25)*(?:2f|5c))" };
     // A value from its start: perhaps a parameter's name, a scheme, a directory.
-    (START) => { r"^\s*(?:[\w\[\].-]+=)?" };
+    (@START) => { r"^\s*(?:[\w\[\].-]+=)?" };
     // Files that attackers read, behind the last separator of their directory.
-    (SECRET) => { concat!(
+    (@SECRET) => { concat!(
         r"(?:etc[/\\]+(?:\./)*(?:passwd|g?shadow|group|hosts|issue|sudoers|master\.passwd|security/|ssh/|crontab|fstab|resolv|apache2/|nginx/|my\.cnf|mysql/)|proc/+(?:self|version|\d+|cmdline|net|sched)|root/+\.|var/+log/|var/+run/secrets|usr/local/apache",
         r"|\.ssh\b|\.aws/|\.git/|\.env\b|\.ht(?:access|passwd)|\.bash_history|wp-config|web\.config|(?:web|meta)-inf\b|id_rsa\b",
         r"|boot\.ini|win\.ini|win(?:dows|nt)[/\\]+(?:win\.ini|system|repair|debug)|system32)",
     ) };
-    ($literal:literal) => { $literal };
-    ($($part:tt)+) => { concat!("(?i)", $(path!($part)),+) };
+    (@$literal:literal) => { $literal };
+    ($($part:tt)+) => { concat!("(?i)", $(path!(@$part)),+) };
 }
 
 /// Name and pattern.
 pub(super) const RULES: &[(&str, &str)] = &[
     // Steps up and nothing else: `../../config.php`, `images/../../config.php`.
-    ("path_traversal.parent_directories", path![r"^\s*[^\s'\x22<>(){}]*(?:\.\.[/\\]+){2}[^\s'\x22<>(){}]*\s*$|^\s*(?:[/\\]\.\.|(?:[\w.-]*[/\\])+\.\.[/\\][\w.-]*[/\\]\.\.)[/\\]"]),
+    ("path_traversal.parent_directories", path![r"^\s*(?:[/\\]\.\.[/\\]|[^\s'\x22<>(){}]*\.\.[/\\]+(?:[^\s'\x22<>(){}]*[/\\])?\.\.[/\\][^\s'\x22<>(){}]*\s*$)"]),
     // Steps up that no project is deep enough for, within a text: `GET /../../../../../../x HTTP/1.1`.
     ("path_traversal.many_parents", path![r"(?:\.\.[/\\]+){6}"]),
     // Steps up to a secret: `file=../etc/passwd&x=1`.
@@ -53,11 +51,11 @@ pub(super) const RULES: &[(&str, &str)] = &[
     // The same where encoded: `%2fetc%2fpasswd`, `/%5C../etc`.
     ("path_traversal.encoded_secret", path![r"(?:%(?:25)*2f|%c0%af|%5c)(?:etc|windows|winnt|proc)(?:/|\\|%(?:25)*2f|%c0%af|%5c)(?:passwd|shadow|hosts|group|issue|win\.ini|system|self)"]),
     // The end of a name cut off: `report.php%00.jpg`.
-    ("path_traversal.null_byte", path![r"(?:[\w/\\]\.\w{1,5}|/\w+)(?:%(?:25)*00|\x00|\\0|\\x00|\\u0000)(?:\.\w{2,5})?\s*$|(?:\x00|%(?:25)*00)\.(?:jpe?g|png|gif|html?|txt|pdf|php|ini|css|js)\b"]),
+    ("path_traversal.null_byte", path![r"(?:[\w/\\]\.[a-z]\w{0,4}|/\w+)(?:%(?:25)*00|\x00|\\0|\\x00|\\u0000)(?:\.\w{2,5})?\s*$|(?:\x00|%(?:25)*00)\.(?:jpe?g|png|gif|html?|txt|pdf|php|ini|css|js)\b"]),
     // Wrappers of PHP: `php://filter/convert.base64-encode/resource=index.php`.
     (
         "path_traversal.php_wrapper",
-        path![r"(?:php(?::|%3a)(?:/|%2f){2}filter(?:/|%2f)|(?:^|^[\w\[\]]+=)(?:php://(?:input|fd/|stdin|temp)|data:(?://)?text/plain[,;])|\b(?:phar|expect|glob|ogg|ssh2\.\w+|compress\.(?:zlib|bzip2)|rar)://[\w./%]|\bzip://\S+(?:#|%23))"],
+        path![r"(?:php(?::|%3a)(?:/|%2f){2}filter(?:/|%2f)|(?:^|^[\w\[\]]+=)(?:php://(?:input|fd/|stdin|temp)|data:(?://|text/plain[^<%]*(?:,(?:<|%3c)|64,pd[89])))|\b(?:phar|expect|glob|ogg|ssh2\.\w+|compress\.(?:zlib|bzip2)|rar)://[\w./%]|\bzip://\S+(?:#|%23))"],
     ),
     // Wrappers of others, to a file or a host: `file:///etc/passwd`, `jar:http://…!/`, `netdoc:///etc/passwd`.
     (
