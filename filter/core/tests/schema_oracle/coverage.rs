@@ -15,7 +15,7 @@ struct Count {
     judged: usize,
     /// Schemas of which it was taken away.
     removed: usize,
-    /// Those of them that judged an instance otherwise without it, or could not do without it.
+    /// Those of them that judged an instance otherwise without it.
     decided: usize,
 }
 
@@ -29,17 +29,8 @@ pub(crate) struct Coverage {
     pub(crate) valid: usize,
 }
 
-/// Names things alone: taking these away leaves a reference to nowhere, or nothing at all.
-const NAMES: [&str; 6] = ["$anchor", "$defs", "$dynamicAnchor", "$id", "$schema", "definitions"];
-
-/// What a validator has to know. The first ones only name, the rest decide.
-pub(crate) const KEYWORDS: [&str; 50] = [
-    NAMES[0],
-    NAMES[1],
-    NAMES[2],
-    NAMES[3],
-    NAMES[4],
-    NAMES[5],
+/// What decides whether an instance is valid. A schema `true` and a schema `false` count as keywords of these names.
+const DECIDING: [&str; 43] = [
     "$dynamicRef",
     "$ref",
     "additionalItems",
@@ -79,12 +70,19 @@ pub(crate) const KEYWORDS: [&str; 50] = [
     "propertyNames",
     "required",
     "then",
-    "true",
     "type",
     "unevaluatedItems",
     "unevaluatedProperties",
     "uniqueItems",
 ];
+
+/// What only names: taken away it leaves a reference to nowhere, or nothing at all.
+const NAMING: [&str; 7] = ["$anchor", "$defs", "$dynamicAnchor", "$id", "$schema", "definitions", "true"];
+
+/// Whether verdicts are by this keyword.
+pub(crate) fn decides(keyword: &str) -> bool {
+    DECIDING.contains(&keyword)
+}
 
 /// The keywords of every schema in `schema`, each with the pointer of the schema that it is in.
 pub(crate) fn keywords(schema: &Value) -> Vec<(String, String)> {
@@ -148,12 +146,8 @@ impl Coverage {
 
     /// The keywords that no schema had both outcomes with, or that never decided anything.
     pub(crate) fn missing(&self) -> Vec<&'static str> {
-        let is_missing = |keyword: &&str| {
-            let count = self.counts.get(*keyword).copied().unwrap_or_default();
-            // A schema `true` decides nothing by its nature: without it, everything is still allowed.
-            let decides = !NAMES.contains(keyword) && *keyword != "true";
-            count.judged == 0 || decides && count.decided == 0
-        };
-        KEYWORDS.into_iter().filter(is_missing).collect()
+        let count = |keyword: &str| self.counts.get(keyword).copied().unwrap_or_default();
+        let deciding = DECIDING.into_iter().filter(|keyword| count(keyword).judged == 0 || count(keyword).decided == 0);
+        deciding.chain(NAMING.into_iter().filter(|keyword| count(keyword).judged == 0)).collect()
     }
 }

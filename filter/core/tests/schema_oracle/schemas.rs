@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::random::Random;
-use crate::samples::{DEFINITIONS, FORMATS, NAMES, PATTERNS, any_number, any_string, any_value, number_near};
+use crate::samples::{DEFINITIONS, FORMATS, NAMES, PATTERNS, any_number, any_string, any_value, number, number_near};
 
 /// The version of JSON Schema that a document follows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -147,52 +147,43 @@ impl Author<'_> {
     }
 
     fn add_any(&mut self, schema: &mut Map<String, Value>) {
-        match self.random.below(3) {
-            0 => self.add_type(Theme::Any, schema),
-            1 => {
-                let value = any_value(self.random, 2);
-                self.add(schema, "const", value);
+        if schema.contains_key("type") || self.random.one_in(3) {
+            return self.add_type(Theme::Any, schema);
+        }
+        let mut values: Vec<Value> = Vec::new();
+        for _ in 0..=self.random.below(5) {
+            let value = if self.random.one_in(3) { json!(any_string(self.random)) } else { any_value(self.random, 2) };
+            if !values.contains(&value) {
+                values.push(value);
             }
-            _ => {
-                let mut values: Vec<Value> = Vec::new();
-                for _ in 0..=self.random.below(4) {
-                    let value =
-                        if self.random.one_in(3) { json!(any_string(self.random)) } else { any_value(self.random, 2) };
-                    if !values.contains(&value) {
-                        values.push(value);
-                    }
-                }
-                self.add(schema, "enum", json!(values));
-            }
+        }
+        if self.random.one_in(3) {
+            let value = self.random.pick(&values);
+            self.add(schema, "const", value);
+        } else {
+            self.add(schema, "enum", json!(values));
         }
     }
 
     fn add_number(&mut self, schema: &mut Map<String, Value>) {
-        let bound = any_number(self.random);
+        // For the most part there is room between the bounds.
+        let low =
+            if self.random.one_in(6) { any_number(self.random) } else { json!(self.random.below(8) as f64 - 6.5) };
+        let high = if self.random.one_in(3) { any_number(self.random) } else { json!(self.random.below(12)) };
         match self.random.below(6) {
-            0 => self.add(schema, "maximum", bound),
-            1 => self.add(schema, "exclusiveMaximum", bound),
-            2 => self.add(schema, "minimum", bound),
-            3 => self.add(schema, "exclusiveMinimum", bound),
+            0 => self.add(schema, "maximum", high),
+            1 => self.add(schema, "exclusiveMaximum", high),
+            2 => self.add(schema, "minimum", low),
+            3 => self.add(schema, "exclusiveMinimum", low),
             4 => {
-                let steps = [
-                    json!(1),
-                    json!(2),
-                    json!(3),
-                    json!(7),
-                    json!(2.0),
-                    json!(0.5),
-                    json!(0.1),
-                    json!(0.01),
-                    json!(1.5),
-                ];
+                let steps = ["1", "2", "3", "7", "2.0", "0.5", "0.1", "0.01", "1.5"];
                 let step = self.random.pick(&steps);
-                self.add(schema, "multipleOf", step);
+                self.add(schema, "multipleOf", number(step));
             }
             _ => {
-                let above = number_near(&bound, self.random);
-                self.add(schema, "minimum", bound);
-                self.add(schema, "maximum", above);
+                let near = number_near(&high, self.random);
+                self.add(schema, "minimum", high);
+                self.add(schema, "maximum", near);
             }
         }
     }
@@ -217,7 +208,8 @@ impl Author<'_> {
 
     /// A count of at most `max`, sometimes written as the same number with a fraction.
     fn add_count(&mut self, keyword: &str, max: usize, schema: &mut Map<String, Value>) {
-        let count = self.random.below(max + 1);
+        let least = usize::from(keyword.starts_with("max") && !self.random.one_in(4));
+        let count = least + self.random.below(max + 1 - least);
         let value = if self.random.one_in(6) { json!(count as f64) } else { json!(count) };
         self.add(schema, keyword, value);
     }
@@ -242,13 +234,13 @@ impl Author<'_> {
                 let contains = self.child(depth);
                 self.add(schema, "contains", contains);
                 if draft == Draft::Latest && self.random.one_in(2) {
-                    self.add_count("minContains", 3, schema);
+                    self.add_count("minContains", 2, schema);
                 }
                 if draft == Draft::Latest && self.random.one_in(2) {
                     self.add_count("maxContains", 3, schema);
                 }
             }
-            (3, _) => self.add_count("minItems", 3, schema),
+            (3, _) => self.add_count("minItems", 2, schema),
             (4, _) => self.add_count("maxItems", 4, schema),
             (5, _) => {
                 let unique = !self.random.one_in(8);
@@ -257,7 +249,7 @@ impl Author<'_> {
             _ => {
                 let items = self.child(depth);
                 self.add(schema, "items", items);
-                self.add_count("minItems", 3, schema);
+                self.add_count("minItems", 2, schema);
             }
         }
     }
@@ -297,7 +289,7 @@ impl Author<'_> {
                 };
                 self.add(schema, "required", json!(names));
             }
-            7 => self.add_count("minProperties", 3, schema),
+            7 => self.add_count("minProperties", 2, schema),
             8 => self.add_count("maxProperties", 4, schema),
             _ => self.add_dependencies(depth, schema),
         }
@@ -331,8 +323,8 @@ impl Author<'_> {
         let keyword = self.random.pick(&["allOf", "anyOf", "oneOf", "not", "if"]);
         match keyword {
             "not" => {
-                let branch = self.branch(theme, depth);
-                self.add(schema, "not", branch);
+                let branch = self.object(theme, depth - 1);
+                self.add(schema, "not", Value::Object(branch));
             }
             "if" => {
                 for (keyword, percent) in [("if", 95), ("then", 75), ("else", 75)] {
