@@ -79,11 +79,6 @@ const DECIDING: [&str; 43] = [
 /// What only names: taken away it leaves a reference to nowhere, or nothing at all.
 const NAMING: [&str; 7] = ["$anchor", "$defs", "$dynamicAnchor", "$id", "$schema", "definitions", "true"];
 
-/// Whether verdicts are by this keyword.
-pub(crate) fn decides(keyword: &str) -> bool {
-    DECIDING.contains(&keyword)
-}
-
 /// The keywords of every schema in `schema`, each with the pointer of the schema that it is in.
 pub(crate) fn keywords(schema: &Value) -> Vec<(String, String)> {
     let mut found = Vec::new();
@@ -112,6 +107,12 @@ impl Coverage {
             count.schemas += 1;
             count.judged += usize::from(valid > 0 && valid < pairs);
         }
+    }
+
+    /// The deciding one of `keywords` that was taken away least often.
+    pub(crate) fn rarest(&self, keywords: &[(String, String)]) -> Option<String> {
+        let deciding = keywords.iter().map(|(_, keyword)| keyword).filter(|keyword| DECIDING.contains(&keyword.as_str()));
+        deciding.min_by_key(|keyword| self.counts.get(*keyword).map_or(0, |count| count.removed)).cloned()
     }
 
     /// Counts a keyword that was taken away.

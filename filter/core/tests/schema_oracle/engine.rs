@@ -26,6 +26,17 @@ impl fmt::Display for Verdict {
     }
 }
 
+impl Verdict {
+    /// Whether both say the same, wherever they found it.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let problem = |reason: &str| reason.rsplit(": ").next().unwrap_or_default().to_owned();
+        match (self, other) {
+            (Self::Refused(own), Self::Refused(other)) => problem(own) == problem(other),
+            _ => self == other,
+        }
+    }
+}
+
 impl From<bool> for Verdict {
     fn from(is_valid: bool) -> Self {
         if is_valid { Self::Valid } else { Self::Invalid }

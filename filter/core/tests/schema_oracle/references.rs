@@ -252,9 +252,12 @@ impl Linker<'_> {
                 if found.is_empty() { self.random.below(self.places.len()) } else { self.random.pick(&found) }
             }
         };
-        let is_dynamic = self.places[target].dynamic_anchor && self.random.percent(80);
-        // A reference to a dynamic anchor is dynamic by `$dynamicRef` alone.
-        let targets = if is_dynamic && keyword == "$dynamicRef" {
+        // The oracle takes `$ref` to a dynamic anchor for dynamic as well; it is not (JSON Schema Core §8.2.3.1), which shows
+        // where there are several.
+        let is_alone = self.places.iter().filter(|place| place.dynamic_anchor).count() == 1;
+        let is_dynamic =
+            self.places[target].dynamic_anchor && (keyword == "$dynamicRef" || is_alone) && self.random.percent(80);
+        let targets = if is_dynamic {
             (0..self.places.len()).filter(|index| self.places[*index].dynamic_anchor).collect()
         } else {
             vec![target]
