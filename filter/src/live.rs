@@ -102,7 +102,7 @@ impl Live {
         step(self).unwrap_or_else(|HostError { .. }| {
             self.broken = true;
             if self.session.violation().is_none() {
-                self.verdict(root, Violation::Internal);
+                self.verdict(root, Violation::Internal, None);
             }
             self.session.refuse(Violation::Internal, None);
             let told = self.write_to_client().and_then(|()| self.schedule(root));
@@ -144,7 +144,7 @@ impl Live {
     fn receive(&mut self, root: &Root, from: Side, body: &Body, before: &[u8]) -> Hosted<usize> {
         let received = self.session.receive(from, body).map_err(|Unreadable| HostError::NONSENSE)?;
         if let Some(violation) = received.violation {
-            self.verdict(root, violation);
+            self.verdict(root, violation, received.rule.as_deref());
         }
         self.schedule(root)?;
         let close = self.close(from.peer())?;
@@ -173,17 +173,20 @@ impl Live {
         Ok(self.session.transmit(to, host::random()?).unwrap_or_default())
     }
 
-    /// Counts and logs a violation.
-    fn verdict(&self, root: &Root, violation: Violation) {
+    /// Counts and logs a violation, and the rule that found it.
+    fn verdict(&self, root: &Root, violation: Violation, rule: Option<&str>) {
         let Policy { mode, log, .. } = &**self.session.policy();
         if let Some(telemetry) = root.telemetry() {
             match mode {
                 Mode::Enforce => telemetry.connection_refused(violation),
                 Mode::Monitor => telemetry.would_refuse(violation),
             }
+            if let Some(rule) = rule {
+                telemetry.matched(rule);
+            }
         }
         if log.refusals {
-            self.record.refused(violation, *mode);
+            self.record.refused(violation, rule, *mode);
         }
     }
 

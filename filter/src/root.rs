@@ -65,6 +65,11 @@ impl Root {
             };
             let _ = self.telemetry.set(telemetry);
         }
+        let rules = self.telemetry.get().map(|telemetry| telemetry.define_rules(&parsed.policies));
+        if rules.is_none_or(|defined| defined.is_err()) {
+            abi::log(LogLevel::Critical, "portcullis: the host defines no metrics");
+            return false;
+        }
         if abi::set_tick_period(TICK_MILLIS).is_err() {
             abi::log(LogLevel::Critical, "portcullis: the host gives no ticks");
             return false;

@@ -162,7 +162,7 @@ impl Stream {
             return Ok(self.settle(Phase::Passing, Flow::Forward));
         }
         let address = abi::property("source\0address").unwrap_or_default();
-        let record = Record::new(self.id, &address, &request.headers, credential.as_ref());
+        let record = Record::new(self.id, &address, &request.headers, credential.as_deref());
         if let Some(violation) = would_refuse {
             self.note(&policy, &record, violation);
         }
@@ -232,7 +232,7 @@ impl Stream {
             telemetry.would_refuse(violation);
         }
         if policy.log.refusals {
-            record.refused(violation, Mode::Monitor);
+            record.refused(violation, None, Mode::Monitor);
         }
     }
 
@@ -241,7 +241,7 @@ impl Stream {
             telemetry.handshake_refused(violation);
         }
         if policy.log.refusals {
-            record.refused(violation, Mode::Enforce);
+            record.refused(violation, None, Mode::Enforce);
         }
         reply(violation)
     }

@@ -3,10 +3,14 @@
 //! All metrics are made once, at configure time; nothing a peer says becomes a name. Lines carry reasons, addresses and
 //! sizes, never a payload and never a credential, in printable ASCII.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
 use crate::host::abi::{self, Hosted, LogLevel, MetricType};
 use portcullis_core::http::headers::Headers;
 use portcullis_core::http::path;
-use portcullis_core::policy::Mode;
+use portcullis_core::policy::{Mode, Policies};
 use portcullis_core::token::Verified;
 use portcullis_core::violation::Violation;
 
@@ -20,6 +24,8 @@ pub(crate) struct Telemetry {
     closed_by_peer: u32,
     /// In the order of [`Violation::ALL`].
     reasons: Vec<(Violation, Reason)>,
+    /// By the names of the rules of every policy so far.
+    rules: RefCell<BTreeMap<Rc<str>, u32>>,
 }
 
 struct Reason {
@@ -32,8 +38,6 @@ struct Reason {
 impl Telemetry {
     /// Makes every metric.
     pub(crate) fn define() -> Hosted<Self> {
-        let counter =
-            |family: &str, name: &str| abi::define_metric(MetricType::Counter, &format!("portcullis.{family}.{name}"));
         let mut reasons = Vec::with_capacity(Violation::ALL.len());
         for violation in Violation::ALL {
             let name = violation.reason();
@@ -50,7 +54,19 @@ impl Telemetry {
             active: abi::define_metric(MetricType::Gauge, "portcullis.connections.active")?,
             closed_by_peer: counter("connections.closed", "peer")?,
             reasons,
+            rules: RefCell::default(),
         })
+    }
+
+    /// Makes the counters of the rules that `policies` name.
+    pub(crate) fn define_rules(&self, policies: &Policies) -> Hosted<()> {
+        let mut rules = self.rules.borrow_mut();
+        for name in policies.rule_names() {
+            if !rules.contains_key(name) {
+                rules.insert(Rc::clone(name), counter("rules", name)?);
+            }
+        }
+        Ok(())
     }
 
     /// A handshake ended without a connection.
@@ -69,6 +85,13 @@ impl Telemetry {
     /// Something passed in monitor mode that would have been refused.
     pub(crate) fn would_refuse(&self, violation: Violation) {
         self.count(violation, |reason| reason.would_refuse);
+    }
+
+    /// A message matched `rule`, which may also be the name of a protocol, which has no counter of its own.
+    pub(crate) fn matched(&self, rule: &str) {
+        if let Some(metric) = self.rules.borrow().get(rule) {
+            add(*metric, 1);
+        }
     }
 
     /// A connection is live.
@@ -91,6 +114,10 @@ impl Telemetry {
             add(family(reason), 1);
         }
     }
+}
+
+fn counter(family: &str, name: &str) -> Hosted<u32> {
+    abi::define_metric(MetricType::Counter, &format!("portcullis.{family}.{name}"))
 }
 
 /// A count that is lost must not cost a connection.
@@ -127,13 +154,14 @@ impl Record {
         Self { stream, members: members.into_boxed_str() }
     }
 
-    /// Logs a refusal, or what monitor mode let pass.
-    pub(crate) fn refused(&self, violation: Violation, mode: Mode) {
+    /// Logs a refusal, or what monitor mode let pass, with the rule or protocol that was found.
+    pub(crate) fn refused(&self, violation: Violation, rule: Option<&str>, mode: Mode) {
         let event = match mode {
             Mode::Enforce => "refused",
             Mode::Monitor => "would_refuse",
         };
-        self.write(LogLevel::Warn, event, violation.reason(), "");
+        let rule = rule.map(|rule| format!(",\"rule\":\"{rule}\"")).unwrap_or_default();
+        self.write(LogLevel::Warn, event, violation.reason(), &rule);
     }
 
     /// Logs the end of a connection that lived for `millis`.

@@ -7,10 +7,12 @@ use std::rc::Rc;
 
 use serde::Deserialize;
 
+use crate::content::ContentRules;
 use crate::http::authority::{Authority, AuthorityPattern};
 use crate::http::origin::OriginPattern;
 use crate::message::MessageRules;
 use crate::token::Provider;
+use crate::wire::Side;
 
 /// What a violation does.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
@@ -79,12 +81,33 @@ pub struct Policy {
     pub from_client: MessageRules,
     /// The server's messages.
     pub from_server: MessageRules,
+    /// What the client's messages may say.
+    pub client_content: Rc<ContentRules>,
+    /// What the server's messages may say.
+    pub server_content: Rc<ContentRules>,
     /// Whether messages may be compressed.
     pub compression: Compression,
     /// How much the connections of one worker may hold for judgement, in bytes.
     pub held_len_max: u64,
     /// What is logged.
     pub log: LogRules,
+}
+
+impl Policy {
+    /// What the messages of one side may be, and what they may say.
+    #[must_use]
+    pub const fn messages(&self, from: Side) -> (&MessageRules, &Rc<ContentRules>) {
+        match from {
+            Side::Client => (&self.from_client, &self.client_content),
+            Side::Server => (&self.from_server, &self.server_content),
+        }
+    }
+
+    /// Whether messages are judged by what the client's token says.
+    #[must_use]
+    pub fn read_claims(&self) -> bool {
+        [&self.client_content, &self.server_content].iter().any(|content| !content.authorize.is_empty())
+    }
 }
 
 /// The origins of a policy.
@@ -187,6 +210,12 @@ impl Policies {
     /// All policies, the base first.
     pub fn all(&self) -> impl Iterator<Item = &Policy> {
         core::iter::once(&*self.base).chain(self.routes.iter().map(|route| &*route.policy))
+    }
+
+    /// The names of all rules that a message can match.
+    pub fn rule_names(&self) -> impl Iterator<Item = &Rc<str>> {
+        let contents = self.all().flat_map(|policy| [&policy.client_content, &policy.server_content]);
+        contents.filter_map(|content| content.patterns.as_ref()).flat_map(|patterns| patterns.names())
     }
 
     /// The policy of the first route that matches.

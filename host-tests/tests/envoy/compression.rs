@@ -14,7 +14,9 @@ const FIELD: &str = "sec-websocket-extensions";
 
 /// A gate before an echo that answers the offer in its path's place: `/chosen` with what is chosen, others with nothing.
 fn gate(compression: &str) -> Gate {
-    let mut policy = open_policy(json!({"from_client": {"utf8": compression != "pass"}}));
+    let tunnels = if compression == "pass" { "allow" } else { "refuse" };
+    let messages = json!({"from_client": {"utf8": compression != "pass", "tunnels": tunnels}, "from_server": {"tunnels": tunnels}});
+    let mut policy = open_policy(messages);
     policy["compression"] = json!(compression);
     Gate::start(policy, Mode::scripted(answer))
 }

@@ -9,12 +9,13 @@
 //! frames       the table of close codes, both sides                     integrity    bytes in, the same bytes out
 //! operations   reload, monitor mode, workers                            compression  permessage-deflate
 //! conformance  the cases of the Autobahn suite                         http2        the same over HTTP/2, stream by stream
-//! closes       the close code, 1,000 times
+//! closes       the close code, 1,000 times                  content      what messages say, however it is carried
 //! ```
 
 mod closes;
 mod compression;
 mod conformance;
+mod content;
 mod credentials;
 mod frames;
 mod gate;

@@ -2,15 +2,18 @@
 
 use core::time::Duration;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use serde_json::Value;
 
+use super::content::Shared;
 use super::raw::{
     NonWebsocket, RawAuth, RawMatch, RawMessages, RawOrigin, RawPolicy, RawProvider, RawSource, RawSubprotocols,
 };
 use super::values::{Count, SecretSource, Span};
 use super::{ConfigError, Environment};
+use crate::content::ContentRules;
 use crate::http::Malformed;
 use crate::http::authority::AuthorityPattern;
 use crate::http::list::token;
@@ -63,18 +66,31 @@ const RESERVED_HEADERS: [&str; 9] = [
     "x-forwarded-for",
 ];
 
-type Built<T> = Result<T, ConfigError>;
+pub(super) type Built<T> = Result<T, ConfigError>;
 
 /// Builds the policy that `raw` describes.
-pub(super) fn policy(raw: &RawPolicy, environment: Environment<'_>, warnings: &mut Vec<String>) -> Built<Policy> {
+///
+/// `shared` compiles what messages may say, once for all policies that say the same about it.
+pub(super) fn policy(
+    raw: &RawPolicy,
+    environment: Environment<'_>,
+    shared: &mut Shared,
+    warnings: &mut Vec<String>,
+) -> Built<Policy> {
     let messages = raw.messages.clone().unwrap_or_default();
     let log = raw.log.clone().unwrap_or_default();
     let non_websocket = match raw.non_websocket.unwrap_or(NonWebsocket::Pass) {
         NonWebsocket::Pass => Access::Allow,
         NonWebsocket::Refuse => Access::Refuse,
     };
-    let from_client = side("from_client", &messages.from_client.unwrap_or_default(), FROM_CLIENT)?;
-    let from_server = side("from_server", &messages.from_server.unwrap_or_default(), FROM_SERVER)?;
+    let (from_client, client_content) =
+        side(&messages.from_client.unwrap_or_default(), FROM_CLIENT, shared).map_err(within("messages.from_client"))?;
+    let (from_server, server_content) =
+        side(&messages.from_server.unwrap_or_default(), FROM_SERVER, shared).map_err(within("messages.from_server"))?;
+    let compression = compression(
+        raw.compression,
+        [("from_client", from_client, &client_content), ("from_server", from_server, &server_content)],
+    )?;
     Ok(Policy {
         mode: raw.mode.unwrap_or(Mode::Enforce),
         fail: raw.fail.unwrap_or(Fail::Closed),
@@ -87,7 +103,9 @@ pub(super) fn policy(raw: &RawPolicy, environment: Environment<'_>, warnings: &m
         auth: auth(&raw.auth.clone().unwrap_or_default(), environment, warnings)?,
         from_client,
         from_server,
-        compression: compression(raw.compression, [("from_client", from_client), ("from_server", from_server)])?,
+        client_content,
+        server_content,
+        compression,
         held_len_max: held_len_max(raw.limits.as_ref().and_then(|limits| limits.held_bytes))?,
         log: LogRules { connections: log.connections.unwrap_or(true), refusals: log.refusals.unwrap_or(true) },
     })
@@ -112,7 +130,7 @@ pub(super) fn route_match(raw: &RawMatch) -> Built<RouteMatch> {
 }
 
 /// Builds every element of a list; a fault names its index.
-fn each<T, U>(key: &str, list: Option<&[T]>, build: impl Fn(&T) -> Built<U>) -> Built<Vec<U>> {
+pub(super) fn each<T, U>(key: &str, list: Option<&[T]>, build: impl Fn(&T) -> Built<U>) -> Built<Vec<U>> {
     let build = |(index, element)| build(element).map_err(|error| error.within(&format!("{key}[{index}]")));
     list.unwrap_or_default().iter().enumerate().map(build).collect()
 }
@@ -146,11 +164,13 @@ fn subprotocols(raw: &RawSubprotocols) -> Built<SubprotocolRules> {
     Ok(SubprotocolRules { allow, required: raw.required.unwrap_or(false) })
 }
 
-fn compression(raw: Option<Compression>, sides: [(&str, MessageRules); 2]) -> Built<Compression> {
+fn compression(raw: Option<Compression>, sides: [(&str, MessageRules, &Rc<ContentRules>); 2]) -> Built<Compression> {
     let compression = raw.unwrap_or(Compression::Refuse);
-    for (name, rules) in sides {
-        if compression == Compression::Pass && rules.utf8 {
-            let problem = format!("pass leaves payload unread, which messages.{name}.utf8 would have to read");
+    for (name, rules, content) in sides {
+        let read =
+            [("utf8", rules.utf8), ("tunnels: refuse", !content.tunnels)].into_iter().find(|(_, is_read)| *is_read);
+        if let (Compression::Pass, Some((key, _))) = (compression, read) {
+            let problem = format!("pass leaves payload unread, which messages.{name}.{key} would have to read");
             return Err(ConfigError::new("compression", problem));
         }
     }
@@ -164,29 +184,32 @@ fn held_len_max(raw: Option<Count>) -> Built<u64> {
     }
 }
 
-fn side(name: &str, raw: &RawMessages, defaults: MessageRules) -> Built<MessageRules> {
+fn side(raw: &RawMessages, defaults: MessageRules, shared: &mut Shared) -> Built<(MessageRules, Rc<ContentRules>)> {
     let positive = |key: &str, value: Option<Count>, default: u64| match value {
-        Some(Count(0)) => Err(ConfigError::new(format!("messages.{name}.{key}"), "must be at least 1")),
+        Some(Count(0)) => Err(ConfigError::new(key, "must be at least 1")),
         value => Ok(value.map_or(default, |Count(count)| count)),
     };
     let allowed = |access: Option<Access>, default: bool| access.map_or(default, |access| access == Access::Allow);
     let fragments_max = positive("max_fragments", raw.max_fragments, defaults.fragments_max.into())?;
+    let content = shared.content(raw)?;
     let rules = MessageRules {
         frame_len_max: positive("max_frame_bytes", raw.max_frame_bytes, defaults.frame_len_max)?,
         message_len_max: positive("max_message_bytes", raw.max_message_bytes, defaults.message_len_max)?,
         fragments_max: u32::try_from(fragments_max).unwrap_or(u32::MAX),
         text: allowed(raw.text, defaults.text),
         binary: allowed(raw.binary, defaults.binary),
-        utf8: raw.utf8.unwrap_or(defaults.utf8),
-        whole: raw.whole.unwrap_or(defaults.whole),
+        // What a text says can be judged only where it is text, and when it is whole.
+        utf8: raw.utf8.unwrap_or(defaults.utf8) || content.read_text(),
+        whole: raw.whole.unwrap_or(defaults.whole) || content.read_text(),
     };
     if !rules.text && !rules.binary {
-        return Err(ConfigError::new(
-            format!("messages.{name}"),
-            "text and binary both refused: nothing could be said",
-        ));
+        return Err(ConfigError::new("", "text and binary both refused: nothing could be said"));
     }
-    Ok(rules)
+    Ok((rules, content))
+}
+
+fn within(prefix: &str) -> impl Fn(ConfigError) -> ConfigError {
+    move |error| error.within(prefix)
 }
 
 fn auth(raw: &RawAuth, environment: Environment<'_>, warnings: &mut Vec<String>) -> Built<AuthRules> {
@@ -355,7 +378,7 @@ fn secret(source: &SecretSource, environment: Environment<'_>) -> Built<Secret<V
     }
 }
 
-fn requirement(value: &Value) -> Built<Requirement> {
+pub(super) fn requirement(value: &Value) -> Built<Requirement> {
     match value {
         Value::Array(values) if values.is_empty() => Err(ConfigError::new("", "an empty list can never be met")),
         Value::Array(values) => Ok(Requirement::OneOf(values.clone())),

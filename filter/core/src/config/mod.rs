@@ -8,6 +8,7 @@
 //! long as it asks for something.
 
 mod build;
+mod content;
 mod raw;
 mod structure;
 mod unsupported;
@@ -21,6 +22,7 @@ use serde_json::{Map, Value};
 
 use crate::json;
 use crate::policy::{Policies, Policy, Route};
+use content::Shared;
 use raw::RawPolicy;
 
 /// What is wrong with a configuration: the operator's fault.
@@ -76,8 +78,9 @@ pub fn parse(bytes: &[u8], environment: Environment<'_>) -> Result<Parsed, Confi
         Err(fault) => return Err(ConfigError::new("", format_args!("not JSON: {fault}"))),
     };
     let mut warnings = Vec::new();
+    let mut shared = Shared::default();
     let raw = typed::<RawPolicy>(Value::Object(tree.clone()))?;
-    let base = policy(&raw, environment, &mut warnings)?;
+    let base = policy(&raw, environment, &mut shared, &mut warnings)?;
 
     let mut routes = Vec::new();
     for (index, route) in raw.routes.iter().flatten().enumerate() {
@@ -93,8 +96,8 @@ pub fn parse(bytes: &[u8], environment: Environment<'_>) -> Result<Parsed, Confi
         merge(&mut merged, &changes);
         let at = format!("{at}.policy");
         let mut own_warnings = Vec::new();
-        let own =
-            typed::<RawPolicy>(Value::Object(merged)).and_then(|raw| policy(&raw, environment, &mut own_warnings));
+        let own = typed::<RawPolicy>(Value::Object(merged))
+            .and_then(|raw| policy(&raw, environment, &mut shared, &mut own_warnings));
         let policy = own.map_err(|error| error.within(&at))?;
         let own_warnings = own_warnings.into_iter().filter(|warning| !warnings.contains(warning));
         let own_warnings: Vec<String> = own_warnings.map(|warning| format!("{at}.{warning}")).collect();
@@ -104,9 +107,14 @@ pub fn parse(bytes: &[u8], environment: Environment<'_>) -> Result<Parsed, Confi
     Ok(Parsed { policies: Policies::new(base, routes), warnings })
 }
 
-fn policy(raw: &RawPolicy, environment: Environment<'_>, warnings: &mut Vec<String>) -> Result<Policy, ConfigError> {
+fn policy(
+    raw: &RawPolicy,
+    environment: Environment<'_>,
+    shared: &mut Shared,
+    warnings: &mut Vec<String>,
+) -> Result<Policy, ConfigError> {
     unsupported::check(raw)?;
-    build::policy(raw, environment, warnings)
+    build::policy(raw, environment, shared, warnings)
 }
 
 /// Objects merge key by key; lists and scalars replace.

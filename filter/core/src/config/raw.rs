@@ -13,6 +13,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::values::{Count, SecretSource, Span};
+use crate::content::envelope::Envelope;
+use crate::content::rule_sets::RuleSet;
+use crate::json::schema::Formats;
 use crate::policy::{Access, Compression, Fail, Mode};
 
 /// Gives each struct its derives, and each key that is left out `None`. What serde derives would also take a list of the values in
@@ -156,6 +159,7 @@ raw! {
         from_server: RawMessages,
     }
 
+    #[derive(PartialEq)]
     struct RawMessages {
         max_message_bytes: Count,
         max_frame_bytes: Count,
@@ -172,6 +176,7 @@ raw! {
         tunnels: Access,
     }
 
+    #[derive(PartialEq)]
     struct RawJson {
         max_depth: Count,
         max_keys: Count,
@@ -184,12 +189,14 @@ raw! {
         otherwise: Access,
     }
 
+    #[derive(PartialEq)]
     struct RawAuthorize {
         when: BTreeMap<String, String>,
         claims: BTreeMap<String, Value>,
         equals: BTreeMap<String, String>,
     }
 
+    #[derive(PartialEq)]
     struct RawPattern {
         name: String,
         regex: String,
@@ -291,29 +298,10 @@ macro_rules! words {
 }
 
 words! {
-    enum Formats { Annotate, Assert, }
     enum NonWebsocket { Pass, Refuse, }
     enum OnExcess { Close, Drop, }
     enum OnExpiry { Close, Ignore, }
     enum TicketBinding { Address, Origin, }
-    enum RuleSet {
-        CommandInjection,
-        CrossSiteScripting,
-        NosqlInjection,
-        PathTraversal,
-        PrototypePollution,
-        SqlInjection,
-    }
-}
-
-#[derive(Clone, Deserialize)]
-pub(super) enum Envelope {
-    #[serde(rename = "graphql-transport-ws")]
-    GraphqlTransportWs,
-    #[serde(rename = "json")]
-    Json,
-    #[serde(rename = "socket.io")]
-    SocketIo,
 }
 
 #[derive(Clone, Deserialize)]

@@ -199,12 +199,6 @@ fn features_that_do_not_exist_yet_are_refused() {
         ("/auth/revocation", json!({})),
         ("/auth/back_channel_logout", json!({})),
         ("/auth/providers/0/jwks", json!({"cluster": "idp", "url": "https://idp/", "refresh": "5m", "timeout": "2s"})),
-        ("/messages/from_server/json", json!({"max_depth": 3, "schema": {}})),
-        ("/messages/from_client/authorize", json!([{"when": {"/type": "*"}}])),
-        ("/messages/from_client/envelope", json!("socket.io")),
-        ("/messages/from_client/deny_patterns", json!([{"name": "x", "regex": "y"}])),
-        ("/messages/from_client/rule_sets", json!(["sql_injection"])),
-        ("/messages/from_client/tunnels", json!("refuse")),
         ("/limits/per_address", json!({"connections": 1})),
         ("/limits/per_connection/messages", json!({"per_second": 20, "burst": 40})),
         ("/limits/connections", json!(1)),
@@ -244,6 +238,9 @@ fn passing_compressed_messages_unread_excludes_reading_them() {
     let config = with(good(), "/compression", json!("pass"));
     refuse(&config, "compression: pass leaves payload unread, which messages.from_client.utf8");
     let config = with(config, "/messages/from_client/utf8", json!(false));
+    refuse(&config, "compression: pass leaves payload unread, which messages.from_client.tunnels: refuse");
+    let config = with(config, "/messages/from_client/tunnels", json!("allow"));
+    let config = with(config, "/messages/from_server/tunnels", json!("allow"));
     assert_eq!(read(&config).unwrap().policies.base().compression, Compression::Pass);
     let config = with(config, "/messages/from_server/utf8", json!(true));
     refuse(&config, "compression: pass leaves payload unread, which messages.from_server.utf8");

@@ -1,8 +1,7 @@
 //! Keys whose feature does not exist yet: refused as long as they ask for it, so that no one relies on what is not there.
 
 use super::ConfigError;
-use super::raw::{OnExpiry, RawMessages, RawPolicy, RawSource};
-use crate::policy::Access;
+use super::raw::{OnExpiry, RawPolicy, RawSource};
 
 /// Refuses the first such key.
 ///
@@ -26,12 +25,6 @@ fn first(raw: &RawPolicy) -> Option<String> {
         let jwks = provider.jwks.clone().unwrap_or_default();
         if jwks.cluster.is_some() || jwks.url.is_some() || jwks.refresh.is_some() || jwks.timeout.is_some() {
             return Some(format!("auth.providers[{index}].jwks.cluster"));
-        }
-    }
-    let sides = raw.messages.clone().unwrap_or_default();
-    for (name, side) in [("from_client", sides.from_client), ("from_server", sides.from_server)] {
-        if let Some(key) = first_of_side(&side.unwrap_or_default()) {
-            return Some(format!("messages.{name}.{key}"));
         }
     }
     let limits = raw.limits.clone().unwrap_or_default();
@@ -58,16 +51,4 @@ fn first(raw: &RawPolicy) -> Option<String> {
         ("log.spikes", raw.log.as_ref().is_some_and(|log| log.spikes.is_some())),
     ];
     keys.into_iter().find(|(_, asked)| *asked).map(|(path, _)| path.to_owned())
-}
-
-fn first_of_side(side: &RawMessages) -> Option<&'static str> {
-    let keys = [
-        ("json", side.json.is_some()),
-        ("authorize", side.authorize.as_ref().is_some_and(|rules| !rules.is_empty())),
-        ("envelope", side.envelope.is_some()),
-        ("deny_patterns", side.deny_patterns.as_ref().is_some_and(|patterns| !patterns.is_empty())),
-        ("rule_sets", side.rule_sets.as_ref().is_some_and(|sets| !sets.is_empty())),
-        ("tunnels", side.tunnels == Some(Access::Refuse)),
-    ];
-    keys.into_iter().find(|(_, asked)| *asked).map(|(key, _)| key)
 }

@@ -1,5 +1,211 @@
-//! What a message says.
+//! What a message says, judged when it is whole (its first bytes before that: [`tunnels`]).
+//!
+//! ```text
+//! text ── envelope off ── JSON read ── schema ── patterns ── authorize ──▶ allowed
+//! ```
 
+pub mod authorize;
+pub mod envelope;
 pub mod patterns;
 pub mod rule_sets;
 pub mod tunnels;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::json::document::{Document, Value};
+use crate::json::pointer::Pointer;
+use crate::json::reader::{Bounds, read};
+use crate::json::schema::Schema;
+use crate::token::Verified;
+use crate::violation::Violation;
+use crate::wire::Side;
+use authorize::Authorization;
+use envelope::{Envelope, Packet};
+use patterns::Patterns;
+use tunnels::Exempt;
+
+/// What the messages of one side may say.
+#[derive(Debug, Default)]
+pub struct ContentRules {
+    /// What a text has to be.
+    pub json: Option<JsonRules>,
+    /// What wraps a text; `None`: what the subprotocol means, otherwise JSON.
+    pub envelope: Option<Envelope>,
+    /// Who may say what; only with `json`.
+    pub authorize: Vec<Authorization>,
+    /// What no text may say.
+    pub patterns: Option<Patterns>,
+    /// Whether a message may begin as another protocol does.
+    pub tunnels: bool,
+}
+
+/// What the JSON of a message has to be.
+#[derive(Debug)]
+pub struct JsonRules {
+    /// How large it may be.
+    pub bounds: Bounds,
+    /// What it may say.
+    pub schemas: Schemas,
+}
+
+/// The schemas of one side's messages.
+#[derive(Debug)]
+pub enum Schemas {
+    /// Any JSON.
+    Any,
+    /// One schema for each type of message.
+    ByType {
+        /// Where a message says its type, which is a string.
+        discriminator: Pointer,
+        /// The schema of each type.
+        schemas: BTreeMap<String, Schema>,
+        /// Whether other types are allowed, and messages without one.
+        otherwise: bool,
+    },
+    /// One schema for all messages.
+    One(Schema),
+}
+
+/// Who speaks on a connection, and how: what of the handshake matters for its messages.
+#[derive(Clone, Debug, Default)]
+pub struct Handshake {
+    /// The token of the client, where messages are judged by its claims.
+    pub sender: Option<Rc<Verified>>,
+    /// What the negotiated subprotocol wraps messages in.
+    pub envelope: Option<Envelope>,
+    /// The protocols that the negotiated subprotocol is there to carry.
+    pub exempt: Exempt,
+}
+
+/// Why a message is refused.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    /// What it did wrong.
+    pub violation: Violation,
+    /// The rule that it matched: for logs and counters, never for the peer.
+    pub rule: Option<Rc<str>>,
+}
+
+/// How deep a string that is JSON itself is read for patterns: messages in messages are common, further ones are not.
+const STRING_DEPTH_MAX: u8 = 3;
+
+/// Bounds for what is only searched: of memory by the message, of the stack by nothing, since reading takes none.
+const UNBOUNDED: Bounds =
+    Bounds { depth_max: usize::MAX, keys_max: usize::MAX, string_len_max: usize::MAX, unique_keys: false };
+
+impl From<Violation> for Refusal {
+    fn from(violation: Violation) -> Self {
+        Self { violation, rule: None }
+    }
+}
+
+impl ContentRules {
+    /// Whether a text has to be there as a whole to be judged.
+    #[must_use]
+    pub const fn read_text(&self) -> bool {
+        self.json.is_some() || self.patterns.is_some()
+    }
+
+    /// The envelope of a side's messages.
+    fn envelope(&self, handshake: &Handshake) -> Envelope {
+        self.envelope.or(handshake.envelope).unwrap_or(Envelope::Json)
+    }
+
+    /// A binary message begins; `attachments` are announced and have not come. Gives how many are due behind it.
+    ///
+    /// # Errors
+    /// [`Violation::SchemaRefused`] for one that nobody announced, where the envelope says that they are.
+    pub fn receive_binary(&self, attachments: u32) -> Result<u32, Violation> {
+        match (&self.json, self.envelope) {
+            (Some(_), Some(Envelope::SocketIo)) => attachments.checked_sub(1).ok_or(Violation::SchemaRefused),
+            (_, _) => Ok(attachments),
+        }
+    }
+
+    /// Judges a whole text; `attachments` binary messages of an earlier one have not come. Gives how many are due now.
+    ///
+    /// # Errors
+    /// [`Violation::InvalidJson`], [`Violation::JsonRefused`], [`Violation::SchemaRefused`], [`Violation::PatternRefused`] with
+    /// the rule, [`Violation::NotAuthorized`].
+    pub fn judge(&self, text: &str, from: Side, handshake: &Handshake, attachments: u32) -> Result<u32, Refusal> {
+        let envelope = self.envelope(handshake);
+        let Some(json) = &self.json else {
+            self.search_text(envelope, text, from)?;
+            return Ok(0);
+        };
+        let packet = envelope.open(text, from)?;
+        self.search(packet.head)?;
+        // Only what the transport says itself may stand between a packet and its attachments.
+        if attachments > 0 && (packet.json.is_some() || !packet.head.is_empty()) {
+            return Err(Violation::SchemaRefused.into());
+        }
+        let Some(text) = packet.json else { return Ok(attachments) };
+        let document = read(text, &json.bounds)?;
+        let message = envelope.message(&packet, &document, from)?;
+        if let Some(message) = message {
+            json.schemas.check(message)?;
+        }
+        self.search_strings(&document, STRING_DEPTH_MAX)?;
+        // The server answers for nobody.
+        let sender = handshake.sender.as_deref();
+        let allows = |message| self.authorize.iter().all(|rule| rule.allows(message, sender));
+        if message.is_none_or(allows) { Ok(packet.attachments()) } else { Err(Violation::NotAuthorized.into()) }
+    }
+
+    /// Looks for patterns in a text that may be JSON, or not.
+    fn search_text(&self, envelope: Envelope, text: &str, from: Side) -> Result<(), Refusal> {
+        let whole = Packet::whole(text);
+        let packet = envelope.open(text, from).unwrap_or(whole);
+        self.search(packet.head)?;
+        self.search_value(packet.json.unwrap_or_default(), STRING_DEPTH_MAX)
+    }
+
+    /// A text that is JSON is searched as its readers see it: without escapes, string by string.
+    fn search_value(&self, text: &str, depth: u8) -> Result<(), Refusal> {
+        match read(text, &UNBOUNDED) {
+            Ok(document) => self.search_strings(&document, depth),
+            Err(_) => self.search(text),
+        }
+    }
+
+    fn search_strings(&self, document: &Document<'_>, depth: u8) -> Result<(), Refusal> {
+        if self.patterns.is_none() {
+            return Ok(());
+        }
+        for string in document.strings() {
+            match depth.checked_sub(1) {
+                // Without an escape its readers see what we see.
+                Some(depth) if string.starts_with(['{', '[', '"']) && string.contains('\\') => {
+                    self.search_value(string, depth)?
+                }
+                Some(_) | None => self.search(string)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn search(&self, text: &str) -> Result<(), Refusal> {
+        match self.patterns.as_ref().and_then(|patterns| patterns.find(text)) {
+            Some(rule) => Err(Refusal { violation: Violation::PatternRefused, rule: Some(Rc::clone(rule)) }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Schemas {
+    fn check(&self, message: Value<'_>) -> Result<(), Violation> {
+        match self {
+            Self::Any => Ok(()),
+            Self::ByType { discriminator, schemas, otherwise } => {
+                let kind = discriminator.find(message).and_then(Value::as_str);
+                match kind.and_then(|kind| schemas.get(kind)) {
+                    Some(schema) => schema.check(message),
+                    None if *otherwise => Ok(()),
+                    None => Err(Violation::SchemaRefused),
+                }
+            }
+            Self::One(schema) => schema.check(message),
+        }
+    }
+}

@@ -5,11 +5,15 @@ use std::rc::Rc;
 use super::compression::Offers;
 use super::subprotocol::Offer;
 use super::upgrade::accept;
+use crate::content::Handshake;
+use crate::content::envelope::Envelope;
+use crate::content::tunnels::Exempt;
 use crate::http::headers::Headers;
 use crate::http::list::{tokens, trim};
 use crate::limits::HeldBytes;
 use crate::policy::{Mode, Place, Policy};
 use crate::session::{Deflate, Session};
+use crate::token::Verified;
 use crate::verdict::Edit;
 use crate::violation::Violation;
 
@@ -22,6 +26,8 @@ pub struct Pending {
     /// `None` when the request went on as it came, and any subprotocol may be the answer.
     offer: Option<Offer>,
     compression: Offers,
+    /// The client's token, where messages are judged by it.
+    sender: Option<Rc<Verified>>,
     held: Rc<HeldBytes>,
 }
 
@@ -43,9 +49,10 @@ impl Pending {
         key: &str,
         offer: Option<Offer>,
         compression: Offers,
+        sender: Option<Rc<Verified>>,
         held: Rc<HeldBytes>,
     ) -> Self {
-        Self { policy, place, accept: accept(key), offer, compression, held }
+        Self { policy, place, accept: accept(key), offer, compression, sender, held }
     }
 
     /// The policy that the handshake is under.
@@ -75,7 +82,14 @@ impl Pending {
         // In monitor mode an answer that nobody asked for passes; its frames may then be compressed, and pass unread.
         let deflate =
             deflate.unwrap_or(Some(Deflate { client_takeover: true, server_takeover: true, inspected: false }));
-        let session = Session::new(self.policy, self.place, deflate, self.held);
+        let subprotocol = response.one("sec-websocket-protocol").ok().flatten().map(trim);
+        let subprotocol = subprotocol.and_then(|name| str::from_utf8(name).ok()).unwrap_or_default();
+        let handshake = Handshake {
+            sender: self.sender,
+            envelope: Envelope::of_subprotocol(subprotocol),
+            exempt: Exempt::for_subprotocol(subprotocol),
+        };
+        let session = Session::new(self.policy, self.place, deflate, handshake, self.held);
         Ok(Opened { session, edits, would_refuse })
     }
 

@@ -61,7 +61,7 @@ pub struct Opening {
     /// In monitor mode, what it would have been refused for.
     pub would_refuse: Option<Violation>,
     /// Who asks, where a credential says so.
-    pub credential: Option<Verified>,
+    pub credential: Option<Rc<Verified>>,
 }
 
 /// What to do with a request.
@@ -124,7 +124,9 @@ pub fn check(policies: &Policies, request: &Request, held: &Rc<HeldBytes>, now: 
         edits.extend(grant.claims);
     }
     let offer = would_refuse.is_none().then_some(grant.offer);
-    let pending = Pending::new(Rc::clone(policy), place, &key, offer, compression, Rc::clone(held));
+    // Claims are kept for as long as the connection lives, where they are read.
+    let sender = grant.credential.clone().filter(|_| policy.read_claims());
+    let pending = Pending::new(Rc::clone(policy), place, &key, offer, compression, sender, Rc::clone(held));
     let opening = Opening::new(policy, Decision::Upgrade(pending), edits);
     Opening { would_refuse, credential: grant.credential, ..opening }
 }
@@ -138,7 +140,7 @@ impl Opening {
 /// What a request that is not refused may do.
 #[derive(Default)]
 struct Grant {
-    credential: Option<Verified>,
+    credential: Option<Rc<Verified>>,
     claims: Vec<Edit>,
     offer: Offer,
 }
@@ -166,11 +168,11 @@ fn judge(
     let credential = match taken.tokens.as_slice() {
         [] if policy.auth.required => return Err(Violation::CredentialMissing),
         [] => None,
-        [token] => Some(verify(token.expose(), &policy.auth.providers, now)?),
+        [token] => Some(Rc::new(verify(token.expose(), &policy.auth.providers, now)?)),
         // "Clients MUST NOT use more than one method to transmit the token in each request" (RFC 6750 §2).
         [_, _, ..] => return Err(Violation::CredentialAmbiguous),
     };
-    let claims = credential::claim_headers(&policy.auth, credential.as_ref())?;
+    let claims = credential::claim_headers(&policy.auth, credential.as_deref())?;
     Ok(Grant { credential, claims, offer })
 }
 

@@ -375,7 +375,9 @@ fn a_refused_request_keeps_no_credential_in_a_malformed_list() {
 /// What the upstream is offered, and what its answer is refused for, under `compression`; "-": it answers nothing.
 fn negotiate(compression: &str, offer: &str, chosen: &str) -> (Vec<String>, Option<Violation>) {
     let utf8 = compression != "pass";
-    let policies = policies(json!({"compression": compression, "messages": {"from_client": {"utf8": utf8}}}));
+    let tunnels = if utf8 { "refuse" } else { "allow" };
+    let messages = json!({"from_client": {"utf8": utf8, "tunnels": tunnels}, "from_server": {"tunnels": tunnels}});
+    let policies = policies(json!({"compression": compression, "messages": messages}));
     let fields = and(good(), "sec-websocket-extensions", offer);
     let opening = open(&policies, fields.clone());
     let offered = edited(&opening, &fields, "sec-websocket-extensions");

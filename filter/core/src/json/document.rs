@@ -96,6 +96,12 @@ impl<'a> Document<'a> {
             .map(|node| self.text(*node))
     }
 
+    /// Every object, wherever it stands.
+    pub fn objects(&'a self) -> impl Iterator<Item = Value<'a>> {
+        let is_object = |(_, node): &(usize, &Node)| node.kind == Kind::Object;
+        self.nodes.iter().enumerate().filter(is_object).map(|(index, _)| self.value(index))
+    }
+
     /// The length of the message, in bytes.
     #[must_use]
     pub const fn len(&self) -> usize {

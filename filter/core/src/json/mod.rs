@@ -7,6 +7,7 @@
 
 pub mod document;
 pub mod number;
+pub mod pointer;
 pub mod reader;
 pub mod schema;
 pub mod strict;

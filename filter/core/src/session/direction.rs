@@ -4,14 +4,19 @@
 //! depth     when                         a frame goes on
 //! headers   no payload is read           from its header on, as it comes
 //! streaming its payload is read          when it is whole, or, beyond FRAME_LEN_MAX, piece by judged piece
-//! whole     rules.whole                  with the last frame of its message
+//! whole     rules.whole, rules for texts with the last frame of its message
 //! ```
 //!
+//! While a message begins as another protocol may, nothing of it goes on at any depth.
+//!
 //! Pings and pongs never wait, not even for a message that is held. A Close waits until it is whole.
+
+use std::rc::Rc;
 
 use super::Received;
 use super::payload::Payload;
 use super::scan::Scan;
+use crate::content::{ContentRules, Handshake, Refusal};
 use crate::message::{MessageRules, Reassembly};
 use crate::policy::Mode;
 use crate::violation::Violation;
@@ -31,9 +36,6 @@ const HEADERS_AHEAD: usize = 64;
 /// Likewise where payload is read: most messages come whole in one such piece.
 const PAYLOAD_AHEAD: usize = 4_096;
 
-/// How much payload is asked of the host at once, in bytes: Envoy's chunks are seldom longer.
-const PAYLOAD_READ_LEN: usize = 65_536;
-
 /// One side's half of a connection.
 #[derive(Debug)]
 pub(super) struct Direction {
@@ -46,6 +48,8 @@ pub(super) struct Direction {
     messages: Reassembly,
     /// Whether the message in hand waits to be whole.
     whole: bool,
+    /// Binary messages that the last text announced, and that have not come.
+    attachments: u32,
     /// The payload of the message in hand, where it is read.
     payload: Option<Payload>,
     inflater: Option<Box<Inflater>>,
@@ -65,10 +69,21 @@ struct Frame {
     passing: bool,
 }
 
+/// What one side's messages are judged by.
+pub(super) struct Terms<'a> {
+    pub(super) rules: &'a MessageRules,
+    pub(super) content: &'a Rc<ContentRules>,
+    pub(super) handshake: &'a Handshake,
+    /// In monitor mode everything goes on, whatever is found.
+    pub(super) mode: Mode,
+    /// Whether that many bytes more may be held.
+    pub(super) has_room: &'a dyn Fn(usize) -> bool,
+}
+
 /// Why a scan stopped.
 enum Fault {
+    Refusal(Refusal),
     Unreadable,
-    Violation(Violation),
 }
 
 impl From<Unreadable> for Fault {
@@ -79,7 +94,13 @@ impl From<Unreadable> for Fault {
 
 impl From<Violation> for Fault {
     fn from(violation: Violation) -> Self {
-        Self::Violation(violation)
+        Self::Refusal(violation.into())
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refusal(refusal)
     }
 }
 
@@ -93,6 +114,7 @@ impl Direction {
             frame: None,
             messages: Reassembly::new(),
             whole: false,
+            attachments: 0,
             payload: None,
             inflater,
             closed: false,
@@ -100,24 +122,18 @@ impl Direction {
         }
     }
 
-    /// Judges a chunk; in monitor mode all of it goes on, whatever is found. `has_room` tells whether that many bytes more may
-    /// be held.
-    pub(super) fn receive<C: Chunk + ?Sized>(
-        &mut self,
-        chunk: &C,
-        rules: &MessageRules,
-        mode: Mode,
-        has_room: &dyn Fn(usize) -> bool,
-    ) -> Result<Received, Unreadable> {
-        let ahead = if rules.read_payload() || self.inflater.is_some() { PAYLOAD_AHEAD } else { HEADERS_AHEAD };
+    /// Judges a chunk.
+    pub(super) fn receive<C: Chunk + ?Sized>(&mut self, chunk: &C, terms: &Terms<'_>) -> Result<Received, Unreadable> {
+        let ahead = if terms.rules.read_payload() || self.inflater.is_some() { PAYLOAD_AHEAD } else { HEADERS_AHEAD };
         let mut scan = Scan::new(chunk, ahead);
-        let violation = match self.scan(&mut scan, rules, has_room) {
+        let refusal = match self.scan(&mut scan, terms) {
             Ok(()) => None,
-            Err(Fault::Violation(violation)) => Some(violation),
+            Err(Fault::Refusal(refusal)) => Some(refusal),
             Err(Fault::Unreadable) => return Err(Unreadable),
         };
+        let (violation, rule) = refusal.map(|Refusal { violation, rule }| (violation, rule)).unzip();
         if violation.is_some() || self.closed {
-            match mode {
+            match terms.mode {
                 // A message that is begun and not finished before a Close is no message.
                 Mode::Enforce => self.message_held = Vec::new(),
                 Mode::Monitor => {
@@ -126,7 +142,7 @@ impl Direction {
                 }
             }
         }
-        Ok(Received { passage: scan.into_passage(), violation })
+        Ok(Received { passage: scan.into_passage(), violation, rule: rule.flatten() })
     }
 
     /// What is held, in the order in which it came: nothing is judged any more.
@@ -173,51 +189,56 @@ impl Direction {
 
     /// The memory that is held, in bytes.
     pub(super) fn memory_len(&self) -> usize {
-        self.message_held.capacity().saturating_add(self.frame_held.capacity()).saturating_add(self.window_len())
+        self.message_held.capacity().saturating_add(self.frame_held.capacity()).saturating_add(self.unasked_len())
     }
 
-    /// What of it messages are inflated in.
-    pub(super) fn window_len(&self) -> usize {
-        self.inflater.as_ref().map_or(0, |inflater| inflater.memory_len())
+    /// What of it messages are inflated in and read from: nobody asks for it before.
+    pub(super) fn unasked_len(&self) -> usize {
+        let window_len = self.inflater.as_ref().map_or(0, |inflater| inflater.memory_len());
+        window_len.saturating_add(self.payload.as_ref().map_or(0, Payload::memory_len))
     }
 
-    fn scan<C: Chunk + ?Sized>(
-        &mut self,
-        scan: &mut Scan<'_, C>,
-        rules: &MessageRules,
-        has_room: &dyn Fn(usize) -> bool,
-    ) -> Result<(), Fault> {
+    /// Whether nothing of the message in hand may go on yet.
+    fn is_held(&self) -> bool {
+        self.whole || self.payload.as_ref().is_some_and(Payload::is_undecided)
+    }
+
+    /// What is held of the message in hand.
+    fn take_message(&mut self) -> Vec<u8> {
+        if self.message_held.is_empty() { core::mem::take(&mut self.frame_held) } else { self.take_held() }
+    }
+
+    fn scan<C: Chunk + ?Sized>(&mut self, scan: &mut Scan<'_, C>, terms: &Terms<'_>) -> Result<(), Fault> {
         // Bytes behind a Close are no WebSocket data any more (RFC 6455 §5.5.1).
         while scan.left() > 0 && !self.closed {
             match self.frame {
-                Some(frame) => self.read_payload(scan, frame, has_room)?,
-                None => self.read_header(scan, rules, has_room)?,
+                Some(frame) => self.read_payload(scan, frame, terms)?,
+                None => self.read_header(scan, terms)?,
             }
         }
         if scan.undecided() == 0 {
             return Ok(());
         }
+        // The first bytes of a message, like a header, are few enough to be held in any case.
+        let is_begun = self.whole || !self.is_held();
         if let Some(frame) = &mut self.frame
             && !frame.header.opcode.is_control()
-            && !has_room(scan.undecided())
+            && is_begun
+            && !(terms.has_room)(scan.undecided())
         {
             if self.whole {
                 return Err(Violation::Overloaded.into());
             }
             frame.passing = true;
-            scan.pass(core::mem::take(&mut self.frame_held))?;
+            let held = self.take_message();
+            scan.pass(held)?;
             return Ok(());
         }
         self.frame_held.extend(scan.take_undecided()?);
         Ok(())
     }
 
-    fn read_header<C: Chunk + ?Sized>(
-        &mut self,
-        scan: &mut Scan<'_, C>,
-        rules: &MessageRules,
-        has_room: &dyn Fn(usize) -> bool,
-    ) -> Result<(), Fault> {
+    fn read_header<C: Chunk + ?Sized>(&mut self, scan: &mut Scan<'_, C>, terms: &Terms<'_>) -> Result<(), Fault> {
         let held_len = self.frame_held.len();
         let decoded = if held_len == 0 {
             FrameHeader::decode(scan.peek(HEADER_LEN_MAX)?, self.framing)?
@@ -230,11 +251,14 @@ impl Direction {
             return Ok(());
         };
         scan.advance(header.header_len.saturating_sub(held_len));
-        self.messages.receive(&header, rules)?;
+        self.messages.receive(&header, terms.rules)?;
         match header.opcode {
             Opcode::Text | Opcode::Binary => {
-                self.whole = rules.whole;
-                self.payload = Payload::new(&header, rules).filter(|_| !header.compressed || self.inflater.is_some());
+                if header.opcode == Opcode::Binary {
+                    self.attachments = terms.content.receive_binary(self.attachments)?;
+                }
+                self.payload = Payload::new(&header, terms).filter(|_| !header.compressed || self.inflater.is_some());
+                self.whole = terms.rules.whole || self.payload.as_ref().is_some_and(Payload::is_whole);
             }
             Opcode::Close | Opcode::Continuation | Opcode::Ping | Opcode::Pong => {}
         }
@@ -253,39 +277,43 @@ impl Direction {
         }
         let frame = Frame { header, left: header.payload_len, passing: !waits };
         self.frame = Some(frame);
-        if frame.left == 0 { self.end_frame(scan, frame, has_room) } else { Ok(()) }
+        if frame.left == 0 { self.end_frame(scan, frame, terms) } else { Ok(()) }
     }
 
     fn read_payload<C: Chunk + ?Sized>(
         &mut self,
         scan: &mut Scan<'_, C>,
         mut frame: Frame,
-        has_room: &dyn Fn(usize) -> bool,
+        terms: &Terms<'_>,
     ) -> Result<(), Fault> {
         let mut len = usize::try_from(frame.left).unwrap_or(usize::MAX).min(scan.left());
         let is_data = !frame.header.opcode.is_control();
         if let Some(payload) = &mut self.payload
             && is_data
         {
-            len = len.min(PAYLOAD_READ_LEN);
+            len = len.min(payload.read_len());
             payload.receive(scan.peek(len)?, self.inflater.as_deref_mut())?;
+            if payload.is_settled() {
+                self.payload = None;
+            }
         }
         scan.advance(len);
         frame.left = frame.left.saturating_sub(len as u64);
-        let piecemeal = is_data && !self.whole && frame.header.payload_len > FRAME_LEN_MAX;
-        if frame.left > 0 && (frame.passing || piecemeal) {
+        let piecemeal = self.payload.is_none() || frame.header.payload_len > FRAME_LEN_MAX;
+        if frame.left > 0 && (frame.passing || (is_data && piecemeal && !self.is_held())) {
             frame.passing = true;
-            scan.pass(core::mem::take(&mut self.frame_held))?;
+            let held = if is_data { self.take_message() } else { core::mem::take(&mut self.frame_held) };
+            scan.pass(held)?;
         }
         self.frame = Some(frame);
-        if frame.left == 0 { self.end_frame(scan, frame, has_room) } else { Ok(()) }
+        if frame.left == 0 { self.end_frame(scan, frame, terms) } else { Ok(()) }
     }
 
     fn end_frame<C: Chunk + ?Sized>(
         &mut self,
         scan: &mut Scan<'_, C>,
         frame: Frame,
-        has_room: &dyn Fn(usize) -> bool,
+        terms: &Terms<'_>,
     ) -> Result<(), Fault> {
         let FrameHeader { fin, opcode, .. } = frame.header;
         match opcode {
@@ -296,17 +324,18 @@ impl Direction {
             Opcode::Ping | Opcode::Pong => {}
             Opcode::Binary | Opcode::Continuation | Opcode::Text => {
                 if fin && let Some(payload) = self.payload.take() {
-                    payload.finish(self.inflater.as_deref_mut())?;
+                    let from = self.framing.from;
+                    self.attachments =
+                        payload.finish(self.inflater.as_deref_mut(), from, terms.handshake, self.attachments)?;
                 }
-                if self.whole && !fin && !frame.passing {
-                    if !has_room(scan.undecided()) {
+                if self.is_held() && !fin && !frame.passing {
+                    if self.whole && !(terms.has_room)(scan.undecided()) {
                         return Err(Violation::Overloaded.into());
                     }
                     self.message_held.append(&mut self.frame_held);
                     self.message_held.extend(scan.take_undecided()?);
                 } else if !self.message_held.is_empty() {
-                    let mut message = core::mem::take(&mut self.message_held);
-                    message.append(&mut self.frame_held);
+                    let message = self.take_held();
                     scan.pass(message)?;
                 }
             }

@@ -18,6 +18,7 @@ mod scan;
 use core::time::Duration;
 use std::rc::Rc;
 
+use crate::content::Handshake;
 use crate::limits::{HeldBytes, Share};
 use crate::policy::{Mode, Place, Policies, Policy};
 use crate::verdict::Passage;
@@ -26,7 +27,7 @@ use crate::wire::close::{BAD_GATEWAY, close_frame};
 use crate::wire::deflate::Inflater;
 use crate::wire::header::Framing;
 use crate::wire::{Chunk, Side, Unreadable};
-use direction::Direction;
+use direction::{Direction, Terms};
 
 /// How long the peers may take to end a connection after our Close, before it is reset. RFC 6455 §7.1.1 leaves it open;
 /// a round trip to anywhere fits many times, and a refused peer holds no connection for longer.
@@ -43,6 +44,7 @@ pub struct Session {
     policy: Rc<Policy>,
     from_client: Direction,
     from_server: Direction,
+    handshake: Handshake,
     state: State,
     /// One side sends nothing any more.
     ended: bool,
@@ -84,10 +86,18 @@ pub struct Received {
     pub passage: Passage,
     /// The violation that was found in it; in monitor mode it passed all the same.
     pub violation: Option<Violation>,
+    /// The rule that it broke, where the policy has many: for logs and counters, never for the peer.
+    pub rule: Option<Rc<str>>,
 }
 
 impl Session {
-    pub(crate) fn new(policy: Rc<Policy>, place: Place, deflate: Option<Deflate>, held: Rc<HeldBytes>) -> Self {
+    pub(crate) fn new(
+        policy: Rc<Policy>,
+        place: Place,
+        deflate: Option<Deflate>,
+        handshake: Handshake,
+        held: Rc<HeldBytes>,
+    ) -> Self {
         let direction = |from: Side, takeover: fn(Deflate) -> bool| {
             let inspected = deflate.filter(|deflate| deflate.inspected);
             let inflater = inspected.map(|deflate| Box::new(Inflater::new(takeover(deflate))));
@@ -98,6 +108,7 @@ impl Session {
             policy,
             from_client: direction(Side::Client, |deflate| deflate.client_takeover),
             from_server: direction(Side::Server, |deflate| deflate.server_takeover),
+            handshake,
             state: State::Open,
             ended: false,
             share: Share::new(held),
@@ -170,21 +181,23 @@ impl Session {
             return Ok(Received::pass(held, chunk.len()));
         }
         let after = [held, chunk.bytes(keep, chunk.len().saturating_sub(keep))?.into_owned()].concat();
-        Ok(Received { passage: Passage { before: Vec::new(), keep, after }, violation: None })
+        Ok(Received { passage: Passage { before: Vec::new(), keep, after }, violation: None, rule: None })
     }
 
     fn judge<C: Chunk + ?Sized>(&mut self, from: Side, chunk: &C) -> Result<Received, Unreadable> {
-        let Self { policy, from_client, from_server, share, .. } = self;
-        let (direction, rules) = match from {
-            Side::Client => (&mut *from_client, &policy.from_client),
-            Side::Server => (&mut *from_server, &policy.from_server),
+        let Self { policy, from_client, from_server, handshake, share, .. } = self;
+        let direction = match from {
+            Side::Client => &mut *from_client,
+            Side::Server => &mut *from_server,
         };
+        let (rules, content) = policy.messages(from);
         let has_room = |len: usize| share.all().has_room(len, policy.held_len_max);
-        let mut received = direction.receive(chunk, rules, policy.mode, &has_room)?;
-        let inflates = direction.window_len() > 0;
+        let terms = Terms { rules, content, handshake, mode: policy.mode, has_room: &has_room };
+        let mut received = direction.receive(chunk, &terms)?;
+        let grows = direction.unasked_len() > 0;
         share.set(from_client.memory_len().saturating_add(from_server.memory_len()));
-        // What is held was asked for before; a window grows while it is used.
-        if received.violation.is_none() && inflates && !share.all().has_room(0, policy.held_len_max) {
+        // What is held was asked for before; a window, and the text of a message, grow while they are used.
+        if received.violation.is_none() && grows && !share.all().has_room(0, policy.held_len_max) {
             received.violation = Some(Violation::Overloaded);
         }
         match (received.violation, self.policy.mode) {
@@ -260,7 +273,7 @@ const INTERNAL_ERROR: u16 = 1011;
 
 impl Received {
     const fn pass(before: Vec<u8>, keep: usize) -> Self {
-        Self { passage: Passage { before, keep, after: Vec::new() }, violation: None }
+        Self { passage: Passage { before, keep, after: Vec::new() }, violation: None, rule: None }
     }
 }
 

@@ -1,7 +1,14 @@
 //! The payload of one message, judged as it comes: unmasked, inflated, read as text (RFC 6455 §5.3, §8.1, RFC 7692 §7.2.2).
+//!
+//! What a text says is judged at its end, as a whole.
 
-use crate::message::MessageRules;
+use std::rc::Rc;
+
+use super::direction::Terms;
+use crate::content::tunnels::{Exempt, Head, Judgement, Protocol};
+use crate::content::{ContentRules, Handshake, Refusal};
 use crate::violation::Violation;
+use crate::wire::Side;
 use crate::wire::deflate::Inflater;
 use crate::wire::header::{FrameHeader, Opcode};
 use crate::wire::mask::Mask;
@@ -10,30 +17,78 @@ use crate::wire::utf8::Utf8;
 /// How much is unmasked at once, in bytes: it stays in the fastest cache until it has been read.
 const BLOCK_LEN: usize = 1_024;
 
+/// How much payload is asked of the host at once, in bytes: Envoy's chunks are seldom longer.
+const READ_LEN: usize = 65_536;
+
+/// Likewise where only the first bytes of a message are read: as many as decide about most.
+const HEAD_READ_LEN: usize = 32;
+
 /// What is known of the payload of a message that is read.
 #[derive(Debug)]
 pub(super) struct Payload {
     /// The key of the frame in hand.
     mask: Option<Mask>,
     compressed: bool,
-    text: Text,
+    plain: Plain,
+    /// What it is judged by at its end: those of its beginning.
+    content: Rc<ContentRules>,
 }
 
 /// What a payload says, after all its wrappings.
 #[derive(Debug)]
-struct Text {
+struct Plain {
     len: u64,
     len_max: u64,
     /// `None` for what may be any bytes.
     utf8: Option<Utf8>,
+    /// `None` once it cannot be the beginning of another protocol.
+    head: Option<Head>,
+    exempt: Exempt,
+    tunnel: Option<Protocol>,
+    /// The text so far, where it is judged as a whole.
+    text: Option<String>,
 }
 
 impl Payload {
     /// The payload of the message that begins with `header`; `None` when nothing in it has to be read.
-    pub(super) fn new(header: &FrameHeader, rules: &MessageRules) -> Option<Self> {
-        let utf8 = (rules.utf8 && header.opcode == Opcode::Text).then(Utf8::default);
-        let text = Text { len: 0, len_max: rules.message_len_max, utf8 };
-        (header.compressed || text.utf8.is_some()).then_some(Self { mask: None, compressed: header.compressed, text })
+    pub(super) fn new(header: &FrameHeader, terms: &Terms<'_>) -> Option<Self> {
+        let is_text = header.opcode == Opcode::Text;
+        let plain = Plain {
+            len: 0,
+            len_max: terms.rules.message_len_max,
+            utf8: (terms.rules.utf8 && is_text).then(Utf8::default),
+            head: (!terms.content.tunnels).then(Head::new),
+            exempt: terms.handshake.exempt,
+            tunnel: None,
+            text: (terms.content.read_text() && is_text).then(String::new),
+        };
+        let payload = Self { mask: None, compressed: header.compressed, plain, content: Rc::clone(terms.content) };
+        (!payload.is_settled()).then_some(payload)
+    }
+
+    /// Whether nothing more of it has to be read.
+    pub(super) const fn is_settled(&self) -> bool {
+        !self.compressed && self.plain.utf8.is_none() && self.plain.head.is_none()
+    }
+
+    /// Whether it may still turn out to be the beginning of another protocol.
+    pub(super) const fn is_undecided(&self) -> bool {
+        self.plain.head.is_some()
+    }
+
+    /// Whether it is judged when it is whole.
+    pub(super) const fn is_whole(&self) -> bool {
+        self.plain.text.is_some()
+    }
+
+    /// The memory that it takes, in bytes.
+    pub(super) fn memory_len(&self) -> usize {
+        self.plain.text.as_ref().map_or(0, String::capacity)
+    }
+
+    /// How many bytes to give it at once.
+    pub(super) const fn read_len(&self) -> usize {
+        if self.compressed || self.plain.utf8.is_some() { READ_LEN } else { HEAD_READ_LEN }
     }
 
     /// The next frame of the message.
@@ -45,46 +100,97 @@ impl Payload {
     ///
     /// # Errors
     /// What is wrong with them.
-    pub(super) fn receive(&mut self, bytes: &[u8], inflater: Option<&mut Inflater>) -> Result<(), Violation> {
+    pub(super) fn receive(&mut self, bytes: &[u8], inflater: Option<&mut Inflater>) -> Result<(), Refusal> {
+        self.unmask(bytes, inflater).map_err(|violation| self.plain.refusal(violation))
+    }
+
+    fn unmask(&mut self, bytes: &[u8], inflater: Option<&mut Inflater>) -> Result<(), Violation> {
         let mut inflater = inflater.filter(|_| self.compressed);
-        let Some(mask) = &mut self.mask else { return self.text.inflate(bytes, inflater) };
+        let Some(mask) = &mut self.mask else { return self.plain.inflate(bytes, inflater) };
         let mut block = [0; BLOCK_LEN];
         for piece in bytes.chunks(BLOCK_LEN) {
             let plain = block.get_mut(..piece.len()).unwrap_or_default();
             mask.apply(piece, plain);
-            self.text.inflate(plain, inflater.as_deref_mut())?;
+            self.plain.inflate(plain, inflater.as_deref_mut())?;
         }
         Ok(())
     }
 
-    /// The end of the message.
+    /// The end of the message; `attachments` binary messages of an earlier one have not come. Gives how many are due now.
     ///
     /// # Errors
-    /// What is wrong with its end.
-    pub(super) fn finish(self, inflater: Option<&mut Inflater>) -> Result<(), Violation> {
+    /// What is wrong with its end, or with the whole of it.
+    pub(super) fn finish(
+        mut self,
+        inflater: Option<&mut Inflater>,
+        from: Side,
+        handshake: &Handshake,
+        attachments: u32,
+    ) -> Result<u32, Refusal> {
         if let Some(inflater) = inflater.filter(|_| self.compressed) {
             inflater.finish()?;
         }
-        self.text.utf8.map_or(Ok(()), |utf8| utf8.finish())
+        self.plain.finish().map_err(|violation| self.plain.refusal(violation))?;
+        match &self.plain.text {
+            Some(text) => self.content.judge(text, from, handshake, attachments),
+            None => Ok(attachments),
+        }
     }
 }
 
-impl Text {
+impl Plain {
     fn inflate(&mut self, bytes: &[u8], inflater: Option<&mut Inflater>) -> Result<(), Violation> {
         match inflater {
-            Some(inflater) => inflater.receive(bytes, &mut |text| self.receive(text)),
+            Some(inflater) => inflater.receive(bytes, &mut |plain| self.receive(plain)),
             None => self.receive(bytes),
         }
     }
 
     /// Everything up to the longest that is allowed is judged, so that the verdict does not depend on how the bytes come.
-    fn receive(&mut self, text: &[u8]) -> Result<(), Violation> {
+    fn receive(&mut self, bytes: &[u8]) -> Result<(), Violation> {
         let room = usize::try_from(self.len_max.saturating_sub(self.len)).unwrap_or(usize::MAX);
-        let (allowed, beyond) = text.split_at_checked(room).unwrap_or((text, &[]));
-        self.len = self.len.saturating_add(text.len() as u64);
-        if let Some(utf8) = &mut self.utf8 {
-            utf8.receive(allowed)?;
+        let (mut allowed, beyond) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
+        self.len = self.len.saturating_add(bytes.len() as u64);
+        // One by one, for the same reason.
+        while let Some(mut head) = self.head
+            && let Some((byte, rest)) = allowed.split_first()
+        {
+            self.read(core::slice::from_ref(byte))?;
+            let judgement = head.receive(*byte);
+            self.head = Some(head);
+            self.decide(judgement)?;
+            allowed = rest;
         }
+        self.read(allowed)?;
         if beyond.is_empty() { Ok(()) } else { Err(Violation::MessageTooBig) }
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+        match (&mut self.utf8, &mut self.text) {
+            (Some(utf8), Some(text)) => utf8.receive_into(bytes, text),
+            (Some(utf8), None) => utf8.receive(bytes),
+            (None, _) => Ok(()),
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), Violation> {
+        self.utf8.map_or(Ok(()), |utf8| utf8.finish())?;
+        self.head.map_or(Ok(()), |head| self.decide(head.finish()))
+    }
+
+    fn decide(&mut self, judgement: Judgement) -> Result<(), Violation> {
+        match judgement {
+            Judgement::Tunnel(protocol) if !self.exempt.contains(protocol) => {
+                self.tunnel = Some(protocol);
+                return Err(Violation::TunnelRefused);
+            }
+            Judgement::Clear | Judgement::Tunnel(_) => self.head = None,
+            Judgement::Undecided => {}
+        }
+        Ok(())
+    }
+
+    fn refusal(&self, violation: Violation) -> Refusal {
+        Refusal { violation, rule: self.tunnel.map(|protocol| protocol.name().into()) }
     }
 }

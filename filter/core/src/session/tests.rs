@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::{CLOSE_TIMEOUT, PEER_CLOSE_TIMEOUT, Session};
+use crate::content::Handshake;
 use crate::policy::{Mode, Place, Policies, Policy};
 use crate::violation::Violation::{self, InvalidUtf8, MessageTooBig, ProtocolError, TypeRefused};
 use crate::wire::Side::{self, Client, Server};
@@ -24,7 +25,7 @@ fn session(mode: Mode) -> Session {
 }
 
 fn open(policy: Policy) -> Session {
-    Session::new(Rc::new(policy), Place::default(), None, Rc::default())
+    Session::new(Rc::new(policy), Place::default(), None, Handshake::default(), Rc::default())
 }
 
 fn text(from: Side, len: u8) -> Vec<u8> {

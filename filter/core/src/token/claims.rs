@@ -36,7 +36,9 @@ pub enum Requirement {
 }
 
 impl Requirement {
-    fn is_met(&self, claim: &Value) -> bool {
+    /// Whether `claim` is what is required.
+    #[must_use]
+    pub fn is_met(&self, claim: &Value) -> bool {
         match (self, claim) {
             (Self::Contains(element), Value::Array(list)) => list.contains(element),
             (Self::Contains(Value::String(word)), Value::String(words)) => words.split(' ').any(|w| w == word),

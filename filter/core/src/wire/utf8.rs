@@ -45,6 +45,33 @@ impl Utf8 {
         Ok(())
     }
 
+    /// Likewise, and puts it behind `text`, as far as its characters are whole.
+    ///
+    /// # Errors
+    /// Those of [`Utf8::receive`].
+    pub fn receive_into(&mut self, piece: &[u8], text: &mut String) -> Result<(), Violation> {
+        let mut rest = piece;
+        while self.begun_len > 0 {
+            let Some((next, after)) = rest.split_first() else { return Ok(()) };
+            rest = after;
+            if let Some(character) = self.extend_begun(*next)? {
+                text.push(character);
+            }
+        }
+        match str::from_utf8(rest) {
+            Ok(whole) => text.push_str(whole),
+            Err(error) => {
+                let (whole, begun) = rest.split_at_checked(error.valid_up_to()).unwrap_or((rest, &[]));
+                text.push_str(str::from_utf8(whole).unwrap_or_default());
+                if error.error_len().is_some() {
+                    return Err(Violation::InvalidUtf8);
+                }
+                begun.iter().for_each(|byte| self.push(*byte));
+            }
+        }
+        Ok(())
+    }
+
     /// The end of the text.
     ///
     /// # Errors
@@ -53,14 +80,15 @@ impl Utf8 {
         if self.begun_len == 0 { Ok(()) } else { Err(Violation::InvalidUtf8) }
     }
 
-    fn extend_begun(&mut self, byte: u8) -> Result<(), Violation> {
+    /// Gives the character, once it is whole.
+    fn extend_begun(&mut self, byte: u8) -> Result<Option<char>, Violation> {
         self.push(byte);
         match str::from_utf8(self.begun.get(..self.begun_len).unwrap_or_default()) {
-            Ok(_) => {
+            Ok(character) => {
                 self.begun_len = 0;
-                Ok(())
+                Ok(character.chars().next())
             }
-            Err(error) if error.error_len().is_none() => Ok(()),
+            Err(error) if error.error_len().is_none() => Ok(None),
             Err(_) => Err(Violation::InvalidUtf8),
         }
     }

@@ -1,1 +1,41 @@
-//! The rules that are built in.
+//! The rules that are built in: what attacks say and honest messages do not.
+//!
+//! Each set is a table of named patterns with its tests: attacks that have to match, and look-alikes that must not. A rule sees
+//! one string of a message at a time, its JSON escapes resolved, names of members as well as values.
+
+mod nosql_injection;
+mod prototype_pollution;
+mod sql_injection;
+
+use serde::Deserialize;
+
+/// A set of rules.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleSet {
+    /// Commands for a shell.
+    CommandInjection,
+    /// Script for a page.
+    CrossSiteScripting,
+    /// Operators for a document store.
+    NosqlInjection,
+    /// Paths that lead elsewhere.
+    PathTraversal,
+    /// Members that change what all objects are.
+    PrototypePollution,
+    /// Clauses for an SQL statement.
+    SqlInjection,
+}
+
+impl RuleSet {
+    /// Names and patterns.
+    #[must_use]
+    pub const fn rules(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::CommandInjection | Self::CrossSiteScripting | Self::PathTraversal => &[],
+            Self::NosqlInjection => nosql_injection::RULES,
+            Self::PrototypePollution => prototype_pollution::RULES,
+            Self::SqlInjection => sql_injection::RULES,
+        }
+    }
+}

@@ -1,7 +1,5 @@
 //! One side's bytes as scripts: what goes on, and when, for each depth.
 
-use std::cell::Cell;
-
 use miniz_oxide::deflate::core::{CompressorOxide, create_comp_flags_from_zip_params};
 use miniz_oxide::deflate::stream::deflate;
 use miniz_oxide::{MZFlush, MZStatus};
@@ -21,6 +19,29 @@ const HEADERS: MessageRules = MessageRules {
 };
 const STREAMING: MessageRules = MessageRules { utf8: true, ..HEADERS };
 const WHOLE: MessageRules = MessageRules { whole: true, ..STREAMING };
+
+/// What content rules of tests begin as: anything may be said.
+fn unjudged() -> ContentRules {
+    ContentRules { tunnels: true, ..ContentRules::default() }
+}
+
+/// Takes a chunk under `rules` alone.
+fn take(direction: &mut Direction, chunk: &[u8], rules: &MessageRules, mode: Mode, has_room: bool) -> Received {
+    judge(direction, chunk, rules, &Rc::new(unjudged()), mode, has_room)
+}
+
+fn judge(
+    direction: &mut Direction,
+    chunk: &[u8],
+    rules: &MessageRules,
+    content: &Rc<ContentRules>,
+    mode: Mode,
+    has_room: bool,
+) -> Received {
+    let handshake = Handshake::default();
+    let terms = Terms { rules, content, handshake: &handshake, mode, has_room: &|_| has_room };
+    direction.receive(chunk, &terms).unwrap()
+}
 
 fn client() -> Direction {
     Direction::new(Framing { from: Side::Client, deflate: false }, None)
@@ -63,7 +84,7 @@ fn receive(
 ) -> (Vec<u8>, Option<Violation>) {
     let mut passed = Vec::new();
     for chunk in bytes.chunks(piece) {
-        let received = direction.receive(chunk, rules, Mode::Enforce, &|_| true).unwrap();
+        let received = take(direction, chunk, rules, Mode::Enforce, true);
         passed.extend(received.passage.before);
         passed.extend(&chunk[..received.passage.keep]);
         passed.extend(received.passage.after);
@@ -206,19 +227,19 @@ fn without_room_streaming_goes_on_and_whole_ends() {
     let bytes = text("x".repeat(1_000));
     let pieces = |rules: &MessageRules| {
         let mut direction = client();
-        let room = Cell::new(true);
+        let mut room = true;
         let mut results = Vec::new();
         for chunk in bytes.chunks(400) {
-            let received = direction.receive(chunk, rules, Mode::Enforce, &|_| room.get()).unwrap();
+            let received = take(&mut direction, chunk, rules, Mode::Enforce, room);
             results.push((received.passage.before.len(), received.passage.keep, received.violation));
-            room.set(false);
+            room = false;
         }
         results
     };
     assert_eq!(pieces(&STREAMING), [(0, 0, None), (400, 400, None), (0, 208, None)]);
     assert_eq!(pieces(&WHOLE)[..2], [(0, 0, None), (0, 0, Some(Overloaded))]);
     // A header is no payload: it may always be held.
-    let received = client().receive(&b"\x81"[..], &WHOLE, Mode::Enforce, &|_| false).unwrap();
+    let received = take(&mut client(), b"\x81", &WHOLE, Mode::Enforce, false);
     assert_eq!(received.violation, None);
 }
 
@@ -229,7 +250,7 @@ fn monitoring_lets_everything_go_on_in_its_order() {
         let mut direction = client();
         let mut passed = Vec::new();
         for chunk in bytes.chunks(piece) {
-            let received = direction.receive(chunk, &STREAMING, Mode::Monitor, &|_| true).unwrap();
+            let received = take(&mut direction, chunk, &STREAMING, Mode::Monitor, true);
             passed.extend(received.passage.before);
             passed.extend(&chunk[..received.passage.keep]);
             passed.extend(received.passage.after);

@@ -1,0 +1,157 @@
+//! From keys as written to what messages may say: schemas and patterns compiled, combinations checked.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use super::ConfigError;
+use super::build::{Built, each, requirement};
+use super::raw::{RawAuthorize, RawJson, RawMessages};
+use super::values::Count;
+use crate::content::authorize::{Authorization, Glob};
+use crate::content::patterns::Patterns;
+use crate::content::rule_sets::RuleSet;
+use crate::content::{ContentRules, JsonRules, Schemas};
+use crate::json::pointer::Pointer;
+use crate::json::reader::Bounds;
+use crate::json::schema::{Formats, Schema};
+use crate::policy::Access;
+
+/// Messages in the wild stay under 10. Judging takes stack for each level, of which some engines give a module 512 KiB.
+const DEPTH_MAX: u64 = 128;
+
+/// What most parsers and applications take without a thought.
+const BOUNDS: Bounds = Bounds { depth_max: 32, keys_max: 1_024, string_len_max: 65_536, unique_keys: true };
+
+/// The longest name of a rule, in bytes: it becomes a part of a counter's name.
+const RULE_NAME_LEN_MAX: usize = 64;
+
+/// What has been compiled: routes mostly say nothing new about messages.
+#[derive(Default)]
+pub(super) struct Shared(Vec<(RawMessages, Rc<ContentRules>)>);
+
+impl Shared {
+    /// Builds the rules of one side; faults are named from its keys on.
+    pub(super) fn content(&mut self, raw: &RawMessages) -> Built<Rc<ContentRules>> {
+        if let Some((_, known)) = self.0.iter().find(|(own, _)| own == raw) {
+            return Ok(Rc::clone(known));
+        }
+        let built = Rc::new(content(raw)?);
+        self.0.push((raw.clone(), Rc::clone(&built)));
+        Ok(built)
+    }
+}
+
+fn content(raw: &RawMessages) -> Built<ContentRules> {
+    let json = raw.json.as_ref().map(json).transpose().map_err(|error| error.within("json"))?;
+    let authorize = each("authorize", raw.authorize.as_deref(), authorization)?;
+    if json.is_none() && !authorize.is_empty() {
+        return Err(ConfigError::new("authorize", "needs json: its pointers lead into JSON messages"));
+    }
+    Ok(ContentRules {
+        json,
+        envelope: raw.envelope,
+        authorize,
+        patterns: patterns(raw)?,
+        tunnels: raw.tunnels == Some(Access::Allow),
+    })
+}
+
+fn json(raw: &RawJson) -> Built<JsonRules> {
+    let count = |key: &str, value: Option<Count>, default: usize, max: u64| match value {
+        Some(Count(count)) if !(1..=max).contains(&count) => {
+            Err(ConfigError::new(key, format_args!("must be 1 to {max}")))
+        }
+        value => Ok(value.and_then(|Count(count)| usize::try_from(count).ok()).unwrap_or(default)),
+    };
+    let bounds = Bounds {
+        depth_max: count("max_depth", raw.max_depth, BOUNDS.depth_max, DEPTH_MAX)?,
+        keys_max: count("max_keys", raw.max_keys, BOUNDS.keys_max, u32::MAX.into())?,
+        string_len_max: count("max_string_bytes", raw.max_string_bytes, BOUNDS.string_len_max, u32::MAX.into())?,
+        unique_keys: raw.duplicate_keys != Some(Access::Allow),
+    };
+    let formats = raw.formats.unwrap_or(Formats::Assert);
+    let compile = |key: &str, schema: &Value| {
+        Schema::compile(schema, formats)
+            .map_err(|fault| ConfigError::new(format!("{key}{}", fault.pointer()), fault.problem()))
+    };
+    let schemas = match (&raw.schema, &raw.discriminator, &raw.schemas) {
+        (None, None, None) if raw.otherwise.is_some() => {
+            return Err(ConfigError::new("otherwise", "needs discriminator and schemas"));
+        }
+        (None, None, None) => Schemas::Any,
+        (Some(schema), None, None) => Schemas::One(compile("schema", schema)?),
+        (None, Some(discriminator), Some(schemas)) => {
+            let compile =
+                |(name, schema): (&String, &Value)| Ok((name.clone(), compile(&format!("schemas.{name}"), schema)?));
+            Schemas::ByType {
+                discriminator: pointer(discriminator).map_err(|error| error.within("discriminator"))?,
+                schemas: schemas.iter().map(compile).collect::<Built<BTreeMap<_, _>>>()?,
+                otherwise: raw.otherwise == Some(Access::Allow),
+            }
+        }
+        (None, Some(_), None) => return Err(ConfigError::new("discriminator", "needs schemas")),
+        (None, None, Some(_)) => return Err(ConfigError::new("schemas", "needs a discriminator, such as \"/type\"")),
+        (Some(_), _, _) => return Err(ConfigError::new("schema", "stands alone, or discriminator and schemas do")),
+    };
+    Ok(JsonRules { bounds, schemas })
+}
+
+fn pointer(text: &str) -> Built<Pointer> {
+    Pointer::parse(text).ok_or_else(|| ConfigError::new("", "expected a JSON Pointer such as \"/type\" (RFC 6901)"))
+}
+
+fn authorization(raw: &RawAuthorize) -> Built<Authorization> {
+    let mut rule = Authorization { when: Vec::new(), claims: Vec::new(), equals: Vec::new() };
+    for (text, glob) in raw.when.iter().flatten() {
+        let at = |error: ConfigError| error.within(&format!("when.{text}"));
+        rule.when.push((pointer(text).map_err(at)?, Glob::new(glob)));
+    }
+    for (claim, value) in raw.claims.iter().flatten() {
+        let at = |error: ConfigError| error.within(&format!("claims.{claim}"));
+        rule.claims.push((claim.clone(), requirement(value).map_err(at)?));
+    }
+    for (text, claim) in raw.equals.iter().flatten() {
+        let at = |error: ConfigError| error.within(&format!("equals.{text}"));
+        rule.equals.push((pointer(text).map_err(at)?, claim.clone()));
+    }
+    if rule.claims.is_empty() && rule.equals.is_empty() {
+        return Err(ConfigError::new("", "needs claims or equals, or it would ask for nothing"));
+    }
+    Ok(rule)
+}
+
+/// The operator's patterns and the built-in ones, in one automaton.
+fn patterns(raw: &RawMessages) -> Built<Option<Patterns>> {
+    let mut rules: Vec<(Rc<str>, String)> = Vec::new();
+    for (index, pattern) in raw.deny_patterns.iter().flatten().enumerate() {
+        let missing = |key: &str| ConfigError::new(format!("deny_patterns[{index}].{key}"), "is required");
+        let name = pattern.name.as_deref().ok_or_else(|| missing("name"))?;
+        let regex = pattern.regex.as_deref().ok_or_else(|| missing("regex"))?;
+        let is_name =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'.' | b'-');
+        if name.is_empty() || name.len() > RULE_NAME_LEN_MAX || !name.bytes().all(is_name) {
+            let problem = "expected up to 64 of a-z, 0-9, '_', '.' and '-': it becomes a counter's name";
+            return Err(ConfigError::new(format!("deny_patterns[{index}].name"), problem));
+        }
+        if rules.iter().any(|(own, _)| **own == *name) {
+            return Err(ConfigError::new(format!("deny_patterns[{index}].name"), "stands twice"));
+        }
+        rules.push((name.into(), regex.to_owned()));
+    }
+    let own_count = rules.len();
+    let mut sets = raw.rule_sets.clone().unwrap_or_default();
+    sets.sort_unstable();
+    sets.dedup();
+    rules.extend(
+        sets.iter().copied().flat_map(RuleSet::rules).map(|(name, regex)| ((*name).into(), (*regex).to_owned())),
+    );
+    if rules.is_empty() {
+        return Ok(None);
+    }
+    Patterns::new(rules).map(Some).map_err(|(index, error)| match index {
+        index if index < own_count => ConfigError::new(format!("deny_patterns[{index}].regex"), error),
+        _ => ConfigError::new("deny_patterns", format_args!("too much together with rule_sets: {error}")),
+    })
+}

@@ -1,0 +1,220 @@
+//! What wraps a message: taken off before the message is judged, and held to its own protocol.
+//!
+//! ```text
+//! json                  {…}                                      the whole text
+//! graphql-transport-ws  {"type":"subscribe","id":"1","payload":{…}}   the payload of subscribe, next and error
+//! socket.io             42/chat,7["event",…]                     the arguments of an event
+//! ```
+//!
+//! What only the envelope's own protocol says (pings, acknowledgements, `connection_init`) has to have its shape, and is within
+//! the bounds of JSON; schemas and authorization are for the messages inside.
+
+use serde::Deserialize;
+
+use crate::json::document::{Document, Value, View};
+use crate::violation::Violation;
+use crate::wire::Side;
+
+/// A protocol that wraps messages.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+pub enum Envelope {
+    /// The GraphQL over WebSocket protocol of the subprotocol `graphql-transport-ws`.
+    #[serde(rename = "graphql-transport-ws")]
+    GraphqlTransportWs,
+    /// None: the whole text is the message.
+    #[serde(rename = "json")]
+    Json,
+    /// Socket.IO 5 in Engine.IO 4 packets.
+    #[serde(rename = "socket.io")]
+    SocketIo,
+}
+
+/// A text without its envelope.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Packet<'a> {
+    /// What stands before the JSON.
+    pub head: &'a str,
+    /// The JSON, where there is any.
+    pub json: Option<&'a str>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// What the envelope is, stands in the JSON.
+    Inside,
+    /// The envelope's own, with an object where there is JSON.
+    Own,
+    /// The arguments of an event, or of its acknowledgement.
+    Arguments { is_event: bool, attachments: Option<u32> },
+}
+
+/// The most binary attachments of one Socket.IO packet: as many as its own parser takes by default.
+const ATTACHMENTS_MAX: u32 = 10;
+
+/// The names of events that Socket.IO keeps for itself.
+const RESERVED_EVENTS: [&str; 6] =
+    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+
+/// Not a packet of this envelope.
+const REFUSED: Violation = Violation::SchemaRefused;
+
+impl Envelope {
+    /// The envelope that a negotiated subprotocol means.
+    #[must_use]
+    pub fn of_subprotocol(name: &str) -> Option<Self> {
+        (name == "graphql-transport-ws").then_some(Self::GraphqlTransportWs)
+    }
+
+    /// Takes off what stands around the JSON.
+    ///
+    /// # Errors
+    /// [`Violation::SchemaRefused`] for what is no packet of this envelope, [`Violation::JsonRefused`] for one with more
+    /// attachments than 10.
+    pub fn open(self, text: &str, from: Side) -> Result<Packet<'_>, Violation> {
+        match self {
+            Self::GraphqlTransportWs | Self::Json => Ok(Packet { head: "", json: Some(text), kind: Kind::Inside }),
+            Self::SocketIo => engine_io(text, from),
+        }
+    }
+
+    /// The message in a packet that was read; `None` where it has none.
+    ///
+    /// # Errors
+    /// [`Violation::SchemaRefused`] for what this envelope does not allow.
+    pub fn message<'a>(
+        self,
+        packet: &Packet<'_>,
+        document: &'a Document<'a>,
+        from: Side,
+    ) -> Result<Option<Value<'a>>, Violation> {
+        let root = document.root();
+        match (packet.kind, self) {
+            (Kind::Inside, Self::GraphqlTransportWs) => graphql(root, from),
+            (Kind::Inside, Self::Json | Self::SocketIo) => Ok(Some(root)),
+            (Kind::Own, _) => {
+                if matches!(root.view(), View::Object(_)) {
+                    Ok(None)
+                } else {
+                    Err(REFUSED)
+                }
+            }
+            (Kind::Arguments { is_event, attachments }, _) => {
+                check_arguments(root, is_event)?;
+                if let Some(attachments) = attachments {
+                    check_placeholders(document, attachments)?;
+                }
+                Ok(is_event.then_some(root))
+            }
+        }
+    }
+}
+
+impl<'a> Packet<'a> {
+    /// A text without an envelope.
+    pub(super) const fn whole(text: &'a str) -> Self {
+        Self { head: "", json: Some(text), kind: Kind::Inside }
+    }
+
+    /// How many binary messages come behind it and belong to it.
+    #[must_use]
+    pub const fn attachments(&self) -> u32 {
+        match self.kind {
+            Kind::Arguments { attachments: Some(attachments), .. } => attachments,
+            Kind::Arguments { attachments: None, .. } | Kind::Inside | Kind::Own => 0,
+        }
+    }
+}
+
+/// Engine.IO protocol 4, "Packet encoding".
+fn engine_io(text: &str, from: Side) -> Result<Packet<'_>, Violation> {
+    let own = |json| Ok(Packet { head: "", json, kind: Kind::Own });
+    match (text.split_at_checked(1).ok_or(REFUSED)?, from) {
+        (("4", packet), _) => socket_io(packet),
+        (("0", handshake), Side::Server) => own(Some(handshake)),
+        (("1" | "5" | "6", ""), _) | (("2" | "3", "" | "probe"), _) => own(None),
+        _ => Err(REFUSED),
+    }
+}
+
+/// Socket.IO protocol 5, "Packet encoding":
+/// `<packet type>[<# of binary attachments>-][<namespace>,][<acknowledgment id>][JSON-stringified payload without binary]`
+fn socket_io(text: &str) -> Result<Packet<'_>, Violation> {
+    let (kind, rest) = text.split_at_checked(1).ok_or(REFUSED)?;
+    let is_binary = matches!(kind, "5" | "6");
+    let (attachments, rest) = if is_binary {
+        let (count, rest) = rest.split_once('-').ok_or(REFUSED)?;
+        (Some(attachments(count)?), rest)
+    } else {
+        (None, rest)
+    };
+    let rest = if rest.starts_with('/') { rest.split_once(',').map_or("", |(_, rest)| rest) } else { rest };
+    let id_len = rest.bytes().take_while(u8::is_ascii_digit).count();
+    let json = rest.get(id_len..).filter(|json| !json.is_empty());
+    let head = text.strip_suffix(json.unwrap_or_default()).unwrap_or_default();
+    let has_id = id_len > 0;
+    let kind = match (kind, json.is_some(), has_id) {
+        // CONNECT with or without an object; DISCONNECT; CONNECT_ERROR.
+        ("0", _, false) | ("1", false, false) | ("4", true, false) => Kind::Own,
+        ("2" | "5", true, _) => Kind::Arguments { is_event: true, attachments },
+        ("3" | "6", true, true) => Kind::Arguments { is_event: false, attachments },
+        _ => return Err(REFUSED),
+    };
+    Ok(Packet { head, json, kind })
+}
+
+fn attachments(count: &str) -> Result<u32, Violation> {
+    if count.is_empty() || !count.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(REFUSED);
+    }
+    count.parse().ok().filter(|count| *count <= ATTACHMENTS_MAX).ok_or(Violation::JsonRefused)
+}
+
+/// An event is a list that begins with its name.
+fn check_arguments(root: Value<'_>, is_event: bool) -> Result<(), Violation> {
+    let View::Array(mut items) = root.view() else { return Err(REFUSED) };
+    if !is_event {
+        return Ok(());
+    }
+    match items.next().map(Value::view) {
+        Some(View::Number(_)) => Ok(()),
+        Some(View::String(name)) if !RESERVED_EVENTS.contains(&name) => Ok(()),
+        Some(View::Array(_) | View::Boolean(_) | View::Null | View::Object(_) | View::String(_)) | None => Err(REFUSED),
+    }
+}
+
+/// A placeholder names an attachment that comes: parsers have crashed on others.
+fn check_placeholders(document: &Document<'_>, attachments: u32) -> Result<(), Violation> {
+    let is_sound = |value: Value<'_>| {
+        let is_placeholder = value.get("_placeholder").is_some();
+        let number = value.get("num").filter(|num| num.is_plain_integer()).map(Value::view);
+        !is_placeholder
+            || matches!(number, Some(View::Number(token)) if token.parse::<u32>().is_ok_and(|number| number < attachments))
+    };
+    if document.objects().all(is_sound) { Ok(()) } else { Err(REFUSED) }
+}
+
+/// GraphQL over WebSocket Protocol, "Message types".
+fn graphql(root: Value<'_>, from: Side) -> Result<Option<Value<'_>>, Violation> {
+    let kind = root.get("type").and_then(Value::as_str).ok_or(REFUSED)?;
+    let has_id = root.get("id").and_then(Value::as_str).is_some_and(|id| !id.is_empty());
+    let payload = root.get("payload");
+    let view = payload.map(Value::view);
+    let is_sound = match (kind, from) {
+        ("connection_init", Side::Client) | ("connection_ack", Side::Server) | ("ping" | "pong", _) => {
+            matches!(view, None | Some(View::Null | View::Object(_)))
+        }
+        ("complete", _) => has_id && payload.is_none(),
+        ("subscribe", Side::Client) => {
+            has_id && payload.and_then(|payload| payload.get("query")).is_some_and(|query| query.as_str().is_some())
+        }
+        ("next", Side::Server) => has_id && matches!(view, Some(View::Object(_))),
+        ("error", Side::Server) => has_id && matches!(view, Some(View::Array(_))),
+        _ => false,
+    };
+    let is_message = matches!(kind, "subscribe" | "next" | "error");
+    if is_sound { Ok(payload.filter(|_| is_message)) } else { Err(REFUSED) }
+}
+
+#[cfg(test)]
+mod tests;

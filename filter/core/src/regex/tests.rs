@@ -1,0 +1,168 @@
+use super::*;
+
+#[track_caller]
+fn check(pattern: &str, accepted: &[&str], refused: &[&str]) {
+    let regex = Regex::new(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
+    accepted.iter().for_each(|text| assert!(regex.is_match(text), "{pattern} in {text:?}"));
+    refused.iter().for_each(|text| assert!(!regex.is_match(text), "{pattern} in {text:?}"));
+}
+
+#[track_caller]
+fn refuse(pattern: &str, problem: &str) {
+    let error = Regex::new(pattern).expect_err(pattern).to_string();
+    assert!(error.contains(problem), "{pattern}: {error}");
+}
+
+#[test]
+fn an_expression_matches_anywhere_unless_anchored() {
+    check("b+", &["abba", "b"], &["", "aaa"]);
+    check("^b", &["ba"], &["ab", "\nb"]);
+    check("b$", &["ab"], &["ba", "b\n"]);
+    check("^$", &[""], &["\n", "a"]);
+    check("", &["", "a"], &[]);
+    check("^(?:a|bc)*$", &["", "abca"], &["ab", "c"]);
+    check("^(a|(b)){2,3}$", &["ab", "aba"], &["a", "abab"]);
+    check("^a{2}$|^a{4,}?$", &["aa", "aaaa", "aaaaa"], &["a", "aaa"]);
+}
+
+#[test]
+fn classes_mean_what_ecma_262_says() {
+    check(r"^\d$", &["7"], &["٣", "a", "७"]);
+    check(r"^\w$", &["a", "Z", "_", "0"], &["é", "-", "\u{17f}", "\u{212a}"]);
+    check(r"^\W$", &["é", "-", "😀"], &["a", "aa"]);
+    check(r"^\s$", &[" ", "\t", "\u{a0}", "\u{feff}", "\u{2028}", "\u{3000}", "\u{b}"], &["\u{85}", "\u{180e}", "a"]);
+    check(r"^\S$", &["\u{85}", "a"], &[" "]);
+    check(r"^.$", &["a", "é", "😀", "\u{85}"], &["\n", "\r", "\u{2028}", "\u{2029}", "ab", ""]);
+    check(r"^\D+$", &["٣x"], &["3"]);
+    check(r"\bend\b", &["the end.", "éend"], &["ends", "bend"]);
+    check(r"a\Bb", &["ab"], &["a b"]);
+}
+
+#[test]
+fn classes_of_brackets_hold_what_stands_in_them() {
+    check("^[a-c]$", &["b"], &["d", "-"]);
+    check("^[^a-c]$", &["d", "é"], &["a"]);
+    check(r"^[\d\-x]$", &["7", "-", "x"], &["y", "\\"]);
+    check("^[a-]$", &["a", "-"], &["b"]);
+    check("^[-a]$", &["a", "-"], &["b"]);
+    check(r"^[\s\S]$", &["\n", "a"], &[""]);
+    check(r"^[\D]$", &["a"], &["1"]);
+    check(r"^[^\D]$", &["1"], &["a"]);
+    check("^[[]$", &["["], &["]"]);
+    check(r"^[\]]$", &["]"], &["["]);
+    check("^[a&&b]$", &["a", "&", "b"], &["c"]);
+    check("^[~~&&.]$", &["~", "&", "."], &["a"]);
+    check("^[[:alpha:]]$", &["a]", ":]", "[]"], &["b", "a"]);
+    check("[]", &[], &["", "a"]);
+    check("^[^]$", &["\n", "é"], &["", "ab"]);
+    check(r"^[\b]$", &["\u{8}"], &["b"]);
+    check("^[é-ü]$", &["ö"], &["e"]);
+    check(r"^[\p{Lu}\d]$", &["É", "1"], &["é"]);
+    check("^[ #x]$", &[" ", "#"], &["y"]);
+}
+
+#[test]
+fn escapes_stand_for_characters() {
+    check(r"^\t\n\v\f\r\0$", &["\t\n\u{b}\u{c}\r\0"], &[]);
+    check(r"^\x41\u0042\u{1F600}\uD83D\uDE00\cJ$", &["AB😀😀\n"], &[]);
+    check(r"^\/\-\.\*\@\$$", &["/-.*@$"], &["x"]);
+    check(r"^\p{Letter}+\P{L}$", &["héλ1"], &["1", "hé"]);
+    check(r"^\p{L}\p{gc=Nd}$", &["é٣"], &["3é"]);
+    check("^é+$", &["éé"], &["e"]);
+    check("^#a b$", &["#a b"], &["#ab"]);
+    check("^a{,3}{x$", &["a{,3}{x"], &["aaa"]);
+    check("]", &["]"], &["["]);
+    for (pattern, problem) in [
+        (r"\a", "unknown escape \\a"),
+        (r"\z", "unknown escape"),
+        (r"\A", "unknown escape"),
+        (r"\é", "unknown escape"),
+        (r"\", "too early"),
+        (r"\ud83d", "surrogate"),
+        (r"\ude00", "no character"),
+        (r"\u{110000}", "no character"),
+        (r"\u{99999999999}", "no character"),
+        (r"\x4", "too early"),
+        (r"\xg0", "hexadecimal"),
+        (r"\c1", "letter"),
+        (r"\pL", "expected"),
+        (r"\p{Nonsense}", "property"),
+        (r"\p{L", "expected"),
+        ("[b-a]", "before"),
+        (r"[a-\d]", "class"),
+        (r"[\d-a]", "class"),
+        ("[a", "too early"),
+        ("(a", "not closed"),
+        ("a)", "not open"),
+        ("*", "repetition"),
+        ("a{3,2}", "repetition"),
+    ] {
+        refuse(pattern, problem);
+    }
+}
+
+#[test]
+fn groups_have_names_and_flags() {
+    check(r"^(?<year>\d{4})-(?<$m_1>\d\d)$", &["2026-11"], &["2026"]);
+    check("(?i)sel(ect)", &["SELect", "select"], &["sel"]);
+    check("a(?i:b)c", &["aBc", "abc"], &["ABC", "abC"]);
+    check("a(?i)b|c", &["aB", "C"], &["A"]);
+    check("((?i)a)b", &["Ab"], &["AB"]);
+    check("(?i)[^a-c]$", &["d"], &["A", "b"]);
+    check("(?i)^[a-z_]+$", &["Az_"], &["1"]);
+    check(r"(?i)^\u006b$", &["k", "K"], &["\u{212a}"]);
+    check("(?i-i:a)", &["a"], &["A"]);
+    check("(?s)^.$", &["\n"], &[]);
+    check("^(?s:.).$", &["\na"], &["a\n"]);
+    for pattern in ["(?m)a", "(?x)a", "(?P<a>b)", "(?>a)", "(?#a)", "(?<a"] {
+        assert!(Regex::new(pattern).is_err(), "{pattern}");
+    }
+}
+
+#[test]
+fn what_is_not_linear_is_refused() {
+    for (pattern, problem) in [
+        ("(?=a)", "look-ahead"),
+        ("(?!a)", "look-ahead"),
+        ("(?<=a)", "look-behind"),
+        ("(?<!a)", "look-behind"),
+        (r"(a)\1", "back-reference"),
+        (r"(?<a>b)\k<a>", "back-reference"),
+    ] {
+        refuse(pattern, problem);
+    }
+}
+
+#[test]
+fn size_and_nesting_are_bounded() {
+    assert!(Regex::new("a{1000}").is_ok() && Regex::new(r"\p{L}{3}").is_ok());
+    refuse("(a{1000}){1000}", "");
+    refuse(r"(\p{L}{100}){100}", "");
+    refuse("((((a{10}){10}){10}){10}){10}", "");
+    let nested = |depth: usize| format!("{}a{}", "(".repeat(depth), ")".repeat(depth));
+    assert!(Regex::new(&nested(40)).is_ok());
+    refuse(&nested(60), "nest");
+    refuse(&nested(100_000), "nest");
+}
+
+#[test]
+fn time_is_linear() {
+    let text = "a".repeat(100_000);
+    check("^(a+)+$", &[&text], &[&format!("{text}b")]);
+    check("(a|aa)+$", &[&text], &[&format!("{text}b")]);
+    check("(.*)(.*)(.*)(.*)(.*)x", &[], &[&text]);
+    check("[a-q][^u-z]{13}x", &["aaaaaaaaaaaaaaaax"], &[&text]);
+}
+
+#[test]
+fn a_set_tells_which() {
+    let set = RegexSet::new(["foo", "^bar$", "o{3}"]).unwrap();
+    for (text, index) in
+        [("a foo", Some(0)), ("bar", Some(1)), ("ooo", Some(2)), ("bars", None), ("ooo foo", Some(2)), ("", None)]
+    {
+        assert_eq!(set.first_match(text), index, "{text}");
+    }
+    assert!(RegexSet::new(["a", "b(", "c"]).is_err_and(|(index, _)| index == 1));
+    assert!(RegexSet::new(["a", "b**{", "(x{999}){999}"]).is_err_and(|(index, _)| index == 2));
+    assert!(RegexSet::new([]).is_ok_and(|set| set.first_match("a").is_none()));
+}
