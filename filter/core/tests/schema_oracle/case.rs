@@ -39,8 +39,6 @@ impl Case {
         let draft = if random.one_in(5) { Draft::Seven } else { Draft::Latest };
         let asserts = random.one_in(2);
         let document = references::resolve(schemas::write(random, draft), draft, random);
-            println!("{}", document.root);
-        }
         let oracle = oracle(&document.root, asserts).unwrap_or_else(|error| panic!("{error}: {}", document.root));
         let pairs = pairs(&document, &oracle, random);
         Self { schema: document.root, asserts, pairs }

@@ -111,7 +111,8 @@ impl Coverage {
 
     /// The deciding one of `keywords` that was taken away least often.
     pub(crate) fn rarest(&self, keywords: &[(String, String)]) -> Option<String> {
-        let deciding = keywords.iter().map(|(_, keyword)| keyword).filter(|keyword| DECIDING.contains(&keyword.as_str()));
+        let deciding =
+            keywords.iter().map(|(_, keyword)| keyword).filter(|keyword| DECIDING.contains(&keyword.as_str()));
         deciding.min_by_key(|keyword| self.counts.get(*keyword).map_or(0, |count| count.removed)).cloned()
     }
 

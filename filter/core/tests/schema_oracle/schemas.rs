@@ -176,7 +176,8 @@ impl Author<'_> {
             2 => self.add(schema, "minimum", low),
             3 => self.add(schema, "exclusiveMinimum", low),
             4 => {
-                let steps = ["1", "2", "3", "7", "2.0", "0.5", "0.1", "0.01", "1.5"];
+                // A fraction divides one: the oracle divides doubles by others, which is wrong beyond 2^53.
+                let steps = ["1", "2", "3", "7", "2.0", "0.5", "0.1", "0.01", "0.25"];
                 let step = self.random.pick(&steps);
                 self.add(schema, "multipleOf", number(step));
             }
