@@ -23,8 +23,8 @@ pub(super) enum Part {
     Terminated,
     /// An integer of MQTT: seven bits a byte, four bytes at most.
     Varint,
-    /// Two bytes that, with this added, say how long the message is.
-    Total(Order, u8),
+    /// Two bytes that, up to this number and with that one added, say how long the message is.
+    Total(Order, u16, u8),
     /// The message ends here.
     End,
 }
@@ -80,9 +80,10 @@ pub(super) fn fit(pattern: Pattern, seen: Seen<'_>) -> Fit {
             Part::Counted => counted(rest),
             Part::Terminated => terminated(rest),
             Part::Varint => varint(rest),
-            Part::Total(order, plus) => {
+            Part::Total(order, max, plus) => {
                 open |= !seen.is_final();
-                total(rest, *order).and_then(|(len, after)| agree(len.saturating_add(usize::from(*plus)), seen, after))
+                total(rest, *order, *max)
+                    .and_then(|(len, after)| agree(len.saturating_add((*plus).into()), seen, after))
             }
             Part::End => {
                 open |= !seen.ended;
@@ -154,13 +155,13 @@ fn varint(rest: &[u8]) -> Result<&[u8], Fit> {
     }
 }
 
-fn total(rest: &[u8], order: Order) -> Result<(usize, &[u8]), Fit> {
+fn total(rest: &[u8], order: Order, max: u16) -> Result<(usize, &[u8]), Fit> {
     let (field, after) = rest.split_first_chunk().ok_or(Fit::SoFar)?;
     let len = match order {
         Order::Big => u16::from_be_bytes(*field),
         Order::Little => u16::from_le_bytes(*field),
     };
-    Ok((usize::from(len), after))
+    if len <= max { Ok((len.into(), after)) } else { Err(Fit::No) }
 }
 
 /// Whether a message that says it has `len` bytes may be the one that is seen.

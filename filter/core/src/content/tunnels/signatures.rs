@@ -72,7 +72,7 @@ pub(super) static SIGNATURES: &[Signature] = &[
         Protocol::Kafka,
         &[
             Is(&[0, 0]),
-            Total(Big, 4),
+            Total(Big, 0xff, 4),
             Is(&[0, 18, 0]),
             In(1, 0, 4),
             Is(&[0, 0, 0]),
@@ -118,7 +118,7 @@ pub(super) static SIGNATURES: &[Signature] = &[
         Protocol::PostgreSql,
         &[
             Is(&[0, 0]),
-            Total(Big, 0),
+            Total(Big, 0x3ff, 0),
             Is(&[0, 3, 0]),
             In(1, 0, 2),
             OneOf(&[b"user\0", b"database\0", b"application_name\0", b"client_encoding\0"]),
@@ -126,7 +126,10 @@ pub(super) static SIGNATURES: &[Signature] = &[
     ),
     Signature(Protocol::Radmin, &[Is(&[1, 0, 0, 0, 1, 0, 0, 0, 8, 8]), End]),
     // TPKT (RFC 1006 §6) around the connection request or confirm of X.224, from or to reference 0.
-    Signature(Protocol::Rdp, &[Is(&[3, 0]), Total(Big, 0), In(1, 6, 0xfe), OneOf(&[&[0xe0, 0, 0], &[0xd0, 0, 0]])]),
+    Signature(
+        Protocol::Rdp,
+        &[Is(&[3, 0]), Total(Big, 0x1ff, 0), In(1, 6, 0xfe), OneOf(&[&[0xe0, 0, 0], &[0xd0, 0, 0]])],
+    ),
     // An array whose first element is a string.
     Signature(Protocol::Redis, &[Is(b"*"), DIGITS, Is(b"\r\n$"), DIGITS, CRLF]),
     // RFC 6143 §7.1.1.
@@ -145,16 +148,16 @@ pub(super) static SIGNATURES: &[Signature] = &[
             OneOf(&[b":", b"-"]),
         ],
     ),
-    // PRELOGIN and its answer: type, last packet, length, process 0, then option 0 with six bytes.
+    // PRELOGIN and its answer: type, last packet, length, process 0, then option 0 with an offset and six bytes.
     Signature(
         Protocol::Tds,
         &[
-            OneOf(&[&[0x12, 1, 0], &[0x04, 1, 0]]),
-            Any(1),
+            OneOf(&[&[0x12, 1], &[0x04, 1]]),
+            Total(Big, 0xff, 0),
             Is(&[0, 0]),
             In(1, 0, 1),
             Is(&[0, 0, 0]),
-            Any(1),
+            In(1, 6, 0x40),
             Is(&[0, 6]),
         ],
     ),
@@ -214,11 +217,11 @@ pub(super) static DIALOGS: &[Dialog] = &[
             ],
         ],
     ),
-    Dialog(Protocol::Nats, &[&[Is(b"INFO {")], &[Is(b"CONNECT {")]]),
+    Dialog(Protocol::Nats, &[&[Is(b"INFO {\"server_")], &[Is(b"CONNECT {\"")]]),
     // A hard reset of the client, with or without tls-auth, and the server's.
     Dialog(
         Protocol::OpenVpn,
-        &[&[Total(Big, 2), OneOf(&[b"\x38", b"\x50"]), Any(8)], &[Total(Big, 2), Is(b"\x40"), Any(8)]],
+        &[&[Total(Big, 0x7ff, 2), OneOf(&[b"\x38", b"\x50"]), Any(8)], &[Total(Big, 0xff, 2), Is(b"\x40"), Any(8)]],
     ),
     Dialog(
         Protocol::Pop3,
@@ -242,7 +245,7 @@ pub(super) static DIALOGS: &[Dialog] = &[
         Protocol::Smux,
         &[
             &[In(1, 1, 2), Is(&[0, 0, 0]), In(1, 1, 5), Is(&[0, 0, 0]), End],
-            &[In(1, 1, 2), Is(&[2]), Total(Little, 8), In(1, 1, 5), Is(&[0, 0, 0])],
+            &[In(1, 1, 2), Is(&[2]), Total(Little, 0xffff, 8), In(1, 1, 5), Is(&[0, 0, 0])],
         ],
     ),
     Dialog(Protocol::Smtp, &[READY, &[OneOf(&[b"EHLO ", b"HELO "]), WORD, CRLF]]),
@@ -262,12 +265,12 @@ pub(super) static DIALOGS: &[Dialog] = &[
     Dialog(Protocol::Socks5, &[SOCKS5_GREETING, &[Is(&[5, 2]), End], &[Is(&[1]), Counted, Counted, End]]),
     Dialog(Protocol::TeamViewer, &[&[Is(&[0x17, 0x24, 0x0a, 0x20])], &[Is(&[0x17, 0x24, 0x0a, 0x20])]]),
     Dialog(Protocol::Telnet, &[TELNET_COMMAND, TELNET_COMMAND]),
-    // Data, a window or a ping with SYN, then with ACK, on one of the first streams.
+    // A window or a ping with SYN, then with ACK, on one of the first streams.
     Dialog(
         Protocol::Yamux,
         &[
-            &[Is(&[0]), In(1, 0, 2), Is(&[0, 1, 0, 0, 0]), In(1, 0, 4), Any(4)],
-            &[Is(&[0]), In(1, 0, 2), Is(&[0, 2, 0, 0, 0]), In(1, 0, 4), Any(4)],
+            &[Is(&[0]), In(1, 1, 2), Is(&[0, 1, 0, 0, 0]), In(1, 0, 4), Any(4), End],
+            &[Is(&[0]), In(1, 1, 2), Is(&[0, 2, 0, 0, 0]), In(1, 0, 4), Any(4), End],
         ],
     ),
 ];
