@@ -11,11 +11,13 @@
 //!
 //! Pings and pongs never wait, not even for a message that is held. A Close waits until it is whole.
 
+use core::cell::Cell;
 use std::rc::Rc;
 
 use super::Received;
 use super::payload::Payload;
 use super::scan::Scan;
+use crate::content::tunnels::Conversation;
 use crate::content::{ContentRules, Handshake, Refusal};
 use crate::message::{MessageRules, Reassembly};
 use crate::policy::Mode;
@@ -74,6 +76,7 @@ pub(super) struct Terms<'a> {
     pub(super) rules: &'a MessageRules,
     pub(super) content: &'a Rc<ContentRules>,
     pub(super) handshake: &'a Handshake,
+    pub(super) conversation: &'a Cell<Conversation>,
     /// In monitor mode everything goes on, whatever is found.
     pub(super) mode: Mode,
     /// Whether that many bytes more may be held.
@@ -257,7 +260,8 @@ impl Direction {
                 if header.opcode == Opcode::Binary {
                     self.attachments = terms.content.receive_binary(self.attachments)?;
                 }
-                self.payload = Payload::new(&header, terms).filter(|_| !header.compressed || self.inflater.is_some());
+                self.payload = Payload::new(&header, self.framing.from, terms)
+                    .filter(|_| !header.compressed || self.inflater.is_some());
                 self.whole = terms.rules.whole || self.payload.as_ref().is_some_and(Payload::is_whole);
             }
             Opcode::Close | Opcode::Continuation | Opcode::Ping | Opcode::Pong => {}
@@ -292,7 +296,7 @@ impl Direction {
             && is_data
         {
             len = len.min(payload.read_len());
-            payload.receive(scan.peek(len)?, self.inflater.as_deref_mut())?;
+            payload.receive(scan.peek(len)?, self.inflater.as_deref_mut(), terms.conversation)?;
             if payload.is_settled() {
                 self.payload = None;
             }
@@ -325,8 +329,7 @@ impl Direction {
             Opcode::Binary | Opcode::Continuation | Opcode::Text => {
                 if fin && let Some(payload) = self.payload.take() {
                     let from = self.framing.from;
-                    self.attachments =
-                        payload.finish(self.inflater.as_deref_mut(), from, terms.handshake, self.attachments)?;
+                    self.attachments = payload.finish(self.inflater.as_deref_mut(), from, terms, self.attachments)?;
                 }
                 if self.is_held() && !fin && !frame.passing {
                     if self.whole && !(terms.has_room)(scan.undecided()) {

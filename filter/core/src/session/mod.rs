@@ -15,10 +15,12 @@ mod direction;
 mod payload;
 mod scan;
 
+use core::cell::Cell;
 use core::time::Duration;
 use std::rc::Rc;
 
 use crate::content::Handshake;
+use crate::content::tunnels::Conversation;
 use crate::limits::{HeldBytes, Share};
 use crate::policy::{Mode, Place, Policies, Policy};
 use crate::verdict::Passage;
@@ -45,6 +47,7 @@ pub struct Session {
     from_client: Direction,
     from_server: Direction,
     handshake: Handshake,
+    conversation: Cell<Conversation>,
     state: State,
     /// One side sends nothing any more.
     ended: bool,
@@ -108,6 +111,7 @@ impl Session {
             policy,
             from_client: direction(Side::Client, |deflate| deflate.client_takeover),
             from_server: direction(Side::Server, |deflate| deflate.server_takeover),
+            conversation: Cell::new(Conversation::new(handshake.exempt)),
             handshake,
             state: State::Open,
             ended: false,
@@ -185,14 +189,14 @@ impl Session {
     }
 
     fn judge<C: Chunk + ?Sized>(&mut self, from: Side, chunk: &C) -> Result<Received, Unreadable> {
-        let Self { policy, from_client, from_server, handshake, share, .. } = self;
+        let Self { policy, from_client, from_server, handshake, conversation, share, .. } = self;
         let direction = match from {
             Side::Client => &mut *from_client,
             Side::Server => &mut *from_server,
         };
         let (rules, content) = policy.messages(from);
         let has_room = |len: usize| share.all().has_room(len, policy.held_len_max);
-        let terms = Terms { rules, content, handshake, mode: policy.mode, has_room: &has_room };
+        let terms = Terms { rules, content, handshake, conversation, mode: policy.mode, has_room: &has_room };
         let mut received = direction.receive(chunk, &terms)?;
         let grows = direction.unasked_len() > 0;
         share.set(from_client.memory_len().saturating_add(from_server.memory_len()));

@@ -2,11 +2,12 @@
 //!
 //! What a text says is judged at its end, as a whole.
 
+use core::cell::Cell;
 use std::rc::Rc;
 
 use super::direction::Terms;
-use crate::content::tunnels::{Exempt, Head, Judgement, Protocol};
-use crate::content::{ContentRules, Handshake, Refusal};
+use crate::content::tunnels::{Conversation, Head, Judgement, Protocol};
+use crate::content::{ContentRules, Refusal};
 use crate::violation::Violation;
 use crate::wire::Side;
 use crate::wire::deflate::Inflater;
@@ -43,7 +44,6 @@ struct Plain {
     utf8: Option<Utf8>,
     /// `None` once it cannot be the beginning of another protocol.
     head: Option<Head>,
-    exempt: Exempt,
     tunnel: Option<Protocol>,
     /// The text so far, where it is judged as a whole.
     text: Option<String>,
@@ -51,14 +51,13 @@ struct Plain {
 
 impl Payload {
     /// The payload of the message that begins with `header`; `None` when nothing in it has to be read.
-    pub(super) fn new(header: &FrameHeader, terms: &Terms<'_>) -> Option<Self> {
+    pub(super) fn new(header: &FrameHeader, from: Side, terms: &Terms<'_>) -> Option<Self> {
         let is_text = header.opcode == Opcode::Text;
         let plain = Plain {
             len: 0,
             len_max: terms.rules.message_len_max,
             utf8: (terms.rules.utf8 && is_text).then(Utf8::default),
-            head: (!terms.content.tunnels).then(Head::new),
-            exempt: terms.handshake.exempt,
+            head: (!terms.content.tunnels).then(|| Head::new(from)),
             tunnel: None,
             text: (terms.content.read_text() && is_text).then(String::new),
         };
@@ -100,18 +99,28 @@ impl Payload {
     ///
     /// # Errors
     /// What is wrong with them.
-    pub(super) fn receive(&mut self, bytes: &[u8], inflater: Option<&mut Inflater>) -> Result<(), Refusal> {
-        self.unmask(bytes, inflater).map_err(|violation| self.plain.refusal(violation))
+    pub(super) fn receive(
+        &mut self,
+        bytes: &[u8],
+        inflater: Option<&mut Inflater>,
+        conversation: &Cell<Conversation>,
+    ) -> Result<(), Refusal> {
+        self.unmask(bytes, inflater, conversation).map_err(|violation| self.plain.refusal(violation))
     }
 
-    fn unmask(&mut self, bytes: &[u8], inflater: Option<&mut Inflater>) -> Result<(), Violation> {
+    fn unmask(
+        &mut self,
+        bytes: &[u8],
+        inflater: Option<&mut Inflater>,
+        conversation: &Cell<Conversation>,
+    ) -> Result<(), Violation> {
         let mut inflater = inflater.filter(|_| self.compressed);
-        let Some(mask) = &mut self.mask else { return self.plain.inflate(bytes, inflater) };
+        let Some(mask) = &mut self.mask else { return self.plain.inflate(bytes, inflater, conversation) };
         let mut block = [0; BLOCK_LEN];
         for piece in bytes.chunks(BLOCK_LEN) {
             let plain = block.get_mut(..piece.len()).unwrap_or_default();
             mask.apply(piece, plain);
-            self.plain.inflate(plain, inflater.as_deref_mut())?;
+            self.plain.inflate(plain, inflater.as_deref_mut(), conversation)?;
         }
         Ok(())
     }
@@ -124,41 +133,44 @@ impl Payload {
         mut self,
         inflater: Option<&mut Inflater>,
         from: Side,
-        handshake: &Handshake,
+        terms: &Terms<'_>,
         attachments: u32,
     ) -> Result<u32, Refusal> {
         if let Some(inflater) = inflater.filter(|_| self.compressed) {
             inflater.finish()?;
         }
-        self.plain.finish().map_err(|violation| self.plain.refusal(violation))?;
+        self.plain.finish(terms.conversation).map_err(|violation| self.plain.refusal(violation))?;
         match &self.plain.text {
-            Some(text) => self.content.judge(text, from, handshake, attachments),
+            Some(text) => self.content.judge(text, from, terms.handshake, attachments),
             None => Ok(attachments),
         }
     }
 }
 
 impl Plain {
-    fn inflate(&mut self, bytes: &[u8], inflater: Option<&mut Inflater>) -> Result<(), Violation> {
+    fn inflate(
+        &mut self,
+        bytes: &[u8],
+        inflater: Option<&mut Inflater>,
+        conversation: &Cell<Conversation>,
+    ) -> Result<(), Violation> {
         match inflater {
-            Some(inflater) => inflater.receive(bytes, &mut |plain| self.receive(plain)),
-            None => self.receive(bytes),
+            Some(inflater) => inflater.receive(bytes, &mut |plain| self.receive(plain, conversation)),
+            None => self.receive(bytes, conversation),
         }
     }
 
     /// Everything up to the longest that is allowed is judged, so that the verdict does not depend on how the bytes come.
-    fn receive(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+    fn receive(&mut self, bytes: &[u8], conversation: &Cell<Conversation>) -> Result<(), Violation> {
         let room = usize::try_from(self.len_max.saturating_sub(self.len)).unwrap_or(usize::MAX);
         let (mut allowed, beyond) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
         self.len = self.len.saturating_add(bytes.len() as u64);
         // One by one, for the same reason.
-        while let Some(mut head) = self.head
-            && let Some((byte, rest)) = allowed.split_first()
+        while self.head.is_some()
+            && let Some((byte, rest)) = allowed.split_at_checked(1)
         {
-            self.read(core::slice::from_ref(byte))?;
-            let judgement = head.receive(*byte);
-            self.head = Some(head);
-            self.decide(judgement)?;
+            self.read(byte)?;
+            self.judge_head(conversation, |conversation, head| conversation.receive(head, byte))?;
             allowed = rest;
         }
         self.read(allowed)?;
@@ -173,18 +185,26 @@ impl Plain {
         }
     }
 
-    fn finish(&mut self) -> Result<(), Violation> {
+    fn finish(&mut self, conversation: &Cell<Conversation>) -> Result<(), Violation> {
         self.utf8.map_or(Ok(()), |utf8| utf8.finish())?;
-        self.head.map_or(Ok(()), |head| self.decide(head.finish()))
+        self.judge_head(conversation, Conversation::finish)
     }
 
-    fn decide(&mut self, judgement: Judgement) -> Result<(), Violation> {
+    fn judge_head(
+        &mut self,
+        conversation: &Cell<Conversation>,
+        judge: impl FnOnce(&mut Conversation, &mut Head) -> Judgement,
+    ) -> Result<(), Violation> {
+        let Some(head) = &mut self.head else { return Ok(()) };
+        let mut so_far = conversation.get();
+        let judgement = judge(&mut so_far, head);
+        conversation.set(so_far);
         match judgement {
-            Judgement::Tunnel(protocol) if !self.exempt.contains(protocol) => {
+            Judgement::Clear => self.head = None,
+            Judgement::Tunnel(protocol) => {
                 self.tunnel = Some(protocol);
                 return Err(Violation::TunnelRefused);
             }
-            Judgement::Clear | Judgement::Tunnel(_) => self.head = None,
             Judgement::Undecided => {}
         }
         Ok(())

@@ -3,8 +3,8 @@
 
 use super::constant::are_unique;
 use super::program::{
-    ArrayRules, Condition, Constants, DynamicReference, FALSE, InPlace, Node, NumberRules, ObjectRules, Place, Program,
-    Property, StringRules, TRUE, Types,
+    ArrayRules, Condition, Constants, Dependency, DynamicReference, FALSE, InPlace, Node, NumberRules, ObjectRules,
+    Place, Program, Property, StringRules, TRUE, Types,
 };
 use crate::json::document::{Items, Members, Value, View, fingerprint};
 use crate::json::number::Decimal;
@@ -307,7 +307,7 @@ impl<'p> Judge<'p> {
         self.has_dependent(&rules.dependent_required, object)
     }
 
-    fn has_dependent(&mut self, dependent: &[(Box<str>, Vec<Box<str>>)], object: Value<'_>) -> Verdict {
+    fn has_dependent(&mut self, dependent: &[Dependency], object: Value<'_>) -> Verdict {
         for (name, required) in dependent {
             self.budget.spend(object.child_count())?;
             if object.get(name).is_none() {

@@ -116,8 +116,11 @@ pub(super) struct ObjectRules {
     pub(super) patterns: Vec<(Rc<Regex>, Place)>,
     pub(super) additional: Option<Place>,
     pub(super) names: Option<Place>,
-    pub(super) dependent_required: Vec<(Box<str>, Vec<Box<str>>)>,
+    pub(super) dependent_required: Vec<Dependency>,
 }
+
+/// A name, and those that have to be there with it.
+pub(super) type Dependency = (Box<str>, Vec<Box<str>>);
 
 #[derive(Debug)]
 pub(super) struct Property {

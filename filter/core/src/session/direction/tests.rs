@@ -39,7 +39,9 @@ fn judge(
     has_room: bool,
 ) -> Received {
     let handshake = Handshake::default();
-    let terms = Terms { rules, content, handshake: &handshake, mode, has_room: &|_| has_room };
+    let conversation = Cell::new(Conversation::new(handshake.exempt));
+    let terms =
+        Terms { rules, content, handshake: &handshake, conversation: &conversation, mode, has_room: &|_| has_room };
     direction.receive(chunk, &terms).unwrap()
 }
 

@@ -10,8 +10,8 @@ use crate::json::schema::Formats;
 use crate::json::schema::constant::Constant;
 use crate::json::schema::format::Format;
 use crate::json::schema::program::{
-    ArrayRules, Condition, Constants, Contains, InPlace, Node, NumberRules, ObjectRules, Place, Property, StringRules,
-    TRUE, Types,
+    ArrayRules, Condition, Constants, Contains, Dependency, InPlace, Node, NumberRules, ObjectRules, Place, Property,
+    StringRules, TRUE, Types,
 };
 use crate::regex::Regex;
 
@@ -76,8 +76,9 @@ impl<'a> Keywords<'a> {
 fn names(value: &Value) -> Option<Vec<Box<str>>> {
     let names: Vec<Box<str>> =
         value.as_array()?.iter().map(|name| Some(name.as_str()?.into())).collect::<Option<_>>()?;
-    let is_new = |(index, name): (usize, &Box<str>)| !names.iter().take(index).any(|other| other == name);
-    names.iter().enumerate().all(is_new).then_some(names)
+    let mut sorted: Vec<&str> = names.iter().map(|name| &**name).collect();
+    sorted.sort_unstable();
+    sorted.is_sorted_by(|name, next| name != next).then_some(names)
 }
 
 impl Compiler<'_> {
@@ -288,7 +289,7 @@ impl Compiler<'_> {
     }
 }
 
-fn dependent_required(all: &Keywords<'_>, draft: Draft) -> Compiled<Vec<(Box<str>, Vec<Box<str>>)>> {
+fn dependent_required(all: &Keywords<'_>, draft: Draft) -> Compiled<Vec<Dependency>> {
     let keyword = if draft == Draft::V2020 { "dependentRequired" } else { "dependencies" };
     let below = all.position.below(keyword);
     let lists = all.object(keyword)?.into_iter().flatten();
