@@ -1,59 +1,294 @@
-//! The first bytes of protocols that are tunnelled.
+//! Protocols of TCP that are tunnelled in messages, known by the first bytes: of any message, or of what the sides say in turn.
+//!
+//! The head of every message is looked at in both directions, text and binary alike, since the client of a reverse tunnel stands
+//! behind the server. A [`Head`] collects it; a [`Conversation`] remembers what the first turns of a connection may have
+//! been. A turn is what one side says until the other speaks, and is judged by its first message.
+//!
+//! | how | what | protocols |
+//! | --- | --- | --- |
+//! | strong | the first bytes of any message, at least 32 bits that no format for data has | AMQP, Cassandra (STARTUP), HTTP/1 (a first line of at most 32 bytes), HTTP/2, MongoDB, MQTT, MySQL, Oracle, PostgreSQL (SSLRequest), Redis (arrays), RFB, RTMP (connect), SMB, SSH and chisel, STOMP, TDS, Telnet (two commands), TLS, XMPP, Zabbix |
+//! | whole | the same, and the message is as long as it says, or ends there | Kafka (ApiVersions with a client's name), OpenVPN (without tls-auth), PostgreSQL (StartupMessage), Radmin, RDP and other TPKT |
+//! | shape | each is weak, but one answers the other | Cassandra (OPTIONS), FTP, HTTP/1 (a longer first line), IMAP, NATS, OpenVPN, POP3, Redis (PING, AUTH), RTMP (handshake), SMTP, smux, SOCKS 4, 4A and 5, TeamViewer, Telnet, yamux |
+//!
+//! What has been answered by then has reached the server: SOCKS 5 is refused at its request, the others at the answer.
+//!
+//! Out of reach, whatever the bytes: tunnels that are encrypted or padded from the first byte (Shadowsocks, VMess, obfs4), that
+//! begin with a secret (VLESS with an identifier, Trojan with a hash), that wrap TCP in a format of their own (JSON, protobuf,
+//! base64), or that begin amid a conversation of another kind with a weak protocol. Only a list of what is allowed stops
+//! those: subprotocols, types of message, a schema. Nor does a protocol show whose first write is cut in two before its
+//! signature ends, which no implementation known does, or whose weak first message comes together with the next one. Of XMPP,
+//! an XML declaration with an encoding hides the client's start, not the server's. QUIC, DTLS, WireGuard and DNS are not of
+//! TCP, and too weak.
 
-/// Stub.
-#[derive(Clone, Copy, Debug)]
-pub enum Protocol {
-    /// Stub.
-    Ssh,
-}
-impl Protocol {
-    /// Stub.
-    pub const fn name(self) -> &'static str {
-        "ssh"
-    }
-}
-/// Stub.
-#[derive(Clone, Copy, Debug)]
+mod pattern;
+mod signatures;
+#[cfg(test)]
+mod tests;
+
+use crate::wire::Side;
+pub use pattern::HEAD_LEN_MAX;
+use pattern::{Fit, Seen, fit};
+use signatures::{DIALOGS, SIGNATURES};
+
+/// What a message begins like.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Judgement {
-    /// Stub.
+    /// Nothing that is looked for, whatever follows.
     Clear,
-    /// Stub.
+    /// A tunnel of this protocol.
     Tunnel(Protocol),
-    /// Stub.
+    /// To be held: the next bytes, or the end, will tell.
     Undecided,
 }
-/// Stub.
-#[derive(Clone, Copy, Debug)]
-pub struct Head(u8);
-impl Head {
-    /// Stub.
-    pub fn new() -> Self {
-        Self(0)
-    }
-    /// Stub.
-    pub fn receive(&mut self, byte: u8) -> Judgement {
-        let Some(want) = b"SSH-2.0-".get(self.0 as usize) else { return Judgement::Clear };
-        if *want != byte {
-            return Judgement::Clear;
+
+macro_rules! protocols {
+    ($($(#[$doc:meta])+ $variant:ident = $name:literal,)+) => {
+        /// A protocol of TCP.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub enum Protocol {
+            $($(#[$doc])+ $variant,)+
         }
-        self.0 += 1;
-        if self.0 == 8 { Judgement::Tunnel(Protocol::Ssh) } else { Judgement::Undecided }
+
+        impl Protocol {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// Its name in the log.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+        }
+    };
+}
+
+protocols! {
+    /// AMQP 0-9-1 and 1.0.
+    Amqp = "amqp",
+    /// The native protocol of Cassandra.
+    Cassandra = "cassandra",
+    /// FTP, its commands.
+    Ftp = "ftp",
+    /// HTTP/1.0, 1.1 and 2, WebSockets in a WebSocket among them.
+    Http = "http",
+    /// IMAP.
+    Imap = "imap",
+    /// Kafka.
+    Kafka = "kafka",
+    /// MongoDB.
+    MongoDb = "mongodb",
+    /// MQTT.
+    Mqtt = "mqtt",
+    /// MySQL and MariaDB.
+    MySql = "mysql",
+    /// NATS.
+    Nats = "nats",
+    /// OpenVPN over TCP.
+    OpenVpn = "openvpn",
+    /// The network substrate of Oracle databases.
+    Oracle = "oracle",
+    /// POP3.
+    Pop3 = "pop3",
+    /// PostgreSQL.
+    PostgreSql = "postgresql",
+    /// Radmin.
+    Radmin = "radmin",
+    /// RDP, and what else begins with TPKT.
+    Rdp = "rdp",
+    /// Redis.
+    Redis = "redis",
+    /// RFB, the protocol of VNC.
+    Rfb = "rfb",
+    /// RTMP.
+    Rtmp = "rtmp",
+    /// SMB over TCP.
+    Smb = "smb",
+    /// SMTP.
+    Smtp = "smtp",
+    /// smux, many streams in one.
+    Smux = "smux",
+    /// SOCKS 4 and 4A.
+    Socks4 = "socks4",
+    /// SOCKS 5.
+    Socks5 = "socks5",
+    /// SSH, chisel among it.
+    Ssh = "ssh",
+    /// STOMP.
+    Stomp = "stomp",
+    /// TDS, the protocol of SQL Server.
+    Tds = "tds",
+    /// TeamViewer.
+    TeamViewer = "teamviewer",
+    /// Telnet.
+    Telnet = "telnet",
+    /// TLS.
+    Tls = "tls",
+    /// XMPP.
+    Xmpp = "xmpp",
+    /// yamux, many streams in one.
+    Yamux = "yamux",
+    /// Zabbix.
+    Zabbix = "zabbix",
+}
+
+/// The protocols that a connection may carry.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Exempt(u64);
+
+impl Exempt {
+    /// Each one.
+    pub const ALL: Self = Self(u64::MAX);
+    /// Not one.
+    pub const NONE: Self = Self(0);
+
+    /// What the negotiated subprotocol `name` is made to carry, in either case of its letters.
+    #[must_use]
+    pub fn for_subprotocol(name: &str) -> Self {
+        let name = name.to_ascii_lowercase();
+        match name.as_str() {
+            "amqp" | "amqpwsb10" => Self::NONE.with(Protocol::Amqp),
+            "base64" | "binary" | "guacamole" | "tty" => Self::ALL,
+            "mqtt" | "mqttv3.1" => Self::NONE.with(Protocol::Mqtt),
+            "rfb" => Self::NONE.with(Protocol::Rfb),
+            "sqlnet.oracle.com" => Self::NONE.with(Protocol::Oracle),
+            "v10.stomp" | "v11.stomp" | "v12.stomp" => Self::NONE.with(Protocol::Stomp),
+            "xmpp" => Self::NONE.with(Protocol::Xmpp),
+            _ if name.ends_with("channel.k8s.io") => Self::ALL,
+            _ if name.starts_with("chisel-") || name.starts_with("authorization.bearer.") => Self::ALL,
+            _ => Self::NONE,
+        }
     }
-    /// Stub.
-    pub fn finish(&self) -> Judgement {
-        Judgement::Clear
+
+    /// These and `protocol`.
+    #[must_use]
+    pub const fn with(self, protocol: Protocol) -> Self {
+        Self(self.0 | Self::bit(protocol))
+    }
+
+    /// Whether `protocol` is among them.
+    #[must_use]
+    pub const fn contains(self, protocol: Protocol) -> bool {
+        self.0 & Self::bit(protocol) != 0
+    }
+
+    const fn bit(protocol: Protocol) -> u64 {
+        1_u64.wrapping_shl(protocol as u32)
     }
 }
-/// Stub.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Exempt;
-impl Exempt {
-    /// Stub.
-    pub fn for_subprotocol(_: &str) -> Self {
-        Self
+
+/// The first bytes of one message.
+#[derive(Clone, Copy)]
+pub struct Head {
+    bytes: [u8; HEAD_LEN_MAX],
+    len: u8,
+    from: Side,
+    judgement: Judgement,
+}
+
+impl Head {
+    /// Nothing yet of a message of `from`.
+    #[must_use]
+    pub const fn new(from: Side) -> Self {
+        Self { bytes: [0; HEAD_LEN_MAX], len: 0, from, judgement: Judgement::Undecided }
     }
-    /// Stub.
-    pub fn contains(&self, _: Protocol) -> bool {
-        false
+
+    fn push(&mut self, bytes: &[u8]) {
+        let free = self.bytes.iter_mut().skip(usize::from(self.len));
+        for (place, byte) in free.zip(bytes) {
+            *place = *byte;
+            self.len = self.len.saturating_add(1);
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+}
+
+/// Payload is not for logs.
+impl core::fmt::Debug for Head {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Head({} bytes, {:?})", self.len, self.judgement)
+    }
+}
+
+/// What the messages of one connection may be.
+///
+/// ```text
+///   side A   05 01 00                05 01 00 03 …      each turn leaves those dialogs alive whose pattern it matches;
+///   side B               05 00                          the last turn of one of them is a tunnel
+///   turn     0           1           2
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Conversation {
+    exempt: Exempt,
+    /// The [`DIALOGS`] that all turns so far have matched, by index.
+    alive: u32,
+    turns: u8,
+    speaker: Option<Side>,
+}
+
+impl Conversation {
+    /// Nothing said yet, on a connection that may carry what is in `exempt`.
+    #[must_use]
+    pub const fn new(exempt: Exempt) -> Self {
+        Self { exempt, alive: u32::MAX, turns: 0, speaker: None }
+    }
+
+    /// Takes the next bytes of the message whose start is `head`; once decided, it stays so. Takes effect on the conversation
+    /// when it decides, so messages of the two sides may come interleaved.
+    pub fn receive(&mut self, head: &mut Head, bytes: &[u8]) -> Judgement {
+        if head.judgement == Judgement::Undecided {
+            head.push(bytes);
+            head.judgement = self.judge(head.from, Seen { bytes: head.bytes(), ended: false });
+        }
+        head.judgement
+    }
+
+    /// The message ends here: decides.
+    pub fn finish(&mut self, head: &mut Head) -> Judgement {
+        if head.judgement == Judgement::Undecided {
+            head.judgement = self.judge(head.from, Seen { bytes: head.bytes(), ended: true });
+        }
+        head.judgement
+    }
+
+    fn judge(&mut self, from: Side, seen: Seen<'_>) -> Judgement {
+        let mut open = false;
+        for signature in SIGNATURES {
+            match fit(signature.1, seen) {
+                Fit::Yes if !self.exempt.contains(signature.0) => return Judgement::Tunnel(signature.0),
+                Fit::SoFar if !self.exempt.contains(signature.0) => open |= !seen.is_final(),
+                Fit::No | Fit::SoFar | Fit::Yes => {}
+            }
+        }
+        if self.alive == 0 || self.speaker == Some(from) {
+            return if open { Judgement::Undecided } else { Judgement::Clear };
+        }
+        let mut alive = 0;
+        for (index, dialog) in (0..).zip(DIALOGS) {
+            let bit = 1_u32.wrapping_shl(index);
+            let mut turns = dialog.1.iter().skip(usize::from(self.turns));
+            let Some(pattern) = turns.next().filter(|_| self.alive & bit != 0 && !self.exempt.contains(dialog.0))
+            else {
+                continue;
+            };
+            match fit(pattern, seen) {
+                Fit::SoFar if !seen.is_final() => open = true,
+                Fit::SoFar | Fit::Yes if turns.next().is_none() => return Judgement::Tunnel(dialog.0),
+                // What agrees for the whole head is weak enough anyway.
+                Fit::SoFar | Fit::Yes => alive |= bit,
+                Fit::No => {}
+            }
+        }
+        if open {
+            return Judgement::Undecided;
+        }
+        self.alive = alive;
+        self.turns = self.turns.saturating_add(1);
+        self.speaker = Some(from);
+        Judgement::Clear
     }
 }

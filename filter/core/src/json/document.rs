@@ -114,12 +114,14 @@ impl<'a> Document<'a> {
         self.text.is_empty()
     }
 
+    #[inline]
     fn value(&'a self, index: usize) -> Value<'a> {
         // Indices come from nodes of this document; an empty one is null.
         let node = self.nodes.get(index).copied().unwrap_or(Node { kind: Kind::Null, start: 0, len: 0, end: 0 });
         Value { document: self, node, index }
     }
 
+    #[inline]
     fn text(&self, node: Node) -> &str {
         let from = if node.kind == Kind::Unescaped { self.unescaped.as_str() } else { self.text };
         from.get(node.start as usize..node.start.saturating_add(node.len) as usize).unwrap_or_default()
@@ -135,6 +137,7 @@ impl core::fmt::Debug for Document<'_> {
 impl<'a> Value<'a> {
     /// What it is.
     #[must_use]
+    #[inline]
     pub fn view(self) -> View<'a> {
         match self.node.kind {
             Kind::Array => View::Array(self.children()),
@@ -252,3 +255,12 @@ impl<'a> Iterator for Members<'a> {
 }
 
 impl ExactSizeIterator for Members<'_> {}
+
+/// Of a name: its length and first bytes. The same for the same names, and for up to seven bytes only for them.
+pub(super) fn fingerprint(name: &[u8]) -> u64 {
+    let start = name.first_chunk::<8>().map_or_else(
+        || name.iter().fold(0, |start, byte| start << 8 | u64::from(*byte)),
+        |chunk| u64::from_be_bytes(*chunk),
+    );
+    start ^ (name.len() as u64) << 56
+}

@@ -54,6 +54,17 @@ impl Decimal {
         Self::parse(number.to_string().as_bytes())
     }
 
+    /// The whole number, where it is one that fits.
+    #[must_use]
+    pub fn to_i64(self) -> Option<i64> {
+        if !self.is_integer() {
+            return None;
+        }
+        let scale = 10_i128.checked_pow(u32::try_from(self.exponent).ok()?)?;
+        let magnitude = i128::try_from(self.mantissa).ok()?.checked_mul(scale)?;
+        i64::try_from(if self.negative { magnitude.checked_neg()? } else { magnitude }).ok()
+    }
+
     /// Whether it is whole: 1.0 is.
     #[must_use]
     pub const fn is_integer(&self) -> bool {

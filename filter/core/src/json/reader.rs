@@ -2,7 +2,7 @@
 //!
 //! Nothing is recursive: what is open stands on a stack no higher than the bound on nesting.
 
-use super::document::{Document, Items, Kind, Members, Node};
+use super::document::{Document, Items, Kind, Members, Node, fingerprint};
 use super::number::Decimal;
 use crate::violation::Violation;
 
@@ -43,8 +43,25 @@ struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     document: Document<'a>,
-    /// The nodes of the arrays and objects that are open.
-    open: Vec<u32>,
+    /// The innermost array or object that is open.
+    inner: Open,
+    /// Those around it, and an [`Open::NONE`] around all.
+    outer: Vec<Open>,
+}
+
+/// An array or object that is open.
+#[derive(Clone, Copy)]
+struct Open {
+    kind: Kind,
+    /// Its node.
+    index: u32,
+    /// The items or members that have ended.
+    len: u32,
+}
+
+impl Open {
+    /// What everything stands in.
+    const NONE: Self = Self { kind: Kind::Null, index: 0, len: 0 };
 }
 
 /// What may come next.
@@ -64,13 +81,15 @@ const REFUSED: Violation = Violation::JsonRefused;
 /// Up to here every two names are compared, beyond it they are sorted: about where that begins to pay.
 const PAIRWISE_MAX: usize = 16;
 
-/// An integer of so many digits needs no look at its size.
-const SHORT_INTEGER_LEN: usize = 18;
+/// A number of so many characters needs no look at its size, unless it has an exponent.
+const SHORT_NUMBER_LEN: usize = 20;
 
 impl<'a> Reader<'a> {
     fn new(text: &'a str, bounds: &Bounds) -> Self {
-        let document = Document { text, ..Document::default() };
-        Self { bounds: *bounds, bytes: text.as_bytes(), at: 0, document, open: Vec::new() }
+        // A node for every sixteen bytes is about what messages have; more are asked for as they come.
+        let nodes = Vec::with_capacity((text.len() >> 4).clamp(8, 1_024));
+        let document = Document { text, nodes, ..Document::default() };
+        Self { bounds: *bounds, bytes: text.as_bytes(), at: 0, document, inner: Open::NONE, outer: Vec::new() }
     }
 
     /// With `KEEP` all nodes stay, otherwise only those of open objects.
@@ -101,7 +120,7 @@ impl<'a> Reader<'a> {
     }
 
     fn open_container(&mut self, kind: Kind, close: u8) -> Read<bool> {
-        if self.open.len() >= self.bounds.depth_max {
+        if self.outer.len() >= self.bounds.depth_max {
             return Err(REFUSED);
         }
         self.advance(1);
@@ -110,7 +129,7 @@ impl<'a> Reader<'a> {
             self.advance(1);
             return Ok(false);
         }
-        self.open.push(index);
+        self.outer.push(core::mem::replace(&mut self.inner, Open { kind, index, len: 0 }));
         if kind == Kind::Object {
             self.read_name()?;
         }
@@ -120,43 +139,38 @@ impl<'a> Reader<'a> {
     /// A value has ended: counts it, and closes what ends with it.
     fn end_value<const KEEP: bool>(&mut self) -> Read<Next> {
         loop {
-            let Some(&index) = self.open.last() else {
-                return if self.peek().is_none() { Ok(Next::End) } else { Err(INVALID) };
-            };
-            let Some(container) = self.document.nodes.get_mut(index as usize) else { return Err(INVALID) };
-            container.len = container.len.saturating_add(1);
-            let (kind, len) = (container.kind, container.len as usize);
+            self.inner.len = self.inner.len.saturating_add(1);
+            let Open { kind, index, len } = self.inner;
             match (self.peek(), kind) {
                 (Some(b','), Kind::Object) => {
-                    if len >= self.bounds.keys_max {
+                    if len as usize >= self.bounds.keys_max {
                         return Err(REFUSED);
                     }
                     self.advance(1);
                     self.read_name()?;
                     return Ok(Next::Value);
                 }
-                (Some(b','), _) => {
+                (Some(b','), Kind::Array) => {
                     self.advance(1);
                     if !KEEP {
                         self.document.nodes.truncate(index.saturating_add(1) as usize);
                     }
                     return Ok(Next::Value);
                 }
-                (Some(b'}'), Kind::Object) => {
-                    self.check_names(index as usize, len)?;
-                }
+                (Some(b'}'), Kind::Object) => self.check_names(index as usize, len as usize)?,
                 (Some(b']'), Kind::Array) => {}
+                (None, Kind::Null) => return Ok(Next::End),
                 _ => return Err(INVALID),
             }
             self.advance(1);
-            self.open.pop();
             if !KEEP {
                 self.document.nodes.truncate(index.saturating_add(1) as usize);
             }
             let end = place(self.document.nodes.len());
             if let Some(container) = self.document.nodes.get_mut(index as usize) {
-                container.end = end;
+                (container.len, container.end) = (len, end);
             }
+            self.inner = self.outer.pop().unwrap_or(Open::NONE);
         }
     }
 
@@ -271,7 +285,8 @@ impl<'a> Reader<'a> {
             self.advance(1);
             self.read_digits()?;
         }
-        if let Some(b'e' | b'E') = self.rest().first() {
+        let has_exponent = matches!(self.rest().first(), Some(b'e' | b'E'));
+        if has_exponent {
             kind = Kind::Number;
             self.advance(1);
             if let Some(b'+' | b'-') = self.rest().first() {
@@ -280,7 +295,7 @@ impl<'a> Reader<'a> {
             self.read_digits()?;
         }
         let token = self.bytes.get(start..self.at).unwrap_or_default();
-        if (kind == Kind::Number || whole > SHORT_INTEGER_LEN) && Decimal::parse(token).is_none() {
+        if (has_exponent || token.len() > SHORT_NUMBER_LEN) && Decimal::parse(token).is_none() {
             return Err(REFUSED);
         }
         self.push(kind, start, token.len());
@@ -310,10 +325,17 @@ impl<'a> Reader<'a> {
         let members = Items { document: &self.document, next: object.saturating_add(1), len };
         let names = Members(members).map(|(name, _)| name.as_bytes());
         let are_unique = if len <= PAIRWISE_MAX {
-            let mut known = [&b""[..]; PAIRWISE_MAX];
-            known.iter_mut().zip(names).for_each(|(place, name)| *place = name);
-            let known = known.get(..len).unwrap_or_default();
-            known.iter().enumerate().all(|(index, name)| known.iter().skip(index.saturating_add(1)).all(|n| n != name))
+            let mut known = [(0, &b""[..]); PAIRWISE_MAX];
+            known.iter_mut().zip(names).for_each(|(place, name)| *place = (fingerprint(name), name));
+            let mut known = known.get(..len).unwrap_or_default();
+            loop {
+                let Some(((print, name), rest)) = known.split_first() else { break true };
+                // Almost always all that is looked at.
+                if rest.iter().any(|(other, _)| other == print) && rest.iter().any(|(_, other)| other == name) {
+                    break false;
+                }
+                known = rest;
+            }
         } else {
             let mut names: Vec<&[u8]> = names.collect();
             // Whatever the names are, and however many of them some hash would take for the same.
@@ -323,6 +345,7 @@ impl<'a> Reader<'a> {
         if are_unique { Ok(()) } else { Err(REFUSED) }
     }
 
+    #[inline]
     fn push(&mut self, kind: Kind, start: usize, len: usize) -> u32 {
         let index = place(self.document.nodes.len());
         self.document.nodes.push(Node { kind, start: place(start), len: place(len), end: index.saturating_add(1) });
@@ -330,19 +353,22 @@ impl<'a> Reader<'a> {
     }
 
     /// The next byte that is no white space, which is stepped over.
+    #[inline]
     fn peek(&mut self) -> Option<u8> {
         loop {
-            match self.rest().first() {
+            match self.bytes.get(self.at) {
                 Some(b' ' | b'\t' | b'\n' | b'\r') => self.advance(1),
                 next => return next.copied(),
             }
         }
     }
 
+    #[inline]
     fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
+    #[inline]
     const fn advance(&mut self, len: usize) {
         self.at = self.at.saturating_add(len);
     }

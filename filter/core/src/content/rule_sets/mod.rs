@@ -3,7 +3,10 @@
 //! Each set is a table of named patterns with its tests: attacks that have to match, and look-alikes that must not. A rule sees
 //! one string of a message at a time, its JSON escapes resolved, names of members as well as values.
 
+mod command_injection;
+mod cross_site_scripting;
 mod nosql_injection;
+mod path_traversal;
 mod prototype_pollution;
 mod sql_injection;
 
@@ -32,8 +35,10 @@ impl RuleSet {
     #[must_use]
     pub const fn rules(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::CommandInjection | Self::CrossSiteScripting | Self::PathTraversal => &[],
+            Self::CommandInjection => command_injection::RULES,
+            Self::CrossSiteScripting => cross_site_scripting::RULES,
             Self::NosqlInjection => nosql_injection::RULES,
+            Self::PathTraversal => path_traversal::RULES,
             Self::PrototypePollution => prototype_pollution::RULES,
             Self::SqlInjection => sql_injection::RULES,
         }

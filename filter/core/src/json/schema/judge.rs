@@ -3,10 +3,10 @@
 
 use super::constant::are_unique;
 use super::program::{
-    ArrayRules, Condition, Constants, DynamicReference, FALSE, InPlace, NumberRules, ObjectRules, Place, Program,
+    ArrayRules, Condition, Constants, DynamicReference, FALSE, InPlace, Node, NumberRules, ObjectRules, Place, Program,
     Property, StringRules, TRUE, Types,
 };
-use crate::json::document::{Items, Members, Value, View};
+use crate::json::document::{Items, Members, Value, View, fingerprint};
 use crate::json::number::Decimal;
 
 /// The work for one message: steps for each byte. A step is a schema applied to a value, or a comparison; a flat object of twelve
@@ -99,12 +99,7 @@ impl<'p> Judge<'p> {
         if enters {
             self.scope.push(node.resource);
         }
-        let unevaluated = match value.view() {
-            View::Array(_) => node.unevaluated_items,
-            View::Object(_) => node.unevaluated_properties,
-            View::Boolean(_) | View::Null | View::Number(_) | View::String(_) => None,
-        };
-        let verdict = match unevaluated {
+        let verdict = match unevaluated(node, value) {
             None => self.apply_keywords(place, value, evaluated)?,
             Some(schema) => self.apply_unevaluated(place, schema, value, evaluated)?,
         };
@@ -144,7 +139,8 @@ impl<'p> Judge<'p> {
 
     fn apply_keywords(&mut self, place: Place, value: Value<'_>, mut evaluated: Option<&mut Evaluated>) -> Verdict {
         let Some(node) = self.program.nodes.get(place) else { return Err(Exhausted) };
-        if !is_of_type(node.types, value) {
+        let view = value.view();
+        if !is_of_type(node.types, view, value) {
             return Ok(false);
         }
         if let Some(constants) = &node.constants
@@ -152,12 +148,14 @@ impl<'p> Judge<'p> {
         {
             return Ok(false);
         }
-        let is_satisfied = match value.view() {
+        let is_satisfied = match view {
             View::Array(items) => match &node.array {
                 Some(rules) => self.apply_array(rules, value, items, evaluated.as_deref_mut())?,
                 None => true,
             },
-            View::Number(token) => node.number.as_ref().is_none_or(|rules| is_number_within(rules, token)),
+            View::Number(token) => {
+                node.number.as_ref().is_none_or(|rules| is_number_within(rules, token, value.is_plain_integer()))
+            }
             View::Object(members) => match &node.object {
                 Some(rules) => self.apply_object(rules, value, members, evaluated.as_deref_mut())?,
                 None => true,
@@ -205,7 +203,9 @@ impl<'p> Judge<'p> {
                 return Ok(false);
             }
         }
-        Ok(rules.format.is_none_or(|format| format.is_valid(string)))
+        let Some(format) = rules.format else { return Ok(true) };
+        self.budget.0 = self.budget.0.checked_sub(format.step_count(string.len())).ok_or(Exhausted)?;
+        Ok(format.is_valid(string))
     }
 
     #[inline(never)]
@@ -417,9 +417,21 @@ fn children(value: Value<'_>) -> impl Iterator<Item = Value<'_>> {
     items.into_iter().flatten().chain(members.into_iter().flatten().map(|(_, value)| value))
 }
 
-fn is_of_type(types: Types, value: Value<'_>) -> bool {
-    let allowed = |bits: u8| types.0 & bits != 0;
+/// The schema for what the other keywords of a node do not look at.
+fn unevaluated(node: &Node, value: Value<'_>) -> Option<Place> {
+    if node.unevaluated_items.is_none() && node.unevaluated_properties.is_none() {
+        return None;
+    }
     match value.view() {
+        View::Array(_) => node.unevaluated_items,
+        View::Object(_) => node.unevaluated_properties,
+        View::Boolean(_) | View::Null | View::Number(_) | View::String(_) => None,
+    }
+}
+
+fn is_of_type(types: Types, view: View<'_>, value: Value<'_>) -> bool {
+    let allowed = |bits: u8| types.0 & bits != 0;
+    match view {
         View::Array(_) => allowed(Types::ARRAY),
         View::Boolean(_) => allowed(Types::BOOLEAN),
         View::Null => allowed(Types::NULL),
@@ -435,7 +447,13 @@ fn is_of_type(types: Types, value: Value<'_>) -> bool {
     }
 }
 
-fn is_number_within(rules: &NumberRules, token: &str) -> bool {
+fn is_number_within(rules: &NumberRules, token: &str, is_plain_integer: bool) -> bool {
+    if let Some((least, greatest)) = rules.integers
+        && is_plain_integer
+        && let Ok(number) = token.parse::<i64>()
+    {
+        return (least..=greatest).contains(&number);
+    }
     let Some(number) = Decimal::parse(token.as_bytes()) else { return false };
     rules.minimum.is_none_or(|minimum| number >= minimum)
         && rules.exclusive_minimum.is_none_or(|minimum| number > minimum)
@@ -444,14 +462,11 @@ fn is_number_within(rules: &NumberRules, token: &str) -> bool {
         && rules.multiple_of.is_none_or(|divisor| number.is_multiple_of(&divisor))
 }
 
-/// By length first, which tells most names apart.
-pub(super) fn by_len(one: &str, other: &str) -> core::cmp::Ordering {
-    one.len().cmp(&other.len()).then_with(|| one.cmp(other))
-}
-
 fn find<'p>(properties: &'p [Property], name: &str) -> Option<&'p Property> {
-    let index = properties.binary_search_by(|property| by_len(&property.name, name)).ok()?;
-    properties.get(index)
+    let print = fingerprint(name.as_bytes());
+    let first = properties.partition_point(|property| property.print < print);
+    let mut alike = properties.iter().skip(first).take_while(|property| property.print == print);
+    alike.find(|property| name.len() < 8 || *property.name == *name)
 }
 
 /// Which required members have come.

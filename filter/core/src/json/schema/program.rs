@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::constant::Constant;
 use super::format::Format;
+use crate::json::document::fingerprint;
 use crate::json::number::Decimal;
 use crate::regex::Regex;
 
@@ -70,6 +71,8 @@ pub(super) struct Constants {
 
 #[derive(Debug, Default)]
 pub(super) struct NumberRules {
+    /// From the least to the greatest, where these are all that is asked of an integer.
+    pub(super) integers: Option<(i64, i64)>,
     pub(super) minimum: Option<Decimal>,
     pub(super) exclusive_minimum: Option<Decimal>,
     pub(super) maximum: Option<Decimal>,
@@ -107,7 +110,7 @@ pub(super) struct Contains {
 pub(super) struct ObjectRules {
     pub(super) len_min: usize,
     pub(super) len_max: usize,
-    /// What `properties` and `required` name, by length and then by bytes.
+    /// What `properties` and `required` name, by their fingerprints.
     pub(super) properties: Vec<Property>,
     pub(super) required_count: usize,
     pub(super) patterns: Vec<(Rc<Regex>, Place)>,
@@ -118,6 +121,8 @@ pub(super) struct ObjectRules {
 
 #[derive(Debug)]
 pub(super) struct Property {
+    /// See [`fingerprint`].
+    pub(super) print: u64,
     pub(super) name: Box<str>,
     pub(super) schema: Option<Place>,
     /// Which of the required ones it is.
@@ -150,6 +155,23 @@ pub(super) struct Condition {
     pub(super) when: Place,
     pub(super) then: Place,
     pub(super) otherwise: Place,
+}
+
+impl Property {
+    pub(super) fn new(name: &str, schema: Option<Place>, required: Option<usize>) -> Self {
+        Self { print: fingerprint(name.as_bytes()), name: name.into(), schema, required }
+    }
+}
+
+impl NumberRules {
+    /// The bounds as they are for integers, where they are integers.
+    pub(super) fn integers(&self) -> Option<(i64, i64)> {
+        if self.exclusive_minimum.is_some() || self.exclusive_maximum.is_some() || self.multiple_of.is_some() {
+            return None;
+        }
+        let bound = |bound: Option<Decimal>, none: i64| bound.map_or(Some(none), |bound| bound.to_i64());
+        Some((bound(self.minimum, i64::MIN)?, bound(self.maximum, i64::MAX)?))
+    }
 }
 
 impl InPlace {

@@ -9,7 +9,6 @@ use crate::json::number::Decimal;
 use crate::json::schema::Formats;
 use crate::json::schema::constant::Constant;
 use crate::json::schema::format::Format;
-use crate::json::schema::judge::by_len;
 use crate::json::schema::program::{
     ArrayRules, Condition, Constants, Contains, InPlace, Node, NumberRules, ObjectRules, Place, Property, StringRules,
     TRUE, Types,
@@ -225,17 +224,17 @@ impl Compiler<'_> {
         let mut properties: Vec<Property> = self
             .subschemas_by_name(all, "properties")?
             .into_iter()
-            .map(|(name, schema)| Property { name: name.into(), schema: Some(schema), required: None })
+            .map(|(name, schema)| Property::new(name, Some(schema), None))
             .collect();
         let required = all.names("required")?;
         let required_count = required.len();
         for (index, name) in required.into_iter().enumerate() {
             match properties.iter_mut().find(|property| property.name == name) {
                 Some(property) => property.required = Some(index),
-                None => properties.push(Property { name, schema: None, required: Some(index) }),
+                None => properties.push(Property::new(&name, None, Some(index))),
             }
         }
-        properties.sort_unstable_by(|one, other| by_len(&one.name, &other.name));
+        properties.sort_unstable_by_key(|property| property.print);
         let mut patterns = Vec::new();
         for (pattern, schema) in self.subschemas_by_name(all, "patternProperties")? {
             let position = all.position.below("patternProperties");
@@ -254,14 +253,10 @@ impl Compiler<'_> {
     }
 
     fn in_place_keywords(&mut self, all: &Keywords<'_>, draft: Draft) -> Compiled<Option<InPlace>> {
-        let condition = match self.subschema(all, "if")? {
-            None => None,
-            Some(when) => Some(Condition {
-                when,
-                then: self.subschema(all, "then")?.unwrap_or(TRUE),
-                otherwise: self.subschema(all, "else")?.unwrap_or(TRUE),
-            }),
-        };
+        // What stands under `then` without an `if` may be referred to.
+        let branches = [self.subschema(all, "then")?, self.subschema(all, "else")?];
+        let [then, otherwise] = branches.map(|branch| branch.unwrap_or(TRUE));
+        let condition = self.subschema(all, "if")?.map(|when| Condition { when, then, otherwise });
         let rules = InPlace {
             reference: None,
             dynamic_reference: None,
@@ -368,7 +363,8 @@ fn is_equal(one: &Value, other: &Value) -> bool {
 }
 
 fn numbers(all: &Keywords<'_>) -> Compiled<Option<NumberRules>> {
-    let rules = NumberRules {
+    let mut rules = NumberRules {
+        integers: None,
         minimum: all.number("minimum")?,
         exclusive_minimum: all.number("exclusiveMinimum")?,
         maximum: all.number("maximum")?,
@@ -378,6 +374,7 @@ fn numbers(all: &Keywords<'_>) -> Compiled<Option<NumberRules>> {
     if rules.multiple_of.is_some_and(|divisor| !divisor.is_positive()) {
         return Err(all.position.fault("multipleOf", "expected a number greater than 0"));
     }
+    rules.integers = rules.integers();
     let bounds = [rules.minimum, rules.exclusive_minimum, rules.maximum, rules.exclusive_maximum, rules.multiple_of];
     Ok(bounds.iter().any(Option::is_some).then_some(rules))
 }
