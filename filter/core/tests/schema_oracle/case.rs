@@ -3,10 +3,11 @@
 use jsonschema::Validator;
 use serde_json::Value;
 
+use crate::instances::{self, Links};
 use crate::random::Random;
 use crate::references::{self, Document};
 use crate::schemas::{self, Draft};
-use crate::{instances, text};
+use crate::text;
 
 /// Instances of one schema.
 pub(crate) const INSTANCES: usize = 10;
@@ -52,6 +53,7 @@ impl Case {
 
 /// Valid and not in turn, as far as there are both.
 fn pairs(document: &Document, oracle: &Validator, random: &mut Random) -> Vec<Pair> {
+    let links = Links::new(document);
     let mut pairs: Vec<Pair> = Vec::new();
     for index in 0..INSTANCES {
         let wanted = index % 2 == 0;
@@ -60,7 +62,7 @@ fn pairs(document: &Document, oracle: &Validator, random: &mut Random) -> Vec<Pa
             let valid: Vec<&Pair> = pairs.iter().filter(|pair| pair.is_valid).collect();
             let is_near = !valid.is_empty() && random.percent(65);
             let mut instance =
-                if is_near { random.pick(&valid).instance.clone() } else { instances::make(document, random) };
+                if is_near { random.pick(&valid).instance.clone() } else { instances::make(&links, random) };
             for _ in 0..random.below(2) + usize::from(is_near || !wanted) {
                 instances::mutate(&mut instance, random);
             }

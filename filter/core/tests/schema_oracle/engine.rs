@@ -57,7 +57,7 @@ pub(crate) fn judge(schema: &Schema, text: &str) -> Verdict {
         Ok(document) => document,
         Err(violation) => return Verdict::Refused(format!("{violation:?} when read")),
     };
-    match schema.check(&document) {
+    match schema.check(document.root()) {
         Ok(()) => Verdict::Valid,
         Err(Violation::SchemaRefused) => Verdict::Invalid,
         Err(violation) => Verdict::Refused(format!("{violation:?}")),

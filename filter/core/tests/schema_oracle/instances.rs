@@ -1,79 +1,82 @@
 //! Makes values that nearly satisfy a schema, and changes them a little.
 
+use std::collections::BTreeMap;
+use std::ptr;
+
 use serde_json::{Map, Number, Value, json};
 
 use crate::random::Random;
-use crate::references::{Document, escape};
+use crate::references::Document;
 use crate::samples::{FORMATS, NAMES, PATTERNS, STRINGS, any_number, any_string, any_value, number, number_near};
 
-/// A value for `document`: for the most part a good one.
-pub(crate) fn make(document: &Document, random: &mut Random) -> Value {
-    let mut maker = Maker { document, random };
-    let facets = maker.facets(vec![Facet { pointer: String::new(), schema: &document.root }]);
-    maker.value(&facets, 5)
+/// A document with what its references lead to.
+pub(crate) struct Links<'d> {
+    root: &'d Value,
+    /// By the place in memory of the schema that has the reference.
+    targets: BTreeMap<usize, Vec<&'d Value>>,
 }
 
-/// A schema that the value at hand is to satisfy.
-#[derive(Clone)]
-struct Facet<'d> {
-    pointer: String,
-    schema: &'d Value,
-}
-
-impl<'d> Facet<'d> {
-    fn within(&self, step: &str) -> Option<Self> {
-        let schema = self.schema.pointer(step)?;
-        Some(Self { pointer: format!("{}{step}", self.pointer), schema })
+impl<'d> Links<'d> {
+    pub(crate) fn new(document: &'d Document) -> Self {
+        let at = |pointer: &String| document.root.pointer(pointer).expect("a schema");
+        let targets = document.targets.iter();
+        let targets = targets.map(|(from, to)| (ptr::from_ref(at(from)).addr(), to.iter().map(at).collect()));
+        Self { root: &document.root, targets: targets.collect() }
     }
 }
 
-struct Maker<'d, 'r> {
-    document: &'d Document,
-    random: &'r mut Random,
+/// A value for the document behind `links`: for the most part a good one.
+pub(crate) fn make(links: &Links<'_>, random: &mut Random) -> Value {
+    let mut maker = Maker { links, random };
+    let facets = maker.facets(vec![links.root]);
+    maker.value(&facets, DEPTH)
 }
+
+struct Maker<'d, 'm> {
+    links: &'m Links<'d>,
+    random: &'m mut Random,
+}
+
+/// How deep a value is.
+const DEPTH: usize = 5;
+
+/// Only the whole message has more members or items than these.
+const LEN_MAX: usize = 8;
 
 /// More schemas than these do not get a say at once.
 const FACETS_MAX: usize = 24;
 
 impl<'d> Maker<'d, '_> {
-    /// `open` and what they apply to the same value, with one branch of each choice.
-    fn facets(&mut self, mut open: Vec<Facet<'d>>) -> Vec<Facet<'d>> {
+    /// The schemas that `open` apply to the same value, with one branch of each choice.
+    fn facets(&mut self, mut open: Vec<&'d Value>) -> Vec<&'d Value> {
         let mut facets = Vec::new();
         while let Some(facet) = open.pop() {
             if facets.len() >= FACETS_MAX {
                 break;
             }
-            for pointer in self.document.targets.get(&facet.pointer).into_iter().flatten() {
-                let schema = self.document.root.pointer(pointer).expect("a target");
-                open.push(Facet { pointer: pointer.clone(), schema });
-            }
-            let count = |keyword: &str| facet.schema.get(keyword).and_then(Value::as_array).map_or(0, Vec::len);
-            open.extend((0..count("allOf")).filter_map(|index| facet.within(&format!("/allOf/{index}"))));
+            open.extend(self.links.targets.get(&ptr::from_ref(facet).addr()).into_iter().flatten());
+            open.extend(items(facet, "allOf"));
             for keyword in ["anyOf", "oneOf"] {
-                let chosen = self.random.below(count(keyword).max(1));
-                open.extend(facet.within(&format!("/{keyword}/{chosen}")));
+                let branches = items(facet, keyword);
+                open.extend(branches.get(self.random.below(branches.len().max(1))));
             }
-            let is_met = self.random.one_in(2);
-            let steps: &[&str] = if is_met { &["/if", "/then"] } else { &["/else"] };
-            open.extend(steps.iter().filter_map(|step| facet.within(step)));
+            let keywords: &[&str] = if self.random.one_in(2) { &["if", "then"] } else { &["else"] };
+            open.extend(keywords.iter().filter_map(|keyword| facet.get(keyword)));
             for keyword in ["dependentSchemas", "dependencies"] {
-                for name in facet.schema.get(keyword).and_then(Value::as_object).into_iter().flat_map(Map::keys) {
-                    if self.random.one_in(2) {
-                        open.extend(facet.within(&format!("/{keyword}/{}", escape(name))));
-                    }
-                }
+                let schemas = members(facet, keyword).map(|(_, dependency)| dependency);
+                open.extend(schemas.filter(|schema| !schema.is_array() && self.random.one_in(2)));
             }
             facets.push(facet);
         }
         facets
     }
 
-    fn value(&mut self, facets: &[Facet<'d>], depth: usize) -> Value {
+    fn value(&mut self, facets: &[&'d Value], depth: usize) -> Value {
         let constants: Vec<&Value> = facets
             .iter()
             .flat_map(|facet| {
-                let values = facet.schema.get("enum").and_then(Value::as_array).into_iter().flatten();
-                values.chain(facet.schema.get("const"))
+                let constant = facet.get("const");
+                items(facet, "enum").iter().chain(constant)
             })
             .collect();
         if !constants.is_empty() && self.random.percent(75) {
@@ -91,17 +94,17 @@ impl<'d> Maker<'d, '_> {
     }
 
     /// A type that the schemas allow, or else one that their keywords are about.
-    fn kind(&mut self, facets: &[Facet<'d>], depth: usize) -> &'d str {
+    fn kind(&mut self, facets: &[&'d Value], depth: usize) -> &'d str {
         let mut kinds: Vec<&str> = Vec::new();
         for facet in facets {
-            match facet.schema.get("type") {
+            match facet.get("type") {
                 Some(Value::String(kind)) => kinds.push(kind),
                 Some(Value::Array(types)) => kinds.extend(types.iter().filter_map(Value::as_str)),
                 _ => {}
             }
         }
         if kinds.is_empty() || self.random.one_in(10) {
-            for keyword in facets.iter().filter_map(|facet| facet.schema.as_object()).flat_map(Map::keys) {
+            for keyword in facets.iter().filter_map(|facet| facet.as_object()).flat_map(Map::keys) {
                 kinds.push(match keyword.as_str() {
                     "maxItems" | "minItems" | "uniqueItems" | "items" | "prefixItems" | "contains"
                     | "unevaluatedItems" => "array",
@@ -129,13 +132,13 @@ impl<'d> Maker<'d, '_> {
         if depth == 0 && matches!(kind, "array" | "object") { "null" } else { kind }
     }
 
-    fn number(&mut self, facets: &[Facet<'d>], whole: bool) -> Value {
+    fn number(&mut self, facets: &[&'d Value], whole: bool) -> Value {
         let bounds: Vec<&Value> = facets
             .iter()
             .flat_map(|facet| {
                 ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"]
                     .into_iter()
-                    .filter_map(|keyword| facet.schema.get(keyword))
+                    .filter_map(|keyword| facet.get(keyword))
             })
             .collect();
         let mut last = json!(0);
@@ -147,22 +150,22 @@ impl<'d> Maker<'d, '_> {
                 number_near(bound, self.random)
             };
             let is_whole = last.as_f64().is_some_and(|double| double.fract() == 0.0);
-            if (is_whole || !whole) && facets.iter().all(|facet| is_about_within(&last, facet.schema)) {
+            if (is_whole || !whole) && facets.iter().all(|facet| is_about_within(&last, facet)) {
                 break;
             }
         }
         last
     }
 
-    fn string(&mut self, facets: &[Facet<'d>]) -> String {
+    fn string(&mut self, facets: &[&'d Value]) -> String {
         let mut text = any_string(self.random);
         for facet in facets {
-            if let Some(pattern) = facet.schema.get("pattern")
+            if let Some(pattern) = facet.get("pattern")
                 && let Some((_, one, two, none)) = PATTERNS.iter().find(|(known, ..)| pattern == known)
             {
                 text = self.random.pick(&[one, one, two, two, none]).to_string();
             }
-            if let Some(format) = facet.schema.get("format")
+            if let Some(format) = facet.get("format")
                 && let Some((_, valid, invalid)) = FORMATS.iter().find(|(known, ..)| format == known)
             {
                 text = self.random.pick(&[valid, invalid]).to_string();
@@ -170,24 +173,24 @@ impl<'d> Maker<'d, '_> {
         }
         for facet in facets {
             let len = text.chars().count();
-            if let Some(min) = count(facet.schema, "minLength") {
+            if let Some(min) = count(facet, "minLength") {
                 text.extend((len..min).map(|_| self.random.pick(&['a', 'é', '😀'])));
             }
-            if let Some(max) = count(facet.schema, "maxLength") {
+            if let Some(max) = count(facet, "maxLength") {
                 text = text.chars().take(max).collect();
             }
         }
         text
     }
 
-    fn array(&mut self, facets: &[Facet<'d>], depth: usize) -> Value {
+    fn array(&mut self, facets: &[&'d Value], depth: usize) -> Value {
         let counts = ["minItems", "maxItems", "minContains", "maxContains"];
-        let counts = facets.iter().flat_map(|facet| counts.iter().filter_map(|keyword| count(facet.schema, keyword)));
-        let prefixes = facets.iter().filter_map(|facet| facet.schema.get("prefixItems").or(facet.schema.get("items")));
+        let counts = facets.iter().flat_map(|facet| counts.iter().filter_map(|keyword| count(facet, keyword)));
+        let prefixes = facets.iter().filter_map(|facet| facet.get("prefixItems").or(facet.get("items")));
         let mut lens: Vec<usize> = counts.chain(prefixes.filter_map(Value::as_array).map(Vec::len)).collect();
         lens.extend([0, 1, 2]);
         let mut len = self.random.pick(&lens) + self.random.below(3) / 2;
-        if self.random.one_in(50) {
+        if depth == DEPTH && self.random.one_in(30) {
             // More than are compared pairwise, and more than bits in a word.
             len = 15 + self.random.below(60);
         }
@@ -202,85 +205,85 @@ impl<'d> Maker<'d, '_> {
         Value::Array(items)
     }
 
-    fn item(&mut self, facets: &[Facet<'d>], index: usize, depth: usize) -> Value {
-        let mut within = Vec::new();
-        let mut rest = Vec::new();
+    fn item(&mut self, facets: &[&'d Value], index: usize, depth: usize) -> Value {
+        let mut within: Vec<&Value> = Vec::new();
+        let mut rest: Vec<&Value> = Vec::new();
         for facet in facets {
-            let at = |keyword: &str| facet.within(&format!("/{keyword}/{index}"));
-            match at("prefixItems").or_else(|| at("items")) {
+            let is_list = facet.get("items").is_some_and(Value::is_array);
+            match items(facet, if is_list { "items" } else { "prefixItems" }).get(index) {
                 Some(prefix) => within.push(prefix),
-                None if facet.schema.get("items").is_some_and(Value::is_array) => {
-                    within.extend(facet.within("/additionalItems"))
-                }
-                None => within.extend(facet.within("/items")),
+                None => within.extend(facet.get(if is_list { "additionalItems" } else { "items" })),
             }
-            rest.extend(facet.within("/unevaluatedItems"));
+            rest.extend(facet.get("unevaluatedItems"));
             if self.random.one_in(2) {
-                within.extend(facet.within("/contains"));
+                within.extend(facet.get("contains"));
             }
         }
-        if within.is_empty() {
-            within = rest;
-        }
-        let facets = self.facets(within);
+        let facets = self.facets(if within.is_empty() { rest } else { within });
         self.value(&facets, depth - 1)
     }
 
-    fn object(&mut self, facets: &[Facet<'d>], depth: usize) -> Value {
+    fn object(&mut self, facets: &[&'d Value], depth: usize) -> Value {
         let mut names: Vec<&str> = Vec::new();
         for facet in facets {
-            let required = facet.schema.get("required").and_then(Value::as_array).into_iter().flatten();
-            names.extend(required.filter_map(Value::as_str).filter(|_| !self.random.one_in(12)));
+            let required = items(facet, "required").iter().filter_map(Value::as_str);
+            names.extend(required.filter(|_| !self.random.one_in(12)));
             for keyword in ["properties", "dependentSchemas", "dependentRequired", "dependencies"] {
-                let members = facet.schema.get(keyword).and_then(Value::as_object).into_iter().flatten();
                 let percent = if keyword == "properties" { 70 } else { 35 };
-                for (name, dependency) in members {
+                for (name, dependency) in members(facet, keyword) {
                     if !self.random.percent(percent) {
                         continue;
                     }
                     names.push(name);
-                    let needed = dependency.as_array().into_iter().flatten();
-                    names.extend(needed.filter_map(Value::as_str).filter(|_| !self.random.one_in(6)));
+                    let needed = dependency.as_array().into_iter().flatten().filter_map(Value::as_str);
+                    names.extend(needed.filter(|_| !self.random.one_in(6)));
                 }
             }
-            let patterns = facet.schema.get("patternProperties").and_then(Value::as_object);
-            for pattern in patterns.into_iter().flat_map(Map::keys) {
+            for (pattern, _) in members(facet, "patternProperties") {
                 if let Some((_, one, two, none)) = PATTERNS.iter().find(|(known, ..)| pattern == known) {
                     names.push(self.random.pick(&[one, two, none]));
                 }
             }
         }
+        if depth < DEPTH {
+            self.random.shuffle(&mut names);
+            names.truncate(LEN_MAX);
+        }
         names.extend((0..self.random.below(3)).map(|_| self.random.pick(&NAMES)));
-        let enough = facets.iter().filter_map(|facet| count(facet.schema, "minProperties")).max().unwrap_or(0);
+        let enough = facets.iter().filter_map(|facet| count(facet, "minProperties")).max().unwrap_or(0);
         names.extend(NAMES.iter().take(enough.saturating_sub(names.len())));
-        let names = names.into_iter().map(|name| (name.to_owned(), self.member(facets, name, depth)));
-        Value::Object(names.collect())
+        let members = names.into_iter().map(|name| (name.to_owned(), self.member(facets, name, depth)));
+        Value::Object(members.collect())
     }
 
-    fn member(&mut self, facets: &[Facet<'d>], name: &str, depth: usize) -> Value {
-        let mut within = Vec::new();
-        let mut rest = Vec::new();
+    fn member(&mut self, facets: &[&'d Value], name: &str, depth: usize) -> Value {
+        let mut within: Vec<&Value> = Vec::new();
+        let mut rest: Vec<&Value> = Vec::new();
         for facet in facets {
-            match facet.within(&format!("/properties/{}", escape(name))) {
+            match facet.get("properties").and_then(|properties| properties.get(name)) {
                 Some(property) => within.push(property),
-                None => rest.extend(facet.within("/additionalProperties")),
+                None => rest.extend(facet.get("additionalProperties")),
             }
-            let patterns = facet.schema.get("patternProperties").and_then(Value::as_object);
-            for pattern in patterns.into_iter().flat_map(Map::keys) {
-                let is_known =
-                    |(known, one, two, _): &&(&str, &str, &str, &str)| pattern == known && [*one, *two].contains(&name);
-                if PATTERNS.iter().any(|sample| is_known(&sample)) {
-                    within.extend(facet.within(&format!("/patternProperties/{}", escape(pattern))));
+            for (pattern, schema) in members(facet, "patternProperties") {
+                if PATTERNS.iter().any(|(known, one, two, _)| pattern == known && [*one, *two].contains(&name)) {
+                    within.push(schema);
                 }
             }
-            rest.extend(facet.within("/unevaluatedProperties"));
+            rest.extend(facet.get("unevaluatedProperties"));
         }
-        if within.is_empty() {
-            within = rest;
-        }
-        let facets = self.facets(within);
+        let facets = self.facets(if within.is_empty() { rest } else { within });
         self.value(&facets, depth - 1)
     }
+}
+
+/// The items of a keyword that is an array.
+fn items<'d>(schema: &'d Value, keyword: &str) -> &'d [Value] {
+    schema.get(keyword).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// The members of a keyword that is an object.
+fn members<'d>(schema: &'d Value, keyword: &str) -> impl Iterator<Item = (&'d String, &'d Value)> {
+    schema.get(keyword).and_then(Value::as_object).into_iter().flatten()
 }
 
 fn count(schema: &Value, keyword: &str) -> Option<usize> {
