@@ -15,7 +15,7 @@ use regex_automata::{Input, MatchKind};
 
 use parse::Node;
 
-/// The largest automaton of one expression, in bytes: `\p{L}{20}` fits, `(a{100}){100}` does not.
+/// The largest automaton of one expression, in bytes: `a{1000}` fits, `\p{L}{20}` does not.
 const REGEX_LEN_MAX: usize = 262_144;
 
 /// Likewise of many expressions together: all built-in rules take about half.
@@ -48,6 +48,12 @@ pub struct RegexSet {
     automaton: DFA,
     /// What has been worked out of it.
     cache: RefCell<Cache>,
+}
+
+/// Whether `text` is an expression, however large its automaton would be: it is read, and nothing is built.
+#[must_use]
+pub fn is_expression(text: &str) -> bool {
+    parse::parse(text).is_ok()
 }
 
 impl Regex {

@@ -147,7 +147,7 @@ fn count(counters: &mut Counters, (name, _, _, _, reason, rule): &Bad) {
     counters.closed(reason);
     match (*name, rule) {
         ("pattern", Some(rule)) => counters.add(format!("rules.{rule}"), 1),
-        ("script", _) => counters.add("rules.cross_site_scripting.script_tag", 1),
+        ("script", _) => counters.add("rules.cross_site_scripting.script_code", 1),
         _ => {}
     }
 }

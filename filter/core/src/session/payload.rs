@@ -214,3 +214,6 @@ impl Plain {
         Refusal { violation, rule: self.tunnel.map(|protocol| protocol.name().into()) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -204,7 +204,7 @@ impl<'p> Judge<'p> {
             }
         }
         let Some(format) = rules.format else { return Ok(true) };
-        self.budget.0 = self.budget.0.checked_sub(format.step_count(string.len())).ok_or(Exhausted)?;
+        self.budget.spend_on(string)?;
         Ok(format.is_valid(string))
     }
 

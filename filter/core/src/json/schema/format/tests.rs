@@ -834,8 +834,7 @@ fn a_uuid_is_in_five_groups() {
 }
 
 #[test]
-fn a_regex_is_short_and_linear() {
-    let (longest, too_long) = ("a".repeat(256), "a".repeat(257));
+fn a_regex_is_linear() {
     check(
         Format::Regex,
         &[
@@ -859,19 +858,8 @@ fn a_regex_is_short_and_linear() {
             // Expressions of ECMA-262, but not linear.
             ("(?=a)", false),
             ("(a)\\1", false),
-            // And too large.
-            ("(\\p{L}{100}){100}", false),
-            (&longest, true),
-            (&too_long, false),
+            // Nothing is built of it, so its size is no matter.
+            ("(\\p{L}{100}){100}", true),
         ],
     );
-}
-
-#[test]
-fn an_expression_is_charged_for_its_automaton() {
-    assert_eq!(Format::Uuid.step_count(36), 36);
-    assert_eq!(Format::Uri.step_count(1_000_000), 1_000_000);
-    assert!(Format::Regex.step_count(0) >= 16_384);
-    assert!(Format::Regex.step_count(256) >= 16_384);
-    assert_eq!(Format::Regex.step_count(257), 257, "it is not looked at");
 }
