@@ -28,7 +28,7 @@ mod tests;
 use crate::wire::Side;
 pub use pattern::HEAD_LEN_MAX;
 use pattern::{Fit, Seen, fit};
-use signatures::{DIALOGS, SIGNATURES};
+use signatures::{DIALOGS, starting_with};
 
 /// What a message begins like.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -195,11 +195,10 @@ impl Head {
     }
 
     fn push(&mut self, bytes: &[u8]) {
-        let free = self.bytes.iter_mut().skip(usize::from(self.len));
-        for (place, byte) in free.zip(bytes) {
-            *place = *byte;
-            self.len = self.len.saturating_add(1);
-        }
+        let free = self.bytes.get_mut(usize::from(self.len)..).unwrap_or_default();
+        let taken = free.len().min(bytes.len());
+        free.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
+        self.len = self.len.saturating_add(u8::try_from(taken).unwrap_or(u8::MAX));
     }
 
     fn bytes(&self) -> &[u8] {
@@ -256,8 +255,12 @@ impl Conversation {
     }
 
     fn judge(&mut self, from: Side, seen: Seen<'_>) -> Judgement {
+        // An empty message says nothing: no turn.
+        let Some(first) = seen.bytes.first() else {
+            return if seen.ended { Judgement::Clear } else { Judgement::Undecided };
+        };
         let mut open = false;
-        for signature in SIGNATURES {
+        for signature in starting_with(*first) {
             match fit(signature.1, seen) {
                 Fit::Yes if !self.exempt.contains(signature.0) => return Judgement::Tunnel(signature.0),
                 Fit::SoFar if !self.exempt.contains(signature.0) => open |= !seen.is_final(),
