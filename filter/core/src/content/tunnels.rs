@@ -6,19 +6,20 @@
 //!
 //! | how | what | protocols |
 //! | --- | --- | --- |
-//! | strong | the first bytes of any message, at least 32 bits that no format for data has | AMQP, Cassandra (STARTUP), HTTP/1 (a first line of at most 32 bytes), HTTP/2, MongoDB, MQTT, MySQL, Oracle, PostgreSQL (SSLRequest), Redis (arrays), RFB, RTMP (connect), SMB, SSH and chisel, STOMP, TDS, Telnet (two commands), TLS, XMPP, Zabbix |
-//! | whole | the same, and the message is as long as it says, or ends there | Kafka (ApiVersions with a client's name), OpenVPN (without tls-auth), PostgreSQL (StartupMessage), Radmin, RDP and other TPKT |
-//! | shape | each is weak, but one answers the other | Cassandra (OPTIONS), FTP, HTTP/1 (a longer first line), IMAP, NATS, OpenVPN, POP3, Redis (PING, AUTH), RTMP (handshake), SMTP, smux, SOCKS 4, 4A and 5, TeamViewer, Telnet, yamux |
+//! | strong | at least 32 bits at the start of any message, that no format for data has | AMQP, Cassandra (STARTUP), HTTP/1 (a first line of at most 32 bytes), HTTP/2, MongoDB, MQTT, MySQL, Oracle, PostgreSQL (SSLRequest), Redis (arrays), RFB, RTMP (connect), SMB, SSH and chisel, STOMP, Telnet (two commands), TLS, XMPP, Zabbix |
+//! | whole | the same, and the message is as long as it says, or ends there | Kafka (ApiVersions with a client's name), OpenVPN (without tls-auth), PostgreSQL (StartupMessage), Radmin, RDP and other TPKT, TDS |
+//! | shape | each is weak, but one answers the other in the first turns | Cassandra (OPTIONS), FTP, HTTP/1 (a longer first line), IMAP, NATS, OpenVPN, POP3, Redis (PING, AUTH), RTMP (handshake), SMTP, smux, SOCKS 4, 4A and 5, TeamViewer, Telnet (one command), yamux |
 //!
-//! What has been answered by then has reached the server: SOCKS 5 is refused at its request, the others at the answer.
+//! Where it takes an answer, what is answered has reached the server: of SOCKS 5 the greeting, not the request; of a long
+//! HTTP/1 request all but its answer.
 //!
 //! Out of reach, whatever the bytes: tunnels that are encrypted or padded from the first byte (Shadowsocks, VMess, obfs4), that
 //! begin with a secret (VLESS with an identifier, Trojan with a hash), that wrap TCP in a format of their own (JSON, protobuf,
-//! base64), or that begin amid a conversation of another kind with a weak protocol. Only a list of what is allowed stops
-//! those: subprotocols, types of message, a schema. Nor does a protocol show whose first write is cut in two before its
-//! signature ends, which no implementation known does, or whose weak first message comes together with the next one. Of XMPP,
-//! an XML declaration with an encoding hides the client's start, not the server's. QUIC, DTLS, WireGuard and DNS are not of
-//! TCP, and too weak.
+//! base64), or that let a weak protocol begin amid another conversation. Only a list of what is allowed stops those:
+//! subprotocols, types of message, a schema. Nor does a protocol show whose first bytes are spread over two messages on purpose,
+//! or a weak one whose first message brings the next one along. An XML declaration with an encoding hides the start of an XMPP
+//! client, not of its server. smux and yamux show when their first stream opens alone. QUIC, DTLS, WireGuard and DNS over UDP
+//! are not looked for: too weak.
 
 mod pattern;
 mod signatures;
@@ -28,7 +29,7 @@ mod tests;
 use crate::wire::Side;
 pub use pattern::HEAD_LEN_MAX;
 use pattern::{Fit, Seen, fit};
-use signatures::{DIALOGS, SIGNATURES};
+use signatures::{DIALOGS, starting_with};
 
 /// What a message begins like.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -195,11 +196,10 @@ impl Head {
     }
 
     fn push(&mut self, bytes: &[u8]) {
-        let free = self.bytes.iter_mut().skip(usize::from(self.len));
-        for (place, byte) in free.zip(bytes) {
-            *place = *byte;
-            self.len = self.len.saturating_add(1);
-        }
+        let free = self.bytes.get_mut(usize::from(self.len)..).unwrap_or_default();
+        let taken = free.len().min(bytes.len());
+        free.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
+        self.len = self.len.saturating_add(u8::try_from(taken).unwrap_or(u8::MAX));
     }
 
     fn bytes(&self) -> &[u8] {
@@ -256,8 +256,12 @@ impl Conversation {
     }
 
     fn judge(&mut self, from: Side, seen: Seen<'_>) -> Judgement {
+        // An empty message says nothing: no turn.
+        let Some(first) = seen.bytes.first() else {
+            return if seen.ended { Judgement::Clear } else { Judgement::Undecided };
+        };
         let mut open = false;
-        for signature in SIGNATURES {
+        for signature in starting_with(*first) {
             match fit(signature.1, seen) {
                 Fit::Yes if !self.exempt.contains(signature.0) => return Judgement::Tunnel(signature.0),
                 Fit::SoFar if !self.exempt.contains(signature.0) => open |= !seen.is_final(),

@@ -29,6 +29,28 @@ pub(super) enum Part {
     End,
 }
 
+impl Part {
+    /// Whether a message that begins with `byte` may begin with this part.
+    pub(super) const fn may_start(&self, byte: u8) -> bool {
+        match self {
+            Self::Is(bytes) => matches!(bytes.first(), Some(first) if *first == byte),
+            Self::OneOf(choices) => {
+                let mut rest: &[&[u8]] = choices;
+                while let Some((choice, others)) = rest.split_first() {
+                    if Self::Is(choice).may_start(byte) {
+                        return true;
+                    }
+                    rest = others;
+                }
+                false
+            }
+            Self::In(_, from, to) | Self::Run(from, to) => *from <= byte && byte <= *to,
+            Self::Any(_) | Self::Counted | Self::Terminated | Self::Varint | Self::Total(..) => true,
+            Self::End => false,
+        }
+    }
+}
+
 /// Which byte of an integer comes first.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Order {

@@ -14,6 +14,7 @@ pub(super) struct Signature(pub(super) Protocol, pub(super) Pattern);
 pub(super) struct Dialog(pub(super) Protocol, pub(super) &'static [Pattern]);
 
 const CRLF: Part = Is(b"\r\n");
+
 /// Decimal digits.
 const DIGITS: Part = Run(b'0', b'9');
 /// What stands in a line.
@@ -175,6 +176,38 @@ pub(super) static SIGNATURES: &[Signature] = &[
     Signature(Protocol::Xmpp, &[OneOf(&[b"<?xml version='1.0'?>", b"<?xml version=\"1.0\"?>"]), Is(b"<stream:")]),
     Signature(Protocol::Zabbix, &[Is(b"ZBXD"), In(1, 1, 7)]),
 ];
+
+/// Which of the [`SIGNATURES`], by index, a message may have whose first byte has this upper half, and this lower half: few or
+/// none are left to compare with. Of more than 64 it would not compile.
+#[expect(clippy::indexing_slicing, reason = "computed by the compiler")]
+static STARTS: [[u64; 16]; 2] = {
+    let mut starts = [[0; 16]; 2];
+    let mut index = 0;
+    while index < SIGNATURES.len() {
+        let mut next = Some(0_u8);
+        while let Some(byte) = next {
+            if SIGNATURES[index].1[0].may_start(byte) {
+                starts[0][byte as usize >> 4] |= 1_u64 << index;
+                starts[1][byte as usize & 0x0f] |= 1_u64 << index;
+            }
+            next = byte.checked_add(1);
+        }
+        index += 1;
+    }
+    starts
+};
+
+/// The signatures that messages may have that begin with `byte`.
+pub(super) fn starting_with(byte: u8) -> impl Iterator<Item = &'static Signature> {
+    let [high, low] = &STARTS;
+    let of = |half: &[u64; 16], nibble: u8| half.get(usize::from(nibble)).copied().unwrap_or_default();
+    let mut left = of(high, byte >> 4) & of(low, byte & 0x0f);
+    core::iter::from_fn(move || {
+        let index = left.trailing_zeros();
+        left &= left.wrapping_sub(1);
+        SIGNATURES.get(usize::try_from(index).ok()?)
+    })
+}
 
 /// Looked for in the first turns of a conversation, whichever side begins; 32 at most, by [`super::Conversation`].
 pub(super) static DIALOGS: &[Dialog] = &[
