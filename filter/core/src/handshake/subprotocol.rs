@@ -8,12 +8,11 @@ use crate::violation::Violation;
 
 /// Subprotocols that carry another protocol whole, or a terminal: allowed only by name. From the IANA registry and the
 /// source of the tools that use them.
-const TUNNELS: [&str; 21] = [
+const TUNNELS: [&str; 17] = [
     "amqp",
+    "amqpwsb10",
     "base64",
-    "base64.channel.k8s.io",
     "binary",
-    "channel.k8s.io",
     "coap",
     "guacamole",
     "mqtt",
@@ -26,14 +25,18 @@ const TUNNELS: [&str; 21] = [
     "v10.stomp",
     "v11.stomp",
     "v12.stomp",
-    "v3.channel.k8s.io",
-    "v4.channel.k8s.io",
-    "v5.channel.k8s.io",
     "xmpp",
 ];
 
 /// How the names of tunnels begin that carry a version or a credential: chisel, wstunnel.
 const TUNNEL_PREFIXES: [&str; 2] = ["chisel-", "authorization.bearer."];
+
+/// The names of Kubernetes: a terminal, or a port, in one version or another.
+const KUBERNETES_SUFFIX: &str = "channel.k8s.io";
+
+/// No name of a subprotocol is that long, nor an opaque token of 64 bytes (86 characters); the early data of Xray and V2Ray is, once
+/// it carries a ClientHello of TLS. A JWT has dots.
+const BLOB_LEN_MIN: usize = 128;
 
 /// What the upstream may choose from.
 #[derive(Debug, Default)]
@@ -94,7 +97,16 @@ impl Offer {
 
 fn is_tunnel(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    TUNNELS.contains(&name.as_str()) || TUNNEL_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    TUNNELS.contains(&name.as_str())
+        || name.ends_with(KUBERNETES_SUFFIX)
+        || TUNNEL_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || is_blob(&name)
+}
+
+/// Whether an item carries data, in base64url, and names nothing.
+fn is_blob(name: &str) -> bool {
+    let is_base64url = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'=');
+    name.len() >= BLOB_LEN_MIN && name.bytes().all(is_base64url)
 }
 
 #[cfg(test)]
@@ -131,11 +143,28 @@ mod tests {
     #[test]
     fn tunnels_are_refused_unless_listed() {
         let refused = Err(Violation::SubprotocolRefused);
-        for tunnel in TUNNELS.iter().copied().chain(["chisel-v3", "authorization.bearer.ey.J.x", "MQTT"]) {
+        for tunnel in TUNNELS.iter().copied().chain([
+            "chisel-v3",
+            "authorization.bearer.ey.J.x",
+            "MQTT",
+            "channel.k8s.io",
+            "v5.channel.k8s.io",
+            "base64url.bearer.channel.k8s.io",
+        ]) {
             check(&[], false, &[tunnel], refused);
             check(&["a"], false, &["a", tunnel], refused);
             check(&[tunnel], false, &[tunnel], Ok(&[tunnel]));
         }
+    }
+
+    #[test]
+    fn data_is_no_name() {
+        let (name, data) = ("A".repeat(127), "A".repeat(128));
+        let dotted = format!("{data}.x");
+        check(&[], false, &[&name], Ok(&[&name]));
+        check(&[], false, &[&data], Err(Violation::SubprotocolRefused));
+        check(&[&data], false, &[&data], Ok(&[&data]));
+        check(&[], false, &[&dotted], Ok(&[&dotted]));
     }
 
     #[test]
