@@ -66,7 +66,7 @@ fn check(messages: &Value, opcode: u8, payload: &[u8], violation: Option<Violati
                 passed.extend(received.passage.before);
                 passed.extend(&chunk[..received.passage.keep]);
                 passed.extend(received.passage.after);
-                found = found.or(received.violation.map(|violation| (violation, received.rule)));
+                found = found.or_else(|| received.violation.map(|violation| (violation, received.rule)));
             }
             let found_rule = found.as_ref().and_then(|(_, rule)| rule.as_deref());
             let said = String::from_utf8_lossy(payload);
