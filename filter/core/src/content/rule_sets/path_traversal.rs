@@ -28,7 +28,12 @@ macro_rules! path {
 /// Name and pattern.
 pub(super) const RULES: &[(&str, &str)] = &[
     // Steps up and nothing else: `../../config.php`, `images/../../config.php`.
-    ("path_traversal.parent_directories", path![r"^\s*(?:[/\\]\.\.[/\\]|[^\s'\x22<>(){}]*\.\.[/\\]+(?:[^\s'\x22<>(){}]*[/\\])?\.\.[/\\][^\s'\x22<>(){}]*\s*$)"]),
+    (
+        "path_traversal.parent_directories",
+        path![
+            r"^\s*(?:[/\\]\.\.[/\\]|[^\s'\x22<>(){}]*\.\.[/\\]+(?:[^\s'\x22<>(){}]*[/\\])?\.\.[/\\][^\s'\x22<>(){}]*\s*$)"
+        ],
+    ),
     // Steps up that no project is deep enough for, within a text: `GET /../../../../../../x HTTP/1.1`.
     ("path_traversal.many_parents", path![r"(?:\.\.[/\\]+){6}"]),
     // Steps up to a secret: `file=../etc/passwd&x=1`.
@@ -42,20 +47,35 @@ pub(super) const RULES: &[(&str, &str)] = &[
         ],
     ),
     // Steps up that a filter uncovers: `....//....//`, `..;/`, `.../.\`.
-    ("path_traversal.nested_parent", path![r"(?:(?:\.\.\.\.[/\\]{2}){2}|(?:\.\.\.[/\\]\.[/\\]){1}|/\.\.;[\w=]*/|\.\.\\/\.\.\\?/?|\.\./\\|\.\.\\\.\.\\\.\.\\|\.{4}[/\\]+" SECRET r")"]),
+    (
+        "path_traversal.nested_parent",
+        path![r"(?:(?:\.\.\.\.[/\\]{2}){2}|(?:\.\.\.[/\\]\.[/\\]){1}|/\.\.;[\w=]*/|\.\.\\/\.\.\\?/?|\.\./\\|\.\.\\\.\.\\\.\.\\|\.{4}[/\\]+" SECRET r")"],
+    ),
     // The absolute name of a secret, alone: `/etc/passwd`.
     (
         "path_traversal.absolute_secret",
         path![START r"(?:/+|%2f|[\\/]*[a-z]:[\\/]+|\\+|/\./)+(?:\./)*(?:etc[/\\]+(?:\./)*(?:passwd|g?shadow|sudoers|master\.passwd|security/(?:o?passwd|user))-?|proc/+(?:self|\d+)/[\w/]+|root/\.\w+/?\w*|(?:home|users)/[\w.]+/\.(?:ssh|aws|bash_history|netrc|git-credentials)\S*|var/run/secrets/\S*|var/log/(?:apache2?|httpd|nginx)/(?:access|error)\S*|boot\.ini|win(?:dows|nt)[/\\]+(?:win\.ini|system\.ini|repair[/\\]\w+|system32[/\\]+(?:config[/\\]\w+|drivers[/\\]etc[/\\]hosts))|inetpub[/\\]\S*web\.config|(?:web|meta)-inf/\S+)(?:%00|%23|[?#\x00]|\.\w{0,4})*\s*(?:$|[&\x00])"],
     ),
     // The same where encoded: `%2fetc%2fpasswd`, `/%5C../etc`.
-    ("path_traversal.encoded_secret", path![r"(?:%(?:25)*2f|%c0%af|%5c)(?:etc|windows|winnt|proc)(?:/|\\|%(?:25)*2f|%c0%af|%5c)(?:passwd|shadow|hosts|group|issue|win\.ini|system|self)"]),
+    (
+        "path_traversal.encoded_secret",
+        path![
+            r"(?:%(?:25)*2f|%c0%af|%5c)(?:etc|windows|winnt|proc)(?:/|\\|%(?:25)*2f|%c0%af|%5c)(?:passwd|shadow|hosts|group|issue|win\.ini|system|self)"
+        ],
+    ),
     // The end of a name cut off: `report.php%00.jpg`.
-    ("path_traversal.null_byte", path![r"(?:[\w/\\]\.[a-z]\w{0,4}|/\w+)(?:%(?:25)*00|\x00|\\0|\\x00|\\u0000)(?:\.\w{2,5})?\s*$|(?:\x00|%(?:25)*00)\.(?:jpe?g|png|gif|html?|txt|pdf|php|ini|css|js)\b"]),
+    (
+        "path_traversal.null_byte",
+        path![
+            r"(?:[\w/\\]\.[a-z]\w{0,4}|/\w+)(?:%(?:25)*00|\x00|\\0|\\x00|\\u0000)(?:\.\w{2,5})?\s*$|(?:\x00|%(?:25)*00)\.(?:jpe?g|png|gif|html?|txt|pdf|php|ini|css|js)\b"
+        ],
+    ),
     // Wrappers of PHP: `php://filter/convert.base64-encode/resource=index.php`.
     (
         "path_traversal.php_wrapper",
-        path![r"(?:php(?::|%3a)(?:/|%2f){2}filter(?:/|%2f)|(?:^|^[\w\[\]]+=)(?:php://(?:input|fd/|stdin|temp)|data:(?://|text/plain[^<%]*(?:,(?:<|%3c)|64,pd[89])))|\b(?:phar|expect|glob|ogg|ssh2\.\w+|compress\.(?:zlib|bzip2)|rar)://[\w./%]|\bzip://\S+(?:#|%23))"],
+        path![
+            r"(?:php(?::|%3a)(?:/|%2f){2}filter(?:/|%2f)|(?:^|^[\w\[\]]+=)(?:php://(?:input|fd/|stdin|temp)|data:(?://|text/plain[^<%]*(?:,(?:<|%3c)|64,pd[89])))|\b(?:phar|expect|glob|ogg|ssh2\.\w+|compress\.(?:zlib|bzip2)|rar)://[\w./%]|\bzip://\S+(?:#|%23))"
+        ],
     ),
     // Wrappers of others, to a file or a host: `file:///etc/passwd`, `jar:http://…!/`, `netdoc:///etc/passwd`.
     (
@@ -63,5 +83,10 @@ pub(super) const RULES: &[(&str, &str)] = &[
         path![r"(?:\bfile(?::|%3a)(?:/|\\|%2f|localhost|127\.0\.0\.1)*\S{0,1}:?[/\\]*" SECRET r"|\bfile:/{4,}\w|\b(?:netdoc|local_file|url:file|view-source:file):/|\bjar:(?:https?|ftp|file):\S*!/)"],
     ),
     // Shares and devices of Windows that no one links to: `\\192.0.2.1\c$`, `\\.\PhysicalDrive0`.
-    ("path_traversal.windows_share", path![r"(?:(?:^|[\s='\x22])\\\\(?:[^\\\s]+\\(?:[a-z]|admin|ipc)\$|[^\\\s]+@(?:ssl|\d+)|[.?]\\(?:physicaldrive|globalroot|unc\\|pipe\\|[a-z]:\\windows)|\S*\\davwwwroot)|^\s*(?:[\w]+=)?(?:%5c){2}[\w.%-]+%5c|^\\\\(?:[2-9]|1[13-68]\d?|12\d|[2-9]\d|17[013-9]|19[013-9]|2\d\d)(?:\.\d+){3}\\\S+$)"]),
+    (
+        "path_traversal.windows_share",
+        path![
+            r"(?:(?:^|[\s='\x22])\\\\(?:[^\\\s]+\\(?:[a-z]|admin|ipc)\$|[^\\\s]+@(?:ssl|\d+)|[.?]\\(?:physicaldrive|globalroot|unc\\|pipe\\|[a-z]:\\windows)|\S*\\davwwwroot)|^\s*(?:[\w]+=)?(?:%5c){2}[\w.%-]+%5c|^\\\\(?:[2-9]|1[13-68]\d?|12\d|[2-9]\d|17[013-9]|19[013-9]|2\d\d)(?:\.\d+){3}\\\S+$)"
+        ],
+    ),
 ];
