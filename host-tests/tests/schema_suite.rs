@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use portcullis_core::json::reader::{self, Bounds};
-use portcullis_core::json::schema::{Formats, Schema};
+use portcullis_core::json::schema::{Formats, Schema, SchemaFault};
 use portcullis_core::violation::Violation;
 use serde_json::Value;
 
@@ -97,7 +97,7 @@ fn run_file(path: &Path, tally: &mut Tally) {
                 }
             }
             Ok(_) => tally.failures.push(format!("{file}: {description}: not refused")),
-            Err(fault) if is_refused && SAYS.iter().any(|words| fault.to_string().contains(words)) => {
+            Err(fault) if is_refused && says_so(&fault) => {
                 tally.refused.insert((file.to_owned(), description.to_owned()));
                 tally.refused_cases += cases.len();
             }
@@ -107,6 +107,11 @@ fn run_file(path: &Path, tally: &mut Tally) {
             }
         }
     }
+}
+
+/// Whether the fault is a dialect that is not known, or another document that is not here.
+fn says_so(fault: &SchemaFault) -> bool {
+    fault.pointer().ends_with("/$schema") || fault.problem().contains("document")
 }
 
 fn run_case(schema: &Schema, case: &Value) -> Result<(), String> {

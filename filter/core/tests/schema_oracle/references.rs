@@ -143,15 +143,16 @@ impl Linker<'_> {
         if self.random.one_in(3) && self.set(0, "$id", &format!("{FOLDER}root.json")) {
             self.places[0].uri = Some(format!("{FOLDER}root.json"));
         }
-        if !self.random.one_in(3) {
-            return;
-        }
-        for number in 0..self.random.below(3) {
-            let index = self.random.below(self.places.len());
+        // Definitions with definitions of their own always are resources, others sometimes.
+        let mut indices: Vec<usize> = (1..self.places.len()).filter(|index| self.has_definitions(*index)).collect();
+        if indices.is_empty() && self.random.one_in(3) {
+            indices = (0..self.random.below(3)).map(|_| self.random.below(self.places.len())).collect();
             // Outer resources come first, so that what is relative is relative to what stays.
-            if index == 0 || self.places.iter().skip(index).any(|place| place.uri.is_some()) {
-                continue;
-            }
+            indices.sort_unstable();
+            indices.dedup();
+            indices.retain(|index| *index > 0);
+        }
+        for (number, index) in indices.into_iter().enumerate() {
             let base = self.base(index).to_owned();
             let (id, uri) = if self.random.one_in(5) {
                 let uri = format!("urn:example:{number}");
@@ -165,6 +166,19 @@ impl Linker<'_> {
                 self.places[index].uri = Some(uri);
             }
         }
+    }
+
+    fn has_definitions(&self, index: usize) -> bool {
+        self.root.pointer(&self.places[index].pointer).is_some_and(|schema| schema.get("$defs").is_some())
+    }
+
+    /// Whether each resource is a definition: no other way leads into it than a reference.
+    fn are_entered_by_reference(&self) -> bool {
+        self.places
+            .iter()
+            .skip(1)
+            .filter(|place| place.uri.is_some())
+            .all(|place| place.pointer.rsplit_once('/').is_some_and(|(outer, _)| outer.ends_with("/$defs")))
     }
 
     /// The place at which the resource of `index` begins.
@@ -204,7 +218,9 @@ impl Linker<'_> {
                 self.places[index].anchor = is_set.then_some(name);
             }
             let is_resource = self.places[index].uri.is_some();
-            if self.draft == Draft::Latest && (is_resource && self.random.one_in(2) || self.random.one_in(8)) {
+            let is_named_so = self.places[index].pointer.ends_with("/$defs/node") && self.random.percent(75);
+            let is_dynamic = is_named_so || self.random.one_in(if is_resource { 4 } else { 8 });
+            if self.draft == Draft::Latest && is_dynamic {
                 let resource = self.resource(index);
                 if !dynamic.contains(&resource) && self.set(index, "$dynamicAnchor", "node") {
                     dynamic.insert(resource);
@@ -252,11 +268,11 @@ impl Linker<'_> {
                 if found.is_empty() { self.random.below(self.places.len()) } else { self.random.pick(&found) }
             }
         };
-        // The oracle takes `$ref` to a dynamic anchor for dynamic as well; it is not (JSON Schema Core §8.2.3.1), which shows
-        // where there are several.
+        // Where there are several dynamic anchors, the oracle goes wrong twice. It takes a `$ref` to one for dynamic, which it is
+        // not (JSON Schema Core §8.2.3.1), and it forgets the outer resource of one that was entered by descent (§8.2.3.2).
         let is_alone = self.places.iter().filter(|place| place.dynamic_anchor).count() == 1;
-        let is_dynamic =
-            self.places[target].dynamic_anchor && (keyword == "$dynamicRef" || is_alone) && self.random.percent(80);
+        let is_sound = is_alone || keyword == "$dynamicRef" && self.are_entered_by_reference();
+        let is_dynamic = self.places[target].dynamic_anchor && is_sound && self.random.percent(80);
         let targets = if is_dynamic {
             (0..self.places.len()).filter(|index| self.places[*index].dynamic_anchor).collect()
         } else {

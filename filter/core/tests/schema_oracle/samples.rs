@@ -146,6 +146,17 @@ pub(crate) fn any_string(random: &mut Random) -> String {
     text.to_owned()
 }
 
+/// Whether the specifications leave a doubt about `value`: a brace that is no quantifier is a regular expression by Annex B of
+/// ECMA-262, and none with its flag `u`.
+pub(crate) fn is_in_doubt(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('{'),
+        Value::Array(items) => items.iter().any(is_in_doubt),
+        Value::Object(members) => members.iter().any(|(name, member)| name.contains('{') || is_in_doubt(member)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 /// Any value at all, at most `depth` deep.
 pub(crate) fn any_value(random: &mut Random, depth: usize) -> Value {
     match random.below(if depth == 0 { 6 } else { 9 }) {

@@ -38,7 +38,9 @@ pub(crate) fn write(random: &mut Random, draft: Draft) -> Value {
     let depth = author.random.below(3) + 1;
     let mut root = author.object(theme, depth);
     let count = author.random.below(4);
-    if count > 0 {
+    if draft == Draft::Latest && author.random.one_in(8) {
+        author.add_library(theme, &mut root);
+    } else if count > 0 {
         let definitions = author.schemas_by_name(count, &DEFINITIONS, depth);
         let keyword = if draft == Draft::Seven { "definitions" } else { "$defs" };
         root.insert(keyword.to_owned(), definitions);
@@ -358,6 +360,20 @@ impl Author<'_> {
     fn add_reference(&mut self, schema: &mut Map<String, Value>) {
         let dynamic = self.draft == Draft::Latest && self.random.one_in(3);
         self.add(schema, if dynamic { "$dynamicRef" } else { "$ref" }, Value::Null);
+    }
+
+    /// Definitions with definitions of their own, which become resources: the dynamic scope is what leads through them.
+    fn add_library(&mut self, theme: Theme, root: &mut Map<String, Value>) {
+        let mut definitions = Map::new();
+        for name in ["a", "b", "a/b"] {
+            let mut resource = self.object(theme, 0);
+            let keyword = self.random.pick(&["$ref", "$dynamicRef"]);
+            let inner = json!({"stuff": {keyword: null}, "node": self.object(theme, 0)});
+            self.add(&mut resource, "$defs", inner);
+            definitions.insert(name.to_owned(), Value::Object(resource));
+        }
+        self.add(root, "$defs", Value::Object(definitions));
+        self.add(root, "$ref", Value::Null);
     }
 
     /// What says nothing about validity, whatever it looks like.
