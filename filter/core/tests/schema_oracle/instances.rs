@@ -186,7 +186,7 @@ impl<'d> Maker<'d, '_> {
     fn array(&mut self, facets: &[&'d Value], depth: usize) -> Value {
         let counts = ["minItems", "maxItems", "minContains", "maxContains"];
         let counts = facets.iter().flat_map(|facet| counts.iter().filter_map(|keyword| count(facet, keyword)));
-        let prefixes = facets.iter().filter_map(|facet| facet.get("prefixItems").or(facet.get("items")));
+        let prefixes = facets.iter().filter_map(|facet| facet.get("prefixItems").or_else(|| facet.get("items")));
         let mut lens: Vec<usize> = counts.chain(prefixes.filter_map(Value::as_array).map(Vec::len)).collect();
         lens.extend([0, 1, 2]);
         let mut len = self.random.pick(&lens) + self.random.below(3) / 2;

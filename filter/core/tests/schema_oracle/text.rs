@@ -73,7 +73,7 @@ fn write_string(string: &str, random: &mut Random, text: &mut String) {
     text.push('"');
     for character in string.chars() {
         let must = matches!(character, '"' | '\\' | '\0'..' ');
-        if !must && !(escapes && random.one_in(2)) {
+        if !(must || escapes && random.one_in(2)) {
             text.push(character);
             continue;
         }
