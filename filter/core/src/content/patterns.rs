@@ -15,7 +15,7 @@ impl Patterns {
     /// Builds the automaton of all `rules`, names and expressions.
     ///
     /// # Errors
-    /// [`RegexError`] with the index of the rule, or behind the last where they are too large together.
+    /// [`RegexError`] with the index of the rule: where all are too large together, of the first that does not fit.
     pub fn new(rules: Vec<(Rc<str>, String)>) -> Result<Self, (usize, RegexError)> {
         let set = RegexSet::new(rules.iter().map(|(_, regex)| regex.as_str()))?;
         Ok(Self { names: rules.into_iter().map(|(name, _)| name).collect(), set })

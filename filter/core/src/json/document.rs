@@ -179,10 +179,19 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Where the value stands in its document: no two values of a document have the same place.
+    /// How many items or members it has.
     #[must_use]
-    pub const fn index(self) -> usize {
-        self.index
+    pub const fn child_count(self) -> usize {
+        match self.node.kind {
+            Kind::Array | Kind::Object => self.node.len as usize,
+            Kind::Boolean | Kind::Integer | Kind::Null | Kind::Number | Kind::String | Kind::Unescaped => 0,
+        }
+    }
+
+    /// The length of the document that it stands in, in bytes.
+    #[must_use]
+    pub const fn document_len(self) -> usize {
+        self.document.len()
     }
 
     const fn children(self) -> Items<'a> {
@@ -219,13 +228,21 @@ impl core::fmt::Debug for Items<'_> {
     }
 }
 
+impl<'a> Members<'a> {
+    /// The next member, its name as a value.
+    pub fn next_pair(&mut self) -> Option<(Value<'a>, Value<'a>)> {
+        let name = self.0.next()?;
+        let value = self.0.document.value(self.0.next);
+        self.0.next = value.node.end as usize;
+        Some((name, value))
+    }
+}
+
 impl<'a> Iterator for Members<'a> {
     type Item = (&'a str, Value<'a>);
 
     fn next(&mut self) -> Option<(&'a str, Value<'a>)> {
-        let name = self.0.next()?;
-        let value = self.0.document.value(self.0.next);
-        self.0.next = value.node.end as usize;
+        let (name, value) = self.next_pair()?;
         Some((name.document.text(name.node), value))
     }
 

@@ -68,12 +68,14 @@ fn escapes_stand_for_characters() {
     check(r"^\/\-\.\*\@\$$", &["/-.*@$"], &["x"]);
     check(r"^\p{Letter}+\P{L}$", &["héλ1"], &["1", "hé"]);
     check(r"^\p{L}\p{gc=Nd}$", &["é٣"], &["3é"]);
+    check(r"^\p{Zl}\p{Line_Separator}$", &["\u{2028}\u{2028}"], &["\u{2028}\u{2029}"]);
+    check(r"^\p{LC}\p{Any}\p{ASCII}\p{digit}\p{Assigned}$", &["ǅ\u{378}a٣é"], &["ªba1c", "aéé1a", "aaa1\u{378}"]);
     check("^é+$", &["éé"], &["e"]);
     check("^#a b$", &["#a b"], &["#ab"]);
     check("^a{,3}{x$", &["a{,3}{x"], &["aaa"]);
     check("]", &["]"], &["["]);
     for (pattern, problem) in [
-        (r"\a", "unknown escape \\a"),
+        (r"\a", "unknown escape, at byte 2"),
         (r"\z", "unknown escape"),
         (r"\A", "unknown escape"),
         (r"\é", "unknown escape"),
@@ -87,6 +89,9 @@ fn escapes_stand_for_characters() {
         (r"\c1", "letter"),
         (r"\pL", "expected"),
         (r"\p{Nonsense}", "property"),
+        (r"\p{}", "property"),
+        (r"\p{Lx}", "property"),
+        (r"\p{letter}", "property"),
         (r"\p{L", "expected"),
         ("[b-a]", "before"),
         (r"[a-\d]", "class"),
@@ -94,7 +99,11 @@ fn escapes_stand_for_characters() {
         ("[a", "too early"),
         ("(a", "not closed"),
         ("a)", "not open"),
-        ("*", "repetition"),
+        ("*", "nothing to repeat"),
+        ("a**", "nothing to repeat"),
+        ("a{2}{3}", "nothing to repeat"),
+        ("^*", "nothing to repeat"),
+        ("(|{1})", "nothing to repeat"),
         ("a{3,2}", "repetition"),
     ] {
         refuse(pattern, problem);
@@ -139,9 +148,13 @@ fn size_and_nesting_are_bounded() {
     refuse("(a{1000}){1000}", "");
     refuse(r"(\p{L}{100}){100}", "");
     refuse("((((a{10}){10}){10}){10}){10}", "");
+    refuse("a{4294967296}", "large");
+    // What takes nothing is not worth repeating, nor is what does so no times.
+    check("^(?:(?:(?:a{0}){4000000000})*){4000000000}$", &[""], &["a"]);
+    check("^(?:(?:a{0}){4000000000}){4000000000,}b{0,}$", &["", "b"], &["a"]);
     let nested = |depth: usize| format!("{}a{}", "(".repeat(depth), ")".repeat(depth));
-    assert!(Regex::new(&nested(40)).is_ok());
-    refuse(&nested(60), "nest");
+    assert!(Regex::new(&nested(50)).is_ok());
+    refuse(&nested(51), "nest");
     refuse(&nested(100_000), "nest");
 }
 
@@ -163,6 +176,44 @@ fn a_set_tells_which() {
         assert_eq!(set.first_match(text), index, "{text}");
     }
     assert!(RegexSet::new(["a", "b(", "c"]).is_err_and(|(index, _)| index == 1));
-    assert!(RegexSet::new(["a", "b**{", "(x{999}){999}"]).is_err_and(|(index, _)| index == 2));
+    assert!(RegexSet::new(["a", "b*{", "(x{999}){999}"]).is_err_and(|(index, _)| index == 2));
     assert!(RegexSet::new([]).is_ok_and(|set| set.first_match("a").is_none()));
+}
+
+/// Where this fails after an update of what it compares with, the runs are to be written anew.
+#[test]
+fn categories_are_those_of_unicode() {
+    use regex_syntax::hir::{Class, HirKind};
+    let mut categories = vec![u8::MAX; 0x11_0000];
+    for (name, index) in class::CATEGORIES.iter().zip(0..) {
+        let ranges = match name {
+            // Not characters there.
+            &"Cs" => vec![0xd800..=0xdfff],
+            _ => match regex_syntax::parse(&format!(r"\p{{{name}}}")).unwrap().into_kind() {
+                HirKind::Class(Class::Unicode(class)) => {
+                    class.ranges().iter().map(|range| range.start() as usize..=range.end() as usize).collect()
+                }
+                HirKind::Literal(one) => {
+                    str::from_utf8(&one.0).unwrap().chars().map(|one| one as usize..=one as usize).collect()
+                }
+                other => panic!("{name}: {other:?}"),
+            },
+        };
+        ranges.into_iter().for_each(|range| categories[range].fill(index));
+    }
+    let mut runs = Vec::new();
+    for run in categories.chunk_by(|left, right| left == right) {
+        let mut len = run.len();
+        if len < 8 {
+            runs.push(u8::try_from(len).unwrap() << 5 | run[0]);
+            continue;
+        }
+        runs.push(run[0]);
+        while len >= 0x80 {
+            runs.push(u8::try_from(len & 0x7f).unwrap() | 0x80);
+            len >>= 7;
+        }
+        runs.push(u8::try_from(len).unwrap());
+    }
+    assert!(runs == class::RUNS, "categories.bin is of another version of Unicode");
 }

@@ -1,15 +1,17 @@
-//! Operators and scripts of document databases where a value is expected (CWE-943): MongoDB and its like, Redis, Neo4j.
+//! Operators and scripts of document databases where a value is expected (CWE-943): MongoDB, Redis, Neo4j.
 //!
-//! An operator in place of a value is a key such as `$ne`, so it is found wherever a service takes JSON; it is found as well
-//! in a form field (`user[$ne]=`), and in a text that is such an object itself. Scripts are found where they leave the string
-//! they were put into, and as functions for map and reduce; as the value of `$where` they are found by its key.
+//! An operator in place of a value is a key such as `$ne`, so it is found wherever a service takes JSON; it is
+//! found as well in a form field (`user[$ne]=`), and in a text that is such an object itself. Scripts are found
+//! where they leave the string they were put into, and as functions for map and reduce; as the value of `$where`
+//! they are found by its key.
 //!
-//! The operators of updates (`$set`, `$push`), `$type`, `$text` and the like are left alone: analytics, state libraries and
-//! Json.NET send them as keys of their own. A service whose protocol lets clients send query operators (Feathers, Parse)
-//! cannot use this set. People may talk about operators and paste commands of the shell; a message that is nothing but a
-//! query object is refused, since that is what the attack looks like.
+//! The operators of updates (`$set`, `$push`), `$type`, `$text` and the like are left alone: analytics, state
+//! libraries and Json.NET send them as keys of their own. A service whose protocol lets clients send query
+//! operators (Feathers, Parse) cannot use this set. People may talk about operators and paste commands of the
+//! shell; a message that is nothing but a query object is refused, since that is what the attack looks like.
 //!
-//! Not found: scripts that are a whole value of a key that only the service evaluates, and commands of a database by name.
+//! Not found: scripts that are a whole value of a key that only the service evaluates, and commands of a database
+//! by name.
 
 #[cfg(test)]
 mod tests;
@@ -65,7 +67,8 @@ pub(super) const RULES: &[(&str, &str)] = &[
         concat!(
             "(?:",
             quote_out!(),
-            r#"|^\w*);\s*(?:return[\s(]*(?:true\b|this\.|['"]\w*['"]\s*==)|(?:do\s*\{[^}]*\}\s*)?while\s*\(\s*(?:1|true)|sleep\(\d"#,
+            r#"|^\w*);\s*(?:return[\s(]*(?:true\b|this\.|['"]\w*['"]\s*==)"#,
+            r"|(?:do\s*\{[^}]*\}\s*)?while\s*\(\s*(?:1|true)|sleep\(\d",
             r"|(?:var\s+)?\w+=new(?:\s|%20)Date\(|db\.\w+\.\w+\()"
         ),
     ),
@@ -81,7 +84,8 @@ pub(super) const RULES: &[(&str, &str)] = &[
         concat!(
             "(?i)",
             quote_out!(),
-            r"(?:or\s+\w+=\w+\s+)?(?:return\s+\w|set\s+\w+\.\w+\s*=|(?:optional\s+)?match\s*\(|(?:detach\s+)?delete\s+\w|call\s+\w+\.\w|load\s+csv\b|with\s+\d).*//"
+            r"(?:or\s+\w+=\w+\s+)?(?:return\s+\w|set\s+\w+\.\w+\s*=",
+            r"|(?:optional\s+)?match\s*\(|(?:detach\s+)?delete\s+\w|call\s+\w+\.\w|load\s+csv\b|with\s+\d).*//"
         ),
     ),
     // Further commands in the protocol of Redis: `x\r\n*1\r\n$8\r\nFLUSHALL`.

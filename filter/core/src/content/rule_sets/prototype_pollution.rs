@@ -1,12 +1,13 @@
 //! Paths to the prototypes that all objects share (CWE-1321), and to the module behind a Python object.
 //!
-//! A merge or a path setter that walks such a path changes every object of the service. Found are the keys by themselves, and
-//! texts that are nothing but a path, a form field or an object with one. Prose and code that mention `__proto__` are left
-//! alone; a message that is nothing but such a path is refused, even where it only mentions it.
+//! A merge or a path setter that walks such a path changes every object of the service. Found are the keys by
+//! themselves, and texts that are nothing but a path, a form field or an object with one. Prose and code that
+//! mention `__proto__` are left alone; a message that is nothing but such a path is refused, even where it only
+//! mentions it.
 //!
-//! `constructor.prototype` in nested JSON is two keys that are ordinary words. The first of them is refused when it is a whole
-//! string in lower case, as a key or, since strings are seen without their place, as a value: a service that sends the word
-//! `constructor` by itself cannot use this set. `prototype` by itself is left alone.
+//! `constructor.prototype` in nested JSON is two keys that are ordinary words. The first of them is refused when it
+//! is a whole string in lower case, as a key or, since strings are seen without their place, as a value: a service
+//! that sends the word `constructor` by itself cannot use this set. `prototype` by itself is left alone.
 //!
 //! Not found: paths that the service puts together from other strings than these, and assignments in code.
 

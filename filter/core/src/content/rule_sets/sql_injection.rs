@@ -1,14 +1,14 @@
-//! SQL that leaves the value it was written into (CWE-89), in the dialects of MySQL, PostgreSQL, SQL Server, Oracle, SQLite.
+//! SQL that leaves the value it was written into (CWE-89): MySQL, PostgreSQL, SQL Server, Oracle, SQLite.
 //!
-//! What is looked for is the way out, not SQL: a value that closes its quote, or follows a number, and goes on as a condition,
-//! a statement, a subquery or a comment. So people may talk about SQL and paste whole statements; the first quote of a
-//! statement opens a literal, the first quote of an injection closes one. Refused whoever sends them, since nothing tells them
-//! from attacks: `UNION SELECT` with its columns, statements that reach files or commands of the server, and the calls that
-//! only injections make to wait or to fail.
+//! What is looked for is the way out, not SQL: a value that closes its quote, or follows a number, and goes on as a
+//! condition, a statement, a subquery or a comment. So people may talk about SQL and paste whole statements: the
+//! first quote of a statement opens a literal, the first quote of an injection closes one. Refused whoever sends
+//! them, since nothing tells them from attacks: `UNION SELECT` with its columns, statements that reach files or
+//! commands of the server, and the calls that only injections make to wait or to fail.
 //!
-//! Not found: a value that is a whole statement, names of tables and columns, a bare `' or 1` and quotes without anything
-//! behind them (`'='`), keywords that the service itself puts together from pieces, and a way out behind an earlier quote of
-//! the same value when only a comparison with a column follows it.
+//! Not found: a value that is a whole statement, a bare `' or 1`, quotes with hardly anything between (`'-'`),
+//! keywords that the service itself puts together from pieces, and a way out behind an earlier quote of the same
+//! value when all that follows it is a comparison with a column.
 
 #[cfg(test)]
 mod tests;
@@ -57,7 +57,7 @@ macro_rules! sql {
 pub(super) const RULES: &[(&str, &str)] = &[
     // Columns of another table: `' UNION ALL SELECT 1,password FROM users--`.
     ("sql_injection.union_select", sql![r"union" GAP r"(?:all|distinct)?" _ r"select" COLUMNS]),
-    // The same with less to tell it from prose, or a procedure, behind the way out: `' UNION SELECT password FROM users`.
+    // The same with less to tell it from prose, or a procedure, behind a value: `' UNION SELECT password FROM users`.
     (
         "sql_injection.statement_after_value",
         sql![OUT r"(?:\w*union" GAP r"(?:all" GAP r")?(?:select|values|table)\b|exec(?:ute)?\s+(?:master|sp_|xp_))"],
@@ -70,7 +70,9 @@ pub(super) const RULES: &[(&str, &str)] = &[
             r"(?:(?:drop|alter|create|truncate|insert|merge|delete)" GAP
             r"(?:table|database|schema|user|login|view|function|procedure|index|role|into|from)\b"
             r"|update\s+[\w.]+\s+set\b|grant\s+\w+\s+(?:on|to)\b"
-            r"|(?:exec(?:ute)?|declare|set)[\s(]+['@]|exec(?:ute)?\s+\w+[_.]|shutdown\b|begin\s+declare\b|waitfor\b|if\s*\(.*\)\s*(?:select|exec|drop|waitfor)\b|select\b.*(?:\bfrom\s|\w\()|select\s+(?:@@|\d+\s*(?:,|--|$)))"
+            r"|(?:exec(?:ute)?|declare|set)[\s(]+['@]|exec(?:ute)?\s+\w+[_.]|shutdown\b|begin\s+declare\b|waitfor\b"
+            r"|if\s*\([^;]*\)\s*(?:select|exec|drop|waitfor)\b"
+            r"|select\b[^;]*(?:\bfrom\s|\w\()|select\s+(?:@@|\d+\s*(?:,|--|$)))"
         ],
     ),
     // The rest of the statement is commented out: `admin'--`.
@@ -87,7 +89,8 @@ pub(super) const RULES: &[(&str, &str)] = &[
         "sql_injection.condition",
         sql![
             OUT AND_OR
-            r"(?:\d\d\d+\s*[=<>]\s*(?:\d\d|\(\s*select\b)|0\s*=\s*0|1[\s)]*=[\s(]*[01]\b|\d+(?:[-+*]\d+)+=\d|1=2|2\s*[=>]\s*[12]\b|3=3|5=5|1\s(?:like|in)[\s(]+1"
+            r"(?:\d\d\d+\s*[=<>]\s*(?:\d\d|\(\s*select\b)"
+            r"|0\s*=\s*0|1[\s)]*=[\s(]*[01]\b|\d+(?:[-+*]\d+)+=\d|1=2|2\s*[=>]\s*[12]\b|3=3|5=5|1\s(?:like|in)[\s(]+1"
             r"|@@|(?:exists|ascii|ord|mid|substr|substring|len|length|if|elt|make_set|count|cha?r|cast|convert|user"
             r"|database|version|unicode|hex|lower|row|(?:pg_)?sleep|benchmark)\s*\()"
         ],
@@ -95,22 +98,27 @@ pub(super) const RULES: &[(&str, &str)] = &[
     // The same, where it is all there is: `or 1=1`, `&&sleep(5)`.
     (
         "sql_injection.bare_condition",
-        sql![r"^" _ AND_OR r"(?:\d\d\d+=\d\d|1\s?=\s?[01]\b|(?:pg_)?sleep\s*\(\d|benchmark\s*\(\d|select\s+\w+\([^)]*@@)"],
+        sql![
+            r"^" _ AND_OR
+            r"(?:\d\d\d+=\d\d|1\s?=\s?[01]\b|(?:pg_)?sleep\s*\(\d|benchmark\s*\(\d|select\s+\w+\([^)]*@@)"
+        ],
     ),
     // A condition on data: `' and password like 'a%`, or one that is true by itself: `' or true--`.
     (
         "sql_injection.condition_after_quote",
         sql![
             QUOTE_OUT AND_OR
-            r"(?:exists\s*\(|select\b.*(?:\bfrom\b|\()|[\w@][\w.@]*(?:\([^)]*\))?\s*(?:[=<>]|!=|%3d|in\s*\(|between\s+\d"
-            r#"|is\s+(?:not\s+)?null|(?:r?like|regexp)\s*['"(])|(?:true|\d+)"# _ r"(?:--|#|/\*|%00|%23))"
+            r"(?:exists\s*\(|select\b[^;]*(?:\bfrom\b|\()|[\w@][\w.@]*(?:\([^)]*\))?\s*(?:[=<>]|!=|%3d|in\s*\("
+            r#"|between\s+\d|is\s+(?:not\s+)?null|(?:r?like|regexp)\s*['"(])|(?:true|1)"# _ r"(?:--|/\*|%00|%23)"
+            r"|(?:true|\d+)\s*(?:--|#$))"
         ],
     ),
     // A condition of quoted constants, wherever it stands: `or 'x'='x`.
     (
         "sql_injection.quoted_tautology",
         sql![
-            r"(?:(?:\b|%\w\w)(?:x?or|and|having|not)|\|\||&&)" _ r"n?" QUOTE r"\w*" QUOTE _ r"(?:[=<>]|<>|%3d|r?like|regexp)" _ r"n?" QUOTE
+            r"(?:(?:\b|%\w\w)(?:x?or|and|having|not)|\|\||&&)" _ r"n?" QUOTE r"\w*" QUOTE _
+            r"(?:[=<>]|<>|%3d|r?like|regexp)" _ r"n?" QUOTE
         ],
     ),
     // A condition of constants that nobody writes, wherever it stands: `x) or 7=7--`, `case when 1=1`.
@@ -128,7 +136,7 @@ pub(super) const RULES: &[(&str, &str)] = &[
         "sql_injection.joined_query",
         sql![
             OUT r"(?:[-+*/%^=<>,~]+|\|\||&&|x?or|and|r?like|regexp|in|div|procedure)" _
-            r"(?:select\b(?:.*(?:\bfrom\b|\()|\s+\d+\))|case\s+when|if\(|(?:pg_)?sleep\(|benchmark\()"
+            r"(?:select\b(?:[^;]*(?:\bfrom\b|\()|\s+\d+\))|case\s+when|if\(|(?:pg_)?sleep\(|benchmark\()"
         ],
     ),
     // A call that only waits: `if(1=1,sleep(5),0)`.
@@ -144,8 +152,10 @@ pub(super) const RULES: &[(&str, &str)] = &[
     (
         "sql_injection.error_message",
         sql![
-            r"(?:(?:extractvalue|updatexml)\s*\([^)]*\)?[^)]*(?:concat|0x|select|@@)|floor\s*\(\s*rand\s*\(\w*\)\s*\*\s*2|procedure" GAP
-            r"analyse|(?:exp|json_keys|polygon|multipoint|linestring)\s*\(~?\(" _ r"select|gtid_subset\(|ctxsys\.drithsx\.sn"
+            r"(?:(?:extractvalue|updatexml)\s*\([^)]*\)?[^)]*(?:concat|0x|select|@@)"
+            r"|floor\s*\(\s*rand\s*\(\w*\)\s*\*\s*2"
+            r"|procedure" GAP r"analyse|(?:exp|json_keys|polygon|multipoint|linestring)\s*\(~?\(" _ r"select"
+            r"|gtid_subset\(|ctxsys\.drithsx\.sn"
             r"|utl_inaddr\.get_host_|(?:convert\(int,|cast\()[\s(]*(?:@@|select\b))"
         ],
     ),

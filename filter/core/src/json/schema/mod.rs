@@ -1,39 +1,93 @@
-//! JSON Schema.
+//! JSON Schema (2020-12, and draft-07 where `$schema` says so), compiled once and applied to messages as they were read.
+//!
+//! ```text
+//! policy ── compile ──▶ Program (nodes that name each other by index) ── judge(message) ──▶ satisfied, or not
+//! ```
+//!
+//! Every keyword of the core, applicator, unevaluated, validation and format vocabularies counts. What cannot be honoured is
+//! refused when it is compiled, never passed over: other dialects, references out of the document, patterns that are not
+//! linear, formats nobody knows (where they assert), and references that would go round without an end. The work for a
+//! message is bounded by its length.
 
+mod compile;
+mod constant;
 pub mod format;
+mod judge;
+mod program;
+mod uri;
+
+use std::fmt;
+
 use serde::Deserialize;
-/// Stub
+
+use super::document::Value;
+use crate::violation::Violation;
+use judge::{Exhausted, Judge};
+use program::Program;
+
+/// What `format` does.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "snake_case")]
 pub enum Formats {
-    /// Stub.
+    /// It says something about a string, and refuses none.
     Annotate,
-    /// Stub.
+    /// It has to hold.
     Assert,
 }
-/// Stub
+
+/// A compiled schema.
 #[derive(Debug)]
-pub struct Schema;
-/// Stub
-#[derive(Debug)]
-pub struct SchemaFault;
-impl SchemaFault {
-    /// Stub.
-    pub fn pointer(&self) -> &str {
-        ""
-    }
-    /// Stub.
-    pub fn problem(&self) -> &str {
-        ""
-    }
+pub struct Schema(Program);
+
+/// Why a schema is not compiled: the operator's fault.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SchemaFault {
+    pointer: String,
+    problem: String,
 }
+
 impl Schema {
-    /// Stub.
-    pub fn compile(_: &serde_json::Value, _: Formats) -> Result<Self, SchemaFault> {
-        Ok(Self)
+    /// Compiles a schema.
+    ///
+    /// # Errors
+    /// [`SchemaFault`] for keywords of the wrong type, and for what cannot be honoured.
+    pub fn compile(document: &serde_json::Value, formats: Formats) -> Result<Self, SchemaFault> {
+        compile::compile(document, formats).map(Self)
     }
-    /// Stub.
-    pub fn check(&self, _: crate::json::document::Value<'_>) -> Result<(), crate::violation::Violation> {
-        Ok(())
+
+    /// Applies the schema to a value of a message.
+    ///
+    /// # Errors
+    /// [`Violation::SchemaRefused`] for one that does not satisfy it, [`Violation::JsonRefused`] where finding out would take
+    /// more work than a message of its length is worth.
+    pub fn check(&self, value: Value<'_>) -> Result<(), Violation> {
+        match Judge::new(&self.0, value.document_len()).judge(value) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Violation::SchemaRefused),
+            Err(Exhausted) => Err(Violation::JsonRefused),
+        }
     }
 }
+
+impl SchemaFault {
+    /// Where in the schema the fault is: a JSON Pointer.
+    #[must_use]
+    pub fn pointer(&self) -> &str {
+        &self.pointer
+    }
+
+    /// What is wrong there.
+    #[must_use]
+    pub fn problem(&self) -> &str {
+        &self.problem
+    }
+}
+
+impl fmt::Display for SchemaFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.pointer, self.problem)
+    }
+}
+
+#[cfg(test)]
+mod tests;

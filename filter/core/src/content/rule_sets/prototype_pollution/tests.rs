@@ -194,8 +194,7 @@ const LOOK_ALIKES: &[&str] = &[
 ];
 
 fn set(rules: &[(&str, &str)]) -> RegexSet {
-    let patterns: Vec<&str> = rules.iter().map(|(_, pattern)| *pattern).collect();
-    RegexSet::new(&patterns).unwrap()
+    RegexSet::new(rules.iter().map(|(_, pattern)| *pattern)).unwrap()
 }
 
 /// Whether each of `texts` is found, or none of them.

@@ -100,6 +100,7 @@ const ATTACKS: &[&str] = &[
     "'||(select password from users where rownum=1)||'",
     "'+(select top 1 name from sysobjects)+'",
     "1-(case when (1=1) then 0 else 1 end)",
+    "'||(select name\nfrom users)||'",
     "' RLIKE (SELECT (CASE WHEN (5=5) THEN 0x61 ELSE 0x28 END))",
     "3 in (select id from users)",
     "'=if(1=1,1,0)='",
@@ -143,7 +144,7 @@ const ATTACKS: &[&str] = &[
     "char(65)+char(66)+char(67)",
     // Several contexts at once.
     "SLEEP(1)/*' or SLEEP(1) or '\" or SLEEP(1) or \"*/",
-    "1' AND 1=1 UNION ALL SELECT 1,NULL,'<script>alert(1)</script>',table_name FROM information_schema.tables WHERE 2>1--/**/",
+    "1' AND 1=1 UNION ALL SELECT 1,NULL,'<script>alert(1)</script>',table_name FROM x WHERE 2>1--/**/",
 ];
 
 /// What honest people and programs say.
@@ -256,6 +257,7 @@ const LOOK_ALIKES: &[&str] = &[
     "print(\"--",
     "REVOKE EXECUTE ON FUNCTION pg_read_file(text) FROM public;",
     "the boys' and girls in class like it",
+    "is it 24\" or 27 #monitor",
     // Machine text.
     "https://example.com/search?q=union+station&order=by&select=1#top",
     "https://example.com/it%27s-here?a=1&b=%22x%22",
@@ -275,8 +277,7 @@ const LOOK_ALIKES: &[&str] = &[
 ];
 
 fn set(rules: &[(&str, &str)]) -> RegexSet {
-    let patterns: Vec<&str> = rules.iter().map(|(_, pattern)| *pattern).collect();
-    RegexSet::new(&patterns).unwrap()
+    RegexSet::new(rules.iter().map(|(_, pattern)| *pattern)).unwrap()
 }
 
 /// Whether each of `texts` is found, or none of them.

@@ -21,6 +21,7 @@ fn formats_have_the_names_of_the_specification() {
         ("iri", Format::Iri),
         ("iri-reference", Format::IriReference),
         ("json-pointer", Format::JsonPointer),
+        ("regex", Format::Regex),
         ("relative-json-pointer", Format::RelativeJsonPointer),
         ("time", Format::Time),
         ("uri", Format::Uri),
@@ -830,4 +831,47 @@ fn a_uuid_is_in_five_groups() {
             ("", false),
         ],
     );
+}
+
+#[test]
+fn a_regex_is_short_and_linear() {
+    let (longest, too_long) = ("a".repeat(256), "a".repeat(257));
+    check(
+        Format::Regex,
+        &[
+            ("", true),
+            ("([abc])+\\s+$", true),
+            ("^a(b|c){2,3}[^d-f]?$", true),
+            ("\\d\\D\\w\\W\\S\\.\\u00e9", true),
+            ("\\p{L}+", true),
+            ("(?:a)(?<name>b)", true),
+            ("é", true),
+            ("^(abc]", false),
+            ("(a", false),
+            ("a)", false),
+            ("[a", false),
+            ("[b-a]", false),
+            ("a{2,1}", false),
+            ("*a", false),
+            ("\\", false),
+            ("\\a", false),
+            ("^\\S(|(.|\\n)*\\S)\\Z", false),
+            // Expressions of ECMA-262, but not linear.
+            ("(?=a)", false),
+            ("(a)\\1", false),
+            // And too large.
+            ("(\\p{L}{100}){100}", false),
+            (&longest, true),
+            (&too_long, false),
+        ],
+    );
+}
+
+#[test]
+fn an_expression_is_charged_for_its_automaton() {
+    assert_eq!(Format::Uuid.step_count(36), 36);
+    assert_eq!(Format::Uri.step_count(1_000_000), 1_000_000);
+    assert!(Format::Regex.step_count(0) >= 16_384);
+    assert!(Format::Regex.step_count(256) >= 16_384);
+    assert_eq!(Format::Regex.step_count(257), 257, "it is not looked at");
 }

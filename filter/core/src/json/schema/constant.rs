@@ -1,0 +1,193 @@
+//! Values of a schema, and when an instance is equal to one (JSON Schema 2020-12 Core §4.2.2): numbers by what they are worth,
+//! objects whatever the order of their members.
+
+use core::hash::{Hash, Hasher};
+
+use serde_json::Value as Tree;
+
+use super::judge::{Budget, Exhausted};
+use crate::json::document::{Value, View};
+use crate::json::number::Decimal;
+
+/// A value that stands in a schema.
+#[derive(Debug)]
+pub(super) enum Constant {
+    Array(Vec<Self>),
+    Boolean(bool),
+    Null,
+    Number(Decimal),
+    Object(Vec<(Box<str>, Self)>),
+    String(Box<str>),
+}
+
+impl Constant {
+    /// `None` for a number that no instance could have.
+    pub(super) fn new(tree: &Tree) -> Option<Self> {
+        Some(match tree {
+            Tree::Null => Self::Null,
+            Tree::Bool(boolean) => Self::Boolean(*boolean),
+            Tree::Number(number) => Self::Number(Decimal::from_value(number)?),
+            Tree::String(string) => Self::String(string.as_str().into()),
+            Tree::Array(items) => Self::Array(items.iter().map(Self::new).collect::<Option<_>>()?),
+            Tree::Object(members) => {
+                let member = |(name, value): (&String, &Tree)| Some((name.as_str().into(), Self::new(value)?));
+                Self::Object(members.iter().map(member).collect::<Option<_>>()?)
+            }
+        })
+    }
+
+    /// Whether `value` is equal to it.
+    pub(super) fn is(&self, value: Value<'_>, budget: &mut Budget) -> Result<bool, Exhausted> {
+        budget.spend(1)?;
+        Ok(match (self, value.view()) {
+            (Self::Null, View::Null) => true,
+            (Self::Boolean(own), View::Boolean(other)) => *own == other,
+            (Self::Number(own), View::Number(token)) => {
+                Decimal::parse(token.as_bytes()).is_some_and(|other| *own == other)
+            }
+            (Self::String(own), View::String(other)) => **own == *other,
+            (Self::Array(own), View::Array(items)) => {
+                if own.len() != items.len() {
+                    return Ok(false);
+                }
+                for (own, item) in own.iter().zip(items) {
+                    if !own.is(item, budget)? {
+                        return Ok(false);
+                    }
+                }
+                true
+            }
+            (Self::Object(own), View::Object(members)) => {
+                if own.len() != members.len() {
+                    return Ok(false);
+                }
+                for (name, own) in own {
+                    budget.spend(members.len())?;
+                    match value.get(name) {
+                        Some(member) if own.is(member, budget)? => {}
+                        Some(_) | None => return Ok(false),
+                    }
+                }
+                true
+            }
+            (
+                Self::Array(_) | Self::Boolean(_) | Self::Null | Self::Number(_) | Self::Object(_) | Self::String(_),
+                _,
+            ) => false,
+        })
+    }
+}
+
+/// Whether two instances are equal.
+fn is_same(one: Value<'_>, other: Value<'_>, budget: &mut Budget) -> Result<bool, Exhausted> {
+    budget.spend(1)?;
+    Ok(match (one.view(), other.view()) {
+        (View::Null, View::Null) => true,
+        (View::Boolean(one), View::Boolean(other)) => one == other,
+        (View::Number(one), View::Number(other)) => {
+            one == other || Decimal::parse(one.as_bytes()) == Decimal::parse(other.as_bytes())
+        }
+        (View::String(one), View::String(other)) => one == other,
+        (View::Array(one), View::Array(other)) => {
+            if one.len() != other.len() {
+                return Ok(false);
+            }
+            for (one, other) in one.zip(other) {
+                if !is_same(one, other, budget)? {
+                    return Ok(false);
+                }
+            }
+            true
+        }
+        (View::Object(members), View::Object(others)) => {
+            if members.len() != others.len() {
+                return Ok(false);
+            }
+            for (name, one) in members {
+                budget.spend(others.len())?;
+                match other.get(name) {
+                    Some(other) if is_same(one, other, budget)? => {}
+                    Some(_) | None => return Ok(false),
+                }
+            }
+            true
+        }
+        (View::Array(_) | View::Boolean(_) | View::Null | View::Number(_) | View::Object(_) | View::String(_), _) => {
+            false
+        }
+    })
+}
+
+/// Up to here every two items are compared.
+const PAIRWISE_MAX: usize = 8;
+
+/// Whether no two items of an array are equal. Items are compared where their hashes are equal: what an attacker makes of
+/// that ends with the budget.
+pub(super) fn are_unique(array: Value<'_>, budget: &mut Budget) -> Result<bool, Exhausted> {
+    let View::Array(items) = array.view() else { return Ok(true) };
+    let is_hashed = items.len() > PAIRWISE_MAX;
+    let mut keyed = Vec::with_capacity(items.len());
+    for item in items {
+        keyed.push((if is_hashed { hash(item, budget)? } else { 0 }, item));
+    }
+    keyed.sort_unstable_by_key(|(hash, _)| *hash);
+    for run in keyed.chunk_by(|(one, _), (other, _)| one == other) {
+        let mut rest = run;
+        while let Some(((_, item), others)) = rest.split_first() {
+            for (_, other) in others {
+                if is_same(*item, *other, budget)? {
+                    return Ok(false);
+                }
+            }
+            rest = others;
+        }
+    }
+    Ok(true)
+}
+
+/// FNV-1a.
+struct Fnv(u64);
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Equal for equal values; each kind of value has a start of its own.
+fn hash(value: Value<'_>, budget: &mut Budget) -> Result<u64, Exhausted> {
+    budget.spend(1)?;
+    let mut fnv = Fnv(0xcbf2_9ce4_8422_2325);
+    match value.view() {
+        View::Null => fnv.write_u8(1),
+        View::Boolean(boolean) => fnv.write(&[2, boolean.into()]),
+        View::Number(token) => (3_u8, Decimal::parse(token.as_bytes())).hash(&mut fnv),
+        View::String(string) => {
+            budget.spend_on(string)?;
+            (4_u8, string).hash(&mut fnv);
+        }
+        View::Array(items) => {
+            fnv.write_u8(5);
+            for item in items {
+                fnv.write_u64(hash(item, budget)?);
+            }
+        }
+        View::Object(members) => {
+            // The order of members is no matter.
+            let mut sum: u64 = 6;
+            for (name, member) in members {
+                let mut fnv = Fnv(hash(member, budget)?);
+                name.hash(&mut fnv);
+                sum = sum.wrapping_add(fnv.finish());
+            }
+            fnv.write_u64(sum);
+        }
+    }
+    Ok(fnv.finish())
+}

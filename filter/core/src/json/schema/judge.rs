@@ -1,0 +1,489 @@
+//! Whether an instance satisfies a compiled schema: one walk, that ends at the first fault and allocates nothing, but for
+//! `unevaluated…`, which has to know what the other keywords looked at (JSON Schema 2020-12 Core §7.7, §11).
+
+use super::constant::are_unique;
+use super::program::{
+    ArrayRules, Condition, Constants, DynamicReference, FALSE, InPlace, NumberRules, ObjectRules, Place, Program,
+    Property, StringRules, TRUE, Types,
+};
+use crate::json::document::{Items, Members, Value, View};
+use crate::json::number::Decimal;
+
+/// The work for one message: steps for each byte. A step is a schema applied to a value, or a comparison; a flat object of twelve
+/// checked members takes one for every ten bytes.
+const STEPS_PER_BYTE: u64 = 64;
+
+/// And so many for the shortest message: schemas of some thousand alternatives fit.
+const STEPS_MIN: u64 = 65_536;
+
+/// How many schemas may be in the course of being applied: each takes stack, of which some engines give a module 512 KiB. Messages
+/// 128 deep with three schemas for each level fit.
+const DEPTH_MAX: u32 = 400;
+
+/// The work for this message is more than its length is worth.
+#[derive(Debug)]
+pub(super) struct Exhausted;
+
+/// What is left of it.
+pub(super) struct Budget(u64);
+
+impl Budget {
+    pub(super) fn spend(&mut self, steps: usize) -> Result<(), Exhausted> {
+        self.0 = self.0.checked_sub(steps as u64).ok_or(Exhausted)?;
+        Ok(())
+    }
+
+    /// Every byte of a text is looked at, which is quick.
+    pub(super) fn spend_on(&mut self, text: &str) -> Result<(), Exhausted> {
+        self.spend(text.len() >> 3)
+    }
+}
+
+/// Which children of a value some keyword has looked at.
+struct Evaluated(Vec<u64>);
+
+impl Evaluated {
+    fn new(count: usize) -> Self {
+        Self(vec![0; count.div_ceil(64)])
+    }
+
+    fn insert(&mut self, index: usize) {
+        if let Some(word) = self.0.get_mut(index >> 6) {
+            *word |= 1 << (index & 63);
+        }
+    }
+
+    fn contains(&self, index: usize) -> bool {
+        self.0.get(index >> 6).is_some_and(|word| word >> (index & 63) & 1 == 1)
+    }
+
+    fn extend(&mut self, other: &Self) {
+        self.0.iter_mut().zip(&other.0).for_each(|(own, other)| *own |= other);
+    }
+}
+
+/// Whether an instance satisfies, unless the budget ran out.
+type Verdict = Result<bool, Exhausted>;
+
+/// One instance in the course of being judged.
+pub(super) struct Judge<'p> {
+    program: &'p Program,
+    budget: Budget,
+    depth_left: u32,
+    /// The resources whose schemas are being applied, the outermost first: the dynamic scope (Core §7.1).
+    scope: Vec<usize>,
+}
+
+impl<'p> Judge<'p> {
+    /// `len`: the length of the message, in bytes.
+    pub(super) fn new(program: &'p Program, len: usize) -> Self {
+        let budget = Budget((len as u64).saturating_mul(STEPS_PER_BYTE).saturating_add(STEPS_MIN));
+        Self { program, budget, depth_left: DEPTH_MAX, scope: Vec::new() }
+    }
+
+    /// Applies the whole schema.
+    pub(super) fn judge(&mut self, value: Value<'_>) -> Verdict {
+        self.apply(self.program.root, value, None)
+    }
+
+    fn apply(&mut self, place: Place, value: Value<'_>, evaluated: Option<&mut Evaluated>) -> Verdict {
+        match place {
+            TRUE => return Ok(true),
+            FALSE => return Ok(false),
+            _ => {}
+        }
+        let Some(node) = self.program.nodes.get(place) else { return Err(Exhausted) };
+        self.budget.spend(1)?;
+        self.depth_left = self.depth_left.checked_sub(1).ok_or(Exhausted)?;
+        let enters = !self.program.dynamic_anchors.is_empty() && self.scope.last() != Some(&node.resource);
+        if enters {
+            self.scope.push(node.resource);
+        }
+        let unevaluated = match value.view() {
+            View::Array(_) => node.unevaluated_items,
+            View::Object(_) => node.unevaluated_properties,
+            View::Boolean(_) | View::Null | View::Number(_) | View::String(_) => None,
+        };
+        let verdict = match unevaluated {
+            None => self.apply_keywords(place, value, evaluated)?,
+            Some(schema) => self.apply_unevaluated(place, schema, value, evaluated)?,
+        };
+        if enters {
+            self.scope.pop();
+        }
+        self.depth_left = self.depth_left.saturating_add(1);
+        Ok(verdict)
+    }
+
+    /// The other keywords first, then `schema` to the children that none of them looked at.
+    #[inline(never)]
+    fn apply_unevaluated(
+        &mut self,
+        place: Place,
+        schema: Place,
+        value: Value<'_>,
+        evaluated: Option<&mut Evaluated>,
+    ) -> Verdict {
+        let mut own = Evaluated::new(value.child_count());
+        if !self.apply_keywords(place, value, Some(&mut own))? {
+            return Ok(false);
+        }
+        for (index, child) in children(value).enumerate() {
+            if !own.contains(index) {
+                if !self.apply(schema, child, None)? {
+                    return Ok(false);
+                }
+                own.insert(index);
+            }
+        }
+        if let Some(evaluated) = evaluated {
+            evaluated.extend(&own);
+        }
+        Ok(true)
+    }
+
+    fn apply_keywords(&mut self, place: Place, value: Value<'_>, mut evaluated: Option<&mut Evaluated>) -> Verdict {
+        let Some(node) = self.program.nodes.get(place) else { return Err(Exhausted) };
+        if !is_of_type(node.types, value) {
+            return Ok(false);
+        }
+        if let Some(constants) = &node.constants
+            && !self.is_constant(constants, value)?
+        {
+            return Ok(false);
+        }
+        let is_satisfied = match value.view() {
+            View::Array(items) => match &node.array {
+                Some(rules) => self.apply_array(rules, value, items, evaluated.as_deref_mut())?,
+                None => true,
+            },
+            View::Number(token) => node.number.as_ref().is_none_or(|rules| is_number_within(rules, token)),
+            View::Object(members) => match &node.object {
+                Some(rules) => self.apply_object(rules, value, members, evaluated.as_deref_mut())?,
+                None => true,
+            },
+            View::String(string) => match &node.string {
+                Some(rules) => self.is_string_within(rules, string)?,
+                None => true,
+            },
+            View::Boolean(_) | View::Null => true,
+        };
+        match &node.in_place {
+            Some(rules) if is_satisfied => self.apply_in_place(rules, value, evaluated),
+            Some(_) | None => Ok(is_satisfied),
+        }
+    }
+
+    fn is_constant(&mut self, constants: &Constants, value: Value<'_>) -> Verdict {
+        if let Some(string) = value.as_str() {
+            self.budget.spend(1)?;
+            return Ok(constants.strings.binary_search_by(|own| (**own).cmp(string)).is_ok());
+        }
+        for constant in &constants.others {
+            if constant.is(value, &mut self.budget)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn is_string_within(&mut self, rules: &StringRules, string: &str) -> Verdict {
+        // A code point has one to four bytes.
+        let len = string.len();
+        if len < rules.len_min || len.div_ceil(4) > rules.len_max {
+            return Ok(false);
+        }
+        if len > rules.len_max || len.div_ceil(4) < rules.len_min {
+            let count = string.chars().count();
+            if count < rules.len_min || count > rules.len_max {
+                return Ok(false);
+            }
+        }
+        if let Some(pattern) = &rules.pattern {
+            self.budget.spend_on(string)?;
+            if !pattern.is_match(string) {
+                return Ok(false);
+            }
+        }
+        Ok(rules.format.is_none_or(|format| format.is_valid(string)))
+    }
+
+    #[inline(never)]
+    fn apply_array(
+        &mut self,
+        rules: &ArrayRules,
+        array: Value<'_>,
+        items: Items<'_>,
+        mut evaluated: Option<&mut Evaluated>,
+    ) -> Verdict {
+        if items.len() < rules.len_min || items.len() > rules.len_max {
+            return Ok(false);
+        }
+        let mut matches: usize = 0;
+        if !rules.prefix.is_empty() || rules.items.is_some() || rules.contains.is_some() {
+            for (index, item) in items.enumerate() {
+                let schema = rules.prefix.get(index).copied().or(rules.items);
+                if let Some(schema) = schema {
+                    if !self.apply(schema, item, None)? {
+                        return Ok(false);
+                    }
+                    note(&mut evaluated, index);
+                }
+                if let Some(contains) = &rules.contains
+                    && self.apply(contains.schema, item, None)?
+                {
+                    matches = matches.saturating_add(1);
+                    note(&mut evaluated, index);
+                }
+            }
+        }
+        if let Some(contains) = &rules.contains
+            && (matches < contains.count_min || matches > contains.count_max)
+        {
+            return Ok(false);
+        }
+        if rules.unique { are_unique(array, &mut self.budget) } else { Ok(true) }
+    }
+
+    #[inline(never)]
+    fn apply_object(
+        &mut self,
+        rules: &ObjectRules,
+        object: Value<'_>,
+        members: Members<'_>,
+        mut evaluated: Option<&mut Evaluated>,
+    ) -> Verdict {
+        if members.len() < rules.len_min || members.len() > rules.len_max {
+            return Ok(false);
+        }
+        let mut required = Required::new(rules.required_count);
+        let mut rest = members;
+        let mut index: usize = 0;
+        while let Some((name, value)) = rest.next_pair() {
+            let text = name.as_str().unwrap_or_default();
+            let property = find(&rules.properties, text);
+            let mut is_evaluated = false;
+            if let Some(property) = property {
+                if let Some(required_index) = property.required {
+                    required.insert(required_index);
+                }
+                if let Some(schema) = property.schema {
+                    is_evaluated = true;
+                    if !self.apply(schema, value, None)? {
+                        return Ok(false);
+                    }
+                }
+            }
+            for (pattern, schema) in &rules.patterns {
+                self.budget.spend_on(text)?;
+                if pattern.is_match(text) {
+                    is_evaluated = true;
+                    if !self.apply(*schema, value, None)? {
+                        return Ok(false);
+                    }
+                }
+            }
+            if let Some(schema) = rules.additional
+                && !is_evaluated
+            {
+                is_evaluated = true;
+                if !self.apply(schema, value, None)? {
+                    return Ok(false);
+                }
+            }
+            if is_evaluated {
+                note(&mut evaluated, index);
+            }
+            if let Some(schema) = rules.names
+                && !self.apply(schema, name, None)?
+            {
+                return Ok(false);
+            }
+            index = index.saturating_add(1);
+        }
+        if !required.is_complete() {
+            return Ok(false);
+        }
+        self.has_dependent(&rules.dependent_required, object)
+    }
+
+    fn has_dependent(&mut self, dependent: &[(Box<str>, Vec<Box<str>>)], object: Value<'_>) -> Verdict {
+        for (name, required) in dependent {
+            self.budget.spend(object.child_count())?;
+            if object.get(name).is_none() {
+                continue;
+            }
+            for other in required {
+                self.budget.spend(object.child_count())?;
+                if object.get(other).is_none() {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    #[inline(never)]
+    fn apply_in_place(&mut self, rules: &InPlace, value: Value<'_>, mut evaluated: Option<&mut Evaluated>) -> Verdict {
+        let dynamic = rules.dynamic_reference.as_ref().map(|reference| self.resolve(reference));
+        for place in rules.reference.into_iter().chain(dynamic).chain(rules.all_of.iter().copied()) {
+            if !self.apply(place, value, evaluated.as_deref_mut())? {
+                return Ok(false);
+            }
+        }
+        for (name, place) in &rules.dependent_schemas {
+            self.budget.spend(value.child_count())?;
+            if value.get(name).is_some() && !self.apply(*place, value, evaluated.as_deref_mut())? {
+                return Ok(false);
+            }
+        }
+        if let Some(place) = rules.not
+            && self.apply(place, value, None)?
+        {
+            return Ok(false);
+        }
+        if let Some(places) = &rules.any_of
+            && self.count(places, value, evaluated.as_deref_mut(), 1)? == 0
+        {
+            return Ok(false);
+        }
+        if let Some(places) = &rules.one_of
+            && self.count(places, value, evaluated.as_deref_mut(), 2)? != 1
+        {
+            return Ok(false);
+        }
+        match &rules.condition {
+            Some(Condition { when, then, otherwise }) => {
+                let is_met = self.try_apply(*when, value, evaluated.as_deref_mut())?;
+                self.apply(if is_met { *then } else { *otherwise }, value, evaluated)
+            }
+            None => Ok(true),
+        }
+    }
+
+    /// How many of `places` are satisfied, up to `enough`; all of them are tried where it matters what they looked at.
+    fn count(
+        &mut self,
+        places: &[Place],
+        value: Value<'_>,
+        mut evaluated: Option<&mut Evaluated>,
+        enough: usize,
+    ) -> Result<usize, Exhausted> {
+        let mut count: usize = 0;
+        for place in places {
+            if self.try_apply(*place, value, evaluated.as_deref_mut())? {
+                count = count.saturating_add(1);
+                if count >= enough && evaluated.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    /// What a schema looked at counts only where it is satisfied.
+    fn try_apply(&mut self, place: Place, value: Value<'_>, evaluated: Option<&mut Evaluated>) -> Verdict {
+        let Some(evaluated) = evaluated else { return self.apply(place, value, None) };
+        let mut own = Evaluated::new(value.child_count());
+        let is_satisfied = self.apply(place, value, Some(&mut own))?;
+        if is_satisfied {
+            evaluated.extend(&own);
+        }
+        Ok(is_satisfied)
+    }
+
+    /// "The outermost schema resource in the dynamic scope that defines an identically named fragment" (Core §8.2.3.2).
+    fn resolve(&self, reference: &DynamicReference) -> Place {
+        let places = reference.anchor.and_then(|anchor| self.program.dynamic_anchors.get(anchor));
+        let places = places.map(|(_, places)| places.as_slice()).unwrap_or_default();
+        let outermost = self.scope.iter().find_map(|own| places.iter().find(|(resource, _)| resource == own));
+        outermost.map_or(reference.place, |(_, place)| *place)
+    }
+}
+
+fn note(evaluated: &mut Option<&mut Evaluated>, index: usize) {
+    if let Some(evaluated) = evaluated {
+        evaluated.insert(index);
+    }
+}
+
+/// The items of an array, or the values of an object.
+fn children(value: Value<'_>) -> impl Iterator<Item = Value<'_>> {
+    let (items, members) = match value.view() {
+        View::Array(items) => (Some(items), None),
+        View::Object(members) => (None, Some(members)),
+        View::Boolean(_) | View::Null | View::Number(_) | View::String(_) => (None, None),
+    };
+    items.into_iter().flatten().chain(members.into_iter().flatten().map(|(_, value)| value))
+}
+
+fn is_of_type(types: Types, value: Value<'_>) -> bool {
+    let allowed = |bits: u8| types.0 & bits != 0;
+    match value.view() {
+        View::Array(_) => allowed(Types::ARRAY),
+        View::Boolean(_) => allowed(Types::BOOLEAN),
+        View::Null => allowed(Types::NULL),
+        View::Number(token) => {
+            // "Any number with a zero fractional part" is an integer (Validation §6.1.1).
+            let is_integer = || {
+                value.is_plain_integer() || Decimal::parse(token.as_bytes()).is_some_and(|number| number.is_integer())
+            };
+            allowed(Types::NUMBER) || (allowed(Types::INTEGER) && is_integer())
+        }
+        View::Object(_) => allowed(Types::OBJECT),
+        View::String(_) => allowed(Types::STRING),
+    }
+}
+
+fn is_number_within(rules: &NumberRules, token: &str) -> bool {
+    let Some(number) = Decimal::parse(token.as_bytes()) else { return false };
+    rules.minimum.is_none_or(|minimum| number >= minimum)
+        && rules.exclusive_minimum.is_none_or(|minimum| number > minimum)
+        && rules.maximum.is_none_or(|maximum| number <= maximum)
+        && rules.exclusive_maximum.is_none_or(|maximum| number < maximum)
+        && rules.multiple_of.is_none_or(|divisor| number.is_multiple_of(&divisor))
+}
+
+/// By length first, which tells most names apart.
+pub(super) fn by_len(one: &str, other: &str) -> core::cmp::Ordering {
+    one.len().cmp(&other.len()).then_with(|| one.cmp(other))
+}
+
+fn find<'p>(properties: &'p [Property], name: &str) -> Option<&'p Property> {
+    let index = properties.binary_search_by(|property| by_len(&property.name, name)).ok()?;
+    properties.get(index)
+}
+
+/// Which required members have come.
+enum Required {
+    Few { missing: u64 },
+    Many { came: Vec<bool> },
+}
+
+impl Required {
+    fn new(count: usize) -> Self {
+        match u32::try_from(count) {
+            Ok(0) => Self::Few { missing: 0 },
+            Ok(count @ 1..=64) => Self::Few { missing: u64::MAX >> 64_u32.saturating_sub(count) },
+            Ok(_) | Err(_) => Self::Many { came: vec![false; count] },
+        }
+    }
+
+    fn insert(&mut self, index: usize) {
+        match self {
+            Self::Few { missing } => *missing &= !(1 << (index & 63)),
+            Self::Many { came } => {
+                if let Some(came) = came.get_mut(index) {
+                    *came = true;
+                }
+            }
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        match self {
+            Self::Few { missing } => *missing == 0,
+            Self::Many { came } => came.iter().all(|came| *came),
+        }
+    }
+}
