@@ -35,7 +35,7 @@ pub(super) const RULES: &[(&str, &str)] = &[
     // An element of code: `<script>alert(1)</script>`.
     (
         "cross_site_scripting.script_code",
-        html![LT r"(?:\w+:)?script(?:[\s/][^>%]*)?(?:>|%(?:25)?3e)(?:[^\s<:`][^\s<]*[(`=;\[]|\s+[\w/][^\s<]*[(`=;\[]|\s*(?:var|let|const|throw|import|new)\s|[^<]*[(`=;\[][^<]*" LT r"/script)"],
+        html![r"(?:^|[^:])" LT r"(?:\w+:)?script(?:[\s/][^>%]*)?(?:>|%(?:25)?3e)(?:[^\s<:`][^\s<]*[(`=;\[]|\s+[\w/][^\s<]*[(`=;\[]|\s*(?:var|let|const|throw|import|new)\s|[^<]*[(`=;\[][^<]*" LT r"/script)"],
     ),
     // An element of code from elsewhere: `<script src=//evil.example/x.js>`.
     ("cross_site_scripting.script_source", html![LT r"(?:\w+:)?script" GAP ATTRIBUTES r"(?:src|href)" EQ r"\S"]),

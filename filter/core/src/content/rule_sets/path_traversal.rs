@@ -37,8 +37,8 @@ pub(super) const RULES: &[(&str, &str)] = &[
     (
         "path_traversal.encoded_parent",
         path![
-            r"(?:(?:%(?:25)*2e|%c0%[ae]e|%e0%80%ae|%uff0e|%u002e|\uff0e|0x2e|%%32%65|\\x2e|\\u002e){2}(?:[/\\\uff0f%]|0x[25]|\\[xu])|(?:\.(?:%(?:25)*2e|%c0%ae|%%32%65|%00\.)|(?:^|\W)\.\.0x(?:2f|5c)|(?:%(?:25)*2e|%c0%ae)\.)[/\\%]"
-            r"|\.\.(?:%(?:25)*(?:2f|5c)|%25%32%66|%c0%(?:af|2f|9v|5c)|%c1%(?:9c|1c|pc|8s)|%e0%80%af|%f0%80%80%af|%u221[56]|%uf025|%bg%qf|%uff0f|%ef%bc%8f|%%32%66|%%35%63|\\x2f|\\u002f|[\u2215\u2216\u2044\uff0f]|%0[0ad][/\\%]))"
+            r"(?:(?:%(?:25)*2e|%c0%[ae]e|%e0%80%ae|%uff0e|%u002e|\uff0e|0x2e|%%32%65|\\x2e|\\u002e){2}(?:[/\\\uff0f%]|0x[25]|\\[xu])|(?:\.(?:%(?:25)*2e|%c0%ae|%%32%65|%00\.)|(?:%(?:25)*2e|%c0%ae)\.)[/\\%]"
+            r"|(?:^|\W)\.\.0x(?:2f|5c)|\.\.(?:%(?:25)*(?:2f|5c)|%25%32%66|%c0%(?:af|2f|9v|5c)|%c1%(?:9c|1c|pc|8s)|%e0%80%af|%f0%80%80%af|%u221[56]|%uf025|%bg%qf|%uff0f|%ef%bc%8f|%%32%66|%%35%63|\\x2f|\\u002f|[\u2215\u2216\u2044\uff0f]|%0[0ad][/\\%]))"
         ],
     ),
     // Steps up that a filter uncovers: `....//....//`, `..;/`, `.../.\`.
@@ -46,7 +46,7 @@ pub(super) const RULES: &[(&str, &str)] = &[
     // The absolute name of a secret, alone: `/etc/passwd`.
     (
         "path_traversal.absolute_secret",
-        path![START r"(?:/+|%2f|[\\/]*[a-z]:[\\/]+|\\+|/\./)+(?:\./)*(?:etc[/\\]+(?:\./)*(?:passwd|g?shadow|sudoers|master\.passwd|security/(?:o?passwd|user))-?|proc/+(?:self|\d+)/(?:environ|cmdline|fd/|maps|mem|cwd/|root/|exe)[\w/.]*|root/\.\w+/?\w*|(?:home|users)/[\w.]+/\.(?:ssh|aws|bash_history|netrc|git-credentials)\S*|var/run/secrets/\S*|var/log/(?:apache2?|httpd|nginx)/(?:access|error)\S*|boot\.ini|win(?:dows|nt)[/\\]+(?:win\.ini|system\.ini|repair[/\\]\w+|system32[/\\]+(?:config[/\\]\w+|drivers[/\\]etc[/\\]hosts))|inetpub[/\\]\S*web\.config|(?:web|meta)-inf/\S+)(?:%00\S*|%23|[?#\x00]|/?\.\w{0,4})*\s*(?:$|[&\x00])"],
+        path![START r"(?:/+|%2f|[\\/]*[a-z]:[\\/]+|\\+|/\./)+(?:\./)*(?:etc[/\\]+(?:\./)*(?:passwd|g?shadow|sudoers|master\.passwd|security/(?:o?passwd|user))-?|proc/+(?:self|\d+)/(?:environ|cmdline|fd/|maps|mem|cwd/|root/|exe)[\w/.]*|root/\.(?:ssh|aws|kube|docker|bash_history)[\w/.]*|(?:home|users)/[\w.]+/\.(?:ssh|aws|bash_history|netrc|git-credentials)\S*|var/run/secrets/\S*|var/log/(?:apache2?|httpd|nginx)/(?:access|error)\S*|boot\.ini|win(?:dows|nt)[/\\]+(?:win\.ini|system\.ini|repair[/\\]\w+|system32[/\\]+(?:config[/\\]\w+|drivers[/\\]etc[/\\]hosts))|inetpub[/\\]\S*web\.config|(?:web|meta)-inf/\S+)(?:%00\S*|%23|[?#\x00]|/?\.\w{0,4})*\s*(?:$|[&\x00])"],
     ),
     // The same where encoded: `%2fetc%2fpasswd`, `/%5C../etc`.
     ("path_traversal.encoded_secret", path![r"(?:%(?:25)*2f|%c0%af|%5c)(?:etc|windows|winnt|proc)(?:/|\\|%(?:25)*2f|%c0%af|%5c)(?:passwd|shadow|hosts|group|issue|win\.ini|system|self)"]),
