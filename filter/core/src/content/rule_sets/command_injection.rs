@@ -42,10 +42,11 @@ pub(super) const RULES: &[(&str, &str)] = &[
         shell![
             OUT_OF_VALUE SEP r"+" DIR r"(?:(?:id|pwd|ls|dir|ps|env|printenv|set|hostname|ifconfig|ipconfig|netstat"
             r"|systeminfo|tasklist|phpinfo\(\)|ver)(?:" SP r"(?:[-/~.*][\w/.*-]*|\w:\S*|aux))*" END r"|(?:cat|head|tail"
-            r"|more|less|tac|nl|od|xxd|base64|strings|grep|type|rm|cp|mv|chmod|touch|del|find)" SP r#"[-/~.*$"'{?\\%]"#
-            r"|(?:echo|start)" SP r"[\w$'\x22]|net1?" SP r"(?:user|view|group|localgroup)\b|(?:curl|wget|lynx|t?ftp"
-            r"|nslookup|dig|host|ping|ncat|nc|telnet|ssh|scp)(?:\.exe)?" SP r"(?:-\S|\S*[.:$`]\S|\d)|(?:ba|z|da|k|c)?sh"
-            SP r"[-/]|(?:python\d?|perl|ruby|php|node|powershell|pwsh|cmd)(?:\.exe)?" SP r"[-/])"
+            r"|more|less|tac|nl|od|xxd|base64|strings|grep|type|rm|cp|mv|chmod|touch|del|find)" SP
+            r#"(?:[-/~.*$"'{?\\%]"#
+            r"|\w:[/\\])|(?:echo|start)" SP r"[\w$'\x22]|net1?" SP r"(?:user|view|group|localgroup)\b|(?:curl|wget|lynx"
+            r"|t?ftp|nslookup|dig|host|ping|ncat|nc|telnet|ssh|scp)(?:\.exe)?" SP r"(?:-\S|\S*[.:$`]\S|\d)|(?:ba|z|da|k"
+            r"|c)?sh" SP r"[-/]|(?:python\d?|perl|ruby|php|node|powershell|pwsh|cmd)(?:\.exe)?" SP r"[-/])"
         ],
     ),
     // A command whose output takes the value's place: `$(whoami)`, or `x` and the same in backticks.
@@ -119,9 +120,10 @@ pub(super) const RULES: &[(&str, &str)] = &[
         "command_injection.reverse_shell",
         shell![
             r"(?:/dev/(?:tcp|udp)/(?:\d|\$|[\w-]+\.[\w.-]+/)|/inet/tcp/\d|\b(?:nc|ncat"
-            r"|netcat)(?:\.\w+)?\s[^;\n]*-\w*[ec]\w*\s*\S*(?:sh|cmd)\b|mkfifo\s[^\n]*\bsh\s+-i|socat\s[^\n]*\bexec:"
-            r"|\bsh\s+-i\s*(?:[<>&|]|\d>)|\bsocket\([^\n]*(?:dup2|pty\.spawn|subprocess|open\(\s*stdin|\bsh\s-i)"
-            r"|pty\.spawn\(|\b(?:fsockopen|tcpsocket\.\w+)\s*\([^\n]*(?:exec|sh\b)|system\.net\.sockets\.tcpclient)"
+            r"|netcat)(?:\.\w+)?\s[^;\n]*-\w*[ec]\w*\s*\S*(?:sh|cmd)\b|mkfifo\s[^\n]*\bsh\s+-i"
+            r"|\bnc\s[^\n]*\|\s*/bin/\w*sh\b|socat\s[^\n]*\bexec:|\bsh\s+-i\s*(?:[<>&|]|\d>)|\bsocket\([^\n]*(?:dup2"
+            r"|pty\.spawn|subprocess|open\(\s*stdin|\bsh\s-i)|pty\.spawn\(|\b(?:fsockopen"
+            r"|tcpsocket\.\w+)\s*\([^\n]*(?:exec|sh\b)|system\.net\.sockets\.tcpclient)"
         ],
     ),
     // PowerShell with a program in its arguments.
@@ -164,7 +166,7 @@ pub(super) const RULES: &[(&str, &str)] = &[
         "command_injection.template_object",
         shell![
             r"(?:\{[{%][^\n]*(?:__(?:class|mro|base|bases|subclasses|globals|builtins|init|import|getattribute"
-            r"|getitem)__|\battr\(\s*['\x22]?(?:\\x|_|request)|\bos\.popen|_self\.env|registerundefined"
+            r"|getitem)__|\battr\(\s*['\x22]?(?:\\x|_|request)|\bos\.(?:popen|system)|_self\.env|registerundefined"
             r"|config\.(?:items|from_)|\|\s*(?:map|filter|sort|reduce)\(\s*['\x22](?:system|exec|passthru|shell_exec))"
             r"|\.__(?:subclasses__\(\)\s*\[|globals__\[|mro__\[\d\]\s*\.)|\[\s*['\x22]__(?:class|mro|globals|builtins"
             r"|base)__['\x22]\]\s*\[|__import__\(\s*['\x22](?:os|subprocess|pty|socket|builtins"
