@@ -17,9 +17,11 @@ macro_rules! path {
     (@START) => { r"^\s*(?:[\w\[\].-]+=)?" };
     // Files that attackers read, behind the last separator of their directory.
     (@SECRET) => { concat!(
-        r"(?:etc[/\\]+(?:\./)*(?:passwd|g?shadow|group|hosts|issue|sudoers|master\.passwd|security/|ssh/|crontab|fstab|resolv|apache2/|nginx/|my\.cnf|mysql/)|proc/+(?:self|version|\d+|cmdline|net|sched)|root/+\.|var/+log/|var/+run/secrets|usr/local/apache",
-        r"|\.ssh\b|\.aws/|\.git/|\.env\b|\.ht(?:access|passwd)|\.bash_history|wp-config|web\.config|(?:web|meta)-inf\b|id_rsa\b",
-        r"|boot\.ini|win\.ini|win(?:dows|nt)[/\\]+(?:win\.ini|system|repair|debug)|system32)",
+        r"(?:etc[/\\]+(?:\./)*(?:passwd|g?shadow|group|hosts|issue|sudoers|master\.passwd|security/|ssh/|crontab|fstab",
+        r"|resolv|apache2/|nginx/|my\.cnf|mysql/)|proc/+(?:self|version|\d+|cmdline|net|sched)|root/+\.|var/+log/",
+        r"|var/+run/secrets|usr/local/apache|\.ssh\b|\.aws/|\.git/|\.env\b|\.ht(?:access|passwd)|\.bash_history",
+        r"|wp-config|web\.config|(?:web|meta)-inf\b|id_rsa\b|boot\.ini|win\.ini|system32",
+        r"|win(?:dows|nt)[/\\]+(?:win\.ini|system|repair|debug))",
     ) };
     (@$literal:literal) => { $literal };
     ($($part:tt)+) => { concat!("(?i)", $(path!(@$part)),+) };
@@ -31,7 +33,8 @@ pub(super) const RULES: &[(&str, &str)] = &[
     (
         "path_traversal.parent_directories",
         path![
-            r"^\s*(?:[/\\]\.\.[/\\]|[^\s'\x22<>(){}]*\.\.[/\\]+(?:[^\s'\x22<>(){}]*[/\\])?\.\.[/\\][^\s'\x22<>(){}]*\s*$)"
+            r"^\s*(?:[/\\]\.\.[/\\]"
+            r"|[^\s'\x22<>(){}]*\.\.[/\\]+(?:[^\s'\x22<>(){}]*[/\\])?\.\.[/\\][^\s'\x22<>(){}]*\s*$)"
         ],
     ),
     // Steps up that no project is deep enough for, within a text: `GET /../../../../../../x HTTP/1.1`.
@@ -42,51 +45,75 @@ pub(super) const RULES: &[(&str, &str)] = &[
     (
         "path_traversal.encoded_parent",
         path![
-            r"(?:(?:%(?:25)*2e|%c0%[ae]e|%e0%80%ae|%uff0e|%u002e|\uff0e|0x2e|%%32%65|\\x2e|\\u002e){2}(?:[/\\\uff0f%]|0x[25]|\\[xu])|(?:\.(?:%(?:25)*2e|%c0%ae)|(?:%(?:25)*2e|%c0%ae)\.)[/\\%]"
-            r"|\.\.(?:%(?:25)*(?:2f|5c)|%c0%(?:af|2f|9v|5c)|%c1%(?:9c|1c|pc|8s)|%e0%80%af|%f0%80%80%af|%u221[56]|%uf025|%bg%qf|%uff0f|%ef%bc%8f|%%32%66|%%35%63|0x2f|0x5c|\\x2f|\\u002f|[\u2215\u2216\u2044\uff0f]|%0[0ad][/\\%]))"
+            r"(?:(?:%(?:25)*2e|%c0%[ae]e|%e0%80%ae|%uff0e|%u002e|\uff0e|0x2e|%%32%65|\\x2e|\\u002e){2}(?:[/\\\uff0f%]"
+            r"|0x[25]|\\[xu])|(?:\.(?:%(?:25)*2e|%c0%ae|%%32%65|%00\.)|(?:%(?:25)*2e|%c0%ae)\.)[/\\%]|(?:^"
+            r"|\W)\.\.0x(?:2f|5c)|\.\.(?:%(?:25)*(?:2f|5c)|%25%32%66|%c0%(?:af|2f|9v|5c)|%c1%(?:9c|1c|pc|8s)|%e0%80%af"
+            r"|%f0%80%80%af|%u221[56]|%uf025|%bg%qf|%uff0f|%ef%bc%8f|%%32%66|%%35%63|\\x2f|\\u002f"
+            r"|[\u2215\u2216\u2044\uff0f]|%0[0ad][/\\%]))"
         ],
     ),
     // Steps up that a filter uncovers: `....//....//`, `..;/`, `.../.\`.
     (
         "path_traversal.nested_parent",
-        path![r"(?:(?:\.\.\.\.[/\\]{2}){2}|(?:\.\.\.[/\\]\.[/\\]){1}|/\.\.;[\w=]*/|\.\.\\/\.\.\\?/?|\.\./\\|\.\.\\\.\.\\\.\.\\|\.{4}[/\\]+" SECRET r")"],
+        path![
+            r"(?:(?:\.\.\.\.[/\\]{2}){2}|(?:\.\.\.[/\\]\.[/\\]){1}|/\.\.;[\w=]*/|\.\.\\/\.\.\\?/?|\.\./\\[\w.]"
+            r"|\.\.\\\.\.\\\.\.\\|\.{4}[/\\]+" SECRET r")"
+        ],
     ),
     // The absolute name of a secret, alone: `/etc/passwd`.
     (
         "path_traversal.absolute_secret",
-        path![START r"(?:/+|%2f|[\\/]*[a-z]:[\\/]+|\\+|/\./)+(?:\./)*(?:etc[/\\]+(?:\./)*(?:passwd|g?shadow|sudoers|master\.passwd|security/(?:o?passwd|user))-?|proc/+(?:self|\d+)/[\w/]+|root/\.\w+/?\w*|(?:home|users)/[\w.]+/\.(?:ssh|aws|bash_history|netrc|git-credentials)\S*|var/run/secrets/\S*|var/log/(?:apache2?|httpd|nginx)/(?:access|error)\S*|boot\.ini|win(?:dows|nt)[/\\]+(?:win\.ini|system\.ini|repair[/\\]\w+|system32[/\\]+(?:config[/\\]\w+|drivers[/\\]etc[/\\]hosts))|inetpub[/\\]\S*web\.config|(?:web|meta)-inf/\S+)(?:%00|%23|[?#\x00]|\.\w{0,4})*\s*(?:$|[&\x00])"],
+        path![
+            START r"(?:/+|%2f|[\\/]*[a-z]:[\\/]+|\\+|/\./)+(?:\./)*(?:etc[/\\]+(?:\./)*(?:passwd|g?shadow|sudoers"
+            r"|master\.passwd|security/(?:o?passwd|user))-?|proc/+(?:self|\d+)/(?:environ|cmdline|fd/|maps|mem|cwd/"
+            r"|root/|exe)[\w/.]*|root/\.(?:ssh|aws|kube|docker|bash_history)[\w/.]*|(?:home|users)/[\w.]+/\.(?:ssh|aws"
+            r"|bash_history|netrc|git-credentials)\S*|var/run/secrets/\S*|var/log/(?:apache2?|httpd|nginx)/(?:access"
+            r"|error)\S*|boot\.ini|win(?:dows|nt)[/\\]+(?:win\.ini|system\.ini|repair[/\\]\w+"
+            r"|system32[/\\]+(?:config[/\\]\w+|drivers[/\\]etc[/\\]hosts))|inetpub[/\\]\S*web\.config|(?:web"
+            r"|meta)-inf/\S+)(?:%00\S*|%23|[?#\x00]|/?\.\w{0,4})*\s*(?:$|[&\x00])"
+        ],
     ),
     // The same where encoded: `%2fetc%2fpasswd`, `/%5C../etc`.
     (
         "path_traversal.encoded_secret",
         path![
-            r"(?:%(?:25)*2f|%c0%af|%5c)(?:etc|windows|winnt|proc)(?:/|\\|%(?:25)*2f|%c0%af|%5c)(?:passwd|shadow|hosts|group|issue|win\.ini|system|self)"
+            r"(?:%(?:25)*2f|%c0%af|%5c)(?:etc|windows|winnt|proc)(?:/|\\|%(?:25)*2f|%c0%af|%5c)(?:passwd|shadow|hosts"
+            r"|group|issue|win\.ini|system|self)"
         ],
     ),
     // The end of a name cut off: `report.php%00.jpg`.
     (
         "path_traversal.null_byte",
         path![
-            r"(?:[\w/\\]\.[a-z]\w{0,4}|/\w+)(?:%(?:25)*00|\x00|\\0|\\x00|\\u0000)(?:\.\w{2,5})?\s*$|(?:\x00|%(?:25)*00)\.(?:jpe?g|png|gif|html?|txt|pdf|php|ini|css|js)\b"
+            r"(?:[\w/\\]\.[a-z]\w{0,4}|/\w+)(?:%(?:25)*00\s*$|(?:%(?:25)*00|\x00|\\0|\\x00|\\u0000)\.\w{2,5}\s*$)"
+            r"|(?:\x00|%(?:25)*00)\.(?:jpe?g|png|gif|html?|txt|pdf|php|ini|css|js)\b"
         ],
     ),
     // Wrappers of PHP: `php://filter/convert.base64-encode/resource=index.php`.
     (
         "path_traversal.php_wrapper",
         path![
-            r"(?:php(?::|%3a)(?:/|%2f){2}filter(?:/|%2f)|(?:^|^[\w\[\]]+=)(?:php://(?:input|fd/|stdin|temp)|data:(?://|text/plain[^<%]*(?:,(?:<|%3c)|64,pd[89])))|\b(?:phar|expect|glob|ogg|ssh2\.\w+|compress\.(?:zlib|bzip2)|rar)://[\w./%]|\bzip://\S+(?:#|%23))"
+            r"(?:php(?::|%3a)(?:/|%2f){2}filter(?:/|%2f)|(?:^|^[\w\[\]]+=)(?:php://(?:input|fd/|stdin|temp)|data:(?://"
+            r"|text/plain[^<%]*(?:,(?:<|%3c)|64,pd[89])))|\b(?:phar|expect|glob|ogg|ssh2\.\w+|compress\.(?:zlib|bzip2)"
+            r"|rar)://[\w./%]|\bzip://\S+(?:#|%23))"
         ],
     ),
     // Wrappers of others, to a file or a host: `file:///etc/passwd`, `jar:http://…!/`, `netdoc:///etc/passwd`.
     (
         "path_traversal.file_wrapper",
-        path![r"(?:\bfile(?::|%3a)(?:/|\\|%2f|localhost|127\.0\.0\.1)*\S{0,1}:?[/\\]*" SECRET r"|\bfile:/{4,}\w|\b(?:netdoc|local_file|url:file|view-source:file):/|\bjar:(?:https?|ftp|file):\S*!/)"],
+        path![
+            r"(?:\bfile(?::|%3a)(?:/|\\|%2f|localhost|127\.0\.0\.1)*\S{0,1}:?[/\\]*" SECRET r"|(?:^"
+            r"|[\s'\x22=(])file:/{4,}\w|\b(?:netdoc|local_file|url:file|view-source:file):/|\bjar:(?:https?|ftp"
+            r"|file):\S*!/)"
+        ],
     ),
     // Shares and devices of Windows that no one links to: `\\192.0.2.1\c$`, `\\.\PhysicalDrive0`.
     (
         "path_traversal.windows_share",
         path![
-            r"(?:(?:^|[\s='\x22])\\\\(?:[^\\\s]+\\(?:[a-z]|admin|ipc)\$|[^\\\s]+@(?:ssl|\d+)|[.?]\\(?:physicaldrive|globalroot|unc\\|pipe\\|[a-z]:\\windows)|\S*\\davwwwroot)|^\s*(?:[\w]+=)?(?:%5c){2}[\w.%-]+%5c|^\\\\(?:[2-9]|1[13-68]\d?|12\d|[2-9]\d|17[013-9]|19[013-9]|2\d\d)(?:\.\d+){3}\\\S+$)"
+            r"(?:(?:^|[\s='\x22])\\\\(?:[^\\\s]+\\(?:[a-z]|admin|ipc)\$|[^\\\s]+@(?:ssl|\d+)|[.?]\\(?:physicaldrive"
+            r"|globalroot|unc\\|[a-z]:\\windows)|\S*\\davwwwroot)|^\s*(?:[\w]+=)?(?:%5c){2}[\w.%-]+%5c|^\\\\(?:[2-9]"
+            r"|1[13-68]\d?|12\d|[2-9]\d|17[013-9]|19[013-9]|2\d\d)(?:\.\d+){3}\\\S+$)"
         ],
     ),
 ];
