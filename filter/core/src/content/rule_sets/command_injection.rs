@@ -210,7 +210,7 @@ pub(super) const RULES: &[(&str, &str)] = &[
     (
         "command_injection.chained_call",
         shell![
-            r"^(?:\d*[;&|]|[^'\x22`]*['\x22`]\)?\s*[;.,&|}])[;.,&|}]*\s*@?(?:system|passthru|shell_exec|exec|phpinfo"
+            r"^(?:\d*[;&|]|[^\s'\x22`]*['\x22`]\)?\s*[;.,&|}])[;.,&|}]*\s*@?(?:system|passthru|shell_exec|exec|phpinfo"
             r"|popen|proc_open)\("
         ],
     ),
