@@ -15,14 +15,14 @@ use regex_automata::{Input, MatchKind};
 
 use parse::Node;
 
-/// The largest automaton of one expression, in bytes: `\p{L}{20}` fits, `(a{100}){100}` does not.
+/// The largest automaton of one expression, in bytes: `\p{L}{10}`, `.{500}` and `a{5000}` fit, `(a{100}){100}` does not.
 const REGEX_LEN_MAX: usize = 262_144;
 
-/// Likewise of many expressions together: all built-in rules take about half.
-const SET_LEN_MAX: usize = 2_097_152;
+/// Likewise of many expressions together: all built-in rules take about a quarter.
+const SET_LEN_MAX: usize = 1_048_576;
 
-/// How much of what has been worked out is remembered, in bytes, until it is forgotten and worked out again: typical texts need
-/// a tenth.
+/// How much of what has been worked out is remembered, in bytes, until it is forgotten and worked out again: prose needs a third
+/// with all built-in rules.
 const CACHE_LEN_MAX: usize = 524_288;
 
 /// An expression that is not one, or not linear, or too large: the operator's fault.

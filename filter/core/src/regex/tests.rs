@@ -144,7 +144,9 @@ fn what_is_not_linear_is_refused() {
 
 #[test]
 fn size_and_nesting_are_bounded() {
-    assert!(Regex::new("a{1000}").is_ok() && Regex::new(r"\p{L}{3}").is_ok());
+    for pattern in ["a{5000}", ".{500}", r"\p{L}{10}", "[^a]{1000}"] {
+        assert!(Regex::new(pattern).is_ok(), "{pattern}");
+    }
     refuse("(a{1000}){1000}", "");
     refuse(r"(\p{L}{100}){100}", "");
     refuse("((((a{10}){10}){10}){10}){10}", "");
@@ -177,6 +179,8 @@ fn a_set_tells_which() {
     }
     assert!(RegexSet::new(["a", "b(", "c"]).is_err_and(|(index, _)| index == 1));
     assert!(RegexSet::new(["a", "b*{", "(x{999}){999}"]).is_err_and(|(index, _)| index == 2));
+    assert!(RegexSet::new(["a{5000}"; 4]).is_ok());
+    assert!(RegexSet::new(["a{5000}"; 40]).is_err_and(|(index, _)| (4..40).contains(&index)));
     assert!(RegexSet::new([]).is_ok_and(|set| set.first_match("a").is_none()));
 }
 
