@@ -234,7 +234,8 @@ fn accepted(case: String, mut frames: Vec<Draft>, behind: Vec<Draft>) -> Row {
 /// Plays all rows at both paces, some at a time.
 #[track_caller]
 fn check(rows: Vec<Row>) {
-    let side = json!({"max_message_bytes": 1_000_000, "max_frame_bytes": 1_000_000, "binary": "allow"});
+    let side =
+        json!({"max_message_bytes": 1_000_000, "max_frame_bytes": 1_000_000, "binary": "allow", "tunnels": "allow"});
     let gate = Gate::start(open_policy(json!({"from_client": side, "from_server": side})), sloppy());
     let mut counters = Counters::default();
     for row in rows.iter().chain(&rows) {

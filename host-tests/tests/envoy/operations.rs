@@ -100,7 +100,10 @@ fn monitor_mode_refuses_nothing_and_counts_it() {
     let mut policy = json!({
         "mode": "monitor", "require_tls": false, "non_websocket": "refuse", "hosts": ["localhost"],
         "origin": {"allow": ["https://app.example.com"], "missing": "allow"}, "subprotocols": {"allow": ["chat.v1"]}, "auth": tokens::auth(),
-        "messages": {"from_client": {"max_frame_bytes": 100}, "from_server": {"max_frame_bytes": 100, "max_fragments": 1}},
+        "messages": {
+            "from_client": {"max_frame_bytes": 100, "tunnels": "allow"},
+            "from_server": {"max_frame_bytes": 100, "max_fragments": 1, "tunnels": "allow"},
+        },
         "routes": [
             {"match": {"path_prefix": "/tls"}, "policy": {"require_tls": true}},
             {"match": {"path_prefix": "/frames"}, "policy": {"auth": {"required": false}}},
