@@ -6,8 +6,9 @@
 //!
 //! ```text
 //! L0  time secret violation                                              values
-//! L1  wire/{header,mask,utf8,deflate,close}   http/{headers,list,…}      bytes in, values out
-//! L2  json  limits  message  token/{jws,claims,keys}                     what values mean
+//! L1  wire/{header,mask,utf8,deflate,close}   http/{headers,list,…}  regex bytes in, values out
+//! L2  json/{reader,schema}  content/{patterns,tunnels,envelope,authorize}
+//!     limits  message  token/{jws,claims,keys}                           what values mean
 //! L3  policy  verdict                                                    what is allowed, what was decided
 //! L4  handshake  session/{direction,…}  config                           the state machines and the way in
 //! ```

@@ -28,6 +28,8 @@ thread_local! {
             "text": "allow",
             "binary": "allow",
             "utf8": true,
+            // What may be a tunnel is held, and then the next frame is not the one behind what was forwarded.
+            "tunnels": "allow",
         });
         adapter::policies(&json!({
             "origin": {"allow": ["*"]},

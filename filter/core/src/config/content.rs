@@ -11,7 +11,6 @@ use super::raw::{RawAuthorize, RawJson, RawMessages};
 use super::values::Count;
 use crate::content::authorize::{Authorization, Glob};
 use crate::content::patterns::Patterns;
-use crate::content::rule_sets::RuleSet;
 use crate::content::{ContentRules, JsonRules, Schemas};
 use crate::json::pointer::Pointer;
 use crate::json::reader::Bounds;
@@ -122,36 +121,34 @@ fn authorization(raw: &RawAuthorize) -> Built<Authorization> {
     Ok(rule)
 }
 
-/// The operator's patterns and the built-in ones, in one automaton.
+/// The operator's patterns and the built-in ones.
 fn patterns(raw: &RawMessages) -> Built<Option<Patterns>> {
-    let mut rules: Vec<(Rc<str>, String)> = Vec::new();
+    let mut rules: Vec<(&str, &str)> = Vec::new();
     for (index, pattern) in raw.deny_patterns.iter().flatten().enumerate() {
-        let missing = |key: &str| ConfigError::new(format!("deny_patterns[{index}].{key}"), "is required");
-        let name = pattern.name.as_deref().ok_or_else(|| missing("name"))?;
-        let regex = pattern.regex.as_deref().ok_or_else(|| missing("regex"))?;
+        let fault = |key: &str, problem: &str| ConfigError::new(format!("deny_patterns[{index}].{key}"), problem);
+        let name = pattern.name.as_deref().ok_or_else(|| fault("name", "is required"))?;
+        let regex = pattern.regex.as_deref().ok_or_else(|| fault("regex", "is required"))?;
         let is_name =
             |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'.' | b'-');
         if name.is_empty() || name.len() > RULE_NAME_LEN_MAX || !name.bytes().all(is_name) {
-            let problem = "expected up to 64 of a-z, 0-9, '_', '.' and '-': it becomes a counter's name";
-            return Err(ConfigError::new(format!("deny_patterns[{index}].name"), problem));
+            return Err(fault("name", "expected up to 64 of a-z, 0-9, '_', '.' and '-': it becomes a counter's name"));
         }
-        if rules.iter().any(|(own, _)| **own == *name) {
-            return Err(ConfigError::new(format!("deny_patterns[{index}].name"), "stands twice"));
+        if rules.iter().any(|(own, _)| *own == name) {
+            return Err(fault("name", "stands twice"));
         }
-        rules.push((name.into(), regex.to_owned()));
+        rules.push((name, regex));
     }
-    let own_count = rules.len();
     let mut sets = raw.rule_sets.clone().unwrap_or_default();
     sets.sort_unstable();
     sets.dedup();
-    rules.extend(
-        sets.iter().copied().flat_map(RuleSet::rules).map(|(name, regex)| ((*name).into(), (*regex).to_owned())),
-    );
-    if rules.is_empty() {
+    if rules.is_empty() && sets.is_empty() {
         return Ok(None);
     }
-    Patterns::new(rules).map(Some).map_err(|(index, error)| match index {
-        index if index < own_count => ConfigError::new(format!("deny_patterns[{index}].regex"), error),
-        _ => ConfigError::new("deny_patterns", format_args!("too much together with rule_sets: {error}")),
-    })
+    let mut patterns = Patterns::default();
+    let own = if rules.is_empty() { Ok(()) } else { patterns.add(rules) };
+    own.map_err(|(index, error)| ConfigError::new(format!("deny_patterns[{index}].regex"), error))?;
+    for set in sets {
+        patterns.add(set.rules().iter().copied()).map_err(|(_, error)| ConfigError::new("rule_sets", error))?;
+    }
+    Ok(Some(patterns))
 }

@@ -1,6 +1,7 @@
 //! Configurations that hold, and the path of the fault in those that do not.
 
 use core::time::Duration;
+use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
 
@@ -295,4 +296,69 @@ fn tokens_made_for_anyone_are_warned_of() {
         warnings[0].starts_with("auth.providers[0].issuer: ")
             && warnings[1].starts_with("auth.providers[0].audiences: ")
     );
+}
+
+#[test]
+fn what_messages_may_say_is_checked_at_its_path() {
+    for (key, value, problem) in [
+        ("json", json!({"schema": {"type": "text"}}), "json.schema/type: expected the name of a type"),
+        ("json", json!({"schema": {"$ref": "https://x/"}}), "json.schema/$ref: leads out of this document"),
+        ("json", json!({"schema": {}, "discriminator": "/type"}), "json.schema: stands alone"),
+        ("json", json!({"discriminator": "/type"}), "json.discriminator: needs schemas"),
+        ("json", json!({"discriminator": "type", "schemas": {}}), "json.discriminator: expected a JSON Pointer"),
+        ("json", json!({"schemas": {"a": {}}}), "json.schemas: needs a discriminator"),
+        (
+            "json",
+            json!({"discriminator": "/t", "schemas": {"a": {"minimum": "1"}}}),
+            "json.schemas.a/minimum: expected a number",
+        ),
+        ("json", json!({"otherwise": "refuse"}), "json.otherwise: needs discriminator"),
+        ("json", json!({"max_depth": 0}), "json.max_depth: must be 1 to 128"),
+        ("json", json!({"max_depth": 129}), "json.max_depth: must be 1 to 128"),
+        ("json", json!({"max_keys": 0}), "json.max_keys: must be 1 to"),
+        ("json", json!({"formats": "check"}), "json.formats: unknown variant"),
+        ("authorize", json!([{"claims": {"role": "a"}}]), "authorize: needs json"),
+        ("envelope", json!("xml"), "envelope: unknown variant"),
+        ("deny_patterns", json!([{"name": "a"}]), "deny_patterns[0].regex: is required"),
+        ("deny_patterns", json!([{"regex": "a"}]), "deny_patterns[0].name: is required"),
+        ("deny_patterns", json!([{"name": "A", "regex": "a"}]), "deny_patterns[0].name: expected up to 64"),
+        (
+            "deny_patterns",
+            json!([{"name": "a", "regex": "a"}, {"name": "a", "regex": "b"}]),
+            "deny_patterns[1].name: stands twice",
+        ),
+        (
+            "deny_patterns",
+            json!([{"name": "a", "regex": "a"}, {"name": "b", "regex": "(?=a)"}]),
+            "deny_patterns[1].regex: look-ahead",
+        ),
+        ("rule_sets", json!(["xss"]), "rule_sets[0]: unknown variant"),
+    ] {
+        let pointer = format!("/messages/from_client/{key}");
+        refuse_at(&pointer, value, &format!("messages.from_client.{problem}"));
+    }
+    let with_json = with(good(), "/messages/from_client/json", json!({}));
+    for (rule, problem) in [
+        (json!({"when": {"/type": "*"}}), "authorize[0]: needs claims or equals"),
+        (json!({"when": {"type": "*"}, "claims": {"a": 1}}), "authorize[0].when.type: expected a JSON Pointer"),
+        (json!({"equals": {"user": "sub"}}), "authorize[0].equals.user: expected a JSON Pointer"),
+        (json!({"claims": {"role": []}}), "authorize[0].claims.role: an empty list"),
+    ] {
+        let config = with(with_json.clone(), "/messages/from_client/authorize", json!([rule]));
+        refuse(&config, &format!("messages.from_client.{problem}"));
+    }
+}
+
+#[test]
+fn texts_that_are_judged_are_text_and_routes_share_what_is_compiled() {
+    let config = with(good(), "/messages/from_server/json", json!({"schema": {"type": "object"}}));
+    let config = with(config, "/messages/from_client/rule_sets", json!(["sql_injection", "sql_injection"]));
+    let config = with(config, "/routes", json!([{"match": {"path": "/a"}, "policy": {"require_tls": false}}]));
+    let policies = read(&config).unwrap().policies;
+    let all: Vec<&Policy> = policies.all().collect();
+    assert!(all[0].from_server.utf8 && all[0].from_client.utf8);
+    assert!(Rc::ptr_eq(&all[0].client_content, &all[1].client_content));
+    assert!(Rc::ptr_eq(&all[0].server_content, &all[1].server_content));
+    let names: Vec<&str> = policies.rule_names().map(|name| &**name).collect();
+    assert!(!names.is_empty() && names.iter().all(|name| name.starts_with("sql_injection.")));
 }

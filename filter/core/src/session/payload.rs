@@ -116,6 +116,12 @@ impl Payload {
     ) -> Result<(), Violation> {
         let mut inflater = inflater.filter(|_| self.compressed);
         let Some(mask) = &mut self.mask else { return self.plain.inflate(bytes, inflater, conversation) };
+        // Zeros for a whole block would cost more than so few bytes.
+        let mut short = [0; HEAD_READ_LEN];
+        if let Some(plain) = short.get_mut(..bytes.len()) {
+            mask.apply(bytes, plain);
+            return self.plain.inflate(plain, inflater, conversation);
+        }
         let mut block = [0; BLOCK_LEN];
         for piece in bytes.chunks(BLOCK_LEN) {
             let plain = block.get_mut(..piece.len()).unwrap_or_default();

@@ -71,8 +71,8 @@ pub(super) const RULES: &[(&str, &str)] = &[
     (
         "command_injection.sensitive_file",
         shell![
-            r"(?:" SEP r"|\$\(|`\s*;|\(')" DIR r"(?:\w+(?:['\x22\\]+\w+)*" SP r"(?:-\w+" SP
-            r")*\S*/\S*e\S*t\S*c\S*/\S*(?:pass"
+            r"(?:[;|&]|%(?:0a|3b|7c|26)|\(['\x22])" DIR r"(?:[\w'\x22\\]+" SP r"(?:-\w+" SP
+            r")*\S*/[./'\x22\\]*e['\x22\\]*t['\x22\\]*c['\x22\\]*/\S*(?:pass"
             r"|shadow|sudoers|group|hosts)|type" SP r"\S*(?:win\.ini|boot\.ini|/etc/hosts|\\etc\\hosts))"
         ],
     ),
@@ -90,8 +90,8 @@ pub(super) const RULES: &[(&str, &str)] = &[
     (
         "command_injection.split_word",
         shell![
-            SEP DIR r#"(?:[a-z]{1,2}(?:\\[aceg-moqpuyz][a-z]?\\|\^[a-z]{1,2}\^)|[a-z]+(?:''|"")[a-z]+"#
-            r#"|[a-z]+\$[@*][a-z]|[a-z]{1,2}['"][a-z]{1,2}['"][a-z]|'[a-z]'[a-z]|"[a-z]"[a-z]"#
+            r"(?:[;|&]|%(?:0a|3b|7c|26))" DIR r"(?:[a-z]{1,2}(?:\\[aceg-moqpuyz][a-z]?\\|\^[a-z]{1,2}\^)|[a-z]+(?:''"
+            r#"|"")[a-z]+|[a-z]+\$[@*][a-z]|[a-z]{1,2}['"][a-z]{1,2}['"][a-z]|'[a-z]'[a-z]|"[a-z]"[a-z]"#
             r"|[a-z]+\$\{?[a-z\d]\}?[a-z]*\s+/)|\$\(rev<<<|\$'(?:\\x\w\w){2}"
         ],
     ),
@@ -165,7 +165,7 @@ pub(super) const RULES: &[(&str, &str)] = &[
     (
         "command_injection.template_object",
         shell![
-            r"(?:\{[{%][^\n]*(?:__(?:class|mro|base|bases|subclasses|globals|builtins|init|import|getattribute"
+            r"(?:\{[{%][^}\n]*(?:__(?:class|mro|base|bases|subclasses|globals|builtins|init|import|getattribute"
             r"|getitem)__|\battr\(\s*['\x22]?(?:\\x|_|request)|\bos\.(?:popen|system)|_self\.env|registerundefined"
             r"|config\.(?:items|from_)|\|\s*(?:map|filter|sort|reduce)\(\s*['\x22](?:system|exec|passthru|shell_exec))"
             r"|\.__(?:subclasses__\(\)\s*\[|globals__\[|mro__\[\d\]\s*\.)|\[\s*['\x22]__(?:class|mro|globals|builtins"
@@ -185,27 +185,33 @@ pub(super) const RULES: &[(&str, &str)] = &[
     (
         "command_injection.java_expression",
         shell![
-            r"(?:\bt\(\s*(?:java\.lang\.|org\.\w+\.)|@java\.lang\.\w+@|#_memberaccess|[$#%*@]\{[^\n]*(?:getruntime\(\)"
+            r"(?:\bt\(\s*(?:java\.lang\.|org\.\w+\.)|@java\.lang\.\w+@|#_memberaccess|[$#%*@]\{[^}\n]*(?:getruntime\(\)"
             r"|processbuilder|forname\(|getclass\(\)|\.class\.|freemarker\.|scriptengine)|freemarker\.template\.utility"
             r"|\.class\.(?:inspect|forname|classloader)|class\.inspect\(|getclass\(\)\.forname\("
             r"|\)\.getruntime\(\)\.exec\(|forname\(\s*['\x22]java\.lang\.runtime|new\s+java\.lang\.processbuilder"
             r"|javax\.script\.scriptenginemanager)"
         ],
     ),
-    // Code of PHP, Node, Ruby, Perl or a server's includes that starts a program.
+    // Code of PHP, Node, Ruby, Perl or a server's includes that starts a program: `eval(base64_decode('…'))`.
     (
         "command_injection.script_call",
         shell![
             r"(?:\b(?:system|exec|shell_exec|passthru|popen|proc_open|eval|assert|include"
-            r"|call_user_func)\s*\(\s*(?:\$_(?:get|post|request|cookie|server)\b|base64_decode\(|gzinflate\("
-            r"|str_rot13\(|hex2bin\()|<\?(?:php|=)?\s[^\n]*(?:system|passthru|exec|popen|eval|assert)\s*\(|<\?=\s*`"
-            r"|^(?:\d*[;&|]|[^'\x22\n]*['\x22]\)?\s*[;.,&|}])[;.,&|}]*\s*@?(?:system|passthru|shell_exec|exec|phpinfo"
-            r"|popen|proc_open|print\(`)\s*\(|\{(?:system|passthru|exec|shell_exec)\(['\x22]|\{php\}|<!--#\s*(?:exec"
-            r"|include|config|echo)\s|<esi:(?:include|inline|debug)|import\s+os\b[^\n]*;[^\n]*os\.(?:system|popen)\("
-            r"|<%=?\s*(?:system|exec|`|io\.popen|file\.open|open\(|%x|require)"
-            r"|require\(\s*['\x22]child_process['\x22]\s*\)\s*\.\s*(?:exec|spawn|fork)\w*\(|process\.(?:mainmodule"
-            r"|binding)\b|[#$]\{\s*(?:`|system\(|%x|io\.popen|global\.process|require\()|\b(?:perl|ruby|php|node|lua"
-            r"|awk)\s+[^\n]*\b(?:system|exec)\s*\(?\s*['\x22]|^#\{[^}]*\b(?:exec|spawn)\w*\()"
+            r"|call_user_func)\(\s*(?:\$_(?:get|post|request|cookie|server)\b|base64_decode\(|gzinflate\(|str_rot13\("
+            r"|hex2bin\()|<\?(?:php|=)?\s*(?:echo\s+)?@?(?:system|passthru|shell_exec|exec|popen|eval|assert|`)[\s('$]"
+            r"|\{(?:system|passthru|exec|shell_exec)\(['\x22]|\{php\}|<!--#\s*(?:exec|include|config|echo)\s"
+            r"|<esi:(?:include|inline|debug)|import\s+os\s*[;,][^\n]*os\.(?:system|popen)\(|<%=?\s*(?:system|exec|`"
+            r"|io\.popen|file\.open|open\(|%x|require)|require\(['\x22]child_process['\x22]\)\.(?:exec|spawn|fork)\w*\("
+            r"|process\.(?:mainmodule|binding)\b|[#$]\{\s*(?:`|system\(|%x|io\.popen|global\.process|require\()"
+            r"|\b(?:perl|ruby|php|node|lua|awk)\s+(?:-\w+\s*)?['\x22][^\n]*\b(?:system|exec)\s*\(?\s*['\x22])"
+        ],
+    ),
+    // The same behind a value: `1;system('id')`, `'.passthru('id').'`.
+    (
+        "command_injection.chained_call",
+        shell![
+            r"^(?:\d*[;&|]|[^\s'\x22`]*['\x22`]\)?\s*[;.,&|}])[;.,&|}]*\s*@?(?:system|passthru|shell_exec|exec|phpinfo"
+            r"|popen|proc_open)\("
         ],
     ),
 ];

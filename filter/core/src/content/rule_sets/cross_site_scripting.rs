@@ -18,14 +18,14 @@ macro_rules! html {
     (@LT) => { r"(?:[<\uff1c]|%(?:25)?3c|\\(?:x|u00)3c|\+adw-)" };
     // What ends a tag's name or an attribute.
     (@GAP) => { r#"(?:[\x00-\x20/+"'`]|%(?:0[09acd]|2[0f27]))"# };
-    // Within a tag, behind its name.
-    (@ATTRIBUTES) => { r#"(?:[^>]|"[^"]*"|'[^']*')*"# };
+    // Within a tag, behind its name, where a quoted `>` does not end it.
+    (@ATTRIBUTES) => { r#"(?:[^>]|>["'])*"# };
     (@EQ) => { r"(?:[\x00-\x20]|%20)*(?:=|%(?:25)?3d)(?:[\x00-\x20]|%20)*" };
     (@QUOTE) => { r#"(?:["'`]|%2[27])"# };
     // What attackers call first.
     (@CALL) => { concat!(
         r"(?:(?:alert|confirm|prompt|eval|fetch|import|atob|settimeout|setinterval|\$\.get)\s*[(`]",
-        r"|(?:document|window|self|top|parent|globalthis)\s*\[|(?:window|document)\.\w",
+        r"|(?:document|window|self|top|parent|globalthis)\[|(?:window|document)\.\w",
         r"|location\s*=|location\.(?:href|hash|replace|assign|search)\b)",
     ) };
     // A letter of a scheme that is written as a character reference, and another reference.
@@ -49,15 +49,15 @@ pub(super) const RULES: &[(&str, &str)] = &[
     // An attribute that is code: `<img src=x onerror=alert(1)>`.
     (
         "cross_site_scripting.event_handler",
-        html![LT r"[a-z][\w:.-]*" GAP r"(?:" ATTRIBUTES GAP r")?on[a-z]{3,}" EQ r"(?:[^={\s]|\{\s*" CALL r")"],
+        html![LT r"[a-z][\w-]*(?::\w+)?" GAP r"(?:" ATTRIBUTES GAP r")?on[a-z]{3,}" EQ r"(?:[^={\s]|\{\s*" CALL r")"],
     ),
     // The same, out of an attribute that is there: `" autofocus onfocus="alert(1)`.
     (
         "cross_site_scripting.attribute_escape",
         html![
-            QUOTE GAP r"*(?:[^<>;(){}\n]*[\s/])?on(?:error|load|focus|blur|click|dblclick|mouse\w+|pointer\w+|key\w+"
-            r"|toggle|input|change|submit|select|copy|cut|paste|drag\w*|drop|animation\w+|transition\w+|wheel|scroll"
-            r"|resize|begin|start)" EQ QUOTE r"?(?:" CALL r"|[\w$.\[\]]+[(`=])"
+            GAP r"on(?:error|load|focus|blur|click|dblclick|mouse\w+|pointer\w+|key\w+|toggle|input|change|submit"
+            r"|select|copy|cut|paste|drag\w*|drop|animation\w+|transition\w+|wheel|scroll|resize|begin|start)" EQ r"(?:"
+            QUOTE r"?" CALL r"|" QUOTE r"[\w$.\[\]]+[(`=])"
         ],
     ),
     // A URL that is code: `javascript:alert(1)`, also as `jav&#x0A;ascript:`.
@@ -94,8 +94,8 @@ pub(super) const RULES: &[(&str, &str)] = &[
     (
         "cross_site_scripting.style_code",
         html![
-            r"(?::\s*|/\*.*\*/)(?:e|\\0*65)(?:/\*.*\*/)?(?:x"
-            r"|\\0*78)(?:/\*.*\*/)?p(?:/\*.*\*/)?r(?:/\*.*\*/)?ession\s*\(|-moz-binding\s*:\s*url"
+            r"(?::\s*|\*/)(?:e|\\0*65)(?:/\*[^*]*\*/)?(?:x"
+            r"|\\0*78)(?:/\*[^*]*\*/)?p(?:/\*[^*]*\*/)?r(?:/\*[^*]*\*/)?ession\s*\(|-moz-binding\s*:\s*url"
             r"|[;{\x22'\s]behavior\s*:\s*url\(\s*['\x22]?(?:https?:)?//"
         ],
     ),
@@ -111,8 +111,8 @@ pub(super) const RULES: &[(&str, &str)] = &[
     (
         "cross_site_scripting.cookie_theft",
         html![
-            r"(?:(?:alert|confirm|prompt|eval)\s*[(`]\s*(?:\w+\.)?|//\S*['\x22`]\s*[+,]\s*(?:\w+\()?(?:\w+\.)?"
-            r"|//\S*\$\{(?:\w+\()?)(?:document\.(?:cookie|domain)|localstorage\b)"
+            r"(?:(?:alert|confirm|prompt|eval)\s*[(`]\s*(?:\w+\.)?|[=/?&]['\x22`]\s*\+\s*(?:\w+\()?(?:\w+\.)?"
+            r"|[=/?&]\$\{(?:\w+\()?|sendbeacon\([^)\s]*,\s*)(?:document\.(?:cookie|domain)|localstorage\b)"
         ],
     ),
     // Calls that hide their name: `top['al'+'ert'](1)`, `eval(atob('…'))`.

@@ -85,8 +85,8 @@ pub(super) const RULES: &[(&str, &str)] = &[
     (
         "path_traversal.null_byte",
         path![
-            r"(?:[\w/\\]\.[a-z]\w{0,4}|/\w+)(?:%(?:25)*00\s*$|(?:%(?:25)*00|\x00|\\0|\\x00|\\u0000)\.\w{2,5}\s*$)"
-            r"|(?:\x00|%(?:25)*00)\.(?:jpe?g|png|gif|html?|txt|pdf|php|ini|css|js)\b"
+            r"\.[a-z]\w*(?:%(?:25)*00\s*$|(?:%(?:25)*00|\x00|\\0|\\x00|\\u0000)\.\w+\s*$)|(?:\x00|%(?:25)*00)\.(?:jpe?g"
+            r"|png|gif|html?|txt|pdf|php|ini|css|js)\b"
         ],
     ),
     // Wrappers of PHP: `php://filter/convert.base64-encode/resource=index.php`.

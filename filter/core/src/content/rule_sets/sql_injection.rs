@@ -169,7 +169,7 @@ pub(super) const RULES: &[(&str, &str)] = &[
         ],
     ),
     // Keywords that only one database reads: `/*!50000union*/`.
-    ("sql_injection.versioned_comment", sql![r"/\*!\d*\s*(?:union|select|x?or|and|from|where)\b"]),
+    ("sql_injection.versioned_comment", sql![r"(?i)/\*!\d*\s*(?:union|select|x?or|and|from|where)\b"]),
     // Text spelt in codes: `chr(97)||chr(98)||chr(99)`.
-    ("sql_injection.character_codes", sql![r"(?:cha?r\((?:3[2-9]|[4-9]\d|1[0-2]\d)\)[\s|+,]*){3}"]),
+    ("sql_injection.character_codes", sql![r"(?i)(?:cha?r\((?:3[2-9]|[4-9]\d|1[0-2]\d)\)[\s|+,]*){3}"]),
 ];

@@ -135,7 +135,5 @@ fn is_uuid(text: &[u8]) -> bool {
         })
 }
 
-#[cfg(all(test, not(target_family = "wasm")))]
-mod oracle;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,8 @@ use crate::regex::RegexSet;
 
 /// One row for each shape of an injection.
 const ATTACKS: &[&str] = &[
+    "1 /*!50000UNION*/ /*!50000SELECT*/ 1",
+    "x'||CHR(97)||CHR(98)||CHR(99)||'",
     // Columns of another table.
     "' UNION SELECT 1,2,3-- -",
     "-1 union all select null,null,concat(user,0x3a,password) from mysql.user#",

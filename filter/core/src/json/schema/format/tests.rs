@@ -1,3 +1,6 @@
+#[cfg(not(target_family = "wasm"))]
+mod oracle;
+
 use super::*;
 
 /// A row: what is written, and whether it is valid.

@@ -3,7 +3,7 @@
 use jsonschema::{Draft, Validator};
 use serde_json::{Value, json};
 
-use super::Format;
+use super::super::Format;
 
 const TEXT_COUNT: usize = 20_000;
 
