@@ -3,7 +3,17 @@
 //! `PORTCULLIS_SCHEMA_SEED` and `PORTCULLIS_SCHEMA_PAIRS` explore others than the fixed ones. What differs is printed with its seed, as
 //! it was and as small as it could be made.
 //!
-//! The generator keeps away from where the oracle itself departs from the specifications: [`samples`] says where.
+//! The generator keeps away from where the oracle itself departs from the specifications, or they leave a doubt:
+//!
+//! - It reads numbers as `i64`, `u64` or `f64`: fractions have at most fifteen digits, integers are within 64 bits, and `multipleOf`
+//!   is an integer or divides one ([`samples::NUMBERS`]).
+//! - It takes a `$ref` to a dynamic anchor for dynamic (Core §8.2.3.1), and forgets the outer resource of one that was entered by
+//!   descent, not by a reference (§8.2.3.2): both only show where there are several dynamic anchors ([`references`]).
+//! - It compiles a schema anew for each way that resources were entered, which has no end for large ones ([`schemas`]).
+//! - A dot and white space follow another dialect at some line separators ([`samples::PATTERNS`]), and it has no `idn-*` formats without
+//!   its Unicode tables ([`samples::FORMATS`]).
+//! - A brace that is no quantifier is a regular expression by Annex B of ECMA-262, and none with its flag `u`
+//!   ([`samples::is_in_doubt`]).
 
 #![cfg(not(target_family = "wasm"))]
 

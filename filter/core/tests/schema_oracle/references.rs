@@ -252,22 +252,28 @@ impl Linker<'_> {
         }
     }
 
+    fn target(&mut self, keyword: &str) -> usize {
+        let all = |belongs: &dyn Fn(&Place) -> bool| -> Vec<usize> {
+            (0..self.places.len()).filter(|index| belongs(&self.places[*index])).collect()
+        };
+        let stuff = all(&|place| place.pointer.ends_with("/$defs/stuff"));
+        let preferred = match keyword {
+            "$dynamicRef" => all(&|place| place.dynamic_anchor),
+            // From resource to resource.
+            _ if !stuff.is_empty() && self.random.percent(60) => stuff,
+            _ => all(&|place| place.pointer.starts_with("/$defs/") || place.pointer.starts_with("/definitions/")),
+        };
+        match self.random.below(8) {
+            0 => 0,
+            1..=2 => self.random.below(self.places.len()),
+            _ if preferred.is_empty() => self.random.below(self.places.len()),
+            _ => self.random.pick(&preferred),
+        }
+    }
+
     /// A target at random and the reference to it, unless it would go round in circles.
     fn reference(&mut self, from: usize, keyword: &str) -> Option<(String, Vec<usize>)> {
-        let definitions =
-            |place: &Place| place.pointer.starts_with("/$defs/") || place.pointer.starts_with("/definitions/");
-        let target = match self.random.below(4) {
-            0 => 0,
-            1 => self.random.below(self.places.len()),
-            2 if keyword == "$dynamicRef" => {
-                self.places.iter().position(|place| place.dynamic_anchor && self.random.one_in(2))?
-            }
-            _ => {
-                let found: Vec<usize> =
-                    (0..self.places.len()).filter(|index| definitions(&self.places[*index])).collect();
-                if found.is_empty() { self.random.below(self.places.len()) } else { self.random.pick(&found) }
-            }
-        };
+        let target = self.target(keyword);
         // Where there are several dynamic anchors, the oracle goes wrong twice. It takes a `$ref` to one for dynamic, which it is
         // not (JSON Schema Core §8.2.3.1), and it forgets the outer resource of one that was entered by descent (§8.2.3.2).
         let is_alone = self.places.iter().filter(|place| place.dynamic_anchor).count() == 1;
