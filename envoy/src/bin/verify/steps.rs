@@ -142,7 +142,11 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "deny",
         rule: "licences, crates and sources are those that deny.toml allows",
-        action: Action::Run(&["cargo deny --offline check --hide-inclusion-graph licenses bans sources"]),
+        // Crates for other platforms count too, and nothing has fetched them.
+        action: Action::Run(&[
+            "cargo fetch --locked",
+            "cargo deny --offline check --hide-inclusion-graph licenses bans sources",
+        ]),
         hint: "If cargo-deny is missing: `cargo install cargo-deny --locked`.",
     },
     Step {
