@@ -44,3 +44,6 @@ impl RuleSet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! What the rules find, what they leave alone, and that none of them is idle.
 
 use super::RULES;
-use crate::regex::RegexSet;
+use crate::content::rule_sets::tests::check;
 
 /// One row for each shape of a pollution.
 const ATTACKS: &[&str] = &[
@@ -193,33 +193,7 @@ const LOOK_ALIKES: &[&str] = &[
     "2 * 3 = 6",
 ];
 
-fn set(rules: &[(&str, &str)]) -> RegexSet {
-    RegexSet::new(rules.iter().map(|(_, pattern)| *pattern)).unwrap()
-}
-
-/// Whether each of `texts` is found, or none of them.
-#[track_caller]
-fn check(texts: &[&str], found: bool) {
-    let rules = set(RULES);
-    let name = |text: &str| rules.first_match(text).map(|index| RULES[index].0);
-    let wrong: Vec<_> = texts.iter().map(|text| (text, name(text))).filter(|row| row.1.is_some() != found).collect();
-    assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
 #[test]
-fn attacks_are_found() {
-    check(ATTACKS, true);
-}
-
-#[test]
-fn look_alikes_are_left_alone() {
-    check(LOOK_ALIKES, false);
-}
-
-#[test]
-fn every_rule_finds_what_the_others_miss() {
-    for (index, (name, _)) in RULES.iter().enumerate() {
-        let others = set(&[&RULES[..index], &RULES[index + 1..]].concat());
-        assert!(ATTACKS.iter().any(|text| others.first_match(text).is_none()), "{name} finds nothing by itself");
-    }
+fn attacks_are_found_and_look_alikes_left_alone() {
+    check(RULES, ATTACKS, LOOK_ALIKES);
 }
