@@ -61,7 +61,7 @@ fn flood_once(limits: BufferLimits, total: usize, beat: Option<Duration>, seed: 
             answer
         })
     });
-    let gate = Gate::launch(policy(), mode, |launch| launch.buffer_limits(limits));
+    let gate = Gate::launch(policy_for_fragments(), mode, |launch| launch.buffer_limits(limits));
     let start = Instant::now();
     let websockets = thread::scope(|scope| {
         let echo = scope.spawn(|| {
@@ -178,7 +178,7 @@ fn servers_that_push_are_not_reset_within_envoys_own_buffer_limits() {
 #[test]
 fn a_quiet_connection_delays_nothing() {
     let seed = seed();
-    let gate = Gate::start(policy(), Mode::scripted(|head| speaker(head, burst)));
+    let gate = Gate::start(policy_for_fragments(), Mode::scripted(|head| speaker(head, burst)));
     let mut websocket = gate.open("/");
     let mut random = Random(seed);
     let mut late = 0;
@@ -258,7 +258,11 @@ fn say(number: u64) -> Draft {
 }
 
 fn policy() -> Value {
-    // The first fragment of a message may have to wait until it cannot begin a tunnel, and pings overtake it then.
+    open_policy(json!({"from_client": {"binary": "allow"}}))
+}
+
+/// The first fragment of a message may have to wait until it cannot begin a tunnel, and pings overtake it then.
+fn policy_for_fragments() -> Value {
     let tunnels = json!("allow");
     open_policy(json!({"from_client": {"binary": "allow", "tunnels": tunnels}, "from_server": {"tunnels": tunnels}}))
 }
