@@ -5,7 +5,7 @@ use core::hash::{Hash, Hasher};
 
 use serde_json::Value as Tree;
 
-use super::judge::{Budget, Exhausted};
+use super::budget::{Budget, Exhausted};
 use crate::json::document::{Value, View};
 use crate::json::number::Decimal;
 

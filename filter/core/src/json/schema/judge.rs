@@ -1,6 +1,7 @@
 //! Whether an instance satisfies a compiled schema: one walk, that ends at the first fault and allocates nothing, but for
 //! `unevaluated…`, which has to know what the other keywords looked at (JSON Schema 2020-12 Core §7.7, §11).
 
+use super::budget::{Budget, Exhausted};
 use super::constant::are_unique;
 use super::program::{
     ArrayRules, Condition, Constants, Dependency, DynamicReference, FALSE, InPlace, Node, NumberRules, ObjectRules,
@@ -9,35 +10,9 @@ use super::program::{
 use crate::json::document::{Items, Members, Value, View, fingerprint};
 use crate::json::number::Decimal;
 
-/// The work for one message: steps for each byte. A step is a schema applied to a value, or a comparison; a flat object of twelve
-/// checked members takes one for every ten bytes.
-const STEPS_PER_BYTE: u64 = 64;
-
-/// And so many for the shortest message: schemas of some thousand alternatives fit.
-const STEPS_MIN: u64 = 65_536;
-
 /// How many schemas may be in the course of being applied: each takes stack, of which some engines give a module 512 KiB. Messages
 /// 128 deep with three schemas for each level fit.
 const DEPTH_MAX: u32 = 400;
-
-/// The work for this message is more than its length is worth.
-#[derive(Debug)]
-pub(super) struct Exhausted;
-
-/// What is left of it.
-pub(super) struct Budget(u64);
-
-impl Budget {
-    pub(super) fn spend(&mut self, steps: usize) -> Result<(), Exhausted> {
-        self.0 = self.0.checked_sub(steps as u64).ok_or(Exhausted)?;
-        Ok(())
-    }
-
-    /// Every byte of a text is looked at, which is quick.
-    pub(super) fn spend_on(&mut self, text: &str) -> Result<(), Exhausted> {
-        self.spend(text.len() >> 3)
-    }
-}
 
 /// Which children of a value some keyword has looked at.
 struct Evaluated(Vec<u64>);
@@ -77,8 +52,7 @@ pub(super) struct Judge<'p> {
 impl<'p> Judge<'p> {
     /// `len`: the length of the message, in bytes.
     pub(super) fn new(program: &'p Program, len: usize) -> Self {
-        let budget = Budget((len as u64).saturating_mul(STEPS_PER_BYTE).saturating_add(STEPS_MIN));
-        Self { program, budget, depth_left: DEPTH_MAX, scope: Vec::new() }
+        Self { program, budget: Budget::new(len), depth_left: DEPTH_MAX, scope: Vec::new() }
     }
 
     /// Applies the whole schema.

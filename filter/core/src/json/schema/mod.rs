@@ -9,6 +9,7 @@
 //! linear, formats nobody knows (where they assert), and references that would go round without an end. The work for a
 //! message is bounded by its length.
 
+mod budget;
 mod compile;
 mod constant;
 pub mod format;
@@ -22,7 +23,8 @@ use serde::Deserialize;
 
 use super::document::Value;
 use crate::violation::Violation;
-use judge::{Exhausted, Judge};
+use budget::Exhausted;
+use judge::Judge;
 use program::Program;
 
 /// What `format` does.

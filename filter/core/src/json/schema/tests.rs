@@ -140,8 +140,21 @@ fn draft_7_has_its_own_keywords() {
         &["[null]"],
         &["[1]"],
     );
-    check(&schema(json!({"prefixItems": [false], "unevaluatedItems": false})), &["[1]"], &[]);
-    check(&json!({"dependencies": {"a": ["b"]}, "additionalItems": false}), &[r#"{"a":1}"#, "[1]"], &[]);
+    let named = json!({"additionalItems": {"$id": "#name", "type": "null"}, "contains": {"$ref": "#name"}});
+    check(&schema(named), &["[1,null]"], &["[1]"]);
+}
+
+#[test]
+fn keywords_that_check_nothing_in_their_dialect_are_faults() {
+    for keyword in ["$recursiveRef", "additionalItems", "dependencies"] {
+        fault(&json!({"items": {keyword: {}}}), &format!("/items/{keyword}"), "checks nothing in this dialect");
+    }
+    for keyword in
+        ["$dynamicRef", "dependentRequired", "dependentSchemas", "minContains", "prefixItems", "unevaluatedProperties"]
+    {
+        fault(&json!({"$schema": DRAFT_7, keyword: {}}), &format!("/{keyword}"), "checks nothing in this dialect");
+    }
+    assert!(Schema::compile(&json!({"x-own": 1, "$comment": "a", "definitions": {}}), Formats::Assert).is_ok());
 }
 
 /// A judge that is not done when the budget is.
@@ -168,6 +181,14 @@ fn work_is_bounded_by_the_length_of_the_message() {
     // Objects of the same members, but for what stands in the last.
     let alike = |index: usize| format!("{{\"a\":{{\"b\":[{index}]}},\"c\":\"{}\"}}", "x".repeat(20));
     check(&unique, &[&list((0..2_000).map(alike).collect())], &[]);
+
+    let patterns: serde_json::Map<String, Value> =
+        (0..1_000).map(|index| (format!("^{index}$"), json!(true))).collect();
+    let names = (0..2_000).map(|index| format!("\"x{index}\":0")).collect::<Vec<_>>();
+    check_exhausts(
+        &json!({"patternProperties": patterns, "maxProperties": 5_000}),
+        &format!("{{{}}}", names.join(",")),
+    );
 
     let wide = json!({"items": {"enum": (0..3_000).map(|index| json!([index])).collect::<Vec<_>>()}});
     check_exhausts(&wide, &list((0..400).map(|_| "[2999]".to_owned()).collect()));

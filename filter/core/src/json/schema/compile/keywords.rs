@@ -81,6 +81,22 @@ fn names(value: &Value) -> Option<Vec<Box<str>>> {
     sorted.is_sorted_by(|name, next| name != next).then_some(names)
 }
 
+/// Keywords that would check something in another dialect, and nothing in this one: whoever wrote them relies on them.
+const FOREIGN_TO_2020: [&str; 3] = ["$recursiveRef", "additionalItems", "dependencies"];
+
+/// Likewise in draft-07.
+const FOREIGN_TO_7: [&str; 9] = [
+    "$dynamicRef",
+    "$recursiveRef",
+    "dependentRequired",
+    "dependentSchemas",
+    "maxContains",
+    "minContains",
+    "prefixItems",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+];
+
 impl Compiler<'_> {
     pub(super) fn keywords(
         &mut self,
@@ -96,6 +112,12 @@ impl Compiler<'_> {
         if draft == Draft::V7 && members.contains_key("$ref") {
             self.definitions(&all)?;
             return Ok(node);
+        }
+        let foreign = if draft == Draft::V2020 { FOREIGN_TO_2020.as_slice() } else { &FOREIGN_TO_7 };
+        if let Some(keyword) = foreign.iter().find(|keyword| members.contains_key(**keyword)) {
+            return Err(
+                position.fault(keyword, "checks nothing in this dialect: use its own keywords, or another $schema")
+            );
         }
         if draft == Draft::V2020 {
             self.reference(&all, "$dynamicRef", place)?;
@@ -187,7 +209,11 @@ impl Compiler<'_> {
             (Draft::V7, Some(Value::Array(_))) => {
                 (self.subschemas(all, "items")?, self.subschema(all, "additionalItems")?)
             }
-            (Draft::V7, _) => (None, self.subschema(all, "items")?),
+            (Draft::V7, _) => {
+                // It applies to nothing, but may be referred to.
+                self.subschema(all, "additionalItems")?;
+                (None, self.subschema(all, "items")?)
+            }
             (Draft::V2020, _) => (self.subschemas(all, "prefixItems")?, self.subschema(all, "items")?),
         };
         let counts = match draft {
