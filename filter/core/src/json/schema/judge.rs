@@ -147,9 +147,16 @@ impl<'p> Judge<'p> {
     }
 
     fn is_constant(&mut self, constants: &Constants, value: Value<'_>) -> Verdict {
-        if let Some(string) = value.as_str() {
-            self.budget.spend(1)?;
-            return Ok(constants.strings.binary_search_by(|own| (**own).cmp(string)).is_ok());
+        self.budget.spend(1)?;
+        match value.view() {
+            View::String(string) => {
+                return Ok(constants.strings.binary_search_by(|own| (**own).cmp(string)).is_ok());
+            }
+            View::Number(token) => {
+                let number = Decimal::parse(token.as_bytes());
+                return Ok(number.is_some_and(|number| constants.numbers.binary_search(&number).is_ok()));
+            }
+            View::Array(_) | View::Boolean(_) | View::Null | View::Object(_) => {}
         }
         for constant in &constants.others {
             if constant.is(value, &mut self.budget)? {

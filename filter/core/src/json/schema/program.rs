@@ -62,10 +62,11 @@ impl Default for Types {
     }
 }
 
-/// `enum` and `const`: the strings apart, in their order.
+/// `enum` and `const`: strings and numbers apart, in their order.
 #[derive(Debug, Default)]
 pub(super) struct Constants {
     pub(super) strings: Vec<Box<str>>,
+    pub(super) numbers: Vec<Decimal>,
     pub(super) others: Vec<Constant>,
 }
 

@@ -190,6 +190,8 @@ fn work_is_bounded_by_the_length_of_the_message() {
         &format!("{{{}}}", names.join(",")),
     );
 
+    let numbers: Vec<usize> = (0..2_000).collect();
+    check(&json!({"items": {"enum": numbers}}), &[&json!(numbers).to_string()], &["[2000]", "[1.5]"]);
     let wide = json!({"items": {"enum": (0..3_000).map(|index| json!([index])).collect::<Vec<_>>()}});
     check_exhausts(&wide, &list((0..400).map(|_| "[2999]".to_owned()).collect()));
 }

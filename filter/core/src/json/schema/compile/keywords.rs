@@ -363,12 +363,14 @@ fn constants(all: &Keywords<'_>) -> Compiled<Option<Constants>> {
     for value in values {
         match Constant::new(value) {
             Some(Constant::String(string)) => constants.strings.push(string),
+            Some(Constant::Number(number)) => constants.numbers.push(number),
             Some(other) => constants.others.push(other),
             // No message can have this number.
             None => {}
         }
     }
     constants.strings.sort_unstable();
+    constants.numbers.sort_unstable();
     Ok(Some(constants))
 }
 
