@@ -21,7 +21,8 @@ use crate::policy::Access;
 const DEPTH_MAX: u64 = 128;
 
 /// What most parsers and applications take without a thought.
-const BOUNDS: Bounds = Bounds { depth_max: 32, keys_max: 1_024, string_len_max: 65_536, unique_keys: true };
+const BOUNDS: Bounds =
+    Bounds { depth_max: 32, keys_max: 1_024, string_len_max: 65_536, unique_keys: true, exact: true };
 
 /// The longest name of a rule, in bytes: it becomes a part of a counter's name.
 const RULE_NAME_LEN_MAX: usize = 64;
@@ -69,6 +70,7 @@ fn json(raw: &RawJson) -> Built<JsonRules> {
         keys_max: count("max_keys", raw.max_keys, BOUNDS.keys_max, u32::MAX.into())?,
         string_len_max: count("max_string_bytes", raw.max_string_bytes, BOUNDS.string_len_max, u32::MAX.into())?,
         unique_keys: raw.duplicate_keys != Some(Access::Allow),
+        exact: true,
     };
     let formats = raw.formats.unwrap_or(Formats::Assert);
     let compile = |key: &str, schema: &Value| {

@@ -91,8 +91,13 @@ pub struct Refusal {
 const STRING_DEPTH_MAX: u8 = 3;
 
 /// Bounds for what is only searched: of memory by the message, of the stack by nothing, since reading takes none.
-const UNBOUNDED: Bounds =
-    Bounds { depth_max: usize::MAX, keys_max: usize::MAX, string_len_max: usize::MAX, unique_keys: false };
+const UNBOUNDED: Bounds = Bounds {
+    depth_max: usize::MAX,
+    keys_max: usize::MAX,
+    string_len_max: usize::MAX,
+    unique_keys: false,
+    exact: false,
+};
 
 impl From<Violation> for Refusal {
     fn from(violation: Violation) -> Self {
@@ -147,7 +152,6 @@ impl ContentRules {
             json.schemas.check(message)?;
         }
         self.search_strings(&document, STRING_DEPTH_MAX)?;
-        // The server answers for nobody.
         let sender = handshake.sender.as_deref();
         let allows = |message| self.authorize.iter().all(|rule| rule.allows(message, sender));
         if message.is_none_or(allows) { Ok(packet.attachments()) } else { Err(Violation::NotAuthorized.into()) }
@@ -161,11 +165,15 @@ impl ContentRules {
         self.search_value(packet.json.unwrap_or_default(), STRING_DEPTH_MAX)
     }
 
-    /// A text that is JSON is searched as its readers see it: without escapes, string by string.
+    /// A text that is JSON is searched as its readers see it: without escapes, string by string. Another one is searched as it
+    /// is, and without escapes: there are readers who take more for JSON than we do.
     fn search_value(&self, text: &str, depth: u8) -> Result<(), Refusal> {
         match read(text, &UNBOUNDED) {
             Ok(document) => self.search_strings(&document, depth),
-            Err(_) => self.search(text),
+            Err(_) => {
+                self.search(text)?;
+                if text.contains('\\') { self.search(&without_escapes(text)) } else { Ok(()) }
+            }
         }
     }
 
@@ -191,6 +199,26 @@ impl ContentRules {
             None => Ok(()),
         }
     }
+}
+
+/// Whatever a backslash may mean to a reader of something like JSON.
+fn without_escapes(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once('\\') {
+        plain.push_str(before);
+        let digits = behind.strip_prefix('u').and_then(|digits| digits.get(..4));
+        let code_point = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        rest = match code_point {
+            Some(code_point) => {
+                plain.push(char::from_u32(code_point).unwrap_or(char::REPLACEMENT_CHARACTER));
+                behind.get(5..).unwrap_or_default()
+            }
+            None => behind,
+        };
+    }
+    plain.push_str(rest);
+    plain
 }
 
 impl Schemas {

@@ -17,6 +17,9 @@ pub struct Bounds {
     pub string_len_max: usize,
     /// Whether a name may stand once only in an object, however it is escaped.
     pub unique_keys: bool,
+    /// Whether it has to be read the same everywhere: numbers that few can read back are refused, and so is half of a surrogate
+    /// pair. Otherwise that half is U+FFFD.
+    pub exact: bool,
 }
 
 /// Reads a whole message.
@@ -241,21 +244,22 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The character of `XXXX`, or of `XXXX\uXXXX` beyond the Basic Multilingual Plane (RFC 8259 §7).
+    /// The character of four digits, or of four and four more behind `\u`, beyond the Basic Multilingual Plane (RFC 8259 §7).
     fn read_code_point(&mut self) -> Read<char> {
         let unit = self.read_hex4()?;
-        let code_point = match unit {
-            0xd800..=0xdbff => {
-                if self.rest().first_chunk() != Some(b"\\u") {
-                    return Err(INVALID);
-                }
-                self.advance(2);
-                let low = self.read_hex4()?.checked_sub(0xdc00).filter(|low| *low < 0x400).ok_or(INVALID)?;
-                ((unit & 0x3ff) << 10 | low).saturating_add(0x1_0000)
+        let behind = self.at;
+        if (0xd800..0xdc00).contains(&unit) && self.rest().first_chunk() == Some(b"\\u") {
+            self.advance(2);
+            if let Some(low) = self.read_hex4()?.checked_sub(0xdc00).filter(|low| *low < 0x400) {
+                let code_point = ((unit & 0x3ff) << 10 | low).saturating_add(0x1_0000);
+                return char::from_u32(code_point).ok_or(INVALID);
             }
-            unit => unit,
-        };
-        char::from_u32(code_point).ok_or(INVALID)
+            self.at = behind;
+        }
+        match char::from_u32(unit) {
+            None if !self.bounds.exact => Ok(char::REPLACEMENT_CHARACTER),
+            character => character.ok_or(INVALID),
+        }
     }
 
     fn read_hex4(&mut self) -> Read<u32> {
@@ -295,7 +299,8 @@ impl<'a> Reader<'a> {
             self.read_digits()?;
         }
         let token = self.bytes.get(start..self.at).unwrap_or_default();
-        if (has_exponent || token.len() > SHORT_NUMBER_LEN) && Decimal::parse(token).is_none() {
+        let is_long = has_exponent || token.len() > SHORT_NUMBER_LEN;
+        if is_long && self.bounds.exact && Decimal::parse(token).is_none() {
             return Err(REFUSED);
         }
         self.push(kind, start, token.len());

@@ -1,10 +1,10 @@
 //! The bytes of one side, frame by frame (RFC 6455 §5): when each may go on.
 //!
 //! ```text
-//! depth     when                         a frame goes on
-//! headers   no payload is read           from its header on, as it comes
-//! streaming its payload is read          when it is whole, or, beyond FRAME_LEN_MAX, piece by judged piece
-//! whole     rules.whole, rules for texts with the last frame of its message
+//! depth     when                                a frame goes on
+//! headers   no payload is read                  from its header on, as it comes
+//! streaming its payload is read                 when it is whole, or, beyond FRAME_LEN_MAX, piece by judged piece
+//! whole     rules.whole, and texts with rules   with the last frame of its message
 //! ```
 //!
 //! While a message begins as another protocol may, nothing of it goes on at any depth.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::json::document::{Value, View};
 
-const BOUNDS: Bounds = Bounds { depth_max: 4, keys_max: 20, string_len_max: 10, unique_keys: true };
+const BOUNDS: Bounds = Bounds { depth_max: 4, keys_max: 20, string_len_max: 10, unique_keys: true, exact: true };
 
 #[track_caller]
 fn check_both(text: &str, expected: Result<(), Violation>) {
@@ -203,5 +203,24 @@ fn a_quote_is_found_at_any_distance() {
             assert_eq!(plain_len(format!("{plain}{special}\u{7f}\"").as_bytes()), plain.len());
         }
         assert_eq!(plain_len(plain.as_bytes()), plain.len());
+    }
+}
+
+#[test]
+fn what_is_not_read_the_same_everywhere_may_be_read() {
+    let lenient = Bounds { exact: false, string_len_max: 99, ..BOUNDS };
+    for (text, expected) in [
+        (r#"["\ud800"]"#, "\u{fffd}"),
+        (r#"["\ud800\u0041"]"#, "\u{fffd}A"),
+        (r#"["\udc00x"]"#, "\u{fffd}x"),
+        (r#"["\ud800\ud83d\ude00"]"#, "\u{fffd}😀"),
+        (r#"["a",1e999]"#, "a"),
+    ] {
+        let document = read(text, &lenient).unwrap();
+        assert_eq!(document.strings().next(), Some(expected), "{text}");
+        assert!(read(text, &BOUNDS).is_err(), "{text}");
+    }
+    for text in [r#"["\ud800\u12"]"#, "[1e]", "[01]", r#"["\u"]"#] {
+        assert_eq!(read(text, &lenient).map(drop), Err(Violation::InvalidJson), "{text}");
     }
 }

@@ -142,6 +142,11 @@ fn patterns_see_what_readers_see() {
         (r#"{"a":"{\"b\":\"for\\u0062idden\"}"}"#, Some("word")),
         (r#"{"a":"[\"{\\\"b\\\":\\\"for\\\\u0062idden\\\"}\"]"}"#, Some("word")),
         ("forbidden", Some("word")),
+        // What others take for JSON.
+        (r#"{"n":1e999,"a":"for\u0062idden"}"#, Some("word")),
+        (r#"{"x":"\ud800","a":"for\u0062idden"}"#, Some("word")),
+        (r#"{"n":NaN,"a":"4\u0031\u003111111111111 11"}"#, None),
+        (r#"{"n":NaN,"a":"4\u0031\u00311111111111111"}"#, Some("card")),
         ("it is forbidden", None),
         (r#"{"forbidden fruit":"x"}"#, None),
         (r#"{"n":4111111111111111}"#, None),
