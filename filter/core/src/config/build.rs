@@ -12,7 +12,7 @@ use super::raw::{
     NonWebsocket, RawAuth, RawMatch, RawMessages, RawOrigin, RawPolicy, RawProvider, RawSource, RawSubprotocols,
 };
 use super::values::{Count, SecretSource, Span};
-use super::{ConfigError, Environment};
+use super::{ConfigError, Environment, within};
 use crate::content::ContentRules;
 use crate::http::Malformed;
 use crate::http::authority::AuthorityPattern;
@@ -206,10 +206,6 @@ fn side(raw: &RawMessages, defaults: MessageRules, shared: &mut Shared) -> Built
         return Err(ConfigError::new("", "text and binary both refused: nothing could be said"));
     }
     Ok((rules, content))
-}
-
-fn within(prefix: &str) -> impl Fn(ConfigError) -> ConfigError {
-    move |error| error.within(prefix)
 }
 
 fn auth(raw: &RawAuth, environment: Environment<'_>, warnings: &mut Vec<String>) -> Built<AuthRules> {

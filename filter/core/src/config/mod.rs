@@ -17,13 +17,12 @@ mod values;
 use std::fmt;
 use std::rc::Rc;
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::json;
 use crate::policy::{Policies, Policy, Route};
 use content::Shared;
-use raw::RawPolicy;
+use raw::{RawPolicy, Read};
 
 /// What is wrong with a configuration: the operator's fault.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -39,8 +38,8 @@ impl ConfigError {
 
     /// The same fault, seen from where `prefix` leads.
     fn within(self, prefix: &str) -> Self {
-        let path = if self.path.is_empty() { prefix.to_owned() } else { format!("{prefix}.{}", self.path) };
-        Self { path, ..self }
+        let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
+        Self { path: format!("{prefix}{dot}{}", self.path), ..self }
     }
 }
 
@@ -51,6 +50,10 @@ impl fmt::Display for ConfigError {
             path => write!(f, "{path}: {}", self.problem),
         }
     }
+}
+
+fn within(prefix: &str) -> impl Fn(ConfigError) -> ConfigError {
+    move |error| error.within(prefix)
 }
 
 /// A configuration that holds, and what an operator should know about it.
@@ -79,7 +82,7 @@ pub fn parse(bytes: &[u8], environment: Environment<'_>) -> Result<Parsed, Confi
     };
     let mut warnings = Vec::new();
     let mut shared = Shared::default();
-    let raw = typed::<RawPolicy>(Value::Object(tree.clone()))?;
+    let raw = RawPolicy::read(&Value::Object(tree.clone()))?;
     let base = policy(&raw, environment, &mut shared, &mut warnings)?;
 
     let mut routes = Vec::new();
@@ -96,7 +99,7 @@ pub fn parse(bytes: &[u8], environment: Environment<'_>) -> Result<Parsed, Confi
         merge(&mut merged, &changes);
         let at = format!("{at}.policy");
         let mut own_warnings = Vec::new();
-        let own = typed::<RawPolicy>(Value::Object(merged))
+        let own = RawPolicy::read(&Value::Object(merged))
             .and_then(|raw| policy(&raw, environment, &mut shared, &mut own_warnings));
         let policy = own.map_err(|error| error.within(&at))?;
         let own_warnings = own_warnings.into_iter().filter(|warning| !warnings.contains(warning));
@@ -125,16 +128,6 @@ fn merge(base: &mut Map<String, Value>, other: &Map<String, Value>) {
             (_, value) => drop(base.insert(key.clone(), value.clone())),
         }
     }
-}
-
-fn typed<T: for<'de> Deserialize<'de>>(tree: Value) -> Result<T, ConfigError> {
-    serde_path_to_error::deserialize(tree).map_err(|error| {
-        let path = match error.path().to_string() {
-            dot if dot == "." => String::new(),
-            path => path,
-        };
-        ConfigError::new(path, error.into_inner())
-    })
 }
 
 #[cfg(test)]

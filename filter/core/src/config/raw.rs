@@ -5,52 +5,111 @@
 #![expect(dead_code, reason = "keys are typed before the features that read them exist")]
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::build::Built;
 use super::values::{Count, SecretSource, Span};
+use super::{ConfigError, within};
 use crate::content::envelope::Envelope;
 use crate::content::rule_sets::RuleSet;
 use crate::json::schema::Formats;
 use crate::policy::{Access, Compression, Fail, Mode};
 
-/// Gives each struct its derives, and each key that is left out `None`. What serde derives would also take a list of the values in
-/// the order of the fields: `remote` keeps that to itself, and only an object gets to it.
-macro_rules! raw {
-    ($($(#[$attribute:meta])* struct $name:ident { $($(#[$field_attribute:meta])* $field:ident: $type:ty,)* })*) => {$(
-        $(#[$attribute])*
-        #[derive(Clone, Default, Deserialize)]
-        #[serde(deny_unknown_fields, remote = "Self")]
-        pub(super) struct $name {
-            $($(#[$field_attribute])* #[serde(default)] pub(super) $field: Option<$type>,)*
+/// What can be read from the tree. Serde's derives for structs are ten times the code, all of which an Envoy compiles at its start.
+pub(super) trait Read: Sized {
+    /// # Errors
+    /// [`ConfigError`] with the path below `value`.
+    fn read(value: &Value) -> Built<Self>;
+}
+
+/// An object, all of whose names are known.
+struct Fields<'a>(&'a Map<String, Value>);
+
+impl<'a> Fields<'a> {
+    fn new(value: &'a Value, known: &[&str]) -> Built<Self> {
+        let Value::Object(fields) = value else { return Err(ConfigError::new("", "expected an object")) };
+        match fields.keys().find(|name| !known.contains(&name.as_str())) {
+            Some(name) => {
+                Err(ConfigError::new(name, format_args!("unknown field, expected one of {}", known.join(", "))))
+            }
+            None => Ok(Self(fields)),
         }
+    }
 
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct Object;
+    /// The field of that name; one that is null is not there.
+    fn read<T: Read>(&self, name: &str) -> Built<Option<T>> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => T::read(value).map(Some).map_err(within(name)),
+        }
+    }
+}
 
-                impl<'de> Visitor<'de> for Object {
-                    type Value = $name;
+impl<T: Read> Read for Vec<T> {
+    fn read(value: &Value) -> Built<Self> {
+        let Value::Array(items) = value else { return Err(ConfigError::new("", "expected a list")) };
+        let read = |(index, item)| T::read(item).map_err(within(&format!("[{index}]")));
+        items.iter().enumerate().map(read).collect()
+    }
+}
 
-                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        f.write_str("an object")
-                    }
+impl<T: Read> Read for BTreeMap<String, T> {
+    fn read(value: &Value) -> Built<Self> {
+        let fields = Map::read(value)?;
+        fields.iter().map(|(name, value)| Ok((name.clone(), T::read(value).map_err(within(name))?))).collect()
+    }
+}
 
-                    // One function for all of the tree would need more stack than some engines give a module.
-                    #[inline(never)]
-                    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<$name, A::Error> {
-                        $name::deserialize(MapAccessDeserializer::new(map))
-                    }
-                }
+impl Read for Map<String, Value> {
+    fn read(value: &Value) -> Built<Self> {
+        value.as_object().cloned().ok_or_else(|| ConfigError::new("", "expected an object"))
+    }
+}
 
-                deserializer.deserialize_map(Object)
+impl Read for Value {
+    fn read(value: &Value) -> Built<Self> {
+        Ok(value.clone())
+    }
+}
+
+/// Reads what serde reads: scalars, words, and objects of one member.
+macro_rules! leaves {
+    ($($type:ty,)*) => {$(
+        impl Read for $type {
+            fn read(value: &Value) -> Built<Self> {
+                Self::deserialize(value).map_err(|fault| ConfigError::new("", fault))
             }
         }
     )*};
+}
+
+leaves! {
+    bool, f64, String, Access, Compression, Count, Envelope, Fail, Formats, Mode, RawKeySet, RawSource, RuleSet, SecretSource,
+    Span, TicketStore,
+}
+
+/// Gives each struct its reader; a key that is left out is `None`.
+macro_rules! raw {
+    ($($(#[$attribute:meta])* struct $name:ident { $($field:ident $(as $key:literal)?: $type:ty,)* })*) => {$(
+        $(#[$attribute])*
+        #[derive(Clone, Default)]
+        pub(super) struct $name {
+            $(pub(super) $field: Option<$type>,)*
+        }
+
+        impl Read for $name {
+            // One function for all of the tree would need more stack than some engines give a module.
+            #[inline(never)]
+            fn read(value: &Value) -> Built<Self> {
+                let fields = Fields::new(value, &[$(raw!(@key $field $($key)?)),*])?;
+                Ok(Self { $($field: fields.read(raw!(@key $field $($key)?))?,)* })
+            }
+        }
+    )*};
+    (@key $field:ident) => { stringify!($field) };
+    (@key $field:ident $key:literal) => { $key };
 }
 
 raw! {
@@ -276,8 +335,7 @@ raw! {
     }
 
     struct RawRoute {
-        #[serde(rename = "match")]
-        matcher: RawMatch,
+        matcher as "match": RawMatch,
         policy: Map<String, Value>,
     }
 }
@@ -294,6 +352,8 @@ macro_rules! words {
         #[derive(Clone, Copy, Deserialize, Eq, PartialEq)]
         #[serde(rename_all = "snake_case")]
         pub(super) enum $name { $($variant,)* }
+
+        leaves! { $name, }
     )*};
 }
 
@@ -325,8 +385,8 @@ words! {
     enum LocalStore { Local, }
 }
 
-raw! {
-    struct RemoteStore {
-        rate_limit_service: bool,
-    }
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RemoteStore {
+    pub(super) rate_limit_service: Option<bool>,
 }

@@ -227,10 +227,10 @@ fn a_list_is_no_object() {
         refuse_at(
             pointer,
             json!([]),
-            &format!("{}: invalid type: sequence", pointer.replacen('/', "", 1).replace('/', ".")),
+            &format!("{}: expected an object", pointer.replacen('/', "", 1).replace('/', ".")),
         );
     }
-    refuse_at("/routes", json!([[{"path": "/a"}, {}]]), "routes[0]: invalid type: sequence, expected an object");
+    refuse_at("/routes", json!([[{"path": "/a"}, {}]]), "routes[0]: expected an object");
     refuse_at("/routes", json!([{}]), "routes[0].match: needs host, path or path_prefix");
 }
 
