@@ -1,4 +1,4 @@
-//! Points in time, as the host gives them.
+//! Points in time, as the host gives them: on the calendar for tokens, on a clock that only goes forward for everything else.
 //!
 //! Spans are [`core::time::Duration`]. Nothing here reads a clock, and time that jumps backwards saturates.
 
@@ -35,6 +35,37 @@ impl Timestamp {
     }
 
     /// How long after `earlier` this point is; zero when it is before.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Nanoseconds on a clock that never goes back, from a beginning that all workers of a process share.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Moment(u64);
+
+impl Moment {
+    /// The given number of nanoseconds after the beginning.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the beginning.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// This moment moved later by `span`, at most to the end of time.
+    #[must_use]
+    pub fn saturating_add(self, span: Duration) -> Self {
+        let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(nanos))
+    }
+
+    /// How long after `earlier` this moment is; zero when it is before.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

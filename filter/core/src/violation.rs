@@ -14,6 +14,8 @@ pub enum Violation {
     BadVersion,
     /// The credential is genuine, but a required claim is not met.
     ClaimRefused,
+    /// More connections at once than allowed.
+    ConnectionsExceeded,
     /// Two different credentials in one handshake.
     CredentialAmbiguous,
     /// A genuine credential outside its time.
@@ -22,10 +24,16 @@ pub enum Violation {
     CredentialInvalid,
     /// No credential in any source.
     CredentialMissing,
+    /// A peer that does not answer.
+    Dead,
     /// A message of more fragments than allowed.
     FragmentsExceeded,
+    /// More handshakes than allowed, or one from an address that is banned.
+    HandshakesExceeded,
     /// An authority that is not served here.
     HostRefused,
+    /// A connection that nothing was said on.
+    Idle,
     /// A fault of ours or of the proxy, never of the peer.
     Internal,
     /// A compressed payload that cannot be inflated.
@@ -36,6 +44,8 @@ pub enum Violation {
     InvalidUtf8,
     /// JSON over its bounds.
     JsonRefused,
+    /// A connection as old as it may become.
+    Lifetime,
     /// A frame or message longer than allowed.
     MessageTooBig,
     /// A message that its sender's claims do not allow.
@@ -50,12 +60,16 @@ pub enum Violation {
     PatternRefused,
     /// A frame that RFC 6455 forbids.
     ProtocolError,
+    /// More messages or bytes than allowed.
+    RateExceeded,
     /// JSON that the schema of its type refuses.
     SchemaRefused,
     /// No allowed subprotocol was offered, or one that is a tunnel.
     SubprotocolRefused,
     /// An upgrade in plain text.
     TlsRequired,
+    /// A message that takes too long to come.
+    TooSlow,
     /// A message that begins as another protocol does.
     TunnelRefused,
     /// A message of a type (text, binary) that is not allowed.
@@ -79,22 +93,27 @@ pub struct Answer {
 
 impl Violation {
     /// Every violation, in the order of their names.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 35] = [
         Self::BadUpgrade,
         Self::BadUpstreamHandshake,
         Self::BadVersion,
         Self::ClaimRefused,
+        Self::ConnectionsExceeded,
         Self::CredentialAmbiguous,
         Self::CredentialExpired,
         Self::CredentialInvalid,
         Self::CredentialMissing,
+        Self::Dead,
         Self::FragmentsExceeded,
+        Self::HandshakesExceeded,
         Self::HostRefused,
+        Self::Idle,
         Self::Internal,
         Self::InvalidDeflate,
         Self::InvalidJson,
         Self::InvalidUtf8,
         Self::JsonRefused,
+        Self::Lifetime,
         Self::MessageTooBig,
         Self::NotAuthorized,
         Self::NotWebsocket,
@@ -102,9 +121,11 @@ impl Violation {
         Self::Overloaded,
         Self::PatternRefused,
         Self::ProtocolError,
+        Self::RateExceeded,
         Self::SchemaRefused,
         Self::SubprotocolRefused,
         Self::TlsRequired,
+        Self::TooSlow,
         Self::TunnelRefused,
         Self::TypeRefused,
         Self::UpstreamRefused,
@@ -124,12 +145,16 @@ impl Violation {
             Self::BadUpstreamHandshake => before("bad_upstream_handshake", 502, "RFC 6455 §4.1"),
             Self::BadVersion => before("bad_version", 426, "RFC 6455 §4.4"),
             Self::ClaimRefused => before("claim_refused", 403, "RFC 6750 §3.1"),
+            Self::ConnectionsExceeded => before("connections_exceeded", 429, "RFC 6585 §4"),
             Self::CredentialAmbiguous => before("credential_ambiguous", 400, "RFC 6750 §2"),
             Self::CredentialExpired => before("credential_expired", 401, "RFC 7519 §4.1.4"),
             Self::CredentialInvalid => before("credential_invalid", 401, "RFC 8725 §3"),
             Self::CredentialMissing => before("credential_missing", 401, "RFC 6750 §3"),
+            Self::Dead => after("dead", 1001, "RFC 6455 §5.5.2"),
             Self::FragmentsExceeded => after("fragments_exceeded", 1008, "RFC 6455 §10.4"),
+            Self::HandshakesExceeded => before("handshakes_exceeded", 429, "RFC 6585 §4"),
             Self::HostRefused => before("host_refused", 421, "RFC 9110 §15.5.20"),
+            Self::Idle => after("idle", 1001, "RFC 6455 §7.4.1"),
             Self::Internal => {
                 Answer { reason: "internal", status: Some(500), close_code: Some(1011), section: "RFC 6455 §7.4.1" }
             }
@@ -137,6 +162,7 @@ impl Violation {
             Self::InvalidJson => after("invalid_json", 1007, "RFC 8259"),
             Self::InvalidUtf8 => after("invalid_utf8", 1007, "RFC 6455 §8.1"),
             Self::JsonRefused => after("json_refused", 1008, "RFC 8259 §9"),
+            Self::Lifetime => after("lifetime", 1001, "RFC 6455 §7.4.1"),
             Self::MessageTooBig => after("message_too_big", 1009, "RFC 6455 §7.4.1"),
             Self::NotAuthorized => after("not_authorized", 1008, "RFC 6455 §10.5"),
             Self::NotWebsocket => before("not_websocket", 403, "RFC 6455 §4.2.1"),
@@ -145,9 +171,11 @@ impl Violation {
             Self::Overloaded => after("overloaded", 1013, "RFC 6455 §10.4"),
             Self::PatternRefused => after("pattern_refused", 1008, "RFC 6455 §10.1"),
             Self::ProtocolError => after("protocol_error", 1002, "RFC 6455 §5"),
+            Self::RateExceeded => after("rate_exceeded", 1008, "RFC 6455 §10.4"),
             Self::SchemaRefused => after("schema_refused", 1008, "RFC 6455 §7.4.1"),
             Self::SubprotocolRefused => before("subprotocol_refused", 403, "RFC 6455 §1.9"),
             Self::TlsRequired => before("tls_required", 403, "RFC 6455 §10.6"),
+            Self::TooSlow => after("too_slow", 1008, "RFC 6455 §10.4"),
             Self::TunnelRefused => after("tunnel_refused", 1008, "RFC 6455 §10.1"),
             Self::TypeRefused => after("type_refused", 1003, "RFC 6455 §7.4.1"),
             Self::UpstreamRefused => {
