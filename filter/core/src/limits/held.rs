@@ -1,4 +1,4 @@
-//! What many connections share.
+//! How much the connections of one worker hold for judgement: a number that they share, and each one's part of it.
 
 use core::cell::Cell;
 use std::rc::Rc;

@@ -1,0 +1,5 @@
+//! What many connections share.
+
+mod held;
+
+pub use held::{HeldBytes, Share};
