@@ -9,7 +9,7 @@ use std::{
 const LAYERS: [&[&str]; 5] = [
     &["secret", "time", "violation"],
     &["http", "regex", "wire"],
-    &["content", "json", "limits", "message", "token"],
+    &["content", "json", "limits", "message", "timers", "token"],
     &["policy", "verdict"],
     &["config", "handshake", "session"],
 ];

@@ -8,7 +8,7 @@
 //! L0  time secret violation                                              values
 //! L1  wire/{header,mask,utf8,deflate,close}   http/{headers,list,…}  regex bytes in, values out
 //! L2  json/{reader,schema}  content/{patterns,tunnels,envelope,authorize}
-//!     limits  message  token/{jws,claims,keys}                           what values mean
+//!     limits/{rate,address,…}  message  timers  token/{jws,claims,keys}  what values mean
 //! L3  policy  verdict                                                    what is allowed, what was decided
 //! L4  handshake  session/{direction,…}  config                           the state machines and the way in
 //! ```
@@ -48,6 +48,7 @@ pub mod regex;
 pub mod secret;
 pub mod session;
 pub mod time;
+pub mod timers;
 pub mod token;
 pub mod verdict;
 pub mod violation;
