@@ -4,10 +4,12 @@
 //! held     memory, of one worker
 //! address  whom an address stands for
 //! rate     so much a second
+//! table    who is counted, by all workers
 //! ```
 
 pub mod address;
 mod held;
 pub mod rate;
+pub mod table;
 
 pub use held::{HeldBytes, Share};

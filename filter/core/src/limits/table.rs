@@ -1,0 +1,381 @@
+//! What all workers of an Envoy count together, in a table of a fixed size.
+//!
+//! ```text
+//! 4,096 buckets of 2,048 bytes   a value of the host each, changed by compare and swap
+//!    32 entries of 64 bytes      8 MiB in all, whoever comes
+//!
+//!  0        8      12           16       32           48             56
+//!  key      live   generation   meter    meter        banned_until   forget_at
+//!                               (handshakes, failures of an address; messages, bytes of a subject)
+//! ```
+//!
+//! Here are pure functions over the bytes of one bucket. A refusal leaves them as they were, so that only what is granted has to be
+//! written back; whoever loses the swap opens the new bytes and asks again.
+//!
+//! A bucket that is full forgets, in this order: an entry that says nothing any more; the one without a ban that soonest would; the ban
+//! that ends first. It never forgets whom a connection is open for. Where they all are, a newcomer is let in and not remembered. So nobody
+//! is locked out because of others, and a ban is displaced only by later ones or by open connections: filter/DESIGN.md has the attacks.
+
+use core::cmp::Ordering;
+use core::time::Duration;
+
+use sha1::{Digest, Sha1};
+
+use super::rate::{Meter, Rate};
+use crate::time::Moment;
+use crate::violation::Violation;
+
+/// How many buckets there are: each is a lock of its own, so workers seldom meet in one, and with [`BUCKET_LEN`] it makes 131,072 entries.
+pub const BUCKETS: usize = 4_096;
+
+/// How long a bucket is, in bytes: what a host copies for each question.
+pub const BUCKET_LEN: usize = 2_048;
+
+const ENTRY_LEN: usize = 64;
+
+/// When to try again where only somebody's leaving helps: nobody knows when that will be, and a second keeps a waiting client cheap.
+const CONNECTION_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What is counted, since no two kinds may meet in an entry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// The connections of an address: [`Bucket::admit`] and [`Bucket::fail`].
+    Address,
+    /// All connections: [`Bucket::admit`].
+    All,
+    /// The connections of a subject: [`Bucket::admit`] and [`Bucket::lease`].
+    Subject,
+}
+
+/// Whose entry it is.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Key(u64);
+
+impl Key {
+    /// The first eight bytes of SHA-1 over `seed`, `kind`, and each part behind its length.
+    ///
+    /// The seed is a secret of this Envoy: whoever does not know it cannot choose addresses that meet in one bucket, nor one whose key is
+    /// another's. So what is known of collisions in SHA-1 is of no use here.
+    #[must_use]
+    pub fn new(kind: Kind, seed: &[u8; 16], parts: &[&[u8]]) -> Self {
+        let kind = match kind {
+            Kind::Address => 1,
+            Kind::All => 2,
+            Kind::Subject => 3,
+        };
+        let mut hash = Sha1::new_with_prefix(seed).chain_update([kind]);
+        for part in parts {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        let hash = hash.finalize();
+        // Zero is no key; whoever has it shares that of one.
+        Self(hash.first_chunk().map_or(1, |first| u64::from_le_bytes(*first).max(1)))
+    }
+
+    /// The number of its bucket. The bits are the same in all of a bucket: the other 52 tell its entries apart.
+    #[must_use]
+    pub const fn bucket(self) -> usize {
+        #[expect(clippy::cast_possible_truncation, reason = "the lowest bits are all that is wanted")]
+        let bits = self.0 as usize;
+        bits % BUCKETS
+    }
+}
+
+/// How many may come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Admission {
+    /// At once.
+    pub connections: Option<u32>,
+    /// A second.
+    pub handshakes: Option<Rate>,
+}
+
+/// Whom failures get banned.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct FailureRules {
+    /// The failure that bans.
+    pub count: u32,
+    /// How long failures are counted, from the first one.
+    pub window: Duration,
+    /// How long a ban lasts.
+    pub ban: Duration,
+}
+
+/// Why somebody is not admitted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Excess {
+    /// [`Violation::HandshakesExceeded`] or [`Violation::ConnectionsExceeded`].
+    pub violation: Violation,
+    /// When it may succeed.
+    pub retry_after: Duration,
+}
+
+/// One bucket, in its bytes.
+#[derive(Debug)]
+pub struct Bucket<'a> {
+    entries: &'a mut [[u8; ENTRY_LEN]],
+}
+
+impl<'a> Bucket<'a> {
+    /// Reads a bucket where it is. Bytes of another length, such as the none that a host has at first, become an empty bucket: to
+    /// refuse them would lock out everyone who meets in it, for good.
+    #[must_use]
+    pub fn open(bytes: &'a mut Vec<u8>) -> Self {
+        if bytes.len() != BUCKET_LEN {
+            bytes.clear();
+            bytes.resize(BUCKET_LEN, 0);
+        }
+        Self { entries: bytes.as_chunks_mut().0 }
+    }
+
+    /// Counts one handshake and one connection more, which is given back with [`Self::release`].
+    ///
+    /// `generation` is the number of times that a worker was lost: its connections never come back, so what was counted before is void,
+    /// and the workers that live [`Self::restore`] what they have. A caller that is behind is judged like others but not counted, as it is yet
+    /// to restore this connection with its others.
+    ///
+    /// # Errors
+    /// [`Violation::HandshakesExceeded`] for who is banned, until the end of the ban, and for who comes too often;
+    /// [`Violation::ConnectionsExceeded`] for who has too many. Nothing is changed then.
+    pub fn admit(&mut self, key: Key, admission: &Admission, generation: u32, now: Moment) -> Result<(), Excess> {
+        let Some((place, mut entry)) = self.place(key, generation, now) else { return Ok(()) };
+        if entry.is_banned(now) {
+            let retry_after = entry.banned_until.since(now);
+            return Err(Excess { violation: Violation::HandshakesExceeded, retry_after });
+        }
+        if let Some(rate) = &admission.handshakes {
+            if !entry.first.take(rate, 1, now) {
+                let retry_after = entry.first.wait(rate, 1, now);
+                return Err(Excess { violation: Violation::HandshakesExceeded, retry_after });
+            }
+            entry.keep_until(entry.first.empty_at(rate, now));
+        }
+        if admission.connections.is_some_and(|max| entry.live_in(generation) >= max) {
+            return Err(Excess { violation: Violation::ConnectionsExceeded, retry_after: CONNECTION_RETRY_AFTER });
+        }
+        entry.add(1, generation);
+        entry.write(place);
+        Ok(())
+    }
+
+    /// Gives back a connection that was admitted or restored in this generation; of another one it is void already.
+    pub fn release(&mut self, key: Key, generation: u32) {
+        let Some(place) = self.find(key).and_then(|index| self.entries.get_mut(index)) else { return };
+        let mut entry = Entry::read(place);
+        if entry.generation == generation {
+            entry.live = entry.live.saturating_sub(1);
+            entry.write(place);
+        }
+    }
+
+    /// Counts `count` connections of an earlier generation in this one.
+    pub fn restore(&mut self, key: Key, count: u32, generation: u32, now: Moment) {
+        let Some((place, mut entry)) = self.place(key, generation, now) else { return };
+        entry.add(count, generation);
+        entry.write(place);
+    }
+
+    /// Counts a failure of an address, and tells whether it is banned now. While it is, nothing is counted: a ban ends when it was said to.
+    pub fn fail(&mut self, key: Key, rules: &FailureRules, now: Moment) -> bool {
+        let Some((place, mut entry)) = self.place(key, ANY_GENERATION, now) else { return false };
+        if entry.is_banned(now) {
+            return true;
+        }
+        let failures = Failures::from_bytes(&entry.second).and_one(rules, now);
+        if failures.count >= u64::from(rules.count) {
+            entry.second = Failures::default().to_bytes();
+            entry.banned_until = now.saturating_add(rules.ban);
+            entry.keep_until(entry.banned_until);
+        } else {
+            entry.second = failures.to_bytes();
+            entry.keep_until(failures.since.saturating_add(rules.window));
+        }
+        entry.write(place);
+        entry.is_banned(now)
+    }
+
+    /// Takes messages and bytes of a subject, as many as there are up to those `wanted`; all of them where there is no rate.
+    /// Where there are none, nothing is changed.
+    pub fn lease(&mut self, key: Key, rates: [Option<Rate>; 2], wanted: [u64; 2], now: Moment) -> [u64; 2] {
+        let Some((place, mut entry)) = self.place(key, ANY_GENERATION, now) else { return wanted };
+        let mut second = Meter::from_bytes(&entry.second);
+        let ([of_messages, of_bytes], [messages, bytes]) = (rates, wanted);
+        let (messages, messages_until) = lease(&mut entry.first, of_messages, messages, now);
+        let (bytes, bytes_until) = lease(&mut second, of_bytes, bytes, now);
+        entry.second = second.to_bytes();
+        entry.keep_until(messages_until.max(bytes_until));
+        entry.write(place);
+        [messages, bytes]
+    }
+
+    /// The entry of `key`, or a new one with a place that may be had, and where it is written.
+    fn place(&mut self, key: Key, generation: u32, now: Moment) -> Option<(&mut [u8; ENTRY_LEN], Entry)> {
+        let index = self.find(key).or_else(|| self.vacancy(generation, now))?;
+        let place = self.entries.get_mut(index)?;
+        let entry = Entry::read(place);
+        Some((place, if entry.key == key.0 { entry } else { Entry { key: key.0, ..Entry::default() } }))
+    }
+
+    fn find(&self, key: Key) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.first_chunk() == Some(&key.0.to_le_bytes()))
+    }
+
+    /// The place that is missed least.
+    fn vacancy(&self, generation: u32, now: Moment) -> Option<usize> {
+        let entries = self.entries.iter().map(Entry::read).enumerate();
+        let worths = entries.filter_map(|(index, entry)| Some((entry.worth(generation, now)?, index)));
+        worths.min().map(|(_, index)| index)
+    }
+}
+
+/// What of `wanted` a meter lets through, and until when it remembers.
+fn lease(meter: &mut Meter, rate: Option<Rate>, wanted: u64, now: Moment) -> (u64, Moment) {
+    let Some(rate) = rate else { return (wanted, Moment::default()) };
+    let amount = wanted.min(meter.room(&rate, now));
+    if amount == 0 {
+        return (0, Moment::default());
+    }
+    meter.take(&rate, amount, now);
+    (amount, meter.empty_at(&rate, now))
+}
+
+/// Of the operations that are not told the generation: what any entry says is live is taken for it.
+const ANY_GENERATION: u32 = 0;
+
+/// How much an entry is worth keeping, the least first.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Worth {
+    /// There is none.
+    Empty,
+    /// Nothing any more.
+    Nothing,
+    /// Something until then.
+    Until(Moment),
+    /// A ban until then.
+    Ban(Moment),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    /// 0: no entry.
+    key: u64,
+    live: u32,
+    generation: u32,
+    first: Meter,
+    /// [`Failures`] of an address, a [`Meter`] of a subject.
+    second: [u8; Meter::LEN],
+    banned_until: Moment,
+    /// When neither meter, failures nor ban matter any more.
+    forget_at: Moment,
+}
+
+impl Entry {
+    fn read(bytes: &[u8; ENTRY_LEN]) -> Self {
+        let rest = &mut bytes.as_slice();
+        Self {
+            key: u64::from_le_bytes(take(rest)),
+            live: u32::from_le_bytes(take(rest)),
+            generation: u32::from_le_bytes(take(rest)),
+            first: Meter::from_bytes(&take(rest)),
+            second: take(rest),
+            banned_until: Moment::from_nanos(u64::from_le_bytes(take(rest))),
+            forget_at: Moment::from_nanos(u64::from_le_bytes(take(rest))),
+        }
+    }
+
+    fn write(&self, bytes: &mut [u8; ENTRY_LEN]) {
+        let rest = &mut bytes.as_mut_slice();
+        put(rest, self.key.to_le_bytes());
+        put(rest, self.live.to_le_bytes());
+        put(rest, self.generation.to_le_bytes());
+        put(rest, self.first.to_bytes());
+        put(rest, self.second);
+        put(rest, self.banned_until.as_nanos().to_le_bytes());
+        put(rest, self.forget_at.as_nanos().to_le_bytes());
+    }
+
+    fn is_banned(&self, now: Moment) -> bool {
+        now < self.banned_until
+    }
+
+    /// The connections that are open as far as `generation` knows.
+    const fn live_in(&self, generation: u32) -> u32 {
+        if self.generation < generation { 0 } else { self.live }
+    }
+
+    fn add(&mut self, count: u32, generation: u32) {
+        match self.generation.cmp(&generation) {
+            Ordering::Less => (self.live, self.generation) = (count, generation),
+            Ordering::Equal => self.live = self.live.saturating_add(count),
+            // The caller is behind.
+            Ordering::Greater => {}
+        }
+    }
+
+    fn keep_until(&mut self, moment: Moment) {
+        self.forget_at = self.forget_at.max(moment);
+    }
+
+    /// None while a connection is open.
+    fn worth(&self, generation: u32, now: Moment) -> Option<Worth> {
+        if self.key == 0 {
+            return Some(Worth::Empty);
+        }
+        (self.live_in(generation) == 0).then(|| {
+            if self.is_banned(now) {
+                Worth::Ban(self.banned_until)
+            } else if now < self.forget_at {
+                Worth::Until(self.forget_at)
+            } else {
+                Worth::Nothing
+            }
+        })
+    }
+}
+
+/// Failures within a window, which begins with the first.
+#[derive(Clone, Copy, Debug, Default)]
+struct Failures {
+    count: u64,
+    since: Moment,
+}
+
+impl Failures {
+    fn from_bytes(bytes: &[u8; Meter::LEN]) -> Self {
+        let rest = &mut bytes.as_slice();
+        Self { count: u64::from_le_bytes(take(rest)), since: Moment::from_nanos(u64::from_le_bytes(take(rest))) }
+    }
+
+    fn to_bytes(self) -> [u8; Meter::LEN] {
+        let mut bytes = [0; Meter::LEN];
+        let rest = &mut bytes.as_mut_slice();
+        put(rest, self.count.to_le_bytes());
+        put(rest, self.since.as_nanos().to_le_bytes());
+        bytes
+    }
+
+    fn and_one(self, rules: &FailureRules, now: Moment) -> Self {
+        if self.count == 0 || now.since(self.since) >= rules.window {
+            return Self { count: 1, since: now };
+        }
+        Self { count: self.count.saturating_add(1), ..self }
+    }
+}
+
+/// The next bytes; zeros where there are none, which the lengths rule out.
+fn take<const LEN: usize>(rest: &mut &[u8]) -> [u8; LEN] {
+    let Some((first, others)) = rest.split_first_chunk() else { return [0; LEN] };
+    *rest = others;
+    *first
+}
+
+fn put<const LEN: usize>(rest: &mut &mut [u8], field: [u8; LEN]) {
+    if let Some((first, others)) = core::mem::take(rest).split_first_chunk_mut() {
+        *first = field;
+        *rest = others;
+    }
+}
+
+#[cfg(test)]
+mod tests;
