@@ -8,8 +8,8 @@ use std::{
 /// The layers of portcullis-core from the lowest to the highest, as its `lib.rs` draws them. A module imports from its own layer or a lower one.
 const LAYERS: [&[&str]; 5] = [
     &["secret", "time", "violation"],
-    &["http", "regex", "wire"],
-    &["content", "json", "limits", "message", "timers", "token"],
+    &["http", "protobuf", "regex", "wire"],
+    &["content", "json", "limits", "message", "ratelimit", "timers", "token"],
     &["policy", "verdict"],
     &["config", "handshake", "session"],
 ];

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! L0  time secret violation                                              values
-//! L1  wire/{header,mask,utf8,deflate,close}   http/{headers,list,…}  regex bytes in, values out
+//! L1  wire/{header,mask,utf8,deflate,close}   http/{headers,list,…}  regex
+//!     protobuf                                                           bytes in, values out
 //! L2  json/{reader,schema}  content/{patterns,tunnels,envelope,authorize}
 //!     limits/{rate,address,…}  message  timers  token/{jws,claims,keys}  what values mean
 //! L3  policy  verdict                                                    what is allowed, what was decided
@@ -44,6 +45,7 @@ pub mod json;
 pub mod limits;
 pub mod message;
 pub mod policy;
+mod protobuf;
 pub mod regex;
 pub mod secret;
 pub mod session;

@@ -11,19 +11,14 @@
 
 use serde_json::{Map, Number, Value};
 
+use crate::protobuf::{Field, field};
+
 /// The deepest nesting that is read, as for JSON.
 const DEPTH_MAX: u8 = 32;
 
 /// The struct in `bytes`; `None` when there is none.
 pub(super) fn decode(bytes: &[u8]) -> Option<Value> {
     members(bytes, DEPTH_MAX).map(Value::Object)
-}
-
-/// One field of a message (protobuf encoding, "Message Structure").
-enum Field<'a> {
-    Varint(u64),
-    Fixed64([u8; 8]),
-    Bytes(&'a [u8]),
 }
 
 fn members(mut bytes: &[u8], depth_left: u8) -> Option<Map<String, Value>> {
@@ -86,40 +81,6 @@ fn number(double: f64) -> Option<Value> {
         return Some(Value::from(double as i64));
     }
     Number::from_f64(double).map(Value::Number)
-}
-
-/// Takes the next field: its number and content.
-fn field<'a>(bytes: &mut &'a [u8]) -> Option<(u64, Field<'a>)> {
-    let tag = varint(bytes)?;
-    let content = match tag & 0b111 {
-        0 => Field::Varint(varint(bytes)?),
-        1 => {
-            let (double, rest) = bytes.split_first_chunk()?;
-            *bytes = rest;
-            Field::Fixed64(*double)
-        }
-        2 => {
-            let len = usize::try_from(varint(bytes)?).ok()?;
-            let (content, rest) = bytes.split_at_checked(len)?;
-            *bytes = rest;
-            Field::Bytes(content)
-        }
-        _ => return None,
-    };
-    Some((tag >> 3, content))
-}
-
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f).checked_shl(shift)?;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]
