@@ -9,7 +9,8 @@
 //! L1  wire/{header,mask,utf8,deflate,close}   http/{headers,list,…}  regex
 //!     protobuf                                                           bytes in, values out
 //! L2  json/{reader,schema}  content/{patterns,tunnels,envelope,authorize}
-//!     limits/{rate,address,…}  message  timers  token/{jws,claims,keys}  what values mean
+//!     limits/{rate,address,…}  message  timers  ratelimit
+//!     token/{jws,claims,keys}                                            what values mean
 //! L3  policy  verdict                                                    what is allowed, what was decided
 //! L4  handshake  session/{direction,…}  config                           the state machines and the way in
 //! ```
@@ -46,6 +47,7 @@ pub mod limits;
 pub mod message;
 pub mod policy;
 mod protobuf;
+pub mod ratelimit;
 pub mod regex;
 pub mod secret;
 pub mod session;
