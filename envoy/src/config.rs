@@ -1,8 +1,8 @@
 //! The shipped configurations, and what a test run changes in them.
 //!
 //! Tests run what operators run: `config/edge.yaml` and `config/portcullis.yaml`, with other addresses, paths, certificates
-//! and policies put in the places that an operator would edit. Nothing is added, and only what a run asks to be absent is
-//! taken away.
+//! and policies put in the places that an operator would edit. Only what a run asks for is added, such as the cluster of a rate
+//! limit service, or taken away.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -50,6 +50,22 @@ impl Bootstrap {
         let endpoint = "load_assignment/endpoints/0/lb_endpoints/0/endpoint";
         bootstrap.set(&format!("{CLUSTER}/{endpoint}/address"), socket_address(upstream))?;
         Ok(bootstrap)
+    }
+
+    /// Adds the cluster `ratelimit`: a service that speaks gRPC at `address`.
+    pub(crate) fn rate_limit_service(&mut self, address: SocketAddr) -> Result<(), Error> {
+        // gRPC is HTTP/2 only, and over plain text nothing negotiates it.
+        let options = json!({"@type": HTTP_OPTIONS, "explicit_http_config": {"http2_protocol_options": {}}});
+        let endpoint = json!({"endpoint": {"address": socket_address(address)}});
+        let cluster = json!({
+            "name": RATE_LIMIT_SERVICE,
+            "type": "STATIC",
+            "connect_timeout": "1s",
+            "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options},
+            "load_assignment": {"cluster_name": RATE_LIMIT_SERVICE, "endpoints": [{"lb_endpoints": [endpoint]}]},
+        });
+        let clusters = place(&mut self.0, CLUSTERS)?.as_array_mut();
+        clusters.map(|clusters| clusters.push(cluster)).ok_or_else(|| missing(CLUSTERS))
     }
 
     /// Takes the filter from `file` in `folder`.
@@ -131,7 +147,11 @@ fn socket_address(address: SocketAddr) -> Value {
 const LISTENER: &str = "/static_resources/listeners/0";
 const CHAIN: &str = "/static_resources/listeners/0/filter_chains/0";
 const HTTP: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+const CLUSTERS: &str = "/static_resources/clusters";
 const CLUSTER: &str = "/static_resources/clusters/0";
+/// The name in the policy's documentation.
+const RATE_LIMIT_SERVICE: &str = "ratelimit";
+const HTTP_OPTIONS: &str = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 const PLUGIN: &str = "/resources/0/typed_config/config";
 const POLICY: &str = "/resources/0/typed_config/config/configuration/value";
 
@@ -168,6 +188,20 @@ mod tests {
         check(&bootstrap, &format!("{CHAIN}/transport_socket"), None);
         bootstrap.without_buffer_limits().unwrap();
         assert!(!bootstrap.0.to_string().contains("buffer_limit"));
+    }
+
+    #[test]
+    fn a_run_can_have_a_rate_limit_service() {
+        let mut bootstrap = shipped();
+        check(&bootstrap, &format!("{CLUSTERS}/1"), None);
+        bootstrap.rate_limit_service(SocketAddr::from(([127, 0, 0, 1], 9))).unwrap();
+        check(&bootstrap, &format!("{CLUSTERS}/0/name"), Some(json!("application")));
+        check(&bootstrap, &format!("{CLUSTERS}/1/name"), Some(json!("ratelimit")));
+        let endpoint = "load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address";
+        let address = json!({"address": "127.0.0.1", "port_value": 9});
+        check(&bootstrap, &format!("{CLUSTERS}/1/{endpoint}"), Some(address));
+        let text = bootstrap.0.to_string();
+        assert!(text.contains(r#""explicit_http_config":{"http2_protocol_options":{}}"#), "{text}");
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub struct Launch {
     module: PathBuf,
     policy: Value,
     upstream: SocketAddr,
+    rate_limit_service: Option<SocketAddr>,
     certificate: Option<(String, String)>,
     variables: BTreeMap<String, String>,
     workers: u32,
@@ -48,6 +49,7 @@ impl Launch {
             module: module.into(),
             policy,
             upstream,
+            rate_limit_service: None,
             certificate: None,
             variables: BTreeMap::new(),
             workers: 1,
@@ -57,6 +59,13 @@ impl Launch {
             log_level: "info".into(),
             backend: None,
         }
+    }
+
+    /// Adds a cluster `ratelimit`, HTTP/2 in plain text, with a rate limit service at `address`: for the policy's
+    /// `limits.global.cluster`. The service need not run.
+    pub fn rate_limit_service(mut self, address: SocketAddr) -> Self {
+        self.rate_limit_service = Some(address);
+        self
     }
 
     /// Serves TLS with this certificate chain and key.
@@ -145,6 +154,9 @@ impl Launch {
 
     fn bootstrap(&self, folder: &Scratch) -> Result<Bootstrap, Error> {
         let mut bootstrap = Bootstrap::shipped(self.upstream)?;
+        if let Some(address) = self.rate_limit_service {
+            bootstrap.rate_limit_service(address)?;
+        }
         match &self.certificate {
             Some((chain, key)) => bootstrap.certificate(chain, key)?,
             None => bootstrap.without_tls()?,

@@ -65,3 +65,14 @@ fn an_envoy_that_ends_says_why() {
     assert_eq!(reason, "it ended");
     assert!(log.contains("certificate"), "{log}");
 }
+
+/// Its cluster is there, and whether anybody answers is no matter before somebody is asked.
+#[test]
+fn a_rate_limit_service_that_does_not_run_disturbs_nobody() {
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let launch = Launch::new("", json!({}), backend()).without_filter().rate_limit_service(gone);
+    let envoy = launch.start().unwrap();
+    assert!(get(envoy.address(), "/").ends_with("hello"));
+    assert_eq!(envoy.counter("cluster.ratelimit.membership_healthy").unwrap(), 1);
+    assert_eq!(envoy.counter("cluster.ratelimit.upstream_cx_total").unwrap(), 0);
+}
