@@ -10,6 +10,7 @@
 //! operations   reload, monitor mode, workers                            compression  permessage-deflate
 //! conformance  the cases of the Autobahn suite                         http2        the same over HTTP/2, stream by stream
 //! closes       the close code, 1,000 times                  content      what messages say, however it is carried
+//! ratelimit    a rate limit service for a fleet, and what the core says to it
 //! ```
 
 mod closes;
@@ -22,6 +23,7 @@ mod gate;
 mod http2;
 mod integrity;
 mod operations;
+mod ratelimit;
 mod refusals;
 mod tokens;
 mod upstream;
