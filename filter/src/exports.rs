@@ -6,12 +6,14 @@ use crate::host::abi;
 use crate::stream::Flow;
 use crate::{VM, log_panics_without_their_message};
 
-/// `proxy_action_t`; the last one is not among its names, but Envoy has it from the beginning (`StopIterationAndWatermark`).
+/// `proxy_action_t`; the last two are not among its names, but Envoy has them from the beginning (`StopIterationAndWatermark` for bodies,
+/// `StopAllIterationAndWatermark` for headers).
 const fn action(flow: Flow) -> u32 {
     match flow {
         Flow::Forward => 0,
         Flow::Hold => 1,
         Flow::HoldStreaming => 2,
+        Flow::HoldAll => 4,
     }
 }
 
@@ -60,12 +62,24 @@ extern "C" fn proxy_on_queue_ready(root: u32, _queue: u32) {
 }
 
 #[unsafe(no_mangle)]
+extern "C" fn proxy_on_grpc_receive(_root: u32, token: u32, len: usize) {
+    VM.with(|vm| vm.answered(vm.shared.fleet.receive(token, len)));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_grpc_close(_root: u32, token: u32, _status: u32) {
+    VM.with(|vm| vm.answered(vm.shared.fleet.fail(token)));
+}
+
+#[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_headers(context: u32, _fields: usize, _end: bool) -> u32 {
     action(VM.with(|vm| vm.run(context, |stream| stream.request_headers())))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_body(context: u32, len: usize, end: bool) -> u32 {
+    #[cfg(feature = "trap")]
+    crate::trap::receive(len);
     action(VM.with(|vm| vm.run(context, |stream| stream.request_body(len, end))))
 }
 

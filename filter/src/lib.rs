@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! lib.rs        the entry points: find the context, call it, translate what it says
-//! root.rs       one plugin: its policy, counters, deadlines
+//! root.rs       one plugin: its policy, counters, timers
+//! admission.rs  its places among those that are counted
+//! limiter.rs    what all workers count together; purse.rs: what a subject may still send; fleet.rs: what a fleet's service says
 //! stream.rs     one HTTP stream: the handshake
 //! live.rs       one upgraded stream: frames, Close frames of our own
 //! way.rs        its way to the client, and when that can be written
@@ -29,22 +31,28 @@
     clippy::unwrap_used
 )]
 
+mod admission;
 mod exports;
+mod fleet;
 mod host;
+mod limiter;
 mod live;
+mod purse;
 mod root;
 mod stream;
 mod telemetry;
+#[cfg(feature = "trap")]
+mod trap;
 mod way;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use host::abi::{self, LogLevel};
-use portcullis_core::limits::HeldBytes;
-use root::Root;
+use portcullis_core::ratelimit::Answer;
+use root::{Root, Shared};
 use stream::{Flow, Stream};
 
 thread_local! {
@@ -54,28 +62,34 @@ thread_local! {
 /// The contexts of this VM. No borrow is held while one of them runs, so that the host may re-enter.
 #[derive(Default)]
 struct Vm {
-    roots: RefCell<BTreeMap<u32, Rc<Root>>>,
-    streams: RefCell<HashMap<u32, Rc<Stream>, BuildHasherDefault<ContextHasher>>>,
-    /// What the connections of all roots hold: a worker has one VM.
-    held: Rc<HeldBytes>,
+    roots: RefCell<IdMap<u32, Rc<Root>>>,
+    streams: RefCell<IdMap<u32, Rc<Stream>>>,
+    shared: Rc<Shared>,
 }
 
-/// Spreads the ids of contexts, which the host counts up: each callback of a stream begins with finding it.
-#[derive(Default)]
-struct ContextHasher(u64);
+/// By ids that no peer chooses: contexts, tokens, keys.
+pub(crate) type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
 
-impl Hasher for ContextHasher {
+/// Spreads ids, which the host counts up: each callback of a stream begins with finding it.
+#[derive(Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
     fn finish(&self) -> u64 {
         self.0
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
     }
 
     fn write_u32(&mut self, id: u32) {
+        self.write_u64(id.into());
+    }
+
+    fn write_u64(&mut self, id: u64) {
         // The golden ratio: ids that follow one another end up far apart (Knuth, The Art of Computer Programming 3, §6.4).
-        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = (self.0 ^ id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }
 
@@ -91,7 +105,7 @@ impl Vm {
     /// Makes a root context, or a stream below one.
     fn create(&self, id: u32, parent: u32) {
         if parent == 0 {
-            let root = || Rc::new(Root::new(Rc::clone(&self.held)));
+            let root = || Rc::new(Root::new(id, Rc::clone(&self.shared)));
             self.roots.borrow_mut().entry(id).or_insert_with(root);
         } else if let Some(root) = self.root(parent) {
             self.streams.borrow_mut().insert(id, Rc::new(Stream::new(id, root)));
@@ -99,7 +113,16 @@ impl Vm {
     }
 
     fn configure(&self, id: u32, len: usize) -> bool {
-        self.root(id).is_some_and(|root| root.configure(len))
+        let Some(root) = self.root(id) else { return false };
+        let is_taken = root.configure(len);
+        if is_taken {
+            let followers: Vec<Rc<Root>> =
+                self.roots.borrow().values().filter(|other| other.follow(&root)).cloned().collect();
+            for (id, stream) in &*self.streams.borrow() {
+                followers.iter().filter(|follower| stream.is_of(follower)).for_each(|follower| follower.review(*id));
+            }
+        }
+        is_taken
     }
 
     /// Runs a callback of a stream; one that we do not know forwards nothing.
@@ -110,9 +133,17 @@ impl Vm {
     fn tick(&self, id: u32) {
         let due = self.root(id).map(|root| root.tick()).unwrap_or_default();
         for stream in due.into_iter().filter_map(|id| self.stream(id)) {
-            stream.deadline();
+            stream.tick();
         }
         self.wake(id);
+    }
+
+    /// The answer to a question about a stream has come.
+    fn answered(&self, about: Option<(u32, Option<Answer>)>) {
+        let Some((id, answer)) = about else { return };
+        if let Some(stream) = self.stream(id) {
+            stream.answered(answer);
+        }
     }
 
     fn wake(&self, id: u32) {
@@ -131,7 +162,9 @@ impl Vm {
     fn delete(&self, id: u32) {
         self.end(id);
         self.streams.borrow_mut().remove(&id);
-        self.roots.borrow_mut().remove(&id);
+        if self.roots.borrow_mut().remove(&id).is_some() {
+            self.shared.fleet.forget(id);
+        }
     }
 }
 

@@ -3,19 +3,19 @@
 //! Where a Close cannot be written to the client at once (see [`crate::way`]), it is written behind the next bytes of that
 //! way, which the upstream's own answering Close brings.
 
-use core::time::Duration;
 use std::rc::Rc;
 
 use crate::host;
 use crate::host::abi::{self, BufferType, HostError, Hosted, StreamType};
 use crate::host::body::Body;
+use crate::purse::{Owner, Purse, Wallet};
 use crate::root::Root;
 use crate::stream::Flow;
 use crate::telemetry::Record;
 use crate::way::Way;
 use portcullis_core::policy::{Mode, Policies, Policy};
-use portcullis_core::session::Session;
-use portcullis_core::time::Timestamp;
+use portcullis_core::session::{Due, Session};
+use portcullis_core::time::Moment;
 use portcullis_core::violation::Violation;
 use portcullis_core::wire::{Side, Unreadable};
 
@@ -27,10 +27,12 @@ pub(crate) struct Live {
     to_client: Way,
     /// A call of the host failed: what its buffers hold is not known, so nothing goes on any more.
     broken: bool,
-    /// When the stream is reset, and how long after what happened that is.
-    deadline: Option<(Timestamp, Duration)>,
+    /// When it is looked at next, whatever comes before.
+    armed_for: Option<Moment>,
     record: Record,
-    opened_at: Timestamp,
+    owner: Owner,
+    purse: Option<Rc<Purse>>,
+    opened_at: Moment,
 }
 
 impl Live {
@@ -40,17 +42,19 @@ impl Live {
         policies: Rc<Policies>,
         mut session: Session,
         record: Record,
-        opened_at: Timestamp,
+        owner: Owner,
+        opened_at: Moment,
     ) -> Self {
         session.adopt(&policies);
-        Self { id, policies, session, to_client: Way::new(id), broken: false, deadline: None, record, opened_at }
+        let to_client = Way::new(id);
+        Self { id, policies, session, to_client, broken: false, armed_for: None, record, owner, purse: None, opened_at }
     }
 
     /// Takes what the client sent; `end`: it sends nothing any more, which over HTTP/2 does not end the stream.
     pub(crate) fn receive_from_client(&mut self, root: &Root, len: usize, end: bool) -> Flow {
         self.guard(root, |live| {
             if end {
-                live.session.finish();
+                live.session.finish(root.now());
             }
             let body = Body::new(BufferType::RequestBody, len);
             live.receive(root, Side::Client, &body, &[])?;
@@ -75,7 +79,36 @@ impl Live {
 
     /// The 101 may go on: when.
     pub(crate) fn open(&mut self, root: &Root) -> Flow {
+        self.purse = self.owner.purse(root.shared(), root.id(), self.session.policy());
+        self.arm(root);
         self.to_client.open(root)
+    }
+
+    /// A time has come that may be one it waits for.
+    pub(crate) fn tick(&mut self, root: &Root) {
+        // A timer that another took the place of, unless it is there for the sake of another policy.
+        if self.armed_for.is_some_and(|at| root.now() < at) && root.newer_policies(&self.policies).is_none() {
+            return;
+        }
+        self.armed_for = None;
+        if self.broken {
+            self.reset();
+            return;
+        }
+        self.guard(root, |live| {
+            abi::set_effective_context(live.id)?;
+            match live.session.tick(root.now()) {
+                Due::Nothing => {}
+                Due::Ping => live.ping(root)?,
+                Due::Refused(violation) => {
+                    live.verdict(root, violation, None);
+                    live.write_to_client()?;
+                }
+                Due::Reset => live.reset(),
+            }
+            live.arm(root);
+            Ok(Flow::Hold)
+        });
     }
 
     /// The next turn of the event loop, for a stream that asked for it.
@@ -98,14 +131,16 @@ impl Live {
         if let Some(policies) = root.newer_policies(&self.policies) {
             self.session.adopt(&policies);
             self.policies = policies;
+            self.purse = self.owner.purse(root.shared(), root.id(), self.session.policy());
         }
         step(self).unwrap_or_else(|HostError { .. }| {
             self.broken = true;
             if self.session.violation().is_none() {
                 self.verdict(root, Violation::Internal, None);
             }
-            self.session.refuse(Violation::Internal, None);
-            let told = self.write_to_client().and_then(|()| self.schedule(root));
+            self.session.refuse(Violation::Internal, None, root.now());
+            let told = self.write_to_client();
+            self.arm(root);
             if told.is_err() || !self.to_client.is_open() {
                 self.reset();
             }
@@ -122,7 +157,6 @@ impl Live {
 
     /// The end of the stream.
     pub(crate) fn end(self, root: &Root) {
-        root.schedule(self.id, self.deadline.map(|(at, _)| at), None);
         // Otherwise nobody would know: the host calls nothing before.
         if self.to_client.is_buffered()
             && abi::property("response\0code_details").is_ok_and(|details| details == b"response_payload_too_large")
@@ -142,16 +176,27 @@ impl Live {
     /// Has the bytes of one side judged and what may not pass taken out; `before` goes first. Gives the length of what
     /// is in the host's buffer then.
     fn receive(&mut self, root: &Root, from: Side, body: &Body, before: &[u8]) -> Hosted<usize> {
-        let received = self.session.receive(from, body).map_err(|Unreadable| HostError::NONSENSE)?;
+        let policy = Rc::clone(self.session.policy());
+        let wallet = Wallet { policy: &policy, purse: self.purse.as_ref(), now: root.now() };
+        let received =
+            self.session.receive(from, body, root.now(), &wallet).map_err(|Unreadable| HostError::NONSENSE)?;
         if let Some(violation) = received.violation {
             self.verdict(root, violation, received.rule.as_deref());
         }
-        self.schedule(root)?;
+        if let (1.., Some(telemetry)) = (received.swallowed, root.telemetry()) {
+            telemetry.swallowed(received.swallowed);
+        }
+        if self.session.is_pressed() {
+            self.arm(root);
+        }
         let close = self.close(from.peer())?;
         let passage = received.passage;
         let before = if before.is_empty() { passage.before } else { [before, &passage.before].concat() };
         let mut after = passage.after;
         after.extend(close);
+        if from == Side::Server {
+            after.extend(self.session.ping(root.now()).unwrap_or_default());
+        }
         body.rewrite(&before, passage.keep, &after)?;
         Ok(before.len().saturating_add(passage.keep).saturating_add(after.len()))
     }
@@ -190,14 +235,20 @@ impl Live {
         }
     }
 
-    /// Has the connection reset when it does not end in time.
-    fn schedule(&mut self, root: &Root) -> Hosted<()> {
-        let time = self.session.time_to_end();
-        if time != self.deadline.map(|(_, time)| time) {
-            let deadline = time.map(|time| Ok((host::now()?.saturating_add(time), time))).transpose()?;
-            root.schedule(self.id, self.deadline.map(|(at, _)| at), deadline.map(|(at, _)| at));
-            self.deadline = deadline;
+    /// Writes the Ping that is due to the client, if it can be written now.
+    fn ping(&mut self, root: &Root) -> Hosted<()> {
+        if !self.to_client.is_open() {
+            return Ok(());
         }
-        Ok(())
+        self.session.ping(root.now()).map_or(Ok(()), |ping| self.to_client.write(&ping))
+    }
+
+    /// Has the connection looked at when it is due.
+    fn arm(&mut self, root: &Root) {
+        if let Some(deadline) = self.session.deadline()
+            && self.armed_for.is_none_or(|at| deadline < at)
+        {
+            self.armed_for = Some(root.schedule(self.id, deadline));
+        }
     }
 }

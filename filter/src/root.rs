@@ -1,19 +1,27 @@
 //! What the streams of one plugin share: the policy, the counters, and the ways in which time and events come in.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use core::time::Duration;
+
+use crate::fleet::Fleet;
 use crate::host;
 use crate::host::abi::{self, BufferType, LogLevel};
+use crate::limiter::Limiter;
 use crate::telemetry::Telemetry;
 use portcullis_core::config;
 use portcullis_core::limits::HeldBytes;
 use portcullis_core::policy::Policies;
-use portcullis_core::time::Timestamp;
+use portcullis_core::time::Moment;
+use portcullis_core::timers::Wheel;
 
-/// How often deadlines are looked at, in milliseconds: they are seconds long.
-const TICK_MILLIS: u32 = 1_000;
+/// How often timers are looked at, in milliseconds: they are seconds long, and a tick with nothing due costs microseconds.
+const TICK_MILLIS: u32 = 100;
+
+/// How far ahead a stream is scheduled: who waits for longer is looked at in between. Timers of streams that have ended stay until they
+/// are due, so this bounds their number.
+const SCHEDULE_MAX: Duration = Duration::from_secs(30);
 
 /// A variable of `vm_config.environment_variables`, which the host gives as the environment.
 #[expect(clippy::disallowed_methods, reason = "this is the host's configuration")]
@@ -21,28 +29,69 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// A root context.
+/// Within what time idle connections take to a new policy, in milliseconds.
+const REVIEW_MILLIS: u64 = 2_000;
+
+/// What all root contexts of a VM share: a worker has one VM.
 #[derive(Default)]
+pub(crate) struct Shared {
+    /// What the connections of this worker hold.
+    pub(crate) held: Rc<HeldBytes>,
+    /// What all workers count.
+    pub(crate) limiter: Rc<Limiter>,
+    /// What is asked of a fleet's service.
+    pub(crate) fleet: Rc<Fleet>,
+}
+
+/// A root context.
 pub(crate) struct Root {
+    id: u32,
+    shared: Rc<Shared>,
+    /// What tells a plugin that was configured anew from another one: its name and root_id in the proxy's configuration.
+    identity: RefCell<Vec<u8>>,
     policies: RefCell<Option<Rc<Policies>>>,
+    /// The policies of the plugin of this identity that was configured last, where that is another one.
+    successor: RefCell<Option<Rc<Policies>>>,
     telemetry: OnceCell<Telemetry>,
     /// The queue that wakes this VM in the next turn of its event loop.
     queue: Cell<Option<u32>>,
     /// Streams that asked to be woken.
     woken: RefCell<Vec<u32>>,
-    /// What the connections of this worker hold.
-    held: Rc<HeldBytes>,
-    /// Streams that have to end, the first deadline first; each stands here once at most.
-    deadlines: RefCell<BTreeSet<(Timestamp, u32)>>,
-    ticks: Cell<u32>,
+    /// Streams that wait for a time.
+    timers: RefCell<Wheel>,
+    /// When the last tick was.
+    now: Cell<Moment>,
     /// The host has reset a connection whose way to the client was quiet.
     tight: Cell<bool>,
 }
 
 impl Root {
-    /// A root context without a policy; `held` is what the connections of this worker hold.
-    pub(crate) fn new(held: Rc<HeldBytes>) -> Self {
-        Self { held, ..Self::default() }
+    /// A root context without a policy.
+    pub(crate) fn new(id: u32, shared: Rc<Shared>) -> Self {
+        let now = host::now().unwrap_or_default();
+        Self {
+            id,
+            shared,
+            identity: RefCell::default(),
+            policies: RefCell::default(),
+            successor: RefCell::default(),
+            telemetry: OnceCell::new(),
+            queue: Cell::default(),
+            woken: RefCell::default(),
+            timers: RefCell::new(Wheel::new(now)),
+            now: Cell::new(now),
+            tight: Cell::default(),
+        }
+    }
+
+    /// The context's id in the host.
+    pub(crate) const fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// What all root contexts of the VM share.
+    pub(crate) const fn shared(&self) -> &Rc<Shared> {
+        &self.shared
     }
 
     /// Reads the policy; the old one stays when it does not hold. Tells whether it was taken.
@@ -70,6 +119,10 @@ impl Root {
             abi::log(LogLevel::Critical, "portcullis: the host defines no metrics");
             return false;
         }
+        if self.shared.limiter.prepare().is_err() {
+            abi::log(LogLevel::Critical, "portcullis: the host shares no data between its workers");
+            return false;
+        }
         if abi::set_tick_period(TICK_MILLIS).is_err() {
             abi::log(LogLevel::Critical, "portcullis: the host gives no ticks");
             return false;
@@ -78,8 +131,31 @@ impl Root {
         for warning in &parsed.warnings {
             abi::log(LogLevel::Warn, &format!("portcullis: {warning}"));
         }
+        let property = |name| abi::property(name).unwrap_or_default();
+        self.identity.replace([property("plugin_name"), property("plugin_root_id")].join(&0));
+        self.successor.replace(None);
         self.policies.replace(Some(Rc::new(parsed.policies)));
         true
+    }
+
+    /// Another root context was configured: live connections follow it where it is this plugin, configured anew. Tells whether they do.
+    pub(crate) fn follow(&self, other: &Self) -> bool {
+        let is_other = self.id != other.id && *self.identity.borrow() == *other.identity.borrow();
+        if is_other {
+            self.successor.replace(other.policies.borrow().clone());
+        }
+        is_other
+    }
+
+    /// Has a stream that follows another policy now looked at soon, and not all of them at once.
+    pub(crate) fn review(&self, stream: u32) {
+        let millis = u64::from(stream) % REVIEW_MILLIS;
+        self.schedule(stream, self.now.get().saturating_add(Duration::from_millis(millis)));
+    }
+
+    /// A stream came: so this is a plugin in its own right, and what has its name is another one.
+    pub(crate) fn keep(&self) {
+        self.successor.replace(None);
     }
 
     /// Without a queue streams cannot become writable again once they were busy; a Close then takes its way through the
@@ -99,14 +175,10 @@ impl Root {
         self.policies.borrow().clone()
     }
 
-    /// What the connections of this worker hold.
-    pub(crate) const fn held(&self) -> &Rc<HeldBytes> {
-        &self.held
-    }
-
-    /// The policies in force, where they are not `these`.
+    /// The policies that live connections follow, where they are not `these`.
     pub(crate) fn newer_policies(&self, these: &Rc<Policies>) -> Option<Rc<Policies>> {
-        self.policies.borrow().as_ref().filter(|policies| !Rc::ptr_eq(policies, these)).cloned()
+        let (own, successor) = (self.policies.borrow(), self.successor.borrow());
+        successor.as_ref().or(own.as_ref()).filter(|policies| !Rc::ptr_eq(policies, these)).cloned()
     }
 
     /// The counters, once there is a policy.
@@ -136,18 +208,21 @@ impl Root {
         woken
     }
 
-    /// Has `stream` looked at when `deadline` has passed, and not at `old` any more.
-    pub(crate) fn schedule(&self, stream: u32, old: Option<Timestamp>, deadline: Option<Timestamp>) {
-        let mut deadlines = self.deadlines.borrow_mut();
-        if let Some(old) = old {
-            deadlines.remove(&(old, stream));
-        }
-        deadlines.extend(deadline.map(|deadline| (deadline, stream)));
+    /// Has `stream` looked at when `deadline` has passed, or some time before. Gives when that will be.
+    pub(crate) fn schedule(&self, stream: u32, deadline: Moment) -> Moment {
+        let at = deadline.min(self.now.get().saturating_add(SCHEDULE_MAX));
+        self.timers.borrow_mut().schedule(stream, at);
+        at
     }
 
-    /// How many ticks there were, to tell one from the next: it goes round.
-    pub(crate) const fn ticks(&self) -> u32 {
-        self.ticks.get()
+    /// The time of the last tick, which costs no call of the host.
+    pub(crate) const fn now(&self) -> Moment {
+        self.now.get()
+    }
+
+    /// The second that it is.
+    pub(crate) const fn second(&self) -> u64 {
+        self.now.get().as_nanos() / 1_000_000_000
     }
 
     /// The host reset a healthy connection, because more came at once than its buffer for a paused direction takes.
@@ -166,12 +241,14 @@ impl Root {
         self.tight.get()
     }
 
-    /// A tick: the streams whose deadline has passed.
+    /// A tick: the streams whose time has come.
     pub(crate) fn tick(&self) -> Vec<u32> {
-        self.ticks.set(self.ticks.get().wrapping_add(1));
-        let Ok(now) = host::now() else { return Vec::new() };
-        let mut deadlines = self.deadlines.borrow_mut();
-        let later = deadlines.split_off(&(now, u32::MAX));
-        core::mem::replace(&mut *deadlines, later).into_iter().map(|(_, stream)| stream).collect()
+        let mut due = Vec::new();
+        let Ok(now) = host::now() else { return due };
+        self.now.set(now);
+        // Where it fails, the next one will do.
+        let _ = self.shared.limiter.beat(now);
+        self.timers.borrow_mut().advance(now, &mut due);
+        due
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!          request headers           response headers
-//!   Idle ──┬─ upgrade ──▶ Pending ──┬─ 101 ────────▶ Live
+//!   Idle ──┬─ upgrade ──▶ Pending ──┬─ 101 ────────▶ Live        (where a fleet counts, Asking comes before Pending)
 //!          │                        ├─ other ──────▶ Answered   (the answer passes, further request bytes do not)
 //!          ├─ no upgrade ─▶ Passing └─ bad 101 ────▶ Refused
 //!          └─ refused ────▶ Refused                           (our local reply passes, nothing else does)
@@ -14,14 +14,23 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use crate::host::abi::{self, BufferType, HostError, Hosted, MapType};
+use core::time::Duration;
+
+use crate::admission::{Admissions, address_key};
+use crate::fleet::Question;
+use crate::host::abi::{self, BufferType, HostError, Hosted, MapType, StreamType};
 use crate::host::body::Body;
 use crate::host::{self, headers};
+use crate::limiter::Slot;
 use crate::live::Live;
+use crate::purse::Owner;
 use crate::root::Root;
 use crate::telemetry::Record;
 use portcullis_core::handshake::{self, Decision, Opening, Pending, Protocol, Request};
-use portcullis_core::policy::{Fail, Mode, Policy};
+use portcullis_core::limits::address::Address;
+use portcullis_core::policy::{Access, Fail, GlobalLimits, Mode, Policy};
+use portcullis_core::ratelimit::Answer;
+use portcullis_core::session::Birth;
 use portcullis_core::violation::Violation;
 
 /// What becomes of the headers or bytes in hand.
@@ -33,6 +42,8 @@ pub(crate) enum Flow {
     Hold,
     /// Bytes stay in the host, which slows their sender down rather than append the next ones to them.
     HoldStreaming,
+    /// Headers stay in the host, and whatever comes behind them.
+    HoldAll,
 }
 
 /// The context of one HTTP stream.
@@ -40,6 +51,8 @@ pub(crate) struct Stream {
     id: u32,
     root: Rc<Root>,
     phase: RefCell<Phase>,
+    /// The places that it has among those that are counted.
+    slots: RefCell<Vec<Slot>>,
     /// The host told the end, perhaps from inside a call of ours.
     ended: Cell<bool>,
 }
@@ -49,8 +62,10 @@ enum Phase {
     Idle,
     /// Not judged: no upgrade, or a fault before the connection was up, under `fail: open`.
     Passing,
+    /// A fleet's service is asked about the upgrade, which waits in the host.
+    Asking(Box<Upgrade>),
     /// The upgrade is with the upstream.
-    Pending(Box<(Pending, Record)>),
+    Pending(Box<Upgrade>),
     /// The connection is up.
     Live(Box<Live>),
     /// The upstream answered itself.
@@ -59,9 +74,22 @@ enum Phase {
     Refused,
 }
 
+/// An upgrade that was not refused.
+struct Upgrade {
+    pending: Pending,
+    record: Record,
+    /// Whose messages are counted over all his connections.
+    owner: Owner,
+}
+
 impl Stream {
     pub(crate) const fn new(id: u32, root: Rc<Root>) -> Self {
-        Self { id, root, phase: RefCell::new(Phase::Idle), ended: Cell::new(false) }
+        Self { id, root, phase: RefCell::new(Phase::Idle), slots: RefCell::new(Vec::new()), ended: Cell::new(false) }
+    }
+
+    /// Whether it is a stream of this root context.
+    pub(crate) fn is_of(&self, root: &Rc<Root>) -> bool {
+        Rc::ptr_eq(&self.root, root)
     }
 
     pub(crate) fn request_headers(&self) -> Flow {
@@ -77,7 +105,8 @@ impl Stream {
             Phase::Passing => self.settle(Phase::Passing, Flow::Forward),
             // Before the first body callback of an upgrade there is an empty one.
             Phase::Pending(pending) if len == 0 && !end => self.settle(Phase::Pending(pending), Flow::Forward),
-            Phase::Pending(pending) => self.early_bytes(&pending.0, &pending.1),
+            Phase::Pending(upgrade) => self.early_bytes(&upgrade.pending, &upgrade.record),
+            Phase::Asking(upgrade) => self.settle(Phase::Asking(upgrade), Flow::Hold),
             Phase::Live(mut live) => {
                 let flow = live.receive_from_client(&self.root, len, end);
                 self.settle(Phase::Live(live), flow)
@@ -92,10 +121,10 @@ impl Stream {
 
     pub(crate) fn response_headers(&self) -> Flow {
         match self.phase.replace(Phase::Refused) {
-            Phase::Idle => self.fault(None),
-            Phase::Pending(pending) => {
-                let policy = Rc::clone(pending.0.policy());
-                self.answer(*pending).unwrap_or_else(|_| self.fault(Some(&policy)))
+            Phase::Idle | Phase::Asking(_) => self.fault(None),
+            Phase::Pending(upgrade) => {
+                let policy = Rc::clone(upgrade.pending.policy());
+                self.answer(*upgrade).unwrap_or_else(|_| self.fault(Some(&policy)))
             }
             // Our own reply, or an answer that is not ours to judge.
             phase => self.settle(phase, Flow::Forward),
@@ -105,8 +134,8 @@ impl Stream {
     pub(crate) fn response_body(&self, len: usize, end: bool) -> Flow {
         match self.phase.replace(Phase::Refused) {
             Phase::Idle => self.fault(None),
-            Phase::Pending(pending) => {
-                let policy = Rc::clone(pending.0.policy());
+            Phase::Asking(upgrade) | Phase::Pending(upgrade) => {
+                let policy = Rc::clone(upgrade.pending.policy());
                 self.fault(Some(&policy))
             }
             Phase::Live(mut live) => {
@@ -122,9 +151,18 @@ impl Stream {
         self.with_live(|live| live.wake(&self.root));
     }
 
-    /// The deadline of a stream that is closing.
-    pub(crate) fn deadline(&self) {
-        self.with_live(|live| live.reset());
+    /// A time that this stream may have waited for.
+    pub(crate) fn tick(&self) {
+        self.with_live(|live| live.tick(&self.root));
+    }
+
+    /// A fleet's service has answered about the upgrade, or `None`.
+    pub(crate) fn answered(&self, answer: Option<Answer>) {
+        match self.phase.replace(Phase::Refused) {
+            // Where the host does not take it the upgrade stays where it is.
+            Phase::Asking(upgrade) if abi::set_effective_context(self.id).is_ok() => self.admit(upgrade, answer),
+            phase => drop(self.settle(phase, Flow::Hold)),
+        }
     }
 
     /// The end of the stream, in whatever way; later calls change nothing.
@@ -133,6 +171,7 @@ impl Stream {
         if let Phase::Live(live) = self.phase.replace(Phase::Refused) {
             live.end(&self.root);
         }
+        self.slots.take();
     }
 
     fn with_live(&self, act: impl FnOnce(&mut Live)) {
@@ -154,30 +193,103 @@ impl Stream {
     /// Decides about the request.
     fn open(&self) -> Hosted<Flow> {
         let Some(policies) = self.root.policies() else { return Err(HostError::NONSENSE) };
+        self.root.keep();
         let request = gather()?;
-        let opening = handshake::check(&policies, &request, self.root.held(), host::now()?);
+        let shared = self.root.shared();
+        let address = abi::property("source\0address").unwrap_or_default();
+        let mut admissions = Admissions::new(&shared.limiter, &address);
+        let opening = handshake::check(&policies, &request, &shared.held, host::date()?, &mut |policy, applicant| {
+            admissions.admit(policy, applicant)
+        });
+        let (slots, retry_after) = admissions.into_parts();
         let Opening { policy, decision, edits, would_refuse, credential } = opening;
         headers::apply(MapType::RequestHeaders, &edits)?;
         if matches!(decision, Decision::Pass) && would_refuse.is_none() {
             return Ok(self.settle(Phase::Passing, Flow::Forward));
         }
-        let address = abi::property("source\0address").unwrap_or_default();
         let record = Record::new(self.id, &address, &request.headers, credential.as_deref());
+        let refused = if let Decision::Refuse(violation) = decision { Some(violation) } else { would_refuse };
+        if refused.is_some_and(Violation::is_failed_attempt) {
+            self.count_failure(&policy, &address);
+        }
         if let Some(violation) = would_refuse {
             self.note(&policy, &record, violation);
         }
-        Ok(match decision {
-            Decision::Pass => self.settle(Phase::Passing, Flow::Forward),
-            Decision::Refuse(violation) => self.refuse(&policy, &record, violation),
-            Decision::Upgrade(pending) => self.settle(Phase::Pending(Box::new((pending, record))), Flow::Forward),
-        })
+        let pending = match decision {
+            Decision::Pass => return Ok(self.settle(Phase::Passing, Flow::Forward)),
+            Decision::Refuse(violation) => return Ok(self.refuse(&policy, &record, violation, retry_after)),
+            Decision::Upgrade(pending) => pending,
+        };
+        self.slots.replace(slots);
+        let owner = Owner::new(&shared.limiter, &address, credential.as_deref());
+        let upgrade = Box::new(Upgrade { pending, record, owner });
+        match &policy.limits.global {
+            Some(global) => Ok(self.ask(global, upgrade, &address)),
+            None => Ok(self.settle(Phase::Pending(upgrade), Flow::Forward)),
+        }
+    }
+
+    /// Asks a fleet's service about an upgrade, which waits for the answer.
+    fn ask(&self, global: &GlobalLimits, upgrade: Box<Upgrade>, address: &[u8]) -> Flow {
+        let address = Address::parse(address).map(|address| address.to_string()).unwrap_or_default();
+        let [of_address, of_subject] = [[("remote_address", address.as_str())], [upgrade.owner.entry()]];
+        let descriptors = [&of_address[..], &of_subject[..]];
+        let descriptors = if of_address == of_subject { descriptors.get(..1) } else { descriptors.get(..) };
+        let question = Question::Handshake { stream: self.id };
+        let fleet = &self.root.shared().fleet;
+        if fleet.ask(self.root.id(), global, descriptors.unwrap_or_default(), 1, question) {
+            return self.settle(Phase::Asking(upgrade), Flow::HoldAll);
+        }
+        match self.judge_answer(&upgrade, None) {
+            Ok(()) => self.settle(Phase::Pending(upgrade), Flow::Forward),
+            Err(flow) => flow,
+        }
+    }
+
+    /// Lets a waiting upgrade go on, or not.
+    fn admit(&self, upgrade: Box<Upgrade>, answer: Option<Answer>) {
+        if self.judge_answer(&upgrade, answer).is_ok() {
+            let policy = Rc::clone(upgrade.pending.policy());
+            self.settle(Phase::Pending(upgrade), Flow::Hold);
+            // The last call into the host: it may re-enter.
+            if abi::continue_stream(StreamType::Request).is_err() {
+                self.phase.replace(Phase::Refused);
+                self.fault(Some(&policy));
+            }
+        }
+    }
+
+    /// What a fleet's answer means for an upgrade: in place of an error, what was done about it.
+    fn judge_answer(&self, upgrade: &Upgrade, answer: Option<Answer>) -> Result<(), Flow> {
+        let policy = upgrade.pending.policy();
+        let on_error = policy.limits.global.as_ref().map_or(Access::Refuse, |global| global.on_error);
+        let (is_allowed, retry_after) = match answer {
+            Some(Answer { allowed, retry_after }) => (allowed, retry_after),
+            None => (on_error == Access::Allow, None),
+        };
+        match policy.mode {
+            _ if is_allowed => Ok(()),
+            Mode::Monitor => {
+                self.note(policy, &upgrade.record, Violation::HandshakesExceeded);
+                Ok(())
+            }
+            Mode::Enforce => Err(self.refuse(policy, &upgrade.record, Violation::HandshakesExceeded, retry_after)),
+        }
+    }
+
+    fn count_failure(&self, policy: &Policy, address: &[u8]) {
+        let limiter = &self.root.shared().limiter;
+        if let Some(rules) = &policy.limits.per_address.failures {
+            // A count that is lost bans somebody later.
+            let _ = limiter.fail(address_key(limiter, address, policy), rules);
+        }
     }
 
     /// "The client MUST wait for a response from the server before sending any further data" (RFC 6455 §4.1).
     fn early_bytes(&self, pending: &Pending, record: &Record) -> Flow {
         let policy = pending.policy();
         match policy.mode {
-            Mode::Enforce => self.refuse(policy, record, Violation::BadUpgrade),
+            Mode::Enforce => self.refuse(policy, record, Violation::BadUpgrade, None),
             Mode::Monitor => {
                 self.note(policy, record, Violation::BadUpgrade);
                 self.settle(Phase::Passing, Flow::Forward)
@@ -186,18 +298,20 @@ impl Stream {
     }
 
     /// Decides about the upstream's answer.
-    fn answer(&self, (pending, record): (Pending, Record)) -> Hosted<Flow> {
+    fn answer(&self, Upgrade { pending, record, owner }: Upgrade) -> Hosted<Flow> {
         let response = headers::read(MapType::ResponseHeaders)?;
         let policy = Rc::clone(pending.policy());
-        let opened = match pending.check(&response) {
+        let birth = Birth { at: host::now()?, nonce: host::random()? };
+        let opened = match pending.check(&response, birth) {
             Ok(opened) => opened,
             Err(Violation::UpstreamRefused) => {
                 if let Some(telemetry) = self.root.telemetry() {
                     telemetry.handshake_refused(Violation::UpstreamRefused);
                 }
+                self.slots.take();
                 return Ok(self.settle(Phase::Answered, Flow::Forward));
             }
-            Err(violation) => return Ok(self.refuse(&policy, &record, violation)),
+            Err(violation) => return Ok(self.refuse(&policy, &record, violation, None)),
         };
         headers::apply(MapType::ResponseHeaders, &opened.edits)?;
         if let Some(violation) = opened.would_refuse {
@@ -205,7 +319,7 @@ impl Stream {
         }
         // The upgrade went under the policies of its time; the connection follows those of now.
         let Some(policies) = self.root.policies() else { return Err(HostError::NONSENSE) };
-        let mut live = Live::new(self.id, policies, opened.session, record, host::now()?);
+        let mut live = Live::new(self.id, policies, opened.session, record, owner, birth.at);
         if let Some(telemetry) = self.root.telemetry() {
             telemetry.opened();
         }
@@ -222,7 +336,8 @@ impl Stream {
                 if let Some(telemetry) = self.root.telemetry() {
                     telemetry.handshake_refused(Violation::Internal);
                 }
-                reply(Violation::Internal)
+                self.slots.take();
+                reply(Violation::Internal, None)
             }
         }
     }
@@ -236,14 +351,15 @@ impl Stream {
         }
     }
 
-    fn refuse(&self, policy: &Policy, record: &Record, violation: Violation) -> Flow {
+    fn refuse(&self, policy: &Policy, record: &Record, violation: Violation, retry_after: Option<Duration>) -> Flow {
+        self.slots.take();
         if let Some(telemetry) = self.root.telemetry() {
             telemetry.handshake_refused(violation);
         }
         if policy.log.refusals {
             record.refused(violation, None, Mode::Enforce);
         }
-        reply(violation)
+        reply(violation, retry_after)
     }
 }
 
@@ -258,14 +374,24 @@ fn gather() -> Hosted<Request> {
     })
 }
 
+/// What 429 tells at least, for limits that do not say: a client that comes back at once is refused once more.
+const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
+
+/// What it tells at most: a service may say thousands of years.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Answers the request in place of the upstream, as the last call into the host: it may re-enter.
 ///
 /// When even that fails the request stays where it is: it is never forwarded.
-fn reply(violation: Violation) -> Flow {
+fn reply(violation: Violation, retry_after: Option<Duration>) -> Flow {
     let reason = violation.reason();
     let status = violation.answer().status.unwrap_or(500);
     let mut fields = vec![("content-type", "application/json"), ("connection", "close")];
+    let retry_after = retry_after.unwrap_or_default().clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX);
+    let seconds = retry_after.as_secs().saturating_add(u64::from(retry_after.subsec_nanos() > 0)).to_string();
     match status {
+        // In seconds (RFC 9110 §10.2.3), never too early.
+        429 => fields.push(("retry-after", seconds.as_str())),
         401 => fields.push(("www-authenticate", "Bearer")),
         426 => fields.push(("sec-websocket-version", "13")),
         _ => {}

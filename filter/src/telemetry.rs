@@ -82,6 +82,13 @@ impl Telemetry {
         self.count(violation, |reason| reason.refused);
     }
 
+    /// So many messages were too much, and went nowhere.
+    pub(crate) fn swallowed(&self, count: u32) {
+        for (_, reason) in self.reasons.iter().filter(|(own, _)| *own == Violation::RateExceeded) {
+            add(reason.refused, count.into());
+        }
+    }
+
     /// Something passed in monitor mode that would have been refused.
     pub(crate) fn would_refuse(&self, violation: Violation) {
         self.count(violation, |reason| reason.would_refuse);

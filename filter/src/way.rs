@@ -7,7 +7,7 @@
 //! Opening ── woken, 101 let go ──▶ Opened ── nothing yet: pause ──▶ Unspoken
 //!                                    │ the server has spoken           │ the server speaks
 //!                                    ▼                                 ▼
-//!   Quiet ── long chunk, or many within a tick: Forward ───────────▶ Busy
+//!   Quiet ── long chunk, or many within a second: Forward ─────────▶ Busy
 //!     ▲                                                                │ short chunk, at the end of a frame: copied out, Hold
 //!     └───────────────── woken, chunk let go ───────────────────── Waiting
 //! ```
@@ -32,11 +32,11 @@ use crate::host::body::Body;
 use crate::root::Root;
 use crate::stream::Flow;
 
-/// How many bytes may pass within a tick before a way is left to the host: a few messages of 64 KiB (the default limit of
+/// How many bytes may pass within a second before a way is left to the host: a few messages of 64 KiB (the default limit of
 /// clients), and an eighth of Envoy's default buffer limit, so that the client cannot have fallen behind by a whole one.
 const STREAM_LEN: usize = 131_072;
 
-/// How many chunks may pass within a tick before a way is left to the host: beyond people who type and programs that report,
+/// How many chunks may pass within a second before a way is left to the host: beyond people who type and programs that report,
 /// and few enough that at thousands of messages a second being quiet costs nothing that can be measured.
 const CHUNK_COUNT_MAX: u32 = 128;
 
@@ -52,9 +52,9 @@ pub(crate) struct Way {
     /// The stream.
     id: u32,
     state: State,
-    /// The tick in which the last chunk came, how much has come since it began, and whether more than a quiet way takes came in
+    /// The second in which the last chunk came, how much has come since it began, and whether more than a quiet way takes came in
     /// the one before.
-    tick: u32,
+    second: u64,
     chunk_count: u32,
     passed_len: usize,
     was_fast: bool,
@@ -99,7 +99,7 @@ impl Turn {
 impl Way {
     /// The way of a stream that is up, which the host streams.
     pub(crate) const fn new(id: u32) -> Self {
-        Self { id, state: State::Busy, tick: 0, chunk_count: 0, passed_len: 0, was_fast: false, wide: false }
+        Self { id, state: State::Busy, second: 0, chunk_count: 0, passed_len: 0, was_fast: false, wide: false }
     }
 
     /// The 101 is there. It waits for the next turn of the event loop, so that the host runs a callback behind it.
@@ -148,9 +148,9 @@ impl Way {
 
     /// A callback begins that was told of `len` bytes.
     pub(crate) fn receive(&mut self, root: &Root, len: usize) -> Turn {
-        if self.tick != root.ticks() {
-            self.was_fast = self.is_fast() && root.ticks().wrapping_sub(self.tick) == 1;
-            (self.tick, self.chunk_count, self.passed_len) = (root.ticks(), 0, 0);
+        if self.second != root.second() {
+            self.was_fast = self.is_fast() && root.second().wrapping_sub(self.second) == 1;
+            (self.second, self.chunk_count, self.passed_len) = (root.second(), 0, 0);
         }
         self.chunk_count = self.chunk_count.saturating_add(1);
         self.passed_len = self.passed_len.saturating_add(len);
@@ -195,7 +195,7 @@ impl Way {
         Ok(Flow::Hold)
     }
 
-    /// More has come in this tick than a quiet way takes.
+    /// More has come in this second than a quiet way takes.
     const fn is_fast(&self) -> bool {
         self.chunk_count > CHUNK_COUNT_MAX || self.passed_len > STREAM_LEN
     }

@@ -16,8 +16,8 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use portcullis_core::config;
 use portcullis_core::handshake::{Decision, Protocol, Request, check};
 use portcullis_core::http::headers::Headers;
-use portcullis_core::session::Session;
-use portcullis_core::time::Timestamp;
+use portcullis_core::session::{Birth, Budget, Session};
+use portcullis_core::time::{Moment, Timestamp};
 use portcullis_core::wire::Side;
 use serde_json::json;
 
@@ -25,6 +25,25 @@ use serde_json::json;
 const READ_LEN: usize = 16_384;
 
 const FRAME_LEN: usize = 65_536;
+
+const BIRTH: Birth = Birth { at: Moment::from_nanos(0), nonce: [0; 8] };
+
+/// Counts nothing: whatever is asked for, there is enough.
+struct Unlimited;
+
+impl Budget for Unlimited {
+    fn now(&self) -> Moment {
+        BIRTH.at
+    }
+
+    fn spend(&self, _: u64, _: u64) -> bool {
+        true
+    }
+
+    fn ask(&self, _: &str) -> bool {
+        true
+    }
+}
 
 fn main() {
     let criterion = Criterion::default().sample_size(20).warm_up_time(Duration::from_millis(300));
@@ -73,7 +92,8 @@ fn text(criterion: &mut Criterion) {
 /// Receives all of `bytes`, which end with a frame, in pieces.
 fn receive(session: &mut Session, bytes: &[u8], piece: usize) {
     for chunk in bytes.chunks(piece) {
-        let received = session.receive(Side::Client, black_box(chunk)).expect("a slice can be read");
+        let received =
+            session.receive(Side::Client, black_box(chunk), BIRTH.at, &Unlimited).expect("a slice can be read");
         assert_eq!(received.violation, None);
         black_box(received);
     }
@@ -104,6 +124,7 @@ fn session(utf8: bool) -> Session {
         "origin": {"missing": "allow"},
         "auth": {"required": false},
         "messages": {"from_client": side},
+        "limits": {"per_connection": null},
     });
     let policies = config::parse(policy.to_string().as_bytes(), &|_| None).expect("a good policy").policies;
     let head = fields(&[
@@ -123,8 +144,9 @@ fn session(utf8: bool) -> Session {
         ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
     ]);
     let request = Request { headers: head, protocol: Protocol::Http11, tls: false, nonce: [0; 16] };
-    match check(&policies, &request, &Rc::default(), Timestamp::from_secs(1_800_000_000)).decision {
-        Decision::Upgrade(pending) => pending.check(&answer).expect("a good 101 is accepted").session,
+    let now = Timestamp::from_secs(1_800_000_000);
+    match check(&policies, &request, &Rc::default(), now, &mut |_, _| Ok(())).decision {
+        Decision::Upgrade(pending) => pending.check(&answer, BIRTH).expect("a good 101 is accepted").session,
         decision => panic!("a good upgrade is not accepted: {decision:?}"),
     }
 }

@@ -70,6 +70,12 @@ impl Reassembly {
         Self { open: None }
     }
 
+    /// Whether a message has begun and not ended.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// Takes the next frame's header.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 //! Made by [`crate::config`], shared by every session that it applies to. The names follow the keys of the
 //! configuration; what each means is said there and in README.
 
+use core::time::Duration;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde::Deserialize;
@@ -10,6 +12,8 @@ use serde::Deserialize;
 use crate::content::ContentRules;
 use crate::http::authority::{Authority, AuthorityPattern};
 use crate::http::origin::OriginPattern;
+use crate::limits::rate::Rate;
+use crate::limits::table::FailureRules;
 use crate::message::MessageRules;
 use crate::token::Provider;
 use crate::wire::Side;
@@ -87,8 +91,10 @@ pub struct Policy {
     pub server_content: Rc<ContentRules>,
     /// Whether messages may be compressed.
     pub compression: Compression,
-    /// How much the connections of one worker may hold for judgement, in bytes.
-    pub held_len_max: u64,
+    /// How much, of everything that is counted.
+    pub limits: LimitRules,
+    /// How long, of everything that takes time.
+    pub liveness: LivenessRules,
     /// What is logged.
     pub log: LogRules,
 }
@@ -156,6 +162,102 @@ pub enum Source {
     Query(String),
     /// `<marker>, <token>` or `<marker>.<base64url token>` among the subprotocols.
     Subprotocol(String),
+}
+
+/// The limits of a policy; `None` is no limit.
+#[derive(Clone, Debug)]
+pub struct LimitRules {
+    /// Of one address, over all workers.
+    pub per_address: AddressLimits,
+    /// Of one subject, over all its connections and all workers.
+    pub per_subject: SubjectLimits,
+    /// Of what one client sends.
+    pub per_connection: ConnectionLimits,
+    /// Live connections of this proxy.
+    pub connections: Option<u32>,
+    /// How much the connections of one worker may hold for judgement, in bytes.
+    pub held_len_max: u64,
+    /// What becomes of a message that is too much.
+    pub on_excess: OnExcess,
+    /// Who counts for a fleet.
+    pub global: Option<GlobalLimits>,
+}
+
+/// How much one address may ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct AddressLimits {
+    /// How many bits of an IPv6 address one client has.
+    pub ipv6_prefix: u8,
+    /// Live connections.
+    pub connections: Option<u32>,
+    /// Handshakes.
+    pub handshakes: Option<Rate>,
+    /// Failed handshakes, and the ban that follows.
+    pub failures: Option<FailureRules>,
+}
+
+/// How much one subject may have and send.
+#[derive(Clone, Copy, Debug)]
+pub struct SubjectLimits {
+    /// Live connections.
+    pub connections: Option<u32>,
+    /// Messages and control frames.
+    pub messages: Option<Rate>,
+    /// Bytes of payload.
+    pub bytes: Option<Rate>,
+}
+
+/// How much one client may send over one connection.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectionLimits {
+    /// Messages and control frames.
+    pub messages: Option<Rate>,
+    /// Bytes of payload.
+    pub bytes: Option<Rate>,
+    /// Messages of some types.
+    pub by_type: Rc<BTreeMap<String, Rate>>,
+}
+
+/// What becomes of a message that is too much.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum OnExcess {
+    /// It ends the connection.
+    Close,
+    /// It is swallowed.
+    Drop,
+}
+
+/// A rate limit service (`envoy.service.ratelimit.v3`).
+#[derive(Clone, Debug)]
+pub struct GlobalLimits {
+    /// The cluster of the proxy that it is reached by.
+    pub cluster: String,
+    /// The domain that its limits are under.
+    pub domain: String,
+    /// How long it may take to answer.
+    pub timeout: Duration,
+    /// What happens without an answer.
+    pub on_error: Access,
+    /// How many messages of a subject it is asked for at once; `None` leaves messages to us.
+    pub message_batch: Option<u32>,
+}
+
+/// The times of a policy; `None` is no end.
+#[derive(Clone, Copy, Debug)]
+pub struct LivenessRules {
+    /// How long a client may be silent before it gets a ping of ours.
+    pub ping_interval: Option<Duration>,
+    /// How long it may be silent after that.
+    pub pong_timeout: Duration,
+    /// How long a connection may go without a message either way.
+    pub idle_timeout: Option<Duration>,
+    /// How long a client's message may take from its first byte to its last.
+    pub message_timeout: Option<Duration>,
+    /// How old a connection may become.
+    pub lifetime_max: Option<Duration>,
+    /// The share of an interval and a lifetime by which connections differ, in thousandths.
+    pub jitter_permille: u32,
 }
 
 /// What a policy logs.

@@ -25,6 +25,8 @@ pub(crate) enum Field<'a> {
 pub(crate) fn field<'a>(bytes: &mut &'a [u8]) -> Option<(u32, Field<'a>)> {
     // A field's number has 29 bits, and its tag 32.
     let tag = u32::try_from(varint(bytes)?).ok()?;
+    // No field has the number 0: a parser has to refuse it.
+    let number = Some(tag >> 3).filter(|number| *number > 0)?;
     let content = match tag & 0b111 {
         0 => Field::Varint(varint(bytes)?),
         1 => Field::Fixed64(chunk(bytes)?),
@@ -37,7 +39,7 @@ pub(crate) fn field<'a>(bytes: &mut &'a [u8]) -> Option<(u32, Field<'a>)> {
         5 => Field::Fixed32(chunk(bytes)?),
         _ => return None,
     };
-    Some((tag >> 3, content))
+    Some((number, content))
 }
 
 /// Appends a field of wire type 0.
@@ -105,6 +107,8 @@ mod tests {
         // The greatest number there is.
         check(b"\xf8\xff\xff\xff\x0f\x00", Some((0x1fff_ffff, Field::Varint(0))));
         check(b"\xf8\xff\xff\xff\x1f\x00", None);
+        check(b"\x00\x00", None);
+        check(b"\x02\x00", None);
         // Groups.
         check(b"\x0b\x0c", None);
         check(b"\x0c", None);

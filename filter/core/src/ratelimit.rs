@@ -32,6 +32,15 @@ pub struct Request<'a> {
     pub hits_addend: u32,
 }
 
+/// The `GrpcService` (`envoy.config.core.v3`) that the proxy reaches through one of its clusters: `{ EnvoyGrpc { cluster_name = 1 } = 1 }`.
+#[must_use]
+pub fn service_of(cluster: &str) -> Vec<u8> {
+    let (mut envoy_grpc, mut service) = (Vec::new(), Vec::new());
+    push_bytes(&mut envoy_grpc, 1, cluster.as_bytes());
+    push_bytes(&mut service, 1, &envoy_grpc);
+    service
+}
+
 /// What the service said.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Answer {

@@ -137,6 +137,13 @@ impl Violation {
         self.answer().reason
     }
 
+    /// Whether it is a failed attempt to get in, as somebody makes who tries: a credential or an origin that is wrong. One that is
+    /// missing or out of date is what honest clients come with when their session has ended.
+    #[must_use]
+    pub const fn is_failed_attempt(self) -> bool {
+        matches!(self, Self::CredentialAmbiguous | Self::CredentialInvalid | Self::OriginRefused)
+    }
+
     /// What this violation is answered with.
     #[must_use]
     pub const fn answer(self) -> Answer {

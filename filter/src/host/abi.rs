@@ -18,6 +18,12 @@ impl HostError {
     pub(crate) const NONSENSE: Self = Self(u32::MAX);
 }
 
+/// `proxy_status_t`: there is nothing of that name.
+const NOT_FOUND: u32 = 1;
+
+/// `proxy_status_t`: somebody else was first.
+const CAS_MISMATCH: u32 = 8;
+
 pub(crate) type Hosted<T> = Result<T, HostError>;
 
 /// `proxy_buffer_type_t`.
@@ -25,6 +31,7 @@ pub(crate) type Hosted<T> = Result<T, HostError>;
 pub(crate) enum BufferType {
     RequestBody = 0,
     ResponseBody = 1,
+    GrpcAnswer = 5,
     PluginConfiguration = 7,
 }
 
@@ -38,6 +45,7 @@ pub(crate) enum MapType {
 /// `proxy_stream_type_t`.
 #[derive(Clone, Copy)]
 pub(crate) enum StreamType {
+    Request = 0,
     Response = 1,
 }
 
@@ -106,6 +114,39 @@ mod import {
         pub(super) fn proxy_register_shared_queue(name: *const u8, len: usize, id: *mut u32) -> u32;
         pub(super) fn proxy_enqueue_shared_queue(id: u32, data: *const u8, len: usize) -> u32;
         pub(super) fn proxy_dequeue_shared_queue(id: u32, data: *mut *mut u8, len: *mut usize) -> u32;
+        pub(super) fn proxy_get_shared_data(
+            key: *const u8,
+            key_len: usize,
+            data: *mut *mut u8,
+            len: *mut usize,
+            version: *mut u32,
+        ) -> u32;
+        pub(super) fn proxy_set_shared_data(
+            key: *const u8,
+            key_len: usize,
+            data: *const u8,
+            len: usize,
+            version: u32,
+        ) -> u32;
+        pub(super) fn proxy_grpc_call(
+            upstream: *const u8,
+            upstream_len: usize,
+            service: *const u8,
+            service_len: usize,
+            method: *const u8,
+            method_len: usize,
+            metadata: *const u8,
+            metadata_len: usize,
+            message: *const u8,
+            message_len: usize,
+            timeout_millis: u32,
+            token: *mut u32,
+        ) -> u32;
+    }
+
+    #[link(wasm_import_module = "wasi_snapshot_preview1")]
+    unsafe extern "C" {
+        pub(super) fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
     }
 }
 
@@ -144,6 +185,15 @@ pub(crate) fn current_time() -> Hosted<u64> {
     let mut time = 0;
     // SAFETY: the place outlives the call.
     done(unsafe { import::proxy_get_current_time_nanoseconds(&raw mut time) })?;
+    Ok(time)
+}
+
+/// Nanoseconds on a clock that never goes back, the same for all workers of a process.
+pub(crate) fn monotonic_time() -> Hosted<u64> {
+    const CLOCK_MONOTONIC: u32 = 1;
+    let mut time = 0;
+    // SAFETY: the place outlives the call.
+    done(unsafe { import::clock_time_get(CLOCK_MONOTONIC, 0, &raw mut time) })?;
     Ok(time)
 }
 
@@ -260,6 +310,54 @@ pub(crate) fn register_queue(name: &str) -> Hosted<u32> {
 pub(crate) fn enqueue(queue: u32) -> Hosted<()> {
     // SAFETY: an empty item.
     done(unsafe { import::proxy_enqueue_shared_queue(queue, null(), 0) })
+}
+
+/// What all VMs of the process share under `key`, and its version; `None` where nothing is.
+pub(crate) fn shared(key: &str) -> Hosted<Option<(Vec<u8>, u32)>> {
+    let mut version = 0;
+    // SAFETY: the key is live, `take` passes live places, and the one for the version outlives the call.
+    let data = take(|data, len| unsafe {
+        import::proxy_get_shared_data(key.as_ptr(), key.len(), data, len, &raw mut version)
+    });
+    match data {
+        Ok(data) => Ok(Some((data, version))),
+        Err(HostError(NOT_FOUND)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Shares `data` under `key`, where that is still of `version`, or whatever it is. Tells whether it was.
+pub(crate) fn set_shared(key: &str, data: &[u8], version: Option<u32>) -> Hosted<bool> {
+    let version = version.unwrap_or_default();
+    // SAFETY: the pointers and lengths are of live slices.
+    let status = unsafe { import::proxy_set_shared_data(key.as_ptr(), key.len(), data.as_ptr(), data.len(), version) };
+    match status {
+        CAS_MISMATCH => Ok(false),
+        status => done(status).map(|()| true),
+    }
+}
+
+/// Asks a method of a gRPC service, without metadata. The answer comes to the root context, under the token that this gives.
+pub(crate) fn grpc_call(upstream: &[u8], service: &str, method: &str, message: &[u8], millis: u32) -> Hosted<u32> {
+    let mut token = 0;
+    // SAFETY: the pointers and lengths are of live slices, and the place outlives the call.
+    done(unsafe {
+        import::proxy_grpc_call(
+            upstream.as_ptr(),
+            upstream.len(),
+            service.as_ptr(),
+            service.len(),
+            method.as_ptr(),
+            method.len(),
+            null(),
+            0,
+            message.as_ptr(),
+            message.len(),
+            millis,
+            &raw mut token,
+        )
+    })?;
+    Ok(token)
 }
 
 /// Takes one item out of a queue; an error when it is empty.

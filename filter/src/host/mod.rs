@@ -5,10 +5,15 @@ pub(crate) mod body;
 pub(crate) mod headers;
 
 use abi::Hosted;
-use portcullis_core::time::Timestamp;
+use portcullis_core::time::{Moment, Timestamp};
 
-/// What the host's clock says; a clock that says nothing says 1970.
-pub(crate) fn now() -> Hosted<Timestamp> {
+/// What the host's clock that only goes forward says.
+pub(crate) fn now() -> Hosted<Moment> {
+    abi::monotonic_time().map(Moment::from_nanos)
+}
+
+/// What the host's calendar says; one that says nothing says 1970.
+pub(crate) fn date() -> Hosted<Timestamp> {
     match abi::current_time()? {
         0 => Err(abi::HostError::NONSENSE),
         nanos => Ok(Timestamp::from_nanos(nanos)),

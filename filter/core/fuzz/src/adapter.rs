@@ -6,14 +6,34 @@ use portcullis_core::config;
 use portcullis_core::handshake::{self, Decision, Opening, Protocol, Request};
 use portcullis_core::http::headers::Headers;
 use portcullis_core::policy::{Compression, Policies};
-use portcullis_core::session::Session;
-use portcullis_core::time::Timestamp;
+use portcullis_core::session::{Birth, Budget, Received, Session};
+use portcullis_core::time::{Moment, Timestamp};
 use portcullis_core::violation::Violation;
 use portcullis_core::wire::Side;
 use serde_json::Value;
 
 /// The time of every check, in seconds since the epoch.
 pub(crate) const NOW: u64 = 1_800_000_000;
+
+/// How every connection comes up.
+pub(crate) const BIRTH: Birth = Birth { at: Moment::from_nanos(0), nonce: *b"\x7f\xffnonce!" };
+
+/// A clock that stands still, and others' counts that nothing exceeds.
+struct Unlimited;
+
+impl Budget for Unlimited {
+    fn now(&self) -> Moment {
+        BIRTH.at
+    }
+
+    fn spend(&self, _: u64, _: u64) -> bool {
+        true
+    }
+
+    fn ask(&self, _: &str) -> bool {
+        true
+    }
+}
 
 /// Reads a configuration whose variables are all 64 bytes long.
 pub(crate) fn policies(config: &Value) -> Policies {
@@ -23,7 +43,7 @@ pub(crate) fn policies(config: &Value) -> Policies {
 
 /// Decides about a request, now.
 pub(crate) fn check(policies: &Policies, request: &Request) -> Opening {
-    handshake::check(policies, request, &Rc::default(), Timestamp::from_secs(NOW))
+    handshake::check(policies, request, &Rc::default(), Timestamp::from_secs(NOW), &mut |_, _| Ok(()))
 }
 
 /// A live connection under `policies`, which let everybody in; compressed where they allow it.
@@ -51,7 +71,7 @@ pub(crate) fn session(policies: &Policies) -> Session {
     }
     let request = Request { headers: headers(&request), protocol: Protocol::Http11, tls: true, nonce: [0; 16] };
     match check(policies, &request).decision {
-        Decision::Upgrade(pending) => pending.check(&headers(&response)).expect("a good answer").session,
+        Decision::Upgrade(pending) => pending.check(&headers(&response), BIRTH).expect("a good answer").session,
         decision @ (Decision::Pass | Decision::Refuse(_)) => panic!("{decision:?}"),
     }
 }
@@ -63,8 +83,22 @@ fn headers(fields: &[(&str, &str)]) -> Headers {
 
 /// Gives a chunk to a session: what goes on, and the violation in it.
 pub(crate) fn receive(session: &mut Session, from: Side, chunk: &[u8]) -> (Vec<u8>, Option<Violation>) {
-    let received = session.receive(from, chunk).expect("a readable chunk");
-    let passage = received.passage;
-    let forwarded = [passage.before.as_slice(), &chunk[..passage.keep], passage.after.as_slice()].concat();
-    (forwarded, received.violation)
+    let received = session.receive(from, chunk, BIRTH.at, &Unlimited).expect("a readable chunk");
+    (forwarded(&received, chunk), received.violation)
+}
+
+/// Likewise for a client at its time, within what others count; also how much was swallowed.
+pub(crate) fn receive_within(
+    session: &mut Session,
+    chunk: &[u8],
+    now: Moment,
+    budget: &dyn Budget,
+) -> (Vec<u8>, Option<Violation>, u32) {
+    let received = session.receive(Side::Client, chunk, now, budget).expect("a readable chunk");
+    (forwarded(&received, chunk), received.violation, received.swallowed)
+}
+
+fn forwarded(received: &Received, chunk: &[u8]) -> Vec<u8> {
+    let passage = &received.passage;
+    [passage.before.as_slice(), &chunk[..passage.keep], passage.after.as_slice()].concat()
 }

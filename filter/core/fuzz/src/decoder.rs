@@ -77,6 +77,7 @@ fn policies(settings: u8) -> Rc<Policies> {
             "auth": {"required": false},
             "compression": if settings & INSPECT == 0 { "refuse" } else { "inspect" },
             "messages": {"from_client": side(settings & TEXT_ONLY == 0), "from_server": side(true)},
+            "limits": {"per_connection": null},
         })))
     };
     POLICIES.with(|policies| Rc::clone(policies.borrow_mut().entry(settings).or_insert_with(build)))
@@ -130,7 +131,7 @@ impl Run {
                     assert_eq!(before, None, "two Closes");
                 }
             }
-            assert!(session.violation().is_none() || session.time_to_end().is_some());
+            assert!(session.violation().is_none() || session.deadline().is_some());
         }
         run.closing = session.violation();
         run

@@ -35,6 +35,7 @@ thread_local! {
             "origin": {"allow": ["*"]},
             "auth": {"required": false},
             "messages": {"from_client": side, "from_server": side},
+            "limits": {"per_connection": null},
         }))
     };
 }

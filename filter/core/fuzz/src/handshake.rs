@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use portcullis_core::handshake::{Decision, Opening, Pending, Protocol, Request};
 use portcullis_core::http::headers::Headers;
 use portcullis_core::policy::Policies;
+use portcullis_core::session::Due;
 use portcullis_core::verdict::Edit;
 use portcullis_core::violation::Violation;
 use serde_json::{Value, json};
@@ -286,15 +287,16 @@ fn answer(case: &Case, pending: Pending, request: &Fields, input: &mut Input<'_>
     for (_, value) in &mut response {
         *value = replace(value, b"{accept}", accept.as_bytes());
     }
-    match pending.check(&headers(&response)) {
+    match pending.check(&headers(&response), adapter::BIRTH) {
         Err(Violation::UpstreamRefused) => assert_ne!(lines(&response, ":status"), [b"101"]),
         Err(violation) => {
             assert_eq!(violation, Violation::BadUpstreamHandshake);
             assert_ne!(case.policy, 2, "refused in monitor mode");
         }
-        Ok(opened) => {
+        Ok(mut opened) => {
             assert_eq!(lines(&response, ":status"), [b"101"]);
-            assert!(opened.session.violation().is_none() && opened.session.time_to_end().is_none());
+            let due = opened.session.tick(adapter::BIRTH.at);
+            assert_eq!((opened.session.violation(), due), (None, Due::Nothing));
             if opened.would_refuse.is_none() && is_judged {
                 assert_answer(request, &response, &accept);
             }
@@ -312,7 +314,7 @@ fn answer(case: &Case, pending: Pending, request: &Fields, input: &mut Input<'_>
     let protocols = protocols.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).find(|name| !name.is_empty());
     good.extend(protocols.filter(|_| is_judged).map(|name| ("sec-websocket-protocol".to_owned(), name.to_vec())));
     let Decision::Upgrade(pending) = case.check(&case.fields).decision else { panic!("decided otherwise") };
-    let opened = pending.check(&headers(&good)).expect("a good answer is refused");
+    let opened = pending.check(&headers(&good), adapter::BIRTH).expect("a good answer is refused");
     if is_judged {
         assert_eq!(opened.would_refuse, None);
     }

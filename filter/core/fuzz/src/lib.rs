@@ -15,6 +15,7 @@ mod differential;
 mod frames;
 mod handshake;
 mod input;
+mod limits;
 mod policy;
 mod query;
 mod token;
@@ -25,6 +26,7 @@ pub use decoder::decoder;
 pub use deflate::deflate;
 pub use differential::differential;
 pub use handshake::handshake;
+pub use limits::limits;
 pub use policy::policy;
 pub use query::query;
 pub use token::token;
@@ -33,13 +35,14 @@ pub use token::token;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, in the order of their names.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("close", close),
     ("cookie", cookie),
     ("decoder", decoder),
     ("deflate", deflate),
     ("differential", differential),
     ("handshake", handshake),
+    ("limits", limits),
     ("policy", policy),
     ("query", query),
     ("token", token),

@@ -12,7 +12,7 @@ use super::raw::{
     NonWebsocket, RawAuth, RawMatch, RawMessages, RawOrigin, RawPolicy, RawProvider, RawSource, RawSubprotocols,
 };
 use super::values::{Count, SecretSource, Span};
-use super::{ConfigError, Environment, within};
+use super::{ConfigError, Environment, limits, within};
 use crate::content::ContentRules;
 use crate::http::Malformed;
 use crate::http::authority::AuthorityPattern;
@@ -49,9 +49,6 @@ const FROM_SERVER: MessageRules = MessageRules {
     utf8: false,
     whole: false,
 };
-
-/// 64 MiB: a thousand connections that hold a longest message each.
-const HELD_LEN_MAX: u64 = 67_108_864;
 
 /// Headers that carry the handshake or HTTP itself: never a place for a claim or a credential.
 const RESERVED_HEADERS: [&str; 9] = [
@@ -106,7 +103,8 @@ pub(super) fn policy(
         client_content,
         server_content,
         compression,
-        held_len_max: held_len_max(raw.limits.as_ref().and_then(|limits| limits.held_bytes))?,
+        limits: limits::limits(raw, compression)?,
+        liveness: limits::liveness(raw.liveness.as_ref())?,
         log: LogRules { connections: log.connections.unwrap_or(true), refusals: log.refusals.unwrap_or(true) },
     })
 }
@@ -177,18 +175,15 @@ fn compression(raw: Option<Compression>, sides: [(&str, MessageRules, &Rc<Conten
     Ok(compression)
 }
 
-fn held_len_max(raw: Option<Count>) -> Built<u64> {
-    match raw {
-        Some(Count(0)) => Err(ConfigError::new("limits.held_bytes", "must be at least 1")),
-        raw => Ok(raw.map_or(HELD_LEN_MAX, |Count(count)| count)),
+/// A count of at least one.
+pub(super) fn positive(key: &str, value: Option<Count>, default: u64) -> Built<u64> {
+    match value {
+        Some(Count(0)) => Err(ConfigError::new(key, "must be at least 1")),
+        value => Ok(value.map_or(default, |Count(count)| count)),
     }
 }
 
 fn side(raw: &RawMessages, defaults: MessageRules, shared: &mut Shared) -> Built<(MessageRules, Rc<ContentRules>)> {
-    let positive = |key: &str, value: Option<Count>, default: u64| match value {
-        Some(Count(0)) => Err(ConfigError::new(key, "must be at least 1")),
-        value => Ok(value.map_or(default, |Count(count)| count)),
-    };
     let allowed = |access: Option<Access>, default: bool| access.map_or(default, |access| access == Access::Allow);
     let fragments_max = positive("max_fragments", raw.max_fragments, defaults.fragments_max.into())?;
     let content = shared.content(raw)?;

@@ -11,6 +11,7 @@ use super::raw::{RawAuthorize, RawJson, RawMessages};
 use super::values::Count;
 use crate::content::authorize::{Authorization, Glob};
 use crate::content::patterns::Patterns;
+use crate::content::rule_sets::RuleSet;
 use crate::content::{ContentRules, JsonRules, Schemas};
 use crate::json::pointer::Pointer;
 use crate::json::reader::Bounds;
@@ -84,11 +85,13 @@ fn json(raw: &RawJson) -> Built<JsonRules> {
         (None, None, None) => Schemas::Any,
         (Some(schema), None, None) => Schemas::One(compile("schema", schema)?),
         (None, Some(discriminator), Some(schemas)) => {
-            let compile =
-                |(name, schema): (&String, &Value)| Ok((name.clone(), compile(&format!("schemas.{name}"), schema)?));
+            let mut by_type = BTreeMap::new();
+            for (name, schema) in schemas {
+                by_type.insert(name.clone(), compile(&format!("schemas.{name}"), schema)?);
+            }
             Schemas::ByType {
                 discriminator: pointer(discriminator).map_err(|error| error.within("discriminator"))?,
-                schemas: schemas.iter().map(compile).collect::<Built<BTreeMap<_, _>>>()?,
+                schemas: by_type,
                 otherwise: raw.otherwise == Some(Access::Allow),
             }
         }
@@ -140,9 +143,12 @@ fn patterns(raw: &RawMessages) -> Built<Option<Patterns>> {
         }
         rules.push((name, regex));
     }
-    let mut sets = raw.rule_sets.clone().unwrap_or_default();
-    sets.sort_unstable();
-    sets.dedup();
+    let mut sets: Vec<RuleSet> = Vec::new();
+    for set in raw.rule_sets.iter().flatten() {
+        if !sets.contains(set) {
+            sets.push(*set);
+        }
+    }
     if rules.is_empty() && sets.is_empty() {
         return Ok(None);
     }

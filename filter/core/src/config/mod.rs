@@ -9,6 +9,7 @@
 
 mod build;
 mod content;
+mod limits;
 mod raw;
 mod structure;
 mod unsupported;
@@ -36,7 +37,16 @@ impl ConfigError {
         Self { path: path.into(), problem: problem.to_string() }
     }
 
+    /// The same fault, seen from the list that it is in.
+    #[cold]
+    #[inline(never)]
+    fn at(self, index: usize) -> Self {
+        self.within(&format!("[{index}]"))
+    }
+
     /// The same fault, seen from where `prefix` leads.
+    #[cold]
+    #[inline(never)]
     fn within(self, prefix: &str) -> Self {
         let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
         Self { path: format!("{prefix}{dot}{}", self.path), ..self }

@@ -9,19 +9,41 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::ConfigError;
 use super::build::Built;
 use super::values::{Count, SecretSource, Span};
-use super::{ConfigError, within};
 use crate::content::envelope::Envelope;
 use crate::content::rule_sets::RuleSet;
 use crate::json::schema::Formats;
-use crate::policy::{Access, Compression, Fail, Mode};
+use crate::policy::{Access, Compression, Fail, Mode, OnExcess};
 
 /// What can be read from the tree. Serde's derives for structs are ten times the code, all of which an Envoy compiles at its start.
 pub(super) trait Read: Sized {
     /// # Errors
     /// [`ConfigError`] with the path below `value`.
     fn read(value: &Value) -> Built<Self>;
+
+    /// What null means; `None` is what it means to be left out.
+    fn null() -> Option<Self> {
+        None
+    }
+}
+
+/// A limit that has a default, and that null takes away.
+#[derive(Clone)]
+pub(super) enum Limit<T> {
+    Off,
+    At(T),
+}
+
+impl<T: Read> Read for Limit<T> {
+    fn read(value: &Value) -> Built<Self> {
+        T::read(value).map(Self::At)
+    }
+
+    fn null() -> Option<Self> {
+        Some(Self::Off)
+    }
 }
 
 /// An object, all of whose names are known.
@@ -38,11 +60,14 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The field of that name; one that is null is not there.
     fn read<T: Read>(&self, name: &str) -> Built<Option<T>> {
         match self.0.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => T::read(value).map(Some).map_err(within(name)),
+            None => Ok(None),
+            Some(Value::Null) => Ok(T::null()),
+            Some(value) => match T::read(value) {
+                Ok(value) => Ok(Some(value)),
+                Err(error) => Err(error.within(name)),
+            },
         }
     }
 }
@@ -50,15 +75,29 @@ impl<'a> Fields<'a> {
 impl<T: Read> Read for Vec<T> {
     fn read(value: &Value) -> Built<Self> {
         let Value::Array(items) = value else { return Err(ConfigError::new("", "expected a list")) };
-        let read = |(index, item)| T::read(item).map_err(within(&format!("[{index}]")));
-        items.iter().enumerate().map(read).collect()
+        let mut list = Self::new();
+        for item in items {
+            match T::read(item) {
+                Ok(item) => list.push(item),
+                Err(error) => return Err(error.at(list.len())),
+            }
+        }
+        Ok(list)
     }
 }
 
 impl<T: Read> Read for BTreeMap<String, T> {
     fn read(value: &Value) -> Built<Self> {
-        let fields = Map::read(value)?;
-        fields.iter().map(|(name, value)| Ok((name.clone(), T::read(value).map_err(within(name))?))).collect()
+        let Value::Object(fields) = value else { return Err(ConfigError::new("", "expected an object")) };
+        // To collect them would be to sort them, which they are: five times the code.
+        let mut map = Self::new();
+        for (name, value) in fields {
+            match T::read(value) {
+                Ok(value) => drop(map.insert(name.clone(), value)),
+                Err(error) => return Err(error.within(name)),
+            }
+        }
+        Ok(map)
     }
 }
 
@@ -86,7 +125,7 @@ macro_rules! leaves {
 }
 
 leaves! {
-    bool, f64, String, Access, Compression, Count, Envelope, Fail, Formats, Mode, RawKeySet, RawSource, RuleSet, SecretSource,
+    bool, f64, String, Access, Compression, Count, Envelope, Fail, Formats, Mode, OnExcess, RawKeySet, RawSource, RuleSet, SecretSource,
     Span, TicketStore,
 }
 
@@ -262,9 +301,9 @@ raw! {
     }
 
     struct RawLimits {
-        per_address: RawPerAddress,
-        per_subject: RawPerSubject,
-        per_connection: RawPerConnection,
+        per_address: Limit<RawPerAddress>,
+        per_subject: Limit<RawPerSubject>,
+        per_connection: Limit<RawPerConnection>,
         connections: Count,
         held_bytes: Count,
         on_excess: OnExcess,
@@ -273,9 +312,9 @@ raw! {
 
     struct RawPerAddress {
         ipv6_prefix: Count,
-        connections: Count,
-        handshakes: RawRate,
-        failures: RawFailures,
+        connections: Limit<Count>,
+        handshakes: Limit<RawRate>,
+        failures: Limit<RawFailures>,
     }
 
     struct RawFailures {
@@ -285,14 +324,14 @@ raw! {
     }
 
     struct RawPerSubject {
-        connections: Count,
+        connections: Limit<Count>,
         messages: RawRate,
         bytes: RawRate,
     }
 
     struct RawPerConnection {
-        messages: RawRate,
-        bytes: RawRate,
+        messages: Limit<RawRate>,
+        bytes: Limit<RawRate>,
         by_type: BTreeMap<String, RawRate>,
     }
 
@@ -306,14 +345,15 @@ raw! {
         domain: String,
         timeout: Span,
         on_error: Access,
+        message_batch: Count,
     }
 
     struct RawLiveness {
-        ping_interval: Span,
+        ping_interval: Limit<Span>,
         pong_timeout: Span,
-        idle_timeout: Span,
-        message_timeout: Span,
-        max_lifetime: Span,
+        idle_timeout: Limit<Span>,
+        message_timeout: Limit<Span>,
+        max_lifetime: Limit<Span>,
         jitter: f64,
     }
 
@@ -359,7 +399,6 @@ macro_rules! words {
 
 words! {
     enum NonWebsocket { Pass, Refuse, }
-    enum OnExcess { Close, Drop, }
     enum OnExpiry { Close, Ignore, }
     enum TicketBinding { Address, Origin, }
 }

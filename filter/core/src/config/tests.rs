@@ -11,12 +11,12 @@ use crate::policy::{Access, Compression, Fail, Mode, Place, Policy, Source};
 /// The secret that [`read`] finds in its environment.
 const SECRET: &str = "an HMAC secret of more than 32 bytes";
 
-fn read(config: &Value) -> Result<Parsed, String> {
+pub(super) fn read(config: &Value) -> Result<Parsed, String> {
     let environment = |name: &str| (name == "SECRET").then(|| SECRET.to_owned());
     parse(config.to_string().as_bytes(), &environment).map_err(|error| error.to_string())
 }
 
-fn good() -> Value {
+pub(super) fn good() -> Value {
     json!({
         "origin": {"allow": ["https://app.example.com"]},
         "auth": {"providers": [provider()]},
@@ -33,14 +33,16 @@ fn provider() -> Value {
     })
 }
 
-/// A policy that lets every upgrade in.
+/// A policy that lets every upgrade in, and as many messages as come.
 pub(crate) fn permissive() -> Policy {
-    let config = json!({"require_tls": false, "origin": {"allow": ["*"]}, "auth": {"required": false}});
+    let config = json!({
+        "require_tls": false, "origin": {"allow": ["*"]}, "auth": {"required": false}, "limits": {"per_connection": null},
+    });
     (**read(&config).unwrap().policies.base()).clone()
 }
 
 /// `config` with the value at `pointer` (its parents are made) in place.
-fn with(mut config: Value, pointer: &str, value: Value) -> Value {
+pub(super) fn with(mut config: Value, pointer: &str, value: Value) -> Value {
     let mut at = &mut config;
     for name in pointer.split('/').skip(1) {
         at = match name.parse::<usize>() {
@@ -58,13 +60,13 @@ fn with(mut config: Value, pointer: &str, value: Value) -> Value {
 }
 
 #[track_caller]
-fn refuse(config: &Value, start: &str) {
+pub(super) fn refuse(config: &Value, start: &str) {
     let error = read(config).err().unwrap_or_else(|| panic!("accepted: {config}"));
     assert!(error.starts_with(start), "{error:?} does not start with {start:?}");
 }
 
 #[track_caller]
-fn refuse_at(pointer: &str, value: Value, start: &str) {
+pub(super) fn refuse_at(pointer: &str, value: Value, start: &str) {
     refuse(&with(good(), pointer, value), start);
 }
 
@@ -200,13 +202,6 @@ fn features_that_do_not_exist_yet_are_refused() {
         ("/auth/revocation", json!({})),
         ("/auth/back_channel_logout", json!({})),
         ("/auth/providers/0/jwks", json!({"cluster": "idp", "url": "https://idp/", "refresh": "5m", "timeout": "2s"})),
-        ("/limits/per_address", json!({"connections": 1})),
-        ("/limits/per_connection/messages", json!({"per_second": 20, "burst": 40})),
-        ("/limits/connections", json!(1)),
-        ("/limits/on_excess", json!("drop")),
-        ("/limits/global", json!({"cluster": "x"})),
-        ("/liveness/ping_interval", json!("25s")),
-        ("/liveness/jitter", json!(0.1)),
         ("/log/spikes", json!({"factor": 4, "window": "10s"})),
     ] {
         let error = read(&with(good(), pointer, value)).unwrap_err();
@@ -252,7 +247,7 @@ fn text_is_checked_unless_switched_off() {
     let policy = permissive();
     assert!(policy.from_client.utf8 && !policy.from_server.utf8);
     assert!(!policy.from_client.whole && policy.compression == Compression::Refuse);
-    assert_eq!(policy.held_len_max, 67_108_864);
+    assert_eq!(policy.limits.held_len_max, 67_108_864);
     refuse(&with(good(), "/limits/held_bytes", json!(0)), "limits.held_bytes: must be at least 1");
 }
 

@@ -27,8 +27,6 @@ fn first(raw: &RawPolicy) -> Option<String> {
             return Some(format!("auth.providers[{index}].jwks.cluster"));
         }
     }
-    let limits = raw.limits.clone().unwrap_or_default();
-    let liveness = raw.liveness.clone().unwrap_or_default();
     let keys = [
         ("auth.cookie", auth.cookie.is_some()),
         ("auth.tickets", auth.tickets.is_some()),
@@ -36,18 +34,6 @@ fn first(raw: &RawPolicy) -> Option<String> {
         ("auth.expiry_grace", auth.expiry_grace.is_some()),
         ("auth.revocation", auth.revocation.is_some()),
         ("auth.back_channel_logout", auth.back_channel_logout.is_some()),
-        ("limits.per_address", limits.per_address.is_some()),
-        ("limits.per_subject", limits.per_subject.is_some()),
-        ("limits.per_connection", limits.per_connection.is_some()),
-        ("limits.connections", limits.connections.is_some()),
-        ("limits.on_excess", limits.on_excess.is_some()),
-        ("limits.global", limits.global.is_some()),
-        ("liveness.ping_interval", liveness.ping_interval.is_some()),
-        ("liveness.pong_timeout", liveness.pong_timeout.is_some()),
-        ("liveness.idle_timeout", liveness.idle_timeout.is_some()),
-        ("liveness.message_timeout", liveness.message_timeout.is_some()),
-        ("liveness.max_lifetime", liveness.max_lifetime.is_some()),
-        ("liveness.jitter", liveness.jitter.is_some()),
         ("log.spikes", raw.log.as_ref().is_some_and(|log| log.spikes.is_some())),
     ];
     keys.into_iter().find(|(_, asked)| *asked).map(|(path, _)| path.to_owned())

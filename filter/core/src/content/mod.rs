@@ -112,6 +112,12 @@ impl ContentRules {
         self.json.is_some() || self.patterns.is_some()
     }
 
+    /// Whether texts have types.
+    #[must_use]
+    pub const fn read_type(&self) -> bool {
+        matches!(self.json, Some(JsonRules { schemas: Schemas::ByType { .. }, .. }))
+    }
+
     /// The envelope of a side's messages.
     fn envelope(&self, handshake: &Handshake) -> Envelope {
         self.envelope.or(handshake.envelope).unwrap_or(Envelope::Json)
@@ -130,10 +136,19 @@ impl ContentRules {
 
     /// Judges a whole text; `attachments` binary messages of an earlier one have not come. Gives how many are due now.
     ///
+    /// Where texts have types, `fits` is asked once about one that is allowed: whether there may be one more of its type.
+    ///
     /// # Errors
     /// [`Violation::InvalidJson`], [`Violation::JsonRefused`], [`Violation::SchemaRefused`], [`Violation::PatternRefused`] with
-    /// the rule, [`Violation::NotAuthorized`].
-    pub fn judge(&self, text: &str, from: Side, handshake: &Handshake, attachments: u32) -> Result<u32, Refusal> {
+    /// the rule, [`Violation::NotAuthorized`], and [`Violation::RateExceeded`] where it does not fit.
+    pub fn judge(
+        &self,
+        text: &str,
+        from: Side,
+        handshake: &Handshake,
+        attachments: u32,
+        fits: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<u32, Refusal> {
         let envelope = self.envelope(handshake);
         let Some(json) = &self.json else {
             self.search_text(envelope, text, from)?;
@@ -145,7 +160,14 @@ impl ContentRules {
         if attachments > 0 && (packet.json.is_some() || !packet.head.is_empty()) {
             return Err(Violation::SchemaRefused.into());
         }
-        let Some(text) = packet.json else { return Ok(attachments) };
+        let mut fits = |kind: &str| match self.read_type() && !fits(kind) {
+            true => Err(Violation::RateExceeded),
+            false => Ok(()),
+        };
+        let Some(text) = packet.json else {
+            fits("")?;
+            return Ok(attachments);
+        };
         let document = read(text, &json.bounds)?;
         let message = envelope.message(&packet, &document, from)?;
         if let Some(message) = message {
@@ -154,7 +176,11 @@ impl ContentRules {
         self.search_strings(&document, STRING_DEPTH_MAX)?;
         let sender = handshake.sender.as_deref();
         let allows = |message| self.authorize.iter().all(|rule| rule.allows(message, sender));
-        if message.is_none_or(allows) { Ok(packet.attachments()) } else { Err(Violation::NotAuthorized.into()) }
+        if !message.is_none_or(allows) {
+            return Err(Violation::NotAuthorized.into());
+        }
+        fits(message.and_then(|message| json.schemas.kind(message)).unwrap_or_default())?;
+        Ok(packet.attachments())
     }
 
     /// Looks for patterns in a text that may be JSON, or not.
@@ -222,17 +248,22 @@ fn without_escapes(text: &str) -> String {
 }
 
 impl Schemas {
+    /// The type of a message, where it says one.
+    fn kind<'a>(&self, message: Value<'a>) -> Option<&'a str> {
+        match self {
+            Self::Any | Self::One(_) => None,
+            Self::ByType { discriminator, .. } => discriminator.find(message).and_then(Value::as_str),
+        }
+    }
+
     fn check(&self, message: Value<'_>) -> Result<(), Violation> {
         match self {
             Self::Any => Ok(()),
-            Self::ByType { discriminator, schemas, otherwise } => {
-                let kind = discriminator.find(message).and_then(Value::as_str);
-                match kind.and_then(|kind| schemas.get(kind)) {
-                    Some(schema) => schema.check(message),
-                    None if *otherwise => Ok(()),
-                    None => Err(Violation::SchemaRefused),
-                }
-            }
+            Self::ByType { schemas, otherwise, .. } => match self.kind(message).and_then(|kind| schemas.get(kind)) {
+                Some(schema) => schema.check(message),
+                None if *otherwise => Ok(()),
+                None => Err(Violation::SchemaRefused),
+            },
             Self::One(schema) => schema.check(message),
         }
     }

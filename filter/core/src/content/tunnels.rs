@@ -237,6 +237,13 @@ impl Conversation {
         Self { exempt, alive: u32::MAX, turns: 0, speaker: None }
     }
 
+    /// Whether a message of `from` that begins with `byte` is nothing that is looked for, and no turn of a dialog: what
+    /// [`Self::receive`] would say of it, in a few steps. So begin nearly all messages after the first ones.
+    #[must_use]
+    pub fn is_clear(&self, from: Side, byte: u8) -> bool {
+        (self.alive == 0 || self.speaker == Some(from)) && starting_with(byte).next().is_none()
+    }
+
     /// Takes the next bytes of the message whose start is `head`; once decided, it stays so. Takes effect on the conversation
     /// when it decides, so messages of the two sides may come interleaved.
     pub fn receive(&mut self, head: &mut Head, bytes: &[u8]) -> Judgement {

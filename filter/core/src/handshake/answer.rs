@@ -12,7 +12,7 @@ use crate::http::headers::Headers;
 use crate::http::list::{tokens, trim};
 use crate::limits::HeldBytes;
 use crate::policy::{Mode, Place, Policy};
-use crate::session::{Deflate, Session};
+use crate::session::{Birth, Deflate, Session};
 use crate::token::Verified;
 use crate::verdict::Edit;
 use crate::violation::Violation;
@@ -61,12 +61,12 @@ impl Pending {
         &self.policy
     }
 
-    /// Checks the upstream's answer.
+    /// Checks the upstream's answer, from which the connection is up.
     ///
     /// # Errors
     /// [`Violation::UpstreamRefused`] for another status than 101, which is the upstream's to give;
     /// [`Violation::BadUpstreamHandshake`] for a 101 that does not answer this request.
-    pub fn check(self, response: &Headers) -> Result<Opened, Violation> {
+    pub fn check(self, response: &Headers, birth: Birth) -> Result<Opened, Violation> {
         if response.one(":status") != Ok(Some(b"101")) {
             return Err(Violation::UpstreamRefused);
         }
@@ -89,7 +89,7 @@ impl Pending {
             envelope: Envelope::of_subprotocol(subprotocol),
             exempt: Exempt::for_subprotocol(subprotocol),
         };
-        let session = Session::new(self.policy, self.place, deflate, handshake, self.held);
+        let session = Session::new(self.policy, self.place, deflate, handshake, self.held, birth);
         Ok(Opened { session, edits, would_refuse })
     }
 

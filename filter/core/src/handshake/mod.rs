@@ -75,9 +75,27 @@ pub enum Decision {
     Upgrade(Pending),
 }
 
-/// Decides about a request; `held` is what this worker's connections hold.
+/// Whose connections are counted.
+#[derive(Clone, Copy, Debug)]
+pub enum Applicant<'a> {
+    /// The address that asks, before anything it says has been looked at.
+    Address,
+    /// Who a genuine credential speaks for.
+    Subject(&'a Verified),
+}
+
+/// Counts one more of an applicant's connections under a policy, as those who count say.
+pub type Admit<'a> = &'a mut dyn FnMut(&Policy, Applicant<'_>) -> Result<(), Violation>;
+
+/// Decides about a request; `held` is what this worker's connections hold, and `admit` is asked about each applicant once.
 #[must_use]
-pub fn check(policies: &Policies, request: &Request, held: &Rc<HeldBytes>, now: Timestamp) -> Opening {
+pub fn check(
+    policies: &Policies,
+    request: &Request,
+    held: &Rc<HeldBytes>,
+    now: Timestamp,
+    admit: Admit<'_>,
+) -> Opening {
     let headers = &request.headers;
     let path = path::normal(headers.all(":path").next().unwrap_or_default());
     let place = Place { authority: authority(headers), path };
@@ -94,7 +112,7 @@ pub fn check(policies: &Policies, request: &Request, held: &Rc<HeldBytes>, now: 
     }
 
     let taken = credential::take(headers, &policy.auth.sources);
-    let verdict = judge(policy, request, place.authority.as_ref(), &taken, now);
+    let verdict = judge(policy, request, place.authority.as_ref(), &taken, now, admit);
     let mut edits = credential::spoofed_claims(headers, &policy.auth);
     let (grant, would_refuse) = match (verdict, policy.mode) {
         (Ok(grant), _) => (grant, None),
@@ -152,10 +170,13 @@ fn judge(
     authority: Option<&Authority>,
     taken: &Taken,
     now: Timestamp,
+    admit: Admit<'_>,
 ) -> Result<Grant, Violation> {
     let headers = &request.headers;
+    let admitted = admit(policy, Applicant::Address);
     // The shape first: proxies end the connection behind a 400, which half an upgrade needs most.
     upgrade::check(request)?;
+    admitted?;
     if policy.require_tls && !is_secure(policy, request) {
         return Err(Violation::TlsRequired);
     }
@@ -173,6 +194,9 @@ fn judge(
         [_, _, ..] => return Err(Violation::CredentialAmbiguous),
     };
     let claims = credential::claim_headers(&policy.auth, credential.as_deref())?;
+    if let Some(credential) = credential.as_deref().filter(|credential| credential.subject().is_some()) {
+        admit(policy, Applicant::Subject(credential))?;
+    }
     Ok(Grant { credential, claims, offer })
 }
 
@@ -180,7 +204,7 @@ fn judge(
 /// what may be held is, so that the other half is left for messages.
 fn compression(policy: &Policy, held: &HeldBytes) -> Compression {
     match policy.compression {
-        Compression::Inspect if !held.has_room(0, policy.held_len_max / 2) => Compression::Refuse,
+        Compression::Inspect if !held.has_room(0, policy.limits.held_len_max / 2) => Compression::Refuse,
         compression => compression,
     }
 }

@@ -5,11 +5,12 @@ use std::rc::Rc;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::json;
 
-use super::{Decision, Opening, Protocol, Request, check};
+use super::{Applicant, Decision, Opening, Protocol, Request, check};
 use crate::config;
 use crate::http::headers::Headers;
 use crate::limits::{HeldBytes, Share};
-use crate::policy::Policies;
+use crate::policy::{Policies, Policy};
+use crate::session::tests::BIRTH;
 use crate::time::Timestamp;
 use crate::verdict::Edit;
 use crate::violation::Violation::{self, *};
@@ -86,7 +87,12 @@ fn request(fields: Fields) -> Request {
 }
 
 fn open(policies: &Policies, fields: Fields) -> Opening {
-    check(policies, &request(fields), &Rc::default(), Timestamp::from_secs(NOW))
+    decide(policies, &request(fields), &Rc::default())
+}
+
+/// Decides now, and whoever asks is admitted.
+fn decide(policies: &Policies, request: &Request, held: &Rc<HeldBytes>) -> Opening {
+    check(policies, request, held, Timestamp::from_secs(NOW), &mut |_, _| Ok(()))
 }
 
 fn refusal(opening: &Opening) -> Option<Violation> {
@@ -214,12 +220,11 @@ fn http_1_0_has_no_upgrades_and_http_2_has_no_keys() {
     let mut old = request(good());
     old.protocol = Protocol::Http10;
     let policies = policies(json!({}));
-    let now = Timestamp::from_secs(NOW);
-    assert_eq!(refusal(&check(&policies, &old, &Rc::default(), now)), Some(BadUpgrade));
+    assert_eq!(refusal(&decide(&policies, &old, &Rc::default())), Some(BadUpgrade));
 
     let mut extended_connect = request(without("sec-websocket-key"));
     extended_connect.protocol = Protocol::Multiplexed;
-    let opening = check(&policies, &extended_connect, &Rc::default(), now);
+    let opening = decide(&policies, &extended_connect, &Rc::default());
     assert!(opening.edits.contains(&Edit::set("sec-websocket-key", "BwcHBwcHBwcHBwcHBwcHBw==")));
 }
 
@@ -230,7 +235,7 @@ fn tls_is_what_the_proxy_saw() {
     assert_eq!(refusal(&open(&strict, and(good(), "x-forwarded-proto", "https"))), Some(TlsRequired));
     let mut secure = request(good());
     secure.tls = true;
-    assert_eq!(refusal(&check(&strict, &secure, &Rc::default(), Timestamp::from_secs(NOW))), None);
+    assert_eq!(refusal(&decide(&strict, &secure, &Rc::default())), None);
 
     let trusting = policies(json!({"require_tls": true, "trust_forwarded_proto": true}));
     for (proto, expected) in
@@ -382,7 +387,7 @@ fn negotiate(compression: &str, offer: &str, chosen: &str) -> (Vec<String>, Opti
     let opening = open(&policies, fields.clone());
     let offered = edited(&opening, &fields, "sec-websocket-extensions");
     let Decision::Upgrade(pending) = opening.decision else { panic!("refused") };
-    (offered, pending.check(&answer(&[("sec-websocket-extensions", chosen)])).err())
+    (offered, pending.check(&answer(&[("sec-websocket-extensions", chosen)]), BIRTH).err())
 }
 
 #[test]
@@ -413,7 +418,7 @@ fn new_connections_go_uncompressed_once_half_of_what_may_be_held_is() {
     let fields = and(good(), "sec-websocket-extensions", "permessage-deflate");
     for (len, expected) in [(50, &["permessage-deflate"][..]), (51, &[])] {
         share.set(len);
-        let opening = check(&policies, &request(fields.clone()), &held, Timestamp::from_secs(NOW));
+        let opening = decide(&policies, &request(fields.clone()), &held);
         assert_eq!(edited(&opening, &fields, "sec-websocket-extensions"), expected);
     }
 }
@@ -445,6 +450,88 @@ fn monitoring_lets_everything_through_as_it_came() {
     assert_eq!(open(&watching, good()).would_refuse, None);
 }
 
+/// Decides with `refused` turned away for `violation`, and tells who asked to be admitted.
+fn apply(policies: &Policies, fields: Fields, refused: &str, violation: Violation) -> (Opening, Vec<String>) {
+    let mut applicants = Vec::new();
+    let mut admit = |policy: &Policy, applicant: Applicant<'_>| {
+        assert_eq!(policy.mode, policies.base().mode);
+        let name = match applicant {
+            Applicant::Address => "address".to_owned(),
+            Applicant::Subject(credential) => credential.subject().unwrap().to_owned(),
+        };
+        let admitted = if name == refused { Err(violation) } else { Ok(()) };
+        applicants.push(name);
+        admitted
+    };
+    let opening = check(policies, &request(fields), &Rc::default(), Timestamp::from_secs(NOW), &mut admit);
+    (opening, applicants)
+}
+
+#[test]
+fn each_applicant_is_asked_about_once() {
+    let bearer = |claims: serde_json::Value| with("authorization", &format!("Bearer {}", token(&claims)));
+    let plain = vec![(":method".to_owned(), "GET".to_owned()), (":path".to_owned(), "/".to_owned())];
+    let optional = json!({"auth": {"required": false}});
+    for (change, fields, applicants) in [
+        (json!({}), good(), &["address", "alice"][..]),
+        (json!({}), bearer(json!({"sub": "bob"})), &["address", "bob"]),
+        (json!({"mode": "monitor"}), good(), &["address", "alice"]),
+        // No upgrade, and what looks like one.
+        (json!({}), plain, &[]),
+        (json!({}), without("upgrade"), &["address"]),
+        (json!({}), with("sec-websocket-key", "short"), &["address"]),
+        (json!({}), with(":authority", "a,b"), &["address"]),
+        (json!({}), without("sec-websocket-version"), &["address"]),
+        // Not who he says, or nobody in particular.
+        (json!({}), with("origin", "https://evil.io"), &["address"]),
+        (json!({}), with("authorization", "Bearer x.y.z"), &["address"]),
+        (json!({}), bearer(json!({"exp": NOW - 3_600})), &["address"]),
+        (json!({}), without("authorization"), &["address"]),
+        (optional.clone(), without("authorization"), &["address"]),
+        (optional.clone(), bearer(json!({"sub": null})), &["address"]),
+        (optional, good(), &["address", "alice"]),
+    ] {
+        let said = format!("{change} {fields:?}");
+        assert_eq!(apply(&policies(change), fields, "", Internal).1, applicants, "{said}");
+    }
+}
+
+#[test]
+fn an_applicant_who_is_not_admitted_is_refused_without_its_credential() {
+    for (refused, violation) in
+        [("address", HandshakesExceeded), ("address", ConnectionsExceeded), ("alice", ConnectionsExceeded)]
+    {
+        let fields = and(good(), "sec-websocket-protocol", "chat.v1");
+        let (opening, _) = apply(&policies(json!({})), fields.clone(), refused, violation);
+        assert_eq!(refusal(&opening), Some(violation));
+        assert!(opening.credential.is_none());
+        for name in ["authorization", "sec-websocket-protocol", "x-user"] {
+            assert_eq!(edited(&opening, &fields, name), [""; 0], "{name}");
+        }
+        // Monitoring notes it, and nothing more.
+        let watching = policies(json!({"mode": "monitor"}));
+        let (opening, _) = apply(&watching, fields.clone(), refused, violation);
+        assert!(matches!(opening.decision, Decision::Upgrade(_)));
+        assert_eq!(opening.would_refuse, Some(violation));
+        assert_eq!(edited(&opening, &fields, "authorization").len(), 1);
+    }
+}
+
+#[test]
+fn an_address_is_turned_away_before_anything_it_says_is_looked_at_but_the_shape() {
+    for (fields, violation) in [
+        (with("authorization", "Bearer x.y.z"), HandshakesExceeded),
+        (without("authorization"), HandshakesExceeded),
+        (with("origin", "https://evil.io"), HandshakesExceeded),
+        (with(":authority", "other.example.com"), HandshakesExceeded),
+        (with("sec-websocket-key", "short"), BadUpgrade),
+        (with("sec-websocket-version", "8"), BadVersion),
+    ] {
+        let (opening, applicants) = apply(&policies(json!({})), fields, "address", HandshakesExceeded);
+        assert_eq!((refusal(&opening), applicants), (Some(violation), vec!["address".to_owned()]));
+    }
+}
+
 fn answer(change: &[(&str, &str)]) -> Headers {
     let mut fields = vec![
         (":status", "101"),
@@ -460,7 +547,7 @@ fn answer(change: &[(&str, &str)]) -> Headers {
 #[track_caller]
 fn check_answer(fields: Fields, change: &[(&str, &str)], expected: Result<(), Violation>) {
     let Decision::Upgrade(pending) = open(&policies(json!({})), fields).decision else { panic!("refused") };
-    assert_eq!(pending.check(&answer(change)).map(|_| ()), expected);
+    assert_eq!(pending.check(&answer(change), BIRTH).map(|_| ()), expected);
 }
 
 #[test]
@@ -500,7 +587,7 @@ fn a_client_that_offers_only_its_token_hears_its_marker() {
     let opened = |offer: &str, chosen: &[(&str, &str)]| {
         let fields = and(without("authorization"), "sec-websocket-protocol", offer);
         let Decision::Upgrade(pending) = open(&policies(json!({})), fields).decision else { panic!("refused") };
-        pending.check(&answer(chosen)).unwrap().edits
+        pending.check(&answer(chosen), BIRTH).unwrap().edits
     };
     let token = token(&json!({}));
     assert_eq!(opened(&format!("bearer, {token}"), &[]), [Edit::set("sec-websocket-protocol", "bearer")]);

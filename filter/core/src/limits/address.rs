@@ -18,6 +18,12 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Address(IpAddr);
 
+impl core::fmt::Display for Address {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl Address {
     /// Reads `1.2.3.4`, `2001:db8::1` or `[2001:db8::1]`, the first and the last with or without a port, as hosts write where a
     /// connection comes from. A zone (`%eth0`, RFC 4007 §11) is dropped. None for what is no address, such as the path of a socket.

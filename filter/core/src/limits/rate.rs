@@ -83,6 +83,12 @@ impl Meter {
         room.min(rate.burst)
     }
 
+    /// Whether nothing is used: what is taken then counts from that moment, so the moment has to be exact.
+    #[must_use]
+    pub fn is_empty(&self, rate: &Rate, now: Moment) -> bool {
+        self.level_at(rate, now) <= 0.0
+    }
+
     /// How long until `amount` units fit; where that is more than the burst, until nothing is used.
     #[must_use]
     pub fn wait(&self, rate: &Rate, amount: u64, now: Moment) -> Duration {

@@ -11,21 +11,24 @@
 //!
 //! Pings and pongs never wait, not even for a message that is held. A Close waits until it is whole.
 
+mod control;
+mod excess;
+
 use core::cell::Cell;
 use std::rc::Rc;
 
 use super::Received;
+use super::pace::{Budget, Pace};
 use super::payload::Payload;
 use super::scan::Scan;
 use crate::content::tunnels::Conversation;
 use crate::content::{ContentRules, Handshake, Refusal};
 use crate::message::{MessageRules, Reassembly};
-use crate::policy::Mode;
+use crate::policy::{LimitRules, Mode};
+use crate::time::Moment;
 use crate::violation::Violation;
-use crate::wire::close::check_payload;
 use crate::wire::deflate::Inflater;
 use crate::wire::header::{FrameHeader, Framing, HEADER_LEN_MAX, Opcode};
-use crate::wire::mask::Mask;
 use crate::wire::{Chunk, Unreadable};
 
 /// The longest frame that streaming holds until it is whole, in bytes of payload: the default of `max_frame_bytes`. A longer
@@ -59,6 +62,14 @@ pub(super) struct Direction {
     closed: bool,
     /// Half a frame has passed, and the rest never will.
     severed: bool,
+    /// The message in hand is too much, and goes nowhere.
+    swallowed: bool,
+    pace: Pace,
+    /// When the last part of a message came.
+    message_at: Moment,
+    /// When the first byte came of the frame or message in hand.
+    unfinished_since: Option<Moment>,
+    found: Found,
 }
 
 /// A frame whose header has been read.
@@ -69,6 +80,8 @@ struct Frame {
     left: u64,
     /// Its start has gone on.
     passing: bool,
+    /// It is too much, and goes nowhere.
+    swallowed: bool,
 }
 
 /// What one side's messages are judged by.
@@ -81,6 +94,23 @@ pub(super) struct Terms<'a> {
     pub(super) mode: Mode,
     /// Whether that many bytes more may be held.
     pub(super) has_room: &'a dyn Fn(usize) -> bool,
+    /// How much may be sent, where that is limited.
+    pub(super) limits: Option<&'a LimitRules>,
+    pub(super) budget: &'a dyn Budget,
+    pub(super) now: Moment,
+    /// What a Pong carries that is for us.
+    pub(super) pong: &'a [u8],
+    /// How many of them are expected.
+    pub(super) pongs_due: u8,
+}
+
+/// What came of a chunk, besides what goes on.
+#[derive(Debug, Default)]
+struct Found {
+    /// How many messages and control frames were swallowed.
+    swallowed: u32,
+    /// How many Pongs were for us.
+    pongs: u8,
 }
 
 /// Why a scan stopped.
@@ -109,7 +139,7 @@ impl From<Refusal> for Fault {
 
 impl Direction {
     /// `inflater` reads compressed messages; without one they pass unread, where `framing` allows them at all.
-    pub(super) const fn new(framing: Framing, inflater: Option<Box<Inflater>>) -> Self {
+    pub(super) fn new(framing: Framing, inflater: Option<Box<Inflater>>, opened_at: Moment) -> Self {
         Self {
             framing,
             message_held: Vec::new(),
@@ -122,11 +152,17 @@ impl Direction {
             inflater,
             closed: false,
             severed: false,
+            swallowed: false,
+            pace: Pace::default(),
+            message_at: opened_at,
+            unfinished_since: None,
+            found: Found::default(),
         }
     }
 
     /// Judges a chunk.
     pub(super) fn receive<C: Chunk + ?Sized>(&mut self, chunk: &C, terms: &Terms<'_>) -> Result<Received, Unreadable> {
+        self.found = Found::default();
         let ahead = if terms.rules.read_payload() || self.inflater.is_some() { PAYLOAD_AHEAD } else { HEADERS_AHEAD };
         let mut scan = Scan::new(chunk, ahead);
         let refusal = match self.scan(&mut scan, terms) {
@@ -145,7 +181,22 @@ impl Direction {
                 }
             }
         }
-        Ok(Received { passage: scan.into_passage(), violation, rule: rule.flatten() })
+        Ok(Received { passage: scan.into_passage(), violation, rule: rule.flatten(), swallowed: self.found.swallowed })
+    }
+
+    /// How many answers to pings of ours the last chunk held.
+    pub(super) const fn pong_count(&self) -> u8 {
+        self.found.pongs
+    }
+
+    /// When the last part of a message came.
+    pub(super) const fn message_at(&self) -> Moment {
+        self.message_at
+    }
+
+    /// When the first byte came of the frame or message in hand.
+    pub(super) const fn unfinished_since(&self) -> Option<Moment> {
+        self.unfinished_since
     }
 
     /// What is held, in the order in which it came: nothing is judged any more.
@@ -214,6 +265,9 @@ impl Direction {
     fn scan<C: Chunk + ?Sized>(&mut self, scan: &mut Scan<'_, C>, terms: &Terms<'_>) -> Result<(), Fault> {
         // Bytes behind a Close are no WebSocket data any more (RFC 6455 §5.5.1).
         while scan.left() > 0 && !self.closed {
+            if self.unfinished_since.is_none() {
+                self.unfinished_since = Some(terms.now);
+            }
             match self.frame {
                 Some(frame) => self.read_payload(scan, frame, terms)?,
                 None => self.read_header(scan, terms)?,
@@ -255,12 +309,23 @@ impl Direction {
         };
         scan.advance(header.header_len.saturating_sub(held_len));
         self.messages.receive(&header, terms.rules)?;
+        let swallowed = self.weigh(&header, terms)?;
+        if swallowed {
+            self.frame_held = Vec::new();
+            scan.skip();
+            return self.begin_frame(
+                scan,
+                Frame { header, left: header.payload_len, passing: false, swallowed },
+                terms,
+            );
+        }
         match header.opcode {
             Opcode::Text | Opcode::Binary => {
                 if header.opcode == Opcode::Binary {
                     self.attachments = terms.content.receive_binary(self.attachments)?;
                 }
-                self.payload = Payload::new(&header, self.framing.from, terms)
+                let first = Self::first_byte(scan, &header)?;
+                self.payload = Payload::new(&header, first, self.framing.from, terms)
                     .filter(|_| !header.compressed || self.inflater.is_some());
                 self.whole = terms.rules.whole || self.payload.as_ref().is_some_and(Payload::is_whole);
             }
@@ -268,8 +333,11 @@ impl Direction {
         }
         let waits = match header.opcode {
             Opcode::Close => true,
-            Opcode::Ping | Opcode::Pong => false,
+            Opcode::Ping => false,
+            // It may be for us, which its payload tells.
+            Opcode::Pong => self.found.pongs < terms.pongs_due,
             Opcode::Binary | Opcode::Continuation | Opcode::Text => {
+                self.message_at = self.message_at.max(terms.now);
                 if let Some(payload) = &mut self.payload {
                     payload.begin_frame(&header);
                 }
@@ -279,9 +347,26 @@ impl Direction {
         if !waits {
             scan.pass(core::mem::take(&mut self.frame_held))?;
         }
-        let frame = Frame { header, left: header.payload_len, passing: !waits };
+        self.begin_frame(scan, Frame { header, left: header.payload_len, passing: !waits, swallowed }, terms)
+    }
+
+    fn begin_frame<C: Chunk + ?Sized>(
+        &mut self,
+        scan: &mut Scan<'_, C>,
+        frame: Frame,
+        terms: &Terms<'_>,
+    ) -> Result<(), Fault> {
         self.frame = Some(frame);
         if frame.left == 0 { self.end_frame(scan, frame, terms) } else { Ok(()) }
+    }
+
+    /// The first byte of the payload, where it has come and says something as it is.
+    fn first_byte<C: Chunk + ?Sized>(scan: &mut Scan<'_, C>, header: &FrameHeader) -> Result<Option<u8>, Unreadable> {
+        if header.compressed || header.payload_len == 0 {
+            return Ok(None);
+        }
+        let [key, ..] = header.mask.unwrap_or_default();
+        Ok(scan.peek(1)?.first().map(|byte| byte ^ key))
     }
 
     fn read_payload<C: Chunk + ?Sized>(
@@ -292,6 +377,15 @@ impl Direction {
     ) -> Result<(), Fault> {
         let mut len = usize::try_from(frame.left).unwrap_or(usize::MAX).min(scan.left());
         let is_data = !frame.header.opcode.is_control();
+        if frame.swallowed {
+            scan.advance(len);
+            scan.skip();
+            frame.left = frame.left.saturating_sub(len as u64);
+            return self.begin_frame(scan, frame, terms);
+        }
+        if is_data {
+            self.message_at = self.message_at.max(terms.now);
+        }
         if let Some(payload) = &mut self.payload
             && is_data
         {
@@ -320,16 +414,38 @@ impl Direction {
         terms: &Terms<'_>,
     ) -> Result<(), Fault> {
         let FrameHeader { fin, opcode, .. } = frame.header;
+        if !self.messages.is_open() {
+            self.unfinished_since = None;
+        }
+        if frame.swallowed {
+            self.frame = None;
+            return Ok(());
+        }
         match opcode {
             Opcode::Close => {
                 self.check_close(scan, &frame.header)?;
                 self.closed = true;
             }
+            Opcode::Pong if !frame.passing && self.is_for_us(scan, &frame.header, terms)? => {
+                self.found.pongs = self.found.pongs.saturating_add(1);
+                self.swallow_frame(scan);
+                return Ok(());
+            }
             Opcode::Ping | Opcode::Pong => {}
             Opcode::Binary | Opcode::Continuation | Opcode::Text => {
                 if fin && let Some(payload) = self.payload.take() {
-                    let from = self.framing.from;
-                    self.attachments = payload.finish(self.inflater.as_deref_mut(), from, terms, self.attachments)?;
+                    let Self { pace, inflater, attachments, framing, .. } = self;
+                    let mut fits = |kind: &str| {
+                        let fits = |limits: &LimitRules| {
+                            pace.receive_type(&limits.per_connection, kind, terms.now, terms.budget)
+                        };
+                        terms.limits.is_none_or(fits)
+                    };
+                    match payload.finish(inflater.as_deref_mut(), framing.from, terms, *attachments, &mut fits) {
+                        Ok(due) => *attachments = due,
+                        Err(Refusal { violation: Violation::RateExceeded, .. }) => return self.exceed(scan, terms),
+                        Err(refusal) => return Err(refusal.into()),
+                    }
                 }
                 if self.is_held() && !fin && !frame.passing {
                     if self.whole && !(terms.has_room)(scan.undecided()) {
@@ -348,17 +464,6 @@ impl Direction {
             scan.pass(core::mem::take(&mut self.frame_held))?;
         }
         Ok(())
-    }
-
-    /// Checks what a Close says, all of which is held or not decided about.
-    fn check_close<C: Chunk + ?Sized>(&self, scan: &mut Scan<'_, C>, header: &FrameHeader) -> Result<(), Fault> {
-        let frame = [&self.frame_held, scan.undecided_bytes()?].concat();
-        let masked = frame.get(header.header_len..).unwrap_or_default();
-        let mut payload = masked.to_vec();
-        if let Some(key) = header.mask {
-            Mask::new(key).apply(masked, &mut payload);
-        }
-        Ok(check_payload(&payload)?)
     }
 }
 

@@ -1,8 +1,8 @@
 //! A live connection, from the 101 to its end (RFC 6455 §5, §7).
 //!
 //! ```text
-//!         receive: no fault           receive: fault, refuse()
-//!   Open ───────────────────▶ Open ──────────────────────────▶ Closing ── time_to_end ──▶ reset
+//!         receive: no fault           receive, tick: fault, refuse()
+//!   Open ───────────────────▶ Open ──────────────────────────▶ Closing ── CLOSE_TIMEOUT ──▶ reset
 //!                              └── monitor ──▶ Unjudged
 //! ```
 //!
@@ -12,6 +12,8 @@
 //! frames; everything else is dropped, and no memory is held any more.
 
 mod direction;
+mod liveness;
+mod pace;
 mod payload;
 mod scan;
 
@@ -23,6 +25,7 @@ use crate::content::Handshake;
 use crate::content::tunnels::Conversation;
 use crate::limits::{HeldBytes, Share};
 use crate::policy::{Mode, Place, Policies, Policy};
+use crate::time::Moment;
 use crate::verdict::Passage;
 use crate::violation::Violation;
 use crate::wire::close::{BAD_GATEWAY, close_frame};
@@ -30,6 +33,9 @@ use crate::wire::deflate::Inflater;
 use crate::wire::header::Framing;
 use crate::wire::{Chunk, Side, Unreadable};
 use direction::{Direction, Terms};
+use liveness::{Liveness, PING_LEN, Step, Traffic};
+
+pub use pace::Budget;
 
 /// How long the peers may take to end a connection after our Close, before it is reset. RFC 6455 §7.1.1 leaves it open;
 /// a round trip to anywhere fits many times, and a refused peer holds no connection for longer.
@@ -38,6 +44,9 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the closing handshake of the peers themselves may take: the answer to a Close may have to wait for the rest of a
 /// long message, and other implementations give it 10 to 30 seconds.
 pub const PEER_CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a Close to a client that does not answer has, to leave the proxy before the reset: it will hardly be read.
+const DEAD_CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// One WebSocket connection.
 #[derive(Debug)]
@@ -49,9 +58,32 @@ pub struct Session {
     handshake: Handshake,
     conversation: Cell<Conversation>,
     state: State,
-    /// One side sends nothing any more.
-    ended: bool,
+    /// When it is reset.
+    end_by: Option<Moment>,
+    liveness: Liveness,
     share: Share,
+}
+
+/// When a connection came up, and what is random about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Birth {
+    /// When it came up.
+    pub at: Moment,
+    /// Fresh and unpredictable: what its pings carry, and by how much its times differ from others'.
+    pub nonce: [u8; PING_LEN],
+}
+
+/// What a look at the clock leads to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Due {
+    /// Nothing.
+    Nothing,
+    /// A Ping goes to the client, as soon as its way is free: [`Session::ping`].
+    Ping,
+    /// The connection was refused, or would have been in monitor mode.
+    Refused(Violation),
+    /// The connection is reset.
+    Reset,
 }
 
 #[derive(Debug)]
@@ -91,6 +123,8 @@ pub struct Received {
     pub violation: Option<Violation>,
     /// The rule that it broke, where the policy has many: for logs and counters, never for the peer.
     pub rule: Option<Rc<str>>,
+    /// How many messages and control frames were too much, and swallowed.
+    pub swallowed: u32,
 }
 
 impl Session {
@@ -100,11 +134,12 @@ impl Session {
         deflate: Option<Deflate>,
         handshake: Handshake,
         held: Rc<HeldBytes>,
+        birth: Birth,
     ) -> Self {
         let direction = |from: Side, takeover: fn(Deflate) -> bool| {
             let inspected = deflate.filter(|deflate| deflate.inspected);
             let inflater = inspected.map(|deflate| Box::new(Inflater::new(takeover(deflate))));
-            Direction::new(Framing { from, deflate: deflate.is_some() }, inflater)
+            Direction::new(Framing { from, deflate: deflate.is_some() }, inflater, birth.at)
         };
         Self {
             place,
@@ -114,7 +149,8 @@ impl Session {
             conversation: Cell::new(Conversation::new(handshake.exempt)),
             handshake,
             state: State::Open,
-            ended: false,
+            end_by: None,
+            liveness: Liveness::new(birth.at, birth.nonce),
             share: Share::new(held),
         }
     }
@@ -130,17 +166,58 @@ impl Session {
         self.policy = Rc::clone(policies.select(&self.place));
     }
 
-    /// How long the connection may take to end, from the moment on when this changes; `None` while it is open.
+    /// When [`Session::tick`] has to be called; `None`: not before the next bytes.
     #[must_use]
-    pub const fn time_to_end(&self) -> Option<Duration> {
-        match &self.state {
-            State::Closing(_) => Some(CLOSE_TIMEOUT),
-            State::Open | State::Unjudged
-                if self.ended || self.from_client.is_closed() || self.from_server.is_closed() =>
-            {
-                Some(PEER_CLOSE_TIMEOUT)
+    pub fn deadline(&self) -> Option<Moment> {
+        let liveness = match &self.state {
+            State::Open if self.end_by.is_none() => self.liveness.deadline(&self.policy.liveness, &self.traffic()),
+            State::Open | State::Unjudged | State::Closing(_) => None,
+        };
+        [self.end_by, liveness].into_iter().flatten().min()
+    }
+
+    /// Whether the last bytes may have brought the deadline nearer: otherwise it only moves away.
+    #[must_use]
+    pub const fn is_pressed(&self) -> bool {
+        self.end_by.is_some() || self.from_client.unfinished_since().is_some()
+    }
+
+    /// Looks at the clock.
+    pub fn tick(&mut self, now: Moment) -> Due {
+        if self.end_by.is_some_and(|end| now >= end) {
+            return Due::Reset;
+        }
+        if self.end_by.is_some() || !matches!(self.state, State::Open) {
+            return Due::Nothing;
+        }
+        let traffic = self.traffic();
+        let violation = match self.liveness.tick(&self.policy.liveness, &traffic, now) {
+            Step::Nothing => return Due::Nothing,
+            Step::WantPing => return Due::Ping,
+            Step::Refuse(violation) => violation,
+        };
+        match self.policy.mode {
+            Mode::Enforce => {
+                let offender = (violation == Violation::TooSlow).then_some(Side::Client);
+                self.refuse(violation, offender, now);
             }
-            State::Open | State::Unjudged => None,
+            Mode::Monitor => self.state = State::Unjudged,
+        }
+        Due::Refused(violation)
+    }
+
+    /// The Ping that is due to the client, where its way has come to the end of a frame: to be written behind everything
+    /// forwarded on it so far.
+    pub fn ping(&mut self, now: Moment) -> Option<Vec<u8>> {
+        let is_due = self.liveness.wants_ping() && matches!(self.state, State::Open) && self.end_by.is_none();
+        (is_due && self.is_between_frames(Side::Server)).then(|| self.liveness.ping(now))
+    }
+
+    fn traffic(&self) -> Traffic {
+        Traffic {
+            message_at: self.from_client.message_at().max(self.from_server.message_at()),
+            unfinished_since: self.from_client.unfinished_since(),
+            is_between_frames: self.is_between_frames(Side::Server),
         }
     }
 
@@ -154,17 +231,23 @@ impl Session {
     }
 
     /// One side sends nothing any more, with a Close or without: the other may finish, but not stay.
-    pub const fn finish(&mut self) {
-        self.ended = true;
+    pub fn finish(&mut self, now: Moment) {
+        self.end_by.get_or_insert_with(|| now.saturating_add(PEER_CLOSE_TIMEOUT));
     }
 
-    /// Takes the next bytes of one side.
+    /// Takes the next bytes of one side; `now` may be some milliseconds late.
     ///
     /// # Errors
     /// [`Unreadable`] when the host does not give out the bytes; nothing of the chunk may then be forwarded.
-    pub fn receive<C: Chunk + ?Sized>(&mut self, from: Side, chunk: &C) -> Result<Received, Unreadable> {
+    pub fn receive<C: Chunk + ?Sized>(
+        &mut self,
+        from: Side,
+        chunk: &C,
+        now: Moment,
+        budget: &dyn Budget,
+    ) -> Result<Received, Unreadable> {
         match &self.state {
-            State::Open => self.judge(from, chunk),
+            State::Open => self.judge(from, chunk, now, budget),
             State::Unjudged => self.pass(from, chunk),
             State::Closing(_) => {
                 let keep = self.direction_mut(from).finish_frame(chunk.len());
@@ -185,28 +268,60 @@ impl Session {
             return Ok(Received::pass(held, chunk.len()));
         }
         let after = [held, chunk.bytes(keep, chunk.len().saturating_sub(keep))?.into_owned()].concat();
-        Ok(Received { passage: Passage { before: Vec::new(), keep, after }, violation: None, rule: None })
+        let passage = Passage { before: Vec::new(), keep, after };
+        Ok(Received { passage, violation: None, rule: None, swallowed: 0 })
     }
 
-    fn judge<C: Chunk + ?Sized>(&mut self, from: Side, chunk: &C) -> Result<Received, Unreadable> {
-        let Self { policy, from_client, from_server, handshake, conversation, share, .. } = self;
+    fn judge<C: Chunk + ?Sized>(
+        &mut self,
+        from: Side,
+        chunk: &C,
+        now: Moment,
+        budget: &dyn Budget,
+    ) -> Result<Received, Unreadable> {
+        let Self { policy, from_client, from_server, handshake, conversation, share, liveness, .. } = self;
         let direction = match from {
             Side::Client => &mut *from_client,
             Side::Server => &mut *from_server,
         };
         let (rules, content) = policy.messages(from);
-        let has_room = |len: usize| share.all().has_room(len, policy.held_len_max);
-        let terms = Terms { rules, content, handshake, conversation, mode: policy.mode, has_room: &has_room };
+        let has_room = |len: usize| share.all().has_room(len, policy.limits.held_len_max);
+        let (limits, pongs_due) = match from {
+            Side::Client => (Some(&policy.limits), liveness.pongs_due()),
+            Side::Server => (None, 0),
+        };
+        let terms = Terms {
+            rules,
+            content,
+            handshake,
+            conversation,
+            mode: policy.mode,
+            has_room: &has_room,
+            limits,
+            budget,
+            now,
+            pong: liveness.pong(),
+            pongs_due,
+        };
         let mut received = direction.receive(chunk, &terms)?;
+        let pong_count = direction.pong_count();
+        if direction.is_closed() {
+            self.end_by.get_or_insert_with(|| now.saturating_add(PEER_CLOSE_TIMEOUT));
+        }
+        match from {
+            Side::Client if chunk.is_empty() => {}
+            Side::Client => liveness.receive_from_client(now, pong_count),
+            Side::Server => liveness.receive_from_server(now),
+        }
         let grows = direction.unasked_len() > 0;
         share.set(from_client.memory_len().saturating_add(from_server.memory_len()));
         // What is held was asked for before; a window, and the text of a message, grow while they are used.
-        if received.violation.is_none() && grows && !share.all().has_room(0, policy.held_len_max) {
+        if received.violation.is_none() && grows && !share.all().has_room(0, policy.limits.held_len_max) {
             received.violation = Some(Violation::Overloaded);
         }
         match (received.violation, self.policy.mode) {
             (None, _) => {}
-            (Some(violation), Mode::Enforce) => self.refuse(violation, Some(from)),
+            (Some(violation), Mode::Enforce) => self.refuse(violation, Some(from), now),
             (Some(_), Mode::Monitor) => self.state = State::Unjudged,
         }
         Ok(received)
@@ -216,7 +331,7 @@ impl Session {
     ///
     /// The offender gets the violation's close code, and so does the server behind a refused client. A client whose
     /// server broke the rules gets 1014.
-    pub fn refuse(&mut self, violation: Violation, offender: Option<Side>) {
+    pub fn refuse(&mut self, violation: Violation, offender: Option<Side>, now: Moment) {
         if matches!(self.state, State::Closing(_)) {
             return;
         }
@@ -227,6 +342,8 @@ impl Session {
             if offender == Some(from) { direction.sever() } else { direction.stop() }
         }
         self.share.set(0);
+        let timeout = if violation == Violation::Dead { DEAD_CLOSE_TIMEOUT } else { CLOSE_TIMEOUT };
+        self.end_by = Some(now.saturating_add(timeout));
         self.state = State::Closing(Closing {
             violation,
             // Who has had a Close from his peer gets no second one (RFC 6455 §5.5.1).
@@ -277,9 +394,9 @@ const INTERNAL_ERROR: u16 = 1011;
 
 impl Received {
     const fn pass(before: Vec<u8>, keep: usize) -> Self {
-        Self { passage: Passage { before, keep, after: Vec::new() }, violation: None, rule: None }
+        Self { passage: Passage { before, keep, after: Vec::new() }, violation: None, rule: None, swallowed: 0 }
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -50,14 +50,16 @@ struct Plain {
 }
 
 impl Payload {
-    /// The payload of the message that begins with `header`; `None` when nothing in it has to be read.
-    pub(super) fn new(header: &FrameHeader, from: Side, terms: &Terms<'_>) -> Option<Self> {
+    /// The payload of the message that begins with `header` and, where that is known, `first`; `None` when nothing in it has to be
+    /// read.
+    pub(super) fn new(header: &FrameHeader, first: Option<u8>, from: Side, terms: &Terms<'_>) -> Option<Self> {
         let is_text = header.opcode == Opcode::Text;
+        let is_clear = terms.content.tunnels || first.is_some_and(|byte| terms.conversation.get().is_clear(from, byte));
         let plain = Plain {
             len: 0,
             len_max: terms.rules.message_len_max,
             utf8: (terms.rules.utf8 && is_text).then(Utf8::default),
-            head: (!terms.content.tunnels).then(|| Head::new(from)),
+            head: (!is_clear).then(|| Head::new(from)),
             tunnel: None,
             text: (terms.content.read_text() && is_text).then(String::new),
         };
@@ -131,7 +133,8 @@ impl Payload {
         Ok(())
     }
 
-    /// The end of the message; `attachments` binary messages of an earlier one have not come. Gives how many are due now.
+    /// The end of the message; `attachments` binary messages of an earlier one have not come. Gives how many are due now; `fits` is
+    /// asked as by [`ContentRules::judge`].
     ///
     /// # Errors
     /// What is wrong with its end, or with the whole of it.
@@ -141,13 +144,14 @@ impl Payload {
         from: Side,
         terms: &Terms<'_>,
         attachments: u32,
+        fits: &mut dyn FnMut(&str) -> bool,
     ) -> Result<u32, Refusal> {
         if let Some(inflater) = inflater.filter(|_| self.compressed) {
             inflater.finish()?;
         }
         self.plain.finish(terms.conversation).map_err(|violation| self.plain.refusal(violation))?;
         match &self.plain.text {
-            Some(text) => self.content.judge(text, from, terms.handshake, attachments),
+            Some(text) => self.content.judge(text, from, terms.handshake, attachments, fits),
             None => Ok(attachments),
         }
     }

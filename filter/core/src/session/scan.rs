@@ -72,6 +72,12 @@ impl<'a, C: Chunk + ?Sized> Scan<'a, C> {
         self.get(start, self.at.saturating_sub(start))
     }
 
+    /// What is not decided about goes nowhere.
+    pub(super) const fn skip(&mut self) {
+        self.parted |= self.at > self.settled;
+        self.settled = self.at;
+    }
+
     /// Lets `held`, which came in earlier chunks, go on and behind it what is not decided about.
     pub(super) fn pass(&mut self, held: Vec<u8>) -> Result<(), Unreadable> {
         if !held.is_empty() && self.passage.keep > 0 {

@@ -3,14 +3,59 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use super::{CLOSE_TIMEOUT, PEER_CLOSE_TIMEOUT, Session};
+use super::{Birth, Budget, CLOSE_TIMEOUT, PEER_CLOSE_TIMEOUT, Received, Session};
 use crate::content::Handshake;
 use crate::policy::{Mode, Place, Policies, Policy};
+use crate::time::Moment;
+use crate::verdict::Passage;
 use crate::violation::Violation::{self, InvalidUtf8, MessageTooBig, ProtocolError, TypeRefused};
 use crate::wire::Side::{self, Client, Server};
 use crate::wire::{Chunk, Unreadable};
 
 const MASK: [u8; 4] = [0; 4];
+
+/// When connections of tests come up, and when everything happens in those that are not about time.
+pub(crate) const NOW: Moment = Moment::from_nanos(1_000_000_000_000);
+
+/// How connections of tests come up.
+pub(crate) const BIRTH: Birth = Birth { at: NOW, nonce: *b"\x7f\xffnonce!" };
+
+/// Counts nothing: whatever is asked for, there is enough.
+pub(crate) struct Unlimited;
+
+impl Budget for Unlimited {
+    fn now(&self) -> Moment {
+        NOW
+    }
+
+    fn spend(&self, _: u64, _: u64) -> bool {
+        true
+    }
+
+    fn ask(&self, _: &str) -> bool {
+        true
+    }
+}
+
+/// A frame of the client that begins with `first`.
+pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        len @ 0..126 => frame.push(0x80 | len as u8),
+        len @ 126..65_536 => {
+            frame.push(0x80 | 126);
+            frame.extend((len as u16).to_be_bytes());
+        }
+        len => {
+            frame.push(0x80 | 127);
+            frame.extend((len as u64).to_be_bytes());
+        }
+    }
+    let key = [0x37, 0xfa, 0x21, 0x3d];
+    frame.extend(key);
+    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame
+}
 
 fn session(mode: Mode) -> Session {
     let mut policy: Policy = crate::config::tests::permissive();
@@ -25,7 +70,7 @@ fn session(mode: Mode) -> Session {
 }
 
 fn open(policy: Policy) -> Session {
-    Session::new(Rc::new(policy), Place::default(), None, Handshake::default(), Rc::default())
+    Session::new(Rc::new(policy), Place::default(), None, Handshake::default(), Rc::default(), BIRTH)
 }
 
 fn text(from: Side, len: u8) -> Vec<u8> {
@@ -37,17 +82,21 @@ fn text(from: Side, len: u8) -> Vec<u8> {
     frame
 }
 
+/// What goes on of a chunk.
+pub(crate) fn forwarded(received: &Received, chunk: &[u8]) -> Vec<u8> {
+    let Passage { before, keep, after } = &received.passage;
+    [before, &chunk[..*keep], after].concat()
+}
+
 /// What is forwarded of `bytes` when they come in pieces of `piece` bytes, and the first violation.
 fn receive(session: &mut Session, from: Side, bytes: &[u8], piece: usize) -> (Vec<u8>, Option<Violation>) {
-    let (mut forwarded, mut violation) = (Vec::new(), None);
+    let (mut passed, mut violation) = (Vec::new(), None);
     for chunk in bytes.chunks(piece) {
-        let received = session.receive(from, chunk).unwrap();
-        forwarded.extend(received.passage.before);
-        forwarded.extend(&chunk[..received.passage.keep]);
-        forwarded.extend(received.passage.after);
+        let received = session.receive(from, chunk, NOW, &Unlimited).unwrap();
+        passed.extend(forwarded(&received, chunk));
         violation = violation.or(received.violation);
     }
-    (forwarded, violation)
+    (passed, violation)
 }
 
 #[track_caller]
@@ -109,19 +158,20 @@ fn data_behind_a_close_is_dropped() {
 #[test]
 fn an_end_that_was_begun_has_its_time() {
     let mut session = session(Mode::Enforce);
+    let before = session.deadline();
     receive(&mut session, Server, b"\x88", 1);
-    assert_eq!(session.time_to_end(), None);
+    assert_eq!(session.deadline(), before);
     receive(&mut session, Server, b"\x00", 1);
-    assert_eq!(session.time_to_end(), Some(PEER_CLOSE_TIMEOUT));
+    assert_eq!(session.deadline(), Some(NOW.saturating_add(PEER_CLOSE_TIMEOUT)));
     receive(&mut session, Client, b"\x83", 1);
-    assert_eq!(session.time_to_end(), Some(CLOSE_TIMEOUT));
+    assert_eq!(session.deadline(), Some(NOW.saturating_add(CLOSE_TIMEOUT)));
 }
 
 #[test]
 fn who_sends_nothing_any_more_has_his_time_too() {
     let mut session = session(Mode::Enforce);
-    session.finish();
-    assert_eq!(session.time_to_end(), Some(PEER_CLOSE_TIMEOUT));
+    session.finish(NOW);
+    assert_eq!(session.deadline(), Some(NOW.saturating_add(PEER_CLOSE_TIMEOUT)));
     assert_eq!(receive(&mut session, Server, &text(Server, 5), 1), (text(Server, 5), None));
 }
 
@@ -131,7 +181,7 @@ fn streamed_text_is_never_refused_for_want_of_room() {
     for held_len_max in [1, 13, 100, 700, 1_007, 1_008, 2_000] {
         for piece in [1, 7, 390, 399, 500, 999] {
             let mut policy: Policy = crate::config::tests::permissive();
-            policy.held_len_max = held_len_max;
+            policy.limits.held_len_max = held_len_max;
             let mut session = open(policy);
             let found = receive(&mut session, Client, &frame, piece);
             assert_eq!(found, (frame.clone(), None), "{held_len_max} in pieces of {piece}");
@@ -194,7 +244,7 @@ fn the_first_verdict_sticks() {
     receive(&mut session, Client, &text(Client, 101), 999);
     let (forwarded, violation) = receive(&mut session, Client, &text(Client, 1), 999);
     assert_eq!((forwarded, violation), (vec![], None));
-    session.refuse(Violation::Internal, None);
+    session.refuse(Violation::Internal, None, NOW);
     assert_eq!(session.violation(), Some(MessageTooBig));
 }
 
@@ -252,7 +302,7 @@ fn other_policies_hold_from_the_next_bytes_on() {
 #[test]
 fn a_fault_of_ours_closes_with_1011() {
     let mut session = session(Mode::Enforce);
-    session.refuse(Violation::Internal, None);
+    session.refuse(Violation::Internal, None, NOW);
     assert_eq!(session.transmit(Client, MASK).unwrap(), b"\x88\x0a\x03\xf3internal");
 }
 
@@ -267,5 +317,5 @@ fn bytes_that_cannot_be_read_are_reported() {
             Err(Unreadable)
         }
     }
-    assert_eq!(session(Mode::Enforce).receive(Client, &Gone), Err(Unreadable));
+    assert_eq!(session(Mode::Enforce).receive(Client, &Gone, NOW, &Unlimited), Err(Unreadable));
 }

@@ -5,6 +5,7 @@ use miniz_oxide::deflate::stream::deflate;
 use miniz_oxide::{MZFlush, MZStatus};
 
 use super::*;
+use crate::session::tests::{NOW, Unlimited, frame};
 use crate::violation::Violation::{InvalidDeflate, InvalidUtf8, MessageTooBig, Overloaded, ProtocolError};
 use crate::wire::Side;
 
@@ -40,37 +41,28 @@ fn judge(
 ) -> Received {
     let handshake = Handshake::default();
     let conversation = Cell::new(Conversation::new(handshake.exempt));
-    let terms =
-        Terms { rules, content, handshake: &handshake, conversation: &conversation, mode, has_room: &|_| has_room };
+    let terms = Terms {
+        rules,
+        content,
+        handshake: &handshake,
+        conversation: &conversation,
+        mode,
+        has_room: &|_| has_room,
+        limits: None,
+        budget: &Unlimited,
+        now: NOW,
+        pong: &[],
+        pongs_due: 0,
+    };
     direction.receive(chunk, &terms).unwrap()
 }
 
 fn client() -> Direction {
-    Direction::new(Framing { from: Side::Client, deflate: false }, None)
+    Direction::new(Framing { from: Side::Client, deflate: false }, None, NOW)
 }
 
 fn inspecting(takeover: bool) -> Direction {
-    Direction::new(Framing { from: Side::Client, deflate: true }, Some(Box::new(Inflater::new(takeover))))
-}
-
-/// A frame of the client that begins with `first`.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first];
-    match payload.len() {
-        len @ 0..126 => frame.push(0x80 | len as u8),
-        len @ 126..65_536 => {
-            frame.push(0x80 | 126);
-            frame.extend((len as u16).to_be_bytes());
-        }
-        len => {
-            frame.push(0x80 | 127);
-            frame.extend((len as u64).to_be_bytes());
-        }
-    }
-    let key = [0x37, 0xfa, 0x21, 0x3d];
-    frame.extend(key);
-    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
-    frame
+    Direction::new(Framing { from: Side::Client, deflate: true }, Some(Box::new(Inflater::new(takeover))), NOW)
 }
 
 fn text(payload: impl AsRef<[u8]>) -> Vec<u8> {
@@ -331,7 +323,7 @@ fn a_bomb_is_stopped_within_one_window() {
 
 #[test]
 fn compressed_messages_pass_unread_where_they_are_not_inspected() {
-    let make = || Direction::new(Framing { from: Side::Client, deflate: true }, None);
+    let make = || Direction::new(Framing { from: Side::Client, deflate: true }, None, NOW);
     let bytes = [frame(0xc1, b"\xff\xff"), frame(0x42, b"\x07"), frame(0x80, b"\x00")].concat();
     check(make, &HEADERS, &bytes, &bytes, None);
 }

@@ -10,30 +10,19 @@ use crate::content::tunnels::Exempt;
 use crate::limits::HeldBytes;
 use crate::policy::Place;
 use crate::session::Session;
+use crate::session::tests::{BIRTH, NOW, Unlimited, frame};
 use crate::violation::Violation::{
     self, InvalidJson, InvalidUtf8, JsonRefused, PatternRefused, SchemaRefused, TunnelRefused, TypeRefused,
 };
 use crate::wire::Side;
 
 fn open(messages: &Value, handshake: Handshake, held: &Rc<HeldBytes>) -> Session {
-    let config = json!({"require_tls": false, "auth": {"required": false}, "messages": {"from_client": messages}});
+    let config = json!({
+        "require_tls": false, "auth": {"required": false}, "limits": {"per_connection": null},
+        "messages": {"from_client": messages},
+    });
     let policies = parse(config.to_string().as_bytes(), &|_| None).unwrap().policies;
-    Session::new(Rc::clone(policies.base()), Place::default(), None, handshake, Rc::clone(held))
-}
-
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let key = [0x37, 0xfa, 0x21, 0x3d];
-    let mut frame = vec![first];
-    match u8::try_from(payload.len()) {
-        Ok(len @ 0..126) => frame.push(0x80 | len),
-        Ok(_) | Err(_) => {
-            frame.push(0x80 | 126);
-            frame.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
-        }
-    }
-    frame.extend(key);
-    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
-    frame
+    Session::new(Rc::clone(policies.base()), Place::default(), None, handshake, Rc::clone(held), BIRTH)
 }
 
 /// A message in fragments of one byte, with a ping behind the second.
@@ -62,7 +51,7 @@ fn check(messages: &Value, opcode: u8, payload: &[u8], violation: Option<Violati
             let mut session = open(messages, Handshake::default(), &held);
             let (mut passed, mut found) = (Vec::new(), None);
             for chunk in bytes.chunks(piece) {
-                let received = session.receive(Side::Client, chunk).unwrap();
+                let received = session.receive(Side::Client, chunk, NOW, &Unlimited).unwrap();
                 passed.extend(received.passage.before);
                 passed.extend(&chunk[..received.passage.keep]);
                 passed.extend(received.passage.after);
@@ -162,7 +151,7 @@ fn patterns_see_what_readers_see() {
 /// The rule that a message matches.
 fn rule_of(messages: &Value, text: &[u8]) -> Option<String> {
     let mut session = open(messages, Handshake::default(), &Rc::default());
-    let received = session.receive(Side::Client, frame(0x81, text).as_slice()).unwrap();
+    let received = session.receive(Side::Client, frame(0x81, text).as_slice(), NOW, &Unlimited).unwrap();
     received.rule.map(|rule| rule.to_string())
 }
 
@@ -192,7 +181,11 @@ fn a_subprotocol_carries_what_it_is_there_for() {
     {
         let handshake = Handshake { exempt: Exempt::for_subprotocol(subprotocol), ..Handshake::default() };
         let mut session = open(&messages, handshake, &Rc::default());
-        assert_eq!(session.receive(Side::Client, mqtt.as_slice()).unwrap().violation, violation, "{subprotocol}");
+        assert_eq!(
+            session.receive(Side::Client, mqtt.as_slice(), NOW, &Unlimited).unwrap().violation,
+            violation,
+            "{subprotocol}"
+        );
     }
 }
 
@@ -210,7 +203,7 @@ fn attachments_of_socket_io_are_counted() {
     ] {
         let mut session = open(&messages, Handshake::default(), &Rc::default());
         let bytes: Vec<u8> = frames.into_iter().flatten().copied().collect();
-        assert_eq!(session.receive(Side::Client, bytes.as_slice()).unwrap().violation, violation);
+        assert_eq!(session.receive(Side::Client, bytes.as_slice(), NOW, &Unlimited).unwrap().violation, violation);
     }
 }
 
@@ -220,9 +213,12 @@ fn what_is_held_for_judgement_is_counted() {
     let config = json!({"require_tls": false, "auth": {"required": false}, "limits": {"held_bytes": 1000}, "messages": {"from_client": {"json": {}}}});
     let policies = parse(config.to_string().as_bytes(), &|_| None).unwrap().policies;
     let mut session =
-        Session::new(Rc::clone(policies.base()), Place::default(), None, Handshake::default(), Rc::clone(&held));
+        Session::new(Rc::clone(policies.base()), Place::default(), None, Handshake::default(), Rc::clone(&held), BIRTH);
     let long = frame(0x01, &[b' '; 900]);
-    assert_eq!(session.receive(Side::Client, long.as_slice()).unwrap().violation, Some(Violation::Overloaded));
-    session.refuse(Violation::Overloaded, Some(Side::Client));
+    assert_eq!(
+        session.receive(Side::Client, long.as_slice(), NOW, &Unlimited).unwrap().violation,
+        Some(Violation::Overloaded)
+    );
+    session.refuse(Violation::Overloaded, Some(Side::Client), NOW);
     assert!(held.has_room(0, 0));
 }

@@ -1,0 +1,56 @@
+//! What becomes of a frame or message that is more than its sender may send.
+
+use super::{Direction, Fault, Terms};
+use crate::policy::{Mode, OnExcess};
+use crate::session::scan::Scan;
+use crate::violation::Violation;
+use crate::wire::Chunk;
+use crate::wire::header::{FrameHeader, Opcode};
+
+impl Direction {
+    /// Whether a frame goes nowhere, since it is too much. What follows the beginning of a message that has gone on cannot be
+    /// swallowed any more.
+    pub(super) fn weigh(&mut self, header: &FrameHeader, terms: &Terms<'_>) -> Result<bool, Violation> {
+        let Some(limits) = terms.limits else { return Ok(false) };
+        let begins = match header.opcode {
+            Opcode::Close => return Ok(false),
+            Opcode::Continuation if self.swallowed => {
+                self.swallowed = !header.fin;
+                return Ok(true);
+            }
+            Opcode::Continuation => 0,
+            Opcode::Binary | Opcode::Ping | Opcode::Pong | Opcode::Text => 1,
+        };
+        let is_typed = header.opcode == Opcode::Text && terms.content.read_type();
+        let fits = self.pace.receive(&limits.per_connection, begins, header.payload_len, terms.now, terms.budget)
+            && (begins == 0 || header.opcode.is_control() || is_typed || terms.budget.ask(""));
+        match (fits, limits.on_excess, terms.mode) {
+            (true, _, _) => Ok(false),
+            (false, OnExcess::Drop, Mode::Enforce) if begins > 0 => {
+                self.swallowed |= !header.opcode.is_control() && !header.fin;
+                self.found.swallowed = self.found.swallowed.saturating_add(1);
+                Ok(true)
+            }
+            (false, _, _) => Err(Violation::RateExceeded),
+        }
+    }
+
+    pub(super) fn swallow_frame<C: Chunk + ?Sized>(&mut self, scan: &mut Scan<'_, C>) {
+        self.frame = None;
+        self.frame_held = Vec::new();
+        scan.skip();
+    }
+
+    /// The message in hand, all of which is held, is too much.
+    pub(super) fn exceed<C: Chunk + ?Sized>(&mut self, scan: &mut Scan<'_, C>, terms: &Terms<'_>) -> Result<(), Fault> {
+        match (terms.limits.map(|limits| limits.on_excess), terms.mode) {
+            (Some(OnExcess::Drop), Mode::Enforce) => {
+                self.found.swallowed = self.found.swallowed.saturating_add(1);
+                self.message_held = Vec::new();
+                self.swallow_frame(scan);
+                Ok(())
+            }
+            (_, _) => Err(Violation::RateExceeded.into()),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! How much a client sends: messages and control frames, bytes of payload, messages of one type.
+//!
+//! A message counts once, with its first frame, and each control frame counts as one; what a frame announces counts before any of
+//! it has come. Fragments have a bound of their own (`max_fragments`), and a Close is never too much.
+
+use crate::limits::rate::{Meter, Rate};
+use crate::policy::ConnectionLimits;
+use crate::time::Moment;
+
+/// What is counted outside of a connection, and the time where it has to be exact.
+pub trait Budget {
+    /// The time now. It costs a call of the host, so it is asked for only where the time of the last tick makes something too much, or
+    /// would begin to count before there was anything.
+    fn now(&self) -> Moment;
+
+    /// Takes this much of what the client's subject may send: all of it, or nothing.
+    fn spend(&self, messages: u64, len: u64) -> bool;
+
+    /// Takes one message of this type, which may have no name, of what a fleet lets the subject send.
+    fn ask(&self, kind: &str) -> bool;
+}
+
+/// What one client has sent lately.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    messages: Meter,
+    bytes: Meter,
+    /// Of the types that have a limit: a few, which are looked through.
+    by_type: Vec<(String, Meter)>,
+}
+
+impl Pace {
+    /// Whether so much more is within the limits; what is not does not count.
+    pub(super) fn receive(
+        &mut self,
+        limits: &ConnectionLimits,
+        messages: u64,
+        len: u64,
+        now: Moment,
+        budget: &dyn Budget,
+    ) -> bool {
+        let is_first = limits.messages.is_some_and(|rate| messages > 0 && self.messages.is_empty(&rate, now))
+            || limits.bytes.is_some_and(|rate| len > 0 && self.bytes.is_empty(&rate, now));
+        // From the last tick on, a tick's worth would pass beyond the burst.
+        let now = if is_first { budget.now() } else { now };
+        let before = (self.messages, self.bytes);
+        let fits = (self.take(limits, messages, len, now)
+            || (!is_first && self.take(limits, messages, len, budget.now())))
+            && budget.spend(messages, len);
+        if !fits {
+            (self.messages, self.bytes) = before;
+        }
+        fits
+    }
+
+    fn take(&mut self, limits: &ConnectionLimits, messages: u64, len: u64, now: Moment) -> bool {
+        let mut after = (self.messages, self.bytes);
+        let fits = limits.messages.is_none_or(|rate| after.0.take(&rate, messages, now))
+            && limits.bytes.is_none_or(|rate| after.1.take(&rate, len, now));
+        if fits {
+            (self.messages, self.bytes) = after;
+        }
+        fits
+    }
+
+    /// Likewise for a message whose type is known.
+    pub(super) fn receive_type(
+        &mut self,
+        limits: &ConnectionLimits,
+        kind: &str,
+        now: Moment,
+        budget: &dyn Budget,
+    ) -> bool {
+        limits.by_type.get(kind).is_none_or(|rate| self.take_type(kind, rate, now, budget)) && budget.ask(kind)
+    }
+
+    fn take_type(&mut self, kind: &str, rate: &Rate, now: Moment, budget: &dyn Budget) -> bool {
+        let known = self.by_type.iter().position(|(own, _)| own == kind);
+        let index = known.unwrap_or_else(|| {
+            self.by_type.push((kind.to_owned(), Meter::default()));
+            self.by_type.len().saturating_sub(1)
+        });
+        let Some((_, meter)) = self.by_type.get_mut(index) else { return false };
+        let now = if meter.is_empty(rate, now) { budget.now() } else { now };
+        meter.take(rate, 1, now) || meter.take(rate, 1, budget.now())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+//! What all workers of an Envoy count together, in data that they share under compare-and-swap.
+//!
+//! ```text
+//! register   the seed of the keys, the generation, and each worker's beat     one value
+//! buckets    who has how many connections, handshakes, failures, messages     4,096 values (portcullis_core::limits::table)
+//! ```
+//!
+//! A worker that traps gives nothing back. The others see its beat stop, and begin another generation: what was counted before is
+//! void, and each counts again what it has itself. Nothing here judges: that is portcullis-core's.
+
+use core::time::Duration;
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+
+use crate::IdMap;
+use crate::host;
+use crate::host::abi::{self, HostError, Hosted};
+use crate::purse::Purse;
+use portcullis_core::limits::rate::Rate;
+use portcullis_core::limits::register::Register;
+use portcullis_core::limits::table::{Admission, BUCKET_LEN, BUCKETS, Bucket, Excess, FailureRules, Key, Kind};
+use portcullis_core::time::Moment;
+
+/// How often a value is tried that others change at the same time. Each round that fails is one in which another worker got through, so
+/// that a hundred of them may meet here at once.
+const ROUNDS_MAX: u32 = 128;
+
+/// How often a worker tells that it lives. All have to do so alike: each counts the others' beats by its own.
+const BEAT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a VM knows of the counts of all.
+#[derive(Default)]
+pub(crate) struct Limiter {
+    seed: Cell<[u8; 16]>,
+    /// This worker, once it has ticked or counted: a VM that only tries a policy never does.
+    register: RefCell<Register>,
+    beaten_at: Cell<Moment>,
+    /// The connections of this worker: what it has to give back, or to count again.
+    own: RefCell<IdMap<Key, u32>>,
+    purses: RefCell<IdMap<Key, Weak<Purse>>>,
+}
+
+/// One connection that is counted: given back when it is dropped, however its stream ends.
+pub(crate) struct Slot {
+    limiter: Rc<Limiter>,
+    key: Key,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.limiter.release(self.key);
+    }
+}
+
+impl Limiter {
+    /// Makes what is shared, unless it is there. The host tries a policy alone before any worker has it, so that nobody comes between.
+    pub(crate) fn prepare(&self) -> Hosted<()> {
+        if let Some((bytes, _)) = abi::shared(REGISTER)? {
+            let mut register = self.register.borrow_mut();
+            if register.is_new() {
+                register.adopt(&bytes);
+                self.seed.set(Register::seed(&bytes));
+            }
+            return Ok(());
+        }
+        for index in 0..BUCKETS {
+            abi::set_shared(&bucket_name(index), &[0; BUCKET_LEN], None)?;
+        }
+        self.seed.set(host::random()?);
+        abi::set_shared(REGISTER, &Register::first(self.seed.get()), None).map(drop)
+    }
+
+    /// Tells the others that this worker lives, and hears who does not: once a second, however often it is called.
+    pub(crate) fn beat(&self, now: Moment) -> Hosted<()> {
+        if now.since(self.beaten_at.get()) < BEAT_INTERVAL {
+            return Ok(());
+        }
+        self.beaten_at.set(now);
+        let before = self.register.borrow().generation();
+        if self.register.borrow().is_new() {
+            let id = u64::from_le_bytes(host::random()?);
+            self.register.borrow_mut().join(id);
+        }
+        for _ in 0..ROUNDS_MAX {
+            let Some((bytes, version)) = abi::shared(REGISTER)? else { return Err(HostError::NONSENSE) };
+            let (mut register, seed) = (self.register.borrow().clone(), Register::seed(&bytes));
+            let beaten = register.beat(&bytes);
+            if abi::set_shared(REGISTER, &beaten, Some(version))? {
+                let generation = register.generation();
+                self.seed.set(seed);
+                self.register.replace(register);
+                return if generation == before { Ok(()) } else { self.restore(generation) };
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts one more connection, and the handshake that asks for it.
+    ///
+    /// # Errors
+    /// Those of the host; inside, why there may be no more.
+    pub(crate) fn admit(self: &Rc<Self>, key: Key, admission: &Admission) -> Hosted<Result<Slot, Excess>> {
+        if self.register.borrow().is_new() {
+            // Whom nobody knows nobody misses, and its connections would be counted for good.
+            self.beat(host::now()?)?;
+        }
+        let (generation, now) = (self.generation(), host::now()?);
+        let admitted = self.update(key, |bucket| {
+            let admitted = bucket.admit(key, admission, generation, now);
+            (admitted, admitted.is_ok())
+        })?;
+        if let Err(excess) = admitted {
+            return Ok(Err(excess));
+        }
+        let mut own = self.own.borrow_mut();
+        let count = own.entry(key).or_default();
+        *count = count.saturating_add(1);
+        Ok(Ok(Slot { limiter: Rc::clone(self), key }))
+    }
+
+    /// Counts a failed attempt. Tells whether it was one too many.
+    pub(crate) fn fail(&self, key: Key, rules: &FailureRules) -> Hosted<bool> {
+        let now = host::now()?;
+        self.update(key, |bucket| (bucket.fail(key, rules, now), true))
+    }
+
+    /// Takes messages and bytes of a subject, as many as there are.
+    pub(crate) fn lease(&self, key: Key, rates: [Option<Rate>; 2], wanted: [u64; 2], now: Moment) -> Hosted<[u64; 2]> {
+        self.update(key, |bucket| (bucket.lease(key, rates, wanted, now), true))
+    }
+
+    /// The key of whom these parts name.
+    pub(crate) fn key(&self, kind: Kind, parts: &[&[u8]]) -> Key {
+        Key::new(kind, &self.seed.get(), parts)
+    }
+
+    /// What a subject's connections of this worker have of its messages.
+    pub(crate) fn purse(self: &Rc<Self>, key: Key, make: impl FnOnce() -> Purse) -> Rc<Purse> {
+        if let Some(purse) = self.purses.borrow().get(&key).and_then(Weak::upgrade) {
+            return purse;
+        }
+        let purse = Rc::new(make());
+        self.purses.borrow_mut().insert(key, Rc::downgrade(&purse));
+        purse
+    }
+
+    /// A purse is gone.
+    pub(crate) fn forget(&self, key: Key) {
+        let mut purses = self.purses.borrow_mut();
+        if purses.get(&key).is_some_and(|purse| purse.strong_count() == 0) {
+            purses.remove(&key);
+        }
+    }
+
+    fn generation(&self) -> u32 {
+        self.register.borrow().generation()
+    }
+
+    fn release(&self, key: Key) {
+        {
+            let mut own = self.own.borrow_mut();
+            match own.get_mut(&key) {
+                Some(count) if *count > 1 => *count = count.saturating_sub(1),
+                Some(_) | None => drop(own.remove(&key)),
+            }
+        }
+        let generation = self.generation();
+        // Where the host fails, the count is too high until the next generation.
+        let _ = self.update(key, |bucket| (bucket.release(key, generation), true));
+    }
+
+    fn restore(&self, generation: u32) -> Hosted<()> {
+        let (own, now) = (self.own.borrow().clone(), host::now()?);
+        for (key, count) in own {
+            self.update(key, |bucket| (bucket.restore(key, count, generation, now), true))?;
+        }
+        Ok(())
+    }
+
+    /// Changes a bucket; `act` may run more than once, and tells whether it has changed anything.
+    fn update<T>(&self, key: Key, act: impl Fn(&mut Bucket<'_>) -> (T, bool)) -> Hosted<T> {
+        let name = bucket_name(key.bucket());
+        for _ in 0..ROUNDS_MAX {
+            let (mut bytes, version) = abi::shared(&name)?.unwrap_or_default();
+            let (answer, is_changed) = act(&mut Bucket::open(&mut bytes));
+            if !is_changed || abi::set_shared(&name, &bytes, Some(version))? {
+                return Ok(answer);
+            }
+        }
+        Err(HostError::NONSENSE)
+    }
+}
+
+/// The number tells the layout: a host keeps its data while modules come and go.
+const REGISTER: &str = "portcullis.1.register";
+
+fn bucket_name(index: usize) -> String {
+    format!("portcullis.1.bucket.{index}")
+}
