@@ -37,6 +37,25 @@ pub enum BufferLimits {
     Shipped,
 }
 
+/// What becomes of a worker whose module has trapped.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum FailurePolicy {
+    /// It refuses every request from then on, as `config/portcullis.yaml` has it.
+    #[default]
+    FailClosed,
+    /// It loads the module again.
+    FailReload,
+}
+
+impl FailurePolicy {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::FailClosed => "FAIL_CLOSED",
+            Self::FailReload => "FAIL_RELOAD",
+        }
+    }
+}
+
 /// `config/edge.yaml` on its way to a run on loopback.
 pub(crate) struct Bootstrap(Value);
 
@@ -66,6 +85,13 @@ impl Bootstrap {
         });
         let clusters = place(&mut self.0, CLUSTERS)?.as_array_mut();
         clusters.map(|clusters| clusters.push(cluster)).ok_or_else(|| missing(CLUSTERS))
+    }
+
+    /// Takes the client's address from `X-Forwarded-For`, from behind so many proxies.
+    pub(crate) fn trusted_hops(&mut self, count: u32) -> Result<(), Error> {
+        let http = place(&mut self.0, HTTP)?.as_object_mut().ok_or_else(|| missing(HTTP))?;
+        http.insert("xff_num_trusted_hops".into(), json!(count));
+        Ok(())
     }
 
     /// Takes the filter from `file` in `folder`.
@@ -119,11 +145,17 @@ impl Bootstrap {
     }
 }
 
-/// `config/portcullis.yaml` with another module, policy and environment, as JSON.
-pub(crate) fn filter(module: &Path, policy: &Value, variables: &BTreeMap<String, String>) -> Result<Vec<u8>, Error> {
+/// `config/portcullis.yaml` with another module, policy, environment and failure policy, as JSON.
+pub(crate) fn filter(
+    module: &Path,
+    policy: &Value,
+    variables: &BTreeMap<String, String>,
+    failure_policy: FailurePolicy,
+) -> Result<Vec<u8>, Error> {
     let mut filter = parse(FILTER)?;
     *place(&mut filter, &format!("{PLUGIN}/vm_config/code/local/filename"))? = json!(module);
     *place(&mut filter, &format!("{PLUGIN}/vm_config/environment_variables"))? = json!({"key_values": variables});
+    *place(&mut filter, &format!("{PLUGIN}/failure_policy"))? = json!(failure_policy.name());
     *place(&mut filter, POLICY)? = json!(policy.to_string());
     Ok(filter.to_string().into_bytes())
 }
@@ -205,6 +237,15 @@ mod tests {
     }
 
     #[test]
+    fn a_run_can_be_behind_proxies() {
+        let mut bootstrap = shipped();
+        check(&bootstrap, &format!("{HTTP}/use_remote_address"), Some(json!(true)));
+        check(&bootstrap, &format!("{HTTP}/xff_num_trusted_hops"), None);
+        bootstrap.trusted_hops(1).unwrap();
+        check(&bootstrap, &format!("{HTTP}/xff_num_trusted_hops"), Some(json!(1)));
+    }
+
+    #[test]
     fn a_run_can_cut_peers_earlier() {
         let mut bootstrap = shipped();
         bootstrap.delayed_close("0.1s").unwrap();
@@ -223,12 +264,20 @@ mod tests {
     #[test]
     fn the_filter_file_takes_module_policy_and_environment() {
         let variables = BTreeMap::from([("KEY".to_owned(), "value".to_owned())]);
-        let bytes = filter(Path::new("/m.wasm"), &json!({"mode": "monitor"}), &variables).unwrap();
+        let policy = json!({"mode": "monitor"});
+        let bytes = filter(Path::new("/m.wasm"), &policy, &variables, FailurePolicy::FailReload).unwrap();
         let mut filter: Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(place(&mut filter, POLICY).unwrap(), r#"{"mode":"monitor"}"#);
+        assert_eq!(place(&mut filter, PLUGIN).unwrap()["failure_policy"], "FAIL_RELOAD");
         let machine = place(&mut filter, &format!("{PLUGIN}/vm_config")).unwrap();
         assert_eq!(machine["code"]["local"]["filename"], "/m.wasm");
         assert_eq!(machine["environment_variables"], json!({"key_values": {"KEY": "value"}}));
+    }
+
+    #[test]
+    fn the_default_failure_policy_is_the_shipped_one() {
+        let mut filter = parse(FILTER).unwrap();
+        assert_eq!(place(&mut filter, PLUGIN).unwrap()["failure_policy"], FailurePolicy::default().name());
     }
 
     #[test]

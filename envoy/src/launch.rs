@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::config::{self, Bootstrap, BufferLimits};
+use crate::config::{self, Bootstrap, BufferLimits, FailurePolicy};
 use crate::instance::Envoy;
 use crate::runner::{Arguments, Runner};
 use crate::scratch::{Scratch, copy, replace};
@@ -32,11 +32,13 @@ pub struct Launch {
     policy: Value,
     upstream: SocketAddr,
     rate_limit_service: Option<SocketAddr>,
+    trusted_hops: u32,
     certificate: Option<(String, String)>,
     variables: BTreeMap<String, String>,
     workers: u32,
     buffer_limits: BufferLimits,
     delayed_close: Option<String>,
+    failure_policy: FailurePolicy,
     filter: bool,
     log_level: String,
     backend: Option<Runner>,
@@ -50,11 +52,13 @@ impl Launch {
             policy,
             upstream,
             rate_limit_service: None,
+            trusted_hops: 0,
             certificate: None,
             variables: BTreeMap::new(),
             workers: 1,
             buffer_limits: BufferLimits::default(),
             delayed_close: None,
+            failure_policy: FailurePolicy::default(),
             filter: true,
             log_level: "info".into(),
             backend: None,
@@ -65,6 +69,12 @@ impl Launch {
     /// `limits.global.cluster`. The service need not run.
     pub fn rate_limit_service(mut self, address: SocketAddr) -> Self {
         self.rate_limit_service = Some(address);
+        self
+    }
+
+    /// Believes `X-Forwarded-For`, as behind so many proxies: the last but so many of its addresses is the client's.
+    pub fn trusted_hops(mut self, count: u32) -> Self {
+        self.trusted_hops = count;
         self
     }
 
@@ -98,6 +108,18 @@ impl Launch {
         self
     }
 
+    /// Another module.
+    pub fn module(mut self, module: impl Into<PathBuf>) -> Self {
+        self.module = module.into();
+        self
+    }
+
+    /// What becomes of a worker whose module has trapped.
+    pub fn failure_policy(mut self, policy: FailurePolicy) -> Self {
+        self.failure_policy = policy;
+        self
+    }
+
     /// Leaves the filter out: Envoy alone, to compare with. The module need not exist then.
     pub fn without_filter(mut self) -> Self {
         self.filter = false;
@@ -127,8 +149,8 @@ impl Launch {
         if self.filter {
             // A copy: a build of the module while Envoy runs changes nothing, and a container sees only this folder.
             copy(&self.module, &folder.join(MODULE))?;
-            let filter = config::filter(&folder.join(MODULE), &self.policy, &self.variables)?;
-            replace(&folder.join(FILTER), &filter)?;
+            let (path, bytes) = self.filter_file(&folder, &self.policy)?;
+            replace(&path, &bytes)?;
         }
         let arguments = Arguments::new(folder.path(), self.workers, &self.log_level);
         let running = match self.backend.map_or_else(Runner::from_env, Ok)? {
@@ -149,13 +171,17 @@ impl Launch {
 
     /// What to put in the filter's file for another policy.
     pub(crate) fn filter_file(&self, folder: &Scratch, policy: &Value) -> Result<(PathBuf, Vec<u8>), Error> {
-        Ok((folder.join(FILTER), config::filter(&folder.join(MODULE), policy, &self.variables)?))
+        let bytes = config::filter(&folder.join(MODULE), policy, &self.variables, self.failure_policy)?;
+        Ok((folder.join(FILTER), bytes))
     }
 
     fn bootstrap(&self, folder: &Scratch) -> Result<Bootstrap, Error> {
         let mut bootstrap = Bootstrap::shipped(self.upstream)?;
         if let Some(address) = self.rate_limit_service {
             bootstrap.rate_limit_service(address)?;
+        }
+        if self.trusted_hops > 0 {
+            bootstrap.trusted_hops(self.trusted_hops)?;
         }
         match &self.certificate {
             Some((chain, key)) => bootstrap.certificate(chain, key)?,

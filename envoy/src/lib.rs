@@ -32,7 +32,7 @@ mod process;
 mod runner;
 mod scratch;
 
-pub use config::BufferLimits;
+pub use config::{BufferLimits, FailurePolicy};
 pub use error::Error;
 pub use instance::{Envoy, Update};
 pub use launch::Launch;

@@ -20,12 +20,28 @@ const TARGET: &str = "wasm32-wasip1";
 /// [`Error::Command`] where the target cannot be added or the build fails.
 pub fn build() -> Result<PathBuf, Error> {
     add_target()?;
+    cargo_build(&[])
+}
+
+/// Builds it with features that no shipped build has, beside the one that is shipped: in a target folder of its own.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_with(features: &[&str]) -> Result<PathBuf, Error> {
+    let shipped = build()?;
+    // Above the target's name and `release`.
+    let folder = shipped.ancestors().nth(3).unwrap_or(&shipped).join("features");
+    cargo_build(&["--target-dir", &folder.display().to_string(), "--features", &features.join(",")])
+}
+
+fn cargo_build(arguments: &[&str]) -> Result<PathBuf, Error> {
     let package = ["--release", "--locked", "--target", TARGET, "--package", "portcullis"];
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let messages = run(Command::new(cargo)
         .current_dir(workspace())
         .args(["build", "--message-format=json-render-diagnostics"])
         .args(package)
+        .args(arguments)
         .stderr(Stdio::inherit()))?;
     artifact(&messages).ok_or_else(|| Error::Unsupported("cargo built no portcullis.wasm".into()))
 }

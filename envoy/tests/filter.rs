@@ -36,12 +36,15 @@ fn upgrade(address: SocketAddr) -> String {
 fn the_shipped_policy_is_taken_with_the_shipped_limits_and_with_envoys() {
     let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     for limits in [BufferLimits::Shipped, BufferLimits::EnvoyDefaults] {
-        Launch::new(module::build().unwrap(), config::shipped_policy().unwrap(), NOWHERE)
+        let envoy = Launch::new(module::build().unwrap(), config::shipped_policy().unwrap(), NOWHERE)
             .tls(&certificate.cert.pem(), &certificate.signing_key.serialize_pem())
             .env("PORTCULLIS_SESSION_KEY", "an example of thirty-two octets.")
             .buffer_limits(limits)
             .start()
             .unwrap();
+        let log = envoy.log().unwrap();
+        let own = log.lines().filter(|line| line.contains("portcullis: "));
+        assert_eq!(own.collect::<Vec<_>>(), [""; 0], "the filter has something to say about it");
     }
 }
 

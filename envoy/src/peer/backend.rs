@@ -184,7 +184,8 @@ impl Shared {
             return finish(socket);
         }
         thread::sleep(play.pause);
-        play.greeting.iter().try_for_each(|bytes| socket.write_all(bytes)).map_err(|_| End::Reset)?;
+        let mut said = play.greeting.into_iter().chain(play.feed);
+        said.try_for_each(|bytes| socket.write_all(&bytes)).map_err(|_| End::Reset)?;
         loop {
             let (answer, is_last) = play.reply.take(&mut buf);
             socket.write_all(&answer).map_err(|_| End::Reset)?;

@@ -1,6 +1,7 @@
 //! What a backend says: the answer to the upgrade, and then the answers to what the client sends.
 
 use std::fmt;
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,8 +50,11 @@ pub struct Play {
     pub(super) delay: Duration,
     pub(super) pause: Duration,
     pub(super) greeting: Vec<Vec<u8>>,
+    pub(super) feed: Feed,
     pub(super) reply: Reply,
 }
+
+type Feed = Box<dyn Iterator<Item = Vec<u8>> + Send>;
 
 type FrameReply = Box<dyn FnMut(&Frame) -> Vec<u8> + Send>;
 
@@ -68,6 +72,7 @@ impl Play {
             delay: Duration::ZERO,
             pause: Duration::ZERO,
             greeting: Vec::new(),
+            feed: Box::new(iter::empty()),
             reply: Reply::Echo,
         }
     }
@@ -98,6 +103,14 @@ impl Play {
     #[must_use]
     pub fn then(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.greeting.push(bytes.into());
+        self
+    }
+
+    /// Sends what this gives, each in a write of its own, after the answer and the bytes of [`Self::then`]. It may take its time between
+    /// two. Until it ends, nothing of the client is read.
+    #[must_use]
+    pub fn feed(mut self, feed: impl Iterator<Item = Vec<u8>> + Send + 'static) -> Self {
+        self.feed = Box::new(feed);
         self
     }
 
