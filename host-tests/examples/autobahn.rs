@@ -96,6 +96,9 @@ fn policy(compression: &str) -> Value {
         "auth": {"required": false},
         "messages": {"from_client": side, "from_server": side},
         "compression": compression,
+        // One address with all cases, some of which send a thousand messages at once, and others wait.
+        "limits": {"per_address": null, "per_subject": null, "per_connection": null},
+        "liveness": {"ping_interval": "0s", "idle_timeout": "0s", "message_timeout": "0s", "max_lifetime": "0s"},
     })
 }
 

@@ -1,18 +1,20 @@
 //! The calls of proxy-wasm ABI 0.2.1, answered as Envoy 1.40 answers them (`source/extensions/common/wasm/context.cc` and
 //! proxy-wasm-cpp-host's `exports.cc`).
 
+use std::time::Duration;
+
 use wasmtime::{AsContextMut, Engine, FuncType, Linker, Result, Val, ValType};
 
 use crate::{
     guest::{Guest, Refusal},
     headers::Headers,
     profile::{Bodies, status},
-    state::{Deferred, Log, State},
+    state::{Deferred, GrpcCall, Log, State},
     stream::{LocalReply, Side},
 };
 
 /// The arguments of a call; those that it does not have are 0.
-pub(crate) type Arguments = [u64; 10];
+pub(crate) type Arguments = [u64; 12];
 
 /// What a call does. Its only result is a status.
 pub(crate) type Handler = fn(&mut Guest<'_>, Arguments) -> Result<(), Refusal>;
@@ -57,7 +59,7 @@ pub(crate) fn answer(guest: &mut Guest<'_>, name: &'static str, handler: Handler
     }
 }
 
-const CALLS: [(&str, &str, Handler); 32] = [
+const CALLS: [(&str, &str, Handler); 33] = [
     ("proxy_add_header_map_value", "iiiii", |guest, arguments| edit(guest, arguments, Headers::add)),
     ("proxy_call_foreign_function", "iiiiii", |_, _| Err(status::NOT_FOUND.into())),
     ("proxy_close_stream", "i", |guest, [kind, ..]| {
@@ -74,13 +76,13 @@ const CALLS: [(&str, &str, Handler); 32] = [
         guest.write(id_at, &id.to_le_bytes())
     }),
     ("proxy_dequeue_shared_queue", "iii", |guest, [token, address_at, len_at, ..]| {
-        let item = guest.state().shared.dequeue(token)?;
+        let item = guest.state().shared().dequeue(token)?;
         guest.give(&item, address_at, len_at)
     }),
     ("proxy_done", "", |_, _| Ok(())),
     ("proxy_enqueue_shared_queue", "iii", |guest, [token, item, len, ..]| {
         let item = guest.read(item, len)?;
-        Ok(guest.state().shared.enqueue(token, item)?)
+        Ok(guest.state().shared().enqueue(token, item)?)
     }),
     ("proxy_get_buffer_bytes", "iiiii", get_buffer),
     ("proxy_get_buffer_status", "iii", |guest, [kind, len_at, flags_at, ..]| {
@@ -89,7 +91,7 @@ const CALLS: [(&str, &str, Handler); 32] = [
         guest.write(flags_at, &[0; 4])
     }),
     ("proxy_get_current_time_nanoseconds", "i", |guest, [at, ..]| {
-        let now = guest.state().now;
+        let now = guest.state().shared().now;
         guest.write(at, &now.to_le_bytes())
     }),
     ("proxy_get_header_map_pairs", "iii", |guest, [kind, address_at, len_at, ..]| {
@@ -114,11 +116,12 @@ const CALLS: [(&str, &str, Handler); 32] = [
     }),
     ("proxy_get_shared_data", "iiiii", |guest, [key, len, address_at, len_at, version_at, ..]| {
         let key = guest.read(key, len)?;
-        let (value, version) = guest.state().shared.data(&key)?;
+        let (value, version) = guest.state().shared().data(&key)?;
         guest.give(&value, address_at, len_at)?;
         guest.write(version_at, &version.to_le_bytes())
     }),
     ("proxy_get_status", "iii", |_, _| Err(status::UNIMPLEMENTED.into())),
+    ("proxy_grpc_call", "iiiiiiiiiiii", grpc_call),
     ("proxy_increment_metric", "il", |guest, [id, offset, ..]| {
         let metric = guest.state().metric(id)?;
         match (metric.kind, offset.cast_signed()) {
@@ -144,17 +147,17 @@ const CALLS: [(&str, &str, Handler); 32] = [
     }),
     ("proxy_register_shared_queue", "iii", |guest, [name, len, token_at, ..]| {
         let name = guest.read(name, len)?;
-        let context = guest.state().context();
-        let token = guest.state().shared.register(name, context);
+        let reader = (guest.state().vm, guest.state().context());
+        let token = guest.state().shared().register(name, reader);
         guest.write(token_at, &token.to_le_bytes())
     }),
     ("proxy_remove_header_map_value", "iii", |guest, [kind, name, len, ..]| {
-        edit(guest, [kind, name, len, 0, 0, 0, 0, 0, 0, 0], |headers, name, _| headers.remove(name))
+        edit(guest, [kind, name, len, 0, 0, 0, 0, 0, 0, 0, 0, 0], |headers, name, _| headers.remove(name))
     }),
     ("proxy_replace_header_map_value", "iiiii", |guest, arguments| edit(guest, arguments, Headers::replace)),
     ("proxy_resolve_shared_queue", "iiiii", |guest, [_, _, name, len, token_at, ..]| {
         let name = guest.read(name, len)?;
-        let token = guest.state().shared.resolve(&name)?;
+        let token = guest.state().shared().resolve(&name)?;
         guest.write(token_at, &token.to_le_bytes())
     }),
     ("proxy_send_local_response", "iiiiiiii", send_local_response),
@@ -175,7 +178,7 @@ const CALLS: [(&str, &str, Handler); 32] = [
     ("proxy_set_property", "iiii", |_, _| Ok(())),
     ("proxy_set_shared_data", "iiiii", |guest, [key, key_len, value, len, version, ..]| {
         let (key, value) = (guest.read(key, key_len)?, guest.read(value, len)?);
-        Ok(guest.state().shared.write(key, value, version as u32)?)
+        Ok(guest.state().shared().write(key, value, version as u32)?)
     }),
     ("proxy_set_tick_period_milliseconds", "i", |guest, [period, ..]| {
         let context = guest.state().context();
@@ -184,6 +187,12 @@ const CALLS: [(&str, &str, Handler); 32] = [
         Ok(())
     }),
 ];
+
+/// The one cluster that there is, as a `GrpcService` of Envoy names it.
+const RATE_LIMIT_SERVICE: &[u8] = b"\x0a\x0b\x0a\x09ratelimit";
+
+/// Not 0, which is what a filter finds where nothing was written.
+const FIRST_GRPC_TOKEN: u32 = 1;
 
 fn side(kind: u64) -> Result<Side, u32> {
     match kind {
@@ -199,6 +208,7 @@ fn buffer<'a>(guest: &'a mut Guest<'_>, kind: u64) -> Result<Option<&'a mut Vec<
     let side = match kind {
         0 => Side::Request,
         1 => Side::Response,
+        5 => return Ok(guest.state().grpc_answer.as_mut()),
         7 => return Ok(guest.state().configuration.as_mut()),
         _ => return Err(status::NOT_FOUND),
     };
@@ -232,6 +242,33 @@ fn set_buffer(guest: &mut Guest<'_>, [kind, start, len, data, data_len, ..]: Arg
         _ => return Err(status::BAD_ARGUMENT.into()),
     }
     Ok(())
+}
+
+/// The answer comes to the root context, also where a stream asks.
+fn grpc_call(
+    guest: &mut Guest<'_>,
+    [upstream, upstream_len, service, service_len, method, method_len, _, _, message, message_len, timeout, token_at]: Arguments,
+) -> Result<(), Refusal> {
+    let upstream = guest.read(upstream, upstream_len)?;
+    let method = [guest.read(service, service_len)?, guest.read(method, method_len)?].join(&b'/');
+    let message = guest.read(message, message_len)?;
+    let root = guest.state().root();
+    let token = guest.state().grpc_calls.len() as u32 + FIRST_GRPC_TOKEN;
+    let method = String::from_utf8(method).map_err(|_| status::BAD_ARGUMENT)?;
+    let waits = upstream == RATE_LIMIT_SERVICE;
+    guest.state().grpc_calls.push(GrpcCall {
+        token,
+        root,
+        method,
+        message,
+        timeout: Duration::from_millis(timeout),
+        waits,
+    });
+    if !waits {
+        guest.state().deferred.push_back((root, Deferred::GrpcClose(token)));
+        return Err(status::INTERNAL_FAILURE.into());
+    }
+    guest.write(token_at, &token.to_le_bytes())
 }
 
 fn headers<'a>(guest: &'a mut Guest<'_>, kind: u64) -> Result<&'a mut Headers, u32> {

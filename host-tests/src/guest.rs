@@ -71,11 +71,15 @@ impl Guest<'_> {
             (flow.headers, flow.begun) = (headers, true);
         }
         let answer = self.callback(context, callback_name(side, "headers"), &[count, end.into()])?;
-        let action = action(answer)?;
+        let action = action(answer, HOLD_ALL)?;
         if let Some(stream) = self.state().streams.get_mut(&context)
             && stream.is_open()
         {
-            stream.flow_mut(side).passed |= action == Action::Continue;
+            let flow = stream.flow_mut(side);
+            flow.passed |= action == Action::Continue;
+            if answer == Some(HOLD_ALL) && !flow.passed {
+                flow.behind = Some(Vec::new());
+            }
         }
         Ok(action)
     }
@@ -83,10 +87,14 @@ impl Guest<'_> {
     /// `proxy_on_{request,response}_body`.
     pub(crate) fn body(&mut self, context: u32, side: Side, bytes: &[u8], end: bool) -> Result<Action> {
         let bodies = self.state().profile.bodies;
-        let stream = self.state().streams.get_mut(&context);
+        let mut stream = self.state().streams.get_mut(&context);
+        if let Some(behind) = stream.as_mut().and_then(|stream| stream.flow_mut(side).behind.as_mut()) {
+            behind.extend(bytes);
+            return Ok(Action::Pause);
+        }
         let size = stream.map_or(bytes.len(), |stream| stream.receive(side, bytes, bodies));
         let answer = self.callback(context, callback_name(side, "body"), &[size as u32, end.into()])?;
-        let action = action(answer)?;
+        let action = action(answer, HOLD_STREAMING)?;
         if let Some(stream) = self.state().streams.get_mut(&context) {
             stream.settle(side, action, bodies);
         }
@@ -115,7 +123,7 @@ impl Guest<'_> {
         let context = self.state().context();
         match (self.state().profile.replies, &action) {
             (Replies::Reentrant, Deferred::Close | Deferred::Reply(_)) => self.perform(context, action),
-            (Replies::Deferred, _) | (Replies::Reentrant, Deferred::Continue(_)) => {
+            (Replies::Deferred, _) | (Replies::Reentrant, Deferred::Continue(_) | Deferred::GrpcClose(_)) => {
                 self.state().deferred.push_back((context, action));
                 Ok(())
             }
@@ -123,12 +131,21 @@ impl Guest<'_> {
     }
 
     fn perform(&mut self, context: u32, action: Deferred) -> Result<()> {
+        if let Deferred::GrpcClose(token) = action {
+            return self.callback(context, "proxy_on_grpc_close", &[token, UNAVAILABLE]).map(drop);
+        }
         let Some(stream) = self.state().streams.get_mut(&context).filter(|stream| !stream.deleted) else {
             self.state().misuses.push(format!("{action:?} on a stream that is gone"));
             return Ok(());
         };
         match action {
-            Deferred::Continue(side) => stream.resume(side),
+            Deferred::Continue(side) => {
+                stream.resume(side);
+                if let Some(behind) = stream.flow_mut(side).behind.take() {
+                    self.body(context, side, &behind, false)?;
+                }
+            }
+            Deferred::GrpcClose(_) => {}
             Deferred::Reply(reply) if stream.reply.is_none() && !stream.response.passed => {
                 self.reply(context, reply)?
             }
@@ -208,6 +225,15 @@ impl Guest<'_> {
     }
 }
 
+/// What a headers callback answers so that no body callback comes before it is continued (Envoy's `StopAllIterationAndWatermark`).
+const HOLD_ALL: u32 = 4;
+
+/// What a body callback answers so that the sender is slowed down (`StopIterationAndWatermark`). That is not seen here.
+const HOLD_STREAMING: u32 = 2;
+
+/// The status of gRPC for a service that is not there.
+const UNAVAILABLE: u32 = 14;
+
 fn callback_name(side: Side, part: &str) -> &'static str {
     match (side, part) {
         (Side::Request, "headers") => "proxy_on_request_headers",
@@ -217,10 +243,12 @@ fn callback_name(side: Side, part: &str) -> &'static str {
     }
 }
 
-fn action(answer: Option<u32>) -> Result<Action> {
+/// Reads a callback's answer, which knows one way to pause beside the usual one.
+fn action(answer: Option<u32>, other_pause: u32) -> Result<Action> {
     match answer {
         None | Some(0) => Ok(Action::Continue),
         Some(1) => Ok(Action::Pause),
+        Some(other) if other == other_pause => Ok(Action::Pause),
         Some(other) => bail!("a callback answered {other}, which is no action"),
     }
 }

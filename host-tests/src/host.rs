@@ -1,6 +1,6 @@
-//! The host: one VM, its root contexts, its streams, and a clock that only a test moves.
+//! The host: one VM, its root contexts, its streams, and clocks that only a test moves.
 
-use std::{fmt, time::Duration};
+use std::{cell::RefCell, fmt, rc::Rc, time::Duration};
 
 use wasmtime::{AsContextMut, Linker, Module, Store};
 
@@ -9,7 +9,7 @@ use crate::{
     guest::Guest,
     headers::Headers,
     profile::{Faults, Profile, Wakeups},
-    state::{Log, Metric, State},
+    state::{GrpcCall, Log, Metric, Shared, State},
     stream::{Action, Side, Stream},
     wasi,
 };
@@ -41,8 +41,21 @@ impl Host {
     ///
     /// [`Trap`] where the module imports what no host has, traps, or refuses to start.
     pub fn load(module: &Module, profile: Profile) -> Result<Self, Trap> {
+        Self::load_into(Rc::default(), module, profile)
+    }
+
+    /// Loads the module as [`Self::load`] does, into another VM of the same proxy: a worker more, with the same clock, data and queues.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Self::load`].
+    pub fn load_beside(&self, module: &Module, profile: Profile) -> Result<Self, Trap> {
+        Self::load_into(self.state().sharing(), module, profile)
+    }
+
+    fn load_into(shared: Rc<RefCell<Shared>>, module: &Module, profile: Profile) -> Result<Self, Trap> {
         let mut linker = Linker::new(module.engine());
-        let mut store = Store::new(module.engine(), State::new(profile));
+        let mut store = Store::new(module.engine(), State::new(profile, shared));
         let instance = abi::define(&mut linker)
             .and_then(|()| wasi::define(&mut linker))
             .and_then(|()| store.set_fuel(FUEL))
@@ -92,7 +105,7 @@ impl Host {
     pub fn open_stream_of(&mut self, root: u32) -> Result<StreamId, Trap> {
         let id = self.next_context;
         self.next_context += 1;
-        self.store.data_mut().streams.insert(id, Stream::default());
+        self.store.data_mut().streams.insert(id, Stream { root, ..Stream::default() });
         self.enter(|guest| guest.callback(id, "proxy_on_context_create", &[root]))?;
         Ok(StreamId(id))
     }
@@ -142,9 +155,47 @@ impl Host {
         self.enter(wake)
     }
 
-    /// Moves the clock. Nothing else happens: call [`Self::tick`] for that.
+    /// Moves the clocks of all VMs. Nothing else happens: call [`Self::tick`] for that.
     pub fn advance(&mut self, span: Duration) {
-        self.store.data_mut().now += u64::try_from(span.as_nanos()).expect("a span of less than 584 years");
+        self.state().shared().now += u64::try_from(span.as_nanos()).expect("a span of less than 584 years");
+    }
+
+    /// The calls of gRPC services so far.
+    pub fn grpc_calls(&self) -> &[GrpcCall] {
+        &self.state().grpc_calls
+    }
+
+    /// The service answers a call, or another one that it was never asked.
+    pub fn grpc_receive(&mut self, token: u32, answer: &[u8]) -> Result<(), Trap> {
+        self.store.data_mut().grpc_answer = Some(answer.to_vec());
+        let outcome = self.grpc_end("proxy_on_grpc_receive", token, answer.len() as u32);
+        self.store.data_mut().grpc_answer = None;
+        outcome
+    }
+
+    /// A call fails with this status of gRPC.
+    pub fn grpc_close(&mut self, token: u32, status: u32) -> Result<(), Trap> {
+        self.grpc_end("proxy_on_grpc_close", token, status)
+    }
+
+    fn grpc_end(&mut self, callback: &str, token: u32, argument: u32) -> Result<(), Trap> {
+        let calls = &mut self.store.data_mut().grpc_calls;
+        let root = calls.iter_mut().find(|call| call.token == token).map_or(FIRST_ROOT, |call| {
+            call.waits = false;
+            call.root
+        });
+        self.enter(|guest| guest.callback(root, callback, &[token, argument])).map(drop)
+    }
+
+    /// What the VMs share under `key`.
+    pub fn shared(&self, key: &str) -> Option<Vec<u8>> {
+        self.state().shared().data(key.as_bytes()).ok().map(|(value, _)| value)
+    }
+
+    /// Shares `value` under `key`, whatever was there.
+    pub fn share(&mut self, key: &str, value: &[u8]) {
+        let written = self.state().shared().write(key.into(), value.to_vec(), 0);
+        written.expect("a write that does not compare");
     }
 
     /// Which calls fail from now on.
@@ -168,7 +219,7 @@ impl Host {
 
     /// Seconds since 1970 on the host's clock.
     pub fn now_seconds(&self) -> u64 {
-        self.state().now / 1_000_000_000
+        self.state().shared().now / 1_000_000_000
     }
 
     /// The log so far.
@@ -233,10 +284,11 @@ impl Host {
 
 /// Calls the readers of queues that were written to.
 fn wake(guest: &mut Guest<'_>) -> wasmtime::Result<()> {
-    while let Some((root, token)) = guest.state().shared.wakeup() {
+    loop {
+        let vm = guest.state().vm;
+        let Some((root, token)) = guest.state().shared().wakeup(vm) else { return Ok(()) };
         guest.callback(root, "proxy_on_queue_ready", &[token])?;
     }
-    Ok(())
 }
 
 impl fmt::Debug for Host {

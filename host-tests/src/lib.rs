@@ -27,5 +27,5 @@ mod wasi;
 pub use headers::Headers;
 pub use host::{Host, StreamId, Trap};
 pub use profile::{Bodies, Fault, Faults, Profile, Replies, Wakeups, status};
-pub use state::{Log, Metric};
+pub use state::{GrpcCall, Log, Metric};
 pub use stream::{Action, Flow, LocalReply, Side, Stream};

@@ -12,6 +12,7 @@
 //! ```
 
 use std::ops::{Deref, DerefMut};
+use std::time::Duration;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac};
@@ -20,8 +21,17 @@ use sha2::Sha256;
 
 use crate::{Action, Headers, Host, Profile, StreamId, module};
 
-/// A policy that needs no TLS, knows one origin, and takes tokens of [`token`].
+/// A policy that needs no TLS, knows one origin, takes tokens of [`token`], and limits neither how much comes nor how long it lives.
 pub fn policy() -> Value {
+    let mut policy = limited_policy();
+    policy["limits"] = json!({"per_address": null, "per_connection": null, "per_subject": null});
+    policy["liveness"] =
+        json!({"idle_timeout": "0s", "max_lifetime": "0s", "message_timeout": "0s", "ping_interval": "0s"});
+    policy
+}
+
+/// The same policy with the limits and the times that a policy has which says nothing about them.
+pub fn limited_policy() -> Value {
     json!({
         "require_tls": false,
         "origin": {"allow": [ORIGIN]},
@@ -40,7 +50,15 @@ pub fn policy() -> Value {
 
 /// [`policy`] with other values: objects merge key by key, the rest replaces.
 pub fn policy_with(changes: Value) -> Value {
-    let mut policy = policy();
+    changed(policy(), changes)
+}
+
+/// [`limited_policy`] with other values.
+pub fn limited_policy_with(changes: Value) -> Value {
+    changed(limited_policy(), changes)
+}
+
+fn changed(mut policy: Value, changes: Value) -> Value {
     merge(&mut policy, changes);
     policy
 }
@@ -118,7 +136,17 @@ impl Gate {
     /// The filter under `profile` with `policy`.
     #[track_caller]
     pub fn on(profile: Profile, policy: &Value) -> Self {
-        let mut host = Host::load(module::filter(), profile).unwrap();
+        Self::configured(Host::load(module::filter(), profile).unwrap(), policy)
+    }
+
+    /// The filter in another worker of the same proxy.
+    #[track_caller]
+    pub fn beside(&self, policy: &Value) -> Self {
+        Self::configured(self.0.load_beside(module::filter(), Profile::default()).unwrap(), policy)
+    }
+
+    #[track_caller]
+    fn configured(mut host: Host, policy: &Value) -> Self {
         let accepted = host.configure(policy.to_string().as_bytes()).unwrap();
         assert!(accepted, "the policy is refused: {:#?}", host.logs());
         Self(host)
@@ -173,6 +201,15 @@ impl Gate {
         self.0.response_body(stream, bytes, false).unwrap()
     }
 
+    /// Time goes by, with the ticks that an Envoy gives.
+    #[track_caller]
+    pub fn elapse(&mut self, span: Duration) {
+        for _ in 0..span.as_millis() / TICK.as_millis() {
+            self.0.advance(TICK);
+            self.0.tick().unwrap();
+        }
+    }
+
     /// The stream was answered as the policy says, and nothing of it went on.
     #[track_caller]
     pub fn check_refused(&self, stream: StreamId, status: u32, reason: &str) {
@@ -185,6 +222,23 @@ impl Gate {
         assert_eq!(reply.headers.value("connection"), Some("close"));
         assert!(!stream.request.passed, "a refused request went on");
         assert!(stream.request.forwarded.is_empty(), "bytes of a refused request went on");
+    }
+
+    /// How many connections all workers of the proxy count together: once for their address, once for their subject. What is counted
+    /// for workers that are lost is not among them (`portcullis_core::limits::{register, table}` say what the bytes mean).
+    #[track_caller]
+    pub fn counted(&self) -> u32 {
+        let number = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("four bytes"));
+        let register = self.0.shared("portcullis.1.register").expect("a register");
+        let of_bucket = |index: u32| {
+            let bucket = self.0.shared(&format!("portcullis.1.bucket.{index}")).expect("a bucket");
+            if bucket == [0; 2_048] {
+                return 0;
+            }
+            let entries = bucket.chunks(64).filter(|entry| entry[12..16] == register[16..20]);
+            entries.map(|entry| number(&entry[8..12])).sum()
+        };
+        (0..4_096).map(of_bucket).sum()
     }
 
     /// The filter asked nothing of the host that a host may answer badly.
@@ -207,6 +261,9 @@ impl DerefMut for Gate {
         &mut self.0
     }
 }
+
+/// How often an Envoy lets the filter look at the clock.
+pub const TICK: Duration = Duration::from_millis(100);
 
 /// The origin that [`policy`] allows.
 pub const ORIGIN: &str = "https://app.example.com";

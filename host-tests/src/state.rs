@@ -1,6 +1,9 @@
-//! What the host keeps for one VM: contexts, telemetry, shared data and queues.
+//! What the host keeps: for one VM contexts, telemetry and calls; for all of them a clock, data and queues.
 
+use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
 
 use wasmtime::Instance;
 
@@ -29,11 +32,30 @@ pub struct Metric {
     pub value: i64,
 }
 
+/// A call of a gRPC service. It waits until the test answers it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct GrpcCall {
+    /// What its answer is told by.
+    pub token: u32,
+    /// Whom it is told.
+    pub root: u32,
+    /// `service/method`.
+    pub method: String,
+    /// The request, encoded.
+    pub message: Vec<u8>,
+    /// How long the service may take.
+    pub timeout: Duration,
+    /// Nobody has answered.
+    pub waits: bool,
+}
+
 /// What waits for the end of the callback that asked for it.
 #[derive(Debug)]
 pub(crate) enum Deferred {
     Close,
     Continue(Side),
+    /// A gRPC call that could not be made fails all the same, by a token that the filter was not given.
+    GrpcClose(u32),
     Reply(LocalReply),
 }
 
@@ -41,8 +63,6 @@ pub(crate) enum Deferred {
 pub(crate) struct State {
     pub(crate) profile: Profile,
     pub(crate) instance: Option<Instance>,
-    /// Nanoseconds since 1970.
-    pub(crate) now: u64,
     /// Root contexts, with the tick period that each asked for in milliseconds.
     pub(crate) roots: BTreeMap<u32, u64>,
     pub(crate) streams: BTreeMap<u32, Stream>,
@@ -51,6 +71,9 @@ pub(crate) struct State {
     pub(crate) effective: u32,
     /// The plugin configuration, while a root is being configured.
     pub(crate) configuration: Option<Vec<u8>>,
+    /// The answer of a gRPC service, while the filter is told of it.
+    pub(crate) grpc_answer: Option<Vec<u8>>,
+    pub(crate) grpc_calls: Vec<GrpcCall>,
     pub(crate) deferred: VecDeque<(u32, Deferred)>,
     pub(crate) properties: BTreeMap<String, Vec<u8>>,
     pub(crate) logs: Vec<Log>,
@@ -61,20 +84,25 @@ pub(crate) struct State {
     pub(crate) calls: BTreeMap<&'static str, u64>,
     /// What the filter did that a host may answer badly.
     pub(crate) misuses: Vec<String>,
-    pub(crate) shared: Shared,
+    /// The number of this VM among those that share.
+    pub(crate) vm: u32,
+    shared: Rc<RefCell<Shared>>,
 }
 
 impl State {
-    pub(crate) fn new(profile: Profile) -> Self {
+    /// A VM of the proxy that has this to share.
+    pub(crate) fn new(profile: Profile, shared: Rc<RefCell<Shared>>) -> Self {
+        let vm = shared.borrow_mut().join();
         Self {
             profile,
             instance: None,
-            now: START,
             roots: BTreeMap::new(),
             streams: BTreeMap::new(),
             current: 0,
             effective: 0,
             configuration: None,
+            grpc_answer: None,
+            grpc_calls: Vec::new(),
             deferred: VecDeque::new(),
             properties: PROPERTIES.iter().map(|(path, value)| ((*path).to_owned(), value.to_vec())).collect(),
             logs: Vec::new(),
@@ -82,13 +110,30 @@ impl State {
             definitions: Vec::new(),
             calls: BTreeMap::new(),
             misuses: Vec::new(),
-            shared: Shared::default(),
+            vm,
+            shared,
         }
+    }
+
+    /// What all VMs of the proxy share.
+    pub(crate) fn shared(&self) -> RefMut<'_, Shared> {
+        self.shared.borrow_mut()
+    }
+
+    /// The same, for another VM.
+    pub(crate) fn sharing(&self) -> Rc<RefCell<Shared>> {
+        Rc::clone(&self.shared)
     }
 
     /// The context that a call acts on.
     pub(crate) fn context(&self) -> u32 {
         if self.is_live(self.effective) { self.effective } else { self.current }
+    }
+
+    /// The root context above the one that a call acts on.
+    pub(crate) fn root(&self) -> u32 {
+        let context = self.context();
+        self.streams.get(&context).map_or(context, |stream| stream.root)
     }
 
     pub(crate) fn is_live(&self, context: u32) -> bool {
@@ -117,9 +162,12 @@ impl State {
     }
 }
 
-/// Data and queues that all VMs of a proxy share. This host has one VM, so its `vm_id` does not matter.
-#[derive(Debug, Default)]
+/// The clock, data and queues that all VMs of a proxy share. They have one `vm_id`, so that does not matter.
+#[derive(Debug)]
 pub(crate) struct Shared {
+    /// Nanoseconds since 1970.
+    pub(crate) now: u64,
+    vm_count: u32,
     data: BTreeMap<Vec<u8>, (Vec<u8>, u32)>,
     last_version: u32,
     queues: Vec<Queue>,
@@ -128,12 +176,29 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 struct Queue {
     name: Vec<u8>,
-    root: u32,
+    /// The VM and the root context that read it.
+    reader: (u32, u32),
     items: VecDeque<Vec<u8>>,
     wakeups: u32,
 }
 
+impl Default for Shared {
+    fn default() -> Self {
+        Self { now: START, vm_count: 0, data: BTreeMap::new(), last_version: 0, queues: Vec::new() }
+    }
+}
+
 impl Shared {
+    /// Nanoseconds since the machine was started.
+    pub(crate) const fn uptime(&self) -> u64 {
+        self.now - START + UPTIME
+    }
+
+    fn join(&mut self) -> u32 {
+        self.vm_count += 1;
+        self.vm_count
+    }
+
     pub(crate) fn data(&self, key: &[u8]) -> Result<(Vec<u8>, u32), u32> {
         self.data.get(key).cloned().ok_or(status::NOT_FOUND)
     }
@@ -149,14 +214,14 @@ impl Shared {
     }
 
     /// The token of a queue, which wakes the root that registered it last.
-    pub(crate) fn register(&mut self, name: Vec<u8>, root: u32) -> u32 {
+    pub(crate) fn register(&mut self, name: Vec<u8>, reader: (u32, u32)) -> u32 {
         match self.resolve(&name) {
             Ok(token) => {
-                self.queues[token as usize - 1].root = root;
+                self.queues[token as usize - 1].reader = reader;
                 token
             }
             Err(_) => {
-                self.queues.push(Queue { name, root, items: VecDeque::new(), wakeups: 0 });
+                self.queues.push(Queue { name, reader, items: VecDeque::new(), wakeups: 0 });
                 self.queues.len() as u32
             }
         }
@@ -178,11 +243,12 @@ impl Shared {
         self.queue(token)?.items.pop_front().ok_or(status::EMPTY)
     }
 
-    /// The next wake-up that is due: the root to call and the token of its queue.
-    pub(crate) fn wakeup(&mut self) -> Option<(u32, u32)> {
-        let (index, queue) = self.queues.iter_mut().enumerate().find(|(_, queue)| queue.wakeups > 0)?;
+    /// The next wake-up of a VM that is due: the root to call and the token of its queue.
+    pub(crate) fn wakeup(&mut self, vm: u32) -> Option<(u32, u32)> {
+        let is_due = |queue: &Queue| queue.wakeups > 0 && queue.reader.0 == vm;
+        let (index, queue) = self.queues.iter_mut().enumerate().find(|(_, queue)| is_due(queue))?;
         queue.wakeups -= 1;
-        Some((queue.root, index as u32 + 1))
+        Some((queue.reader.1, index as u32 + 1))
     }
 
     fn queue(&mut self, token: u64) -> Result<&mut Queue, u32> {
@@ -193,6 +259,9 @@ impl Shared {
 
 /// 2026-11-22 00:00:00 UTC.
 const START: u64 = 1_795_305_600_000_000_000;
+
+/// How long the machine has run by then: an hour, so that nobody takes one clock for the other.
+const UPTIME: u64 = 3_600_000_000_000;
 
 /// What Envoy knows of a plaintext HTTP/1.1 stream. `connection.tls_version` is absent.
 const PROPERTIES: [(&str, &[u8]); 5] = [

@@ -59,6 +59,8 @@ pub struct Flow {
     /// from outside of a callback ends the pause, but not the buffering. Here they are lost; Envoy 1.40 passes them on all the
     /// same, but nothing says that a host must.
     pub stranded: Vec<u8>,
+    /// What came while the headers hold everything back: it is shown to the filter when they go on.
+    pub(crate) behind: Option<Vec<u8>>,
     paused: bool,
     chunk: Option<Vec<u8>>,
     resumed: bool,
@@ -77,6 +79,8 @@ pub struct Stream {
     pub reset: bool,
     /// The stream is over, whoever ended it.
     pub ended: bool,
+    /// The root context that it belongs to.
+    pub(crate) root: u32,
     pub(crate) logged: bool,
     pub(crate) deleted: bool,
 }

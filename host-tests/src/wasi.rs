@@ -1,4 +1,4 @@
-//! The calls of WASI preview 1 that Envoy answers, as it answers them: no files, no arguments, one clock, output into the log.
+//! The calls of WASI preview 1 that Envoy answers, as it answers them: no files, no arguments, two clocks, output into the log.
 
 use wasmtime::{AsContextMut, FuncType, Linker, Result, Val, ValType, bail};
 
@@ -36,8 +36,12 @@ const CALLS: [(&str, &str, Handler); 11] = [
         guest.write(size_at, &[0; 4])
     }),
     ("clock_time_get", "ili", |guest, [clock, _, at, ..]| {
-        let now = guest.state().now;
-        if clock == 0 { guest.write(at, &now.to_le_bytes()) } else { Err(ENOTSUP.into()) }
+        let time = match clock {
+            0 => guest.state().shared().now,
+            1 => guest.state().shared().uptime(),
+            _ => return Err(ENOTSUP.into()),
+        };
+        guest.write(at, &time.to_le_bytes())
     }),
     ("environ_get", "ii", |guest, [mut pointer_at, mut string_at, ..]| {
         for variable in environment(guest) {
@@ -61,9 +65,15 @@ const CALLS: [(&str, &str, Handler); 11] = [
     ("fd_seek", "ilii", |_, _| Ok(())),
     ("fd_write", "iiii", fd_write),
     ("random_get", "ii", |guest, [at, len, ..]| {
-        // The same bytes in each run, so that a test that fails fails again; others in each call, as names are made of them.
+        // The same bytes in each run, so that a test that fails fails again; others in each call and VM, as names are made of them.
         let call_count = guest.state().calls.get("random_get").copied().unwrap_or(0);
-        let bytes: Vec<u8> = (0..len).map(|index| index.wrapping_mul(167).wrapping_add(call_count) as u8).collect();
+        let mut mixed = (u64::from(guest.state().vm) << 32) | call_count;
+        let bytes: Vec<u8> = (0..len)
+            .map(|index| {
+                mixed = (mixed ^ index).wrapping_add(0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                (mixed >> 56) as u8
+            })
+            .collect();
         guest.write(at, &bytes)
     }),
 ];

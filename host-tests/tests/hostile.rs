@@ -3,7 +3,7 @@
 
 use portcullis_host_tests::{
     Bodies, Fault, Faults, Headers, Host, Profile, Replies, StreamId, Wakeups, frame, module,
-    scenario::{Gate, policy, policy_with, switching_protocols, token_with, upgrade},
+    scenario::{Gate, limited_policy_with, policy, policy_with, switching_protocols, token_with, upgrade},
     status,
 };
 use serde_json::{Value, json};
@@ -40,13 +40,16 @@ const HARMLESS: [&str; 9] = [
 ];
 
 /// Calls that bring back nothing that could be checked: one that claims to have worked is believed.
-const BLIND: [&str; 7] = [
+const BLIND: [&str; 10] = [
+    "clock_time_get",
     "proxy_add_header_map_value",
     "proxy_continue_stream",
+    "proxy_get_shared_data",
     "proxy_remove_header_map_value",
     "proxy_replace_header_map_value",
     "proxy_set_buffer_bytes",
     "proxy_set_effective_context",
+    "proxy_set_shared_data",
     "random_get",
 ];
 
@@ -74,6 +77,27 @@ fn fail(mode: &str) -> Value {
     policy_with(json!({"fail": mode}))
 }
 
+/// Under the default limits, so that there is something to ask the workers' common table.
+fn fail_limited(mode: &str) -> Value {
+    limited_policy_with(json!({"fail": mode}))
+}
+
+/// Everything that can be asked of a host is asked.
+fn fail_in_a_fleet(mode: &str) -> Value {
+    let global = json!({"cluster": "ratelimit", "domain": "portcullis", "on_error": "refuse", "message_batch": 2});
+    let per_subject =
+        json!({"messages": {"per_second": 10, "burst": 10}, "bytes": {"per_second": 10_000, "burst": 100_000}});
+    limited_policy_with(
+        json!({"fail": mode, "limits": {"connections": 100, "global": global, "per_subject": per_subject}}),
+    )
+}
+
+/// The service says yes to whatever waits (`RateLimitResponse { overall_code = 1: OK }`).
+fn answer(host: &mut Host) {
+    let waiting: Vec<u32> = host.grpc_calls().iter().filter(|call| call.waits).map(|call| call.token).collect();
+    waiting.into_iter().for_each(|token| host.grpc_receive(token, b"\x08\x01").unwrap());
+}
+
 /// A life with everything in it: a refusal, a connection, frames, a violation, ticks, the end. Traps are errors; the rest may fail.
 #[track_caller]
 fn live(host: &mut Host, heads: [Headers; 2]) {
@@ -81,9 +105,13 @@ fn live(host: &mut Host, heads: [Headers; 2]) {
         let stream = host.open_stream().unwrap();
         host.request_headers(stream, &head, false).unwrap();
         host.request_body(stream, b"", false).unwrap();
+        answer(host);
         host.response_headers(stream, &switching_protocols(), false).unwrap();
         host.response_body(stream, b"", false).unwrap();
-        host.request_body(stream, &frame::client(frame::TEXT, b"hello"), false).unwrap();
+        for _ in 0..3 {
+            host.request_body(stream, &frame::client(frame::TEXT, b"hello"), false).unwrap();
+        }
+        answer(host);
         for len in [5, 20_000, 5] {
             host.response_body(stream, &frame::server(frame::TEXT, &vec![b'a'; len]), false).unwrap();
         }
@@ -103,7 +131,7 @@ fn good_and_bad() -> [Headers; 2] {
 #[test]
 fn no_fault_of_a_call_traps_from_the_start_or_later() {
     for mode in ["closed", "open"] {
-        let policy = fail(mode).to_string();
+        let policy = fail_in_a_fleet(mode).to_string();
         let single = each_call(&FAULTS).into_iter().map(|(call, fault)| Faults::Of(call.to_owned(), fault));
         for faults in single.chain(FAULTS.map(Faults::All)) {
             let mut host =
@@ -124,11 +152,13 @@ fn a_fault_in_a_handshake_is_decided_by_the_failure_mode() {
     let mut wrong = Vec::new();
     for mode in ["closed", "open"] {
         for (call, fault) in each_visible_call(&FAULTS) {
-            let mut gate = Gate::new(&fail(mode));
+            let mut gate = Gate::new(&fail_limited(mode));
             let stream = gate.open_stream().unwrap();
+            // Where there is nothing, whoever comes is the first.
+            let is_absence = call == "proxy_get_shared_data" && fault == Fault::Status(status::NOT_FOUND);
             let struck_request = struck(&mut gate, call, fault, |gate| {
                 gate.request_headers(stream, &upgrade(), false).unwrap();
-            });
+            }) && !is_absence;
             let request_passed = gate.stream(stream).request.passed;
 
             let stream = gate.request(&upgrade());
@@ -150,6 +180,105 @@ fn a_fault_in_a_handshake_is_decided_by_the_failure_mode() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_table_that_others_always_change_first_is_a_fault() {
+    for mode in ["closed", "open"] {
+        let mut gate = Gate::new(&fail_limited(mode));
+        let live = gate.connect();
+        gate.inject(Faults::Of("proxy_set_shared_data".to_owned(), Fault::Status(status::CAS_MISMATCH)));
+        let before = gate.calls("proxy_set_shared_data");
+        let stream = gate.request(&upgrade());
+        let rounds = gate.calls("proxy_set_shared_data") - before;
+        println!("{mode}: given up after {rounds} rounds");
+        if mode == "open" {
+            assert!(gate.stream(stream).request.passed);
+        } else {
+            gate.check_refused(stream, 500, "internal");
+        }
+        assert!(rounds > 1 && rounds <= 2 * 128, "{rounds} rounds");
+        // What is wrong with the request itself is none the less.
+        let stream = gate.request(&upgrade().without("origin"));
+        let (status, reason) = if mode == "open" { (403, "origin_refused") } else { (500, "internal") };
+        gate.check_refused(stream, status, reason);
+        gate.advance(std::time::Duration::from_secs(1));
+        gate.tick().unwrap();
+        gate.client(live, &frame::client(frame::TEXT, b"hello"));
+        assert!(gate.stream(live).is_open());
+        gate.delete(live).unwrap();
+    }
+}
+
+#[test]
+fn what_workers_share_may_be_anything() {
+    let mut values = vec![vec![], vec![1], vec![0xff; 20], vec![0xff; 2_047], vec![0xff; 2_048], vec![0xff; 2_049]];
+    let mut dice = Dice(1);
+    values.push((0..2_048).map(|_| dice.below(256) as u8).collect());
+    for (index, value) in values.iter().enumerate() {
+        let policy = fail_limited("closed");
+        let mut gate = Gate::new(&policy);
+        let live_before = gate.connect();
+        gate.share("portcullis.1.register", value);
+        (0..4_096).for_each(|bucket| gate.share(&format!("portcullis.1.bucket.{bucket}"), value));
+        let mut other = gate.beside(&policy);
+        for gate in [&mut gate, &mut other] {
+            live(gate, good_and_bad());
+            let stream = gate.request(&upgrade().without("authorization"));
+            assert!(!gate.stream(stream).request.passed, "value {index}");
+            // Nobody may be locked out by a table that says nonsense.
+            if index + 1 < values.len() {
+                gate.connect();
+            }
+        }
+        gate.delete(live_before).unwrap();
+        (0..10).for_each(|_| {
+            gate.advance(std::time::Duration::from_secs(1));
+            gate.tick().unwrap();
+            other.tick().unwrap();
+        });
+        gate.check_manners();
+    }
+}
+
+#[test]
+fn a_fault_of_the_service_call_is_decided_by_on_error() {
+    for on_error in ["refuse", "allow"] {
+        for fault in FAULTS {
+            let mut policy = fail_in_a_fleet("open");
+            policy["limits"]["global"]["on_error"] = on_error.into();
+            let mut gate = Gate::new(&policy);
+            gate.inject(Faults::Of("proxy_grpc_call".to_owned(), fault));
+            let stream = gate.request(&upgrade());
+            // A call that claims to be made may yet be answered: until then the upgrade waits.
+            let expected = on_error == "allow" && fault != Fault::Silent;
+            assert_eq!(gate.stream(stream).request.passed, expected, "{on_error}, {fault:?}");
+            assert_eq!(
+                gate.stream(stream).reply.is_some(),
+                !expected && fault != Fault::Silent,
+                "{on_error}, {fault:?}"
+            );
+            gate.check_manners();
+        }
+    }
+}
+
+/// Where the host does not let the upgrade go on, or does not take the answer that refuses it, it stays where it is.
+#[test]
+fn no_fault_behind_a_fleets_answer_lets_an_upgrade_in() {
+    let over_limit = b"\x08\x02";
+    for (call, fault) in each_call(&FAULTS) {
+        for mode in ["closed", "open"] {
+            let mut gate = Gate::new(&fail_in_a_fleet(mode));
+            let stream = gate.request(&upgrade());
+            let token = gate.grpc_calls()[0].token;
+            gate.inject(Faults::Of(call.to_owned(), fault));
+            gate.grpc_receive(token, over_limit).unwrap();
+            gate.inject(Faults::None);
+            assert!(!gate.stream(stream).request.passed, "{mode}, {call}, {fault:?}");
+            gate.delete(stream).unwrap();
+        }
+    }
 }
 
 /// What the host's buffers hold after it is not known, so `fail: open` lets nothing pass either.
@@ -398,7 +527,12 @@ fn however_a_violation_is_cut_the_same_bytes_come_before_it() {
 #[test]
 fn callbacks_in_any_order_for_any_context_do_not_trap() {
     let frames = [frame::client(frame::TEXT, b"hello"), frame::server(frame::TEXT, b"hello"), vec![0xff; 20], vec![]];
-    let policies = [policy(), fail("open"), policy_with(json!({"origin": {"missing": "perhaps"}}))];
+    let policies = [
+        policy(),
+        fail_limited("open"),
+        fail_in_a_fleet("closed"),
+        policy_with(json!({"origin": {"missing": "perhaps"}})),
+    ];
     for seed in 0..60 {
         let mut dice = Dice(seed);
         let replies = [Replies::Deferred, Replies::Reentrant][dice.below(2)];
@@ -426,12 +560,18 @@ fn callbacks_in_any_order_for_any_context_do_not_trap() {
                         "proxy_on_delete",
                         "proxy_on_context_create",
                         "proxy_on_tick",
+                        "proxy_on_grpc_receive",
+                        "proxy_on_grpc_close",
                     ];
                     let export = exports[dice.below(exports.len())];
                     // Envoy gives each id once, and a root is not deleted under its streams.
                     if stream.0 > 1 || export != "proxy_on_delete" {
-                        gate.call(export, stream.0, if export == "proxy_on_context_create" { &[1] } else { &[] })
-                            .unwrap();
+                        let arguments: &[u32] = match export {
+                            "proxy_on_context_create" => &[1],
+                            "proxy_on_grpc_receive" | "proxy_on_grpc_close" => &[1 + dice.below(3) as u32, 2],
+                            _ => &[],
+                        };
+                        gate.call(export, stream.0, arguments).unwrap();
                     }
                 }
             }

@@ -12,10 +12,12 @@
 //! |---|---|
 //! | `PORTCULLIS_BENCH_ROUNDS` | how many rounds a row has, by default 5 |
 //! | `PORTCULLIS_BENCH_SECONDS` | how long one measurement in a round takes, by default 2 |
+//! | `PORTCULLIS_BENCH_IDLE` | so many clients that only answer pings, in place of all else; `ulimit -n` must be more than twice that |
 //! | `PORTCULLIS_BENCH_MODULE` | the module to measure, in place of the one that is built here |
 //!
 //! A line over its goal is marked, and the exit code is then 1. Where the policy of a row is not supported yet, it is left out.
 
+mod idle;
 mod load;
 mod process;
 
@@ -68,6 +70,8 @@ const IDLE_COUNT: usize = 4_000;
 /// What comes and goes in one round.
 const CHURN_COUNT: usize = 1_000;
 
+const IDLE: &str = "PORTCULLIS_BENCH_IDLE";
+
 fn main() -> Outcome<ExitCode> {
     let rounds = from_env("PORTCULLIS_BENCH_ROUNDS", 5)?;
     let span = Duration::from_secs(from_env("PORTCULLIS_BENCH_SECONDS", 2)?);
@@ -76,6 +80,12 @@ fn main() -> Outcome<ExitCode> {
     let bare =
         Launch::new(&module, Value::Null, backend.address()).without_filter().backend(Runner::Process).start()?;
 
+    if env::var_os(IDLE).is_some() {
+        let count = from_env(IDLE, 1)?;
+        let gate = start(&module, &backend, true)?.ok_or("a policy that reads text is not supported")?;
+        let is_good = idle::run([&bare, &gate], &backend, usize::try_from(count)?)?;
+        return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     let mut table = Table { is_good: true };
     println!(
         "{:<22} {:>7}  {:>8} {:>8}  {:>7} {:>7} {:>7}  {:>6}",
@@ -123,29 +133,24 @@ fn start(module: &Path, backend: &Backend, reads_text: bool) -> Outcome<Option<E
         "origin": {"missing": "allow"},
         "auth": {"required": false},
         "messages": {"from_client": side(reads_text), "from_server": side(false)},
-    });
-    // They are on, but never reached.
-    let limits = json!({
-        "per_address": {
-            "connections": 100_000,
-            "handshakes": {"per_second": 100_000, "burst": 100_000},
-            "failures": {"count": 100_000, "window": "60s", "ban": "1s"},
+        // They are on, but never reached.
+        "limits": {
+            "per_address": {
+                "connections": 100_000,
+                "handshakes": {"per_second": 100_000, "burst": 100_000},
+                "failures": {"count": 100_000, "window": "60s", "ban": "1s"},
+            },
+            "per_connection": {
+                "messages": {"per_second": 1_000_000, "burst": 1_000_000},
+                "bytes": {"per_second": 1_000_000_000, "burst": 1_000_000_000},
+            },
         },
-        "per_connection": {
-            "messages": {"per_second": 1_000_000, "burst": 1_000_000},
-            "bytes": {"per_second": 1_000_000_000, "burst": 1_000_000_000},
-        },
     });
-    let mut limited = policy.clone();
-    limited["limits"] = limits;
-    for policy in [limited, policy] {
-        match Launch::new(module, policy, backend.address()).backend(Runner::Process).start() {
-            Ok(envoy) => return Ok(Some(envoy)),
-            Err(error) if error.to_string().contains("not supported yet") => {}
-            Err(error) => return Err(error.into()),
-        }
+    match Launch::new(module, policy, backend.address()).backend(Runner::Process).start() {
+        Ok(envoy) => Ok(Some(envoy)),
+        Err(error) if error.to_string().contains("not supported yet") => Ok(None),
+        Err(error) => Err(error.into()),
     }
-    Ok(None)
 }
 
 /// CPU time of Envoy for one message of `len` bytes, there and back, in microseconds.

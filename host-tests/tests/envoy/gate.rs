@@ -12,7 +12,7 @@ use portcullis_envoy::peer::client::{Client, Upgrade};
 use portcullis_envoy::peer::frame::{CLOSE, Draft, Frame};
 use portcullis_envoy::peer::http2::Session;
 use portcullis_envoy::peer::websocket::{Event, WebSocket};
-use portcullis_envoy::{Envoy, Launch, module};
+use portcullis_envoy::{Envoy, Launch, Update, module};
 use serde_json::{Value, json};
 
 use crate::tokens;
@@ -34,10 +34,12 @@ impl Gate {
         Self::launch(policy, mode, |launch| launch)
     }
 
+    /// As [`without_limits`] has the policy.
     pub(crate) fn launch(policy: Value, mode: Mode, change: impl FnOnce(Launch) -> Launch) -> Self {
         static MODULE: LazyLock<PathBuf> = LazyLock::new(|| module::build().expect("the filter builds"));
         let backend = Backend::start(mode).expect("a port to listen on");
-        let launch = Launch::new(&*MODULE, policy, backend.address()).env(tokens::VARIABLE, tokens::SECRET);
+        let launch =
+            Launch::new(&*MODULE, without_limits(policy), backend.address()).env(tokens::VARIABLE, tokens::SECRET);
         let envoy = change(launch).start().unwrap_or_else(|error| panic!("{error}"));
         let client = Client::plain(envoy.address());
         Self { envoy, backend, client }
@@ -52,6 +54,12 @@ impl Gate {
         gate.client = Client::tls(address, "localhost", ca_pem).expect("a certificate");
         let session = Session::open(address, "localhost", ca_pem).expect("it speaks HTTP/2, with extended CONNECT");
         (gate, session)
+    }
+
+    /// Puts another policy in place, as [`without_limits`] has it.
+    #[track_caller]
+    pub(crate) fn update(&self, policy: Value) -> Update {
+        self.envoy.update_policy(&without_limits(policy)).expect("Envoy answers")
     }
 
     /// A WebSocket to `path`, under a policy that asks for nothing.
@@ -111,6 +119,17 @@ impl Counters {
 /// A policy that asks for nothing before the upgrade, with these messages.
 pub(crate) fn open_policy(messages: Value) -> Value {
     json!({"require_tls": false, "origin": {"missing": "allow"}, "auth": {"required": false}, "messages": messages})
+}
+
+/// The policy with no limits and no clocks, unless it says something of them: tests come from one address, some thousand times.
+fn without_limits(mut policy: Value) -> Value {
+    let limits = json!({"per_address": null, "per_subject": null, "per_connection": null});
+    let liveness = json!({"ping_interval": "0s", "idle_timeout": "0s", "message_timeout": "0s", "max_lifetime": "0s"});
+    if let Some(keys) = policy.as_object_mut() {
+        keys.entry("limits").or_insert(limits);
+        keys.entry("liveness").or_insert(liveness);
+    }
+    policy
 }
 
 /// The lines that hold an object. Envoy writes its log and the access log to one file: a line of the one can stand in the middle of a

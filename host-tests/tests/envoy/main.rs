@@ -10,7 +10,10 @@
 //! operations   reload, monitor mode, workers                            compression  permessage-deflate
 //! conformance  the cases of the Autobahn suite                         http2        the same over HTTP/2, stream by stream
 //! closes       the close code, 1,000 times                  content      what messages say, however it is carried
+//! limits       who may come in, and how often                            rates        how much those send who are in
+//! liveness     who is gone, silent, slow or old          traps        what becomes of an Envoy whose VM was killed
 //! ratelimit    a rate limit service for a fleet, and what the core says to it
+//! fleet        two Envoys that count by it, and what they do without
 //! ```
 
 mod closes;
@@ -18,12 +21,17 @@ mod compression;
 mod conformance;
 mod content;
 mod credentials;
+mod fleet;
 mod frames;
 mod gate;
 mod http2;
 mod integrity;
+mod limits;
+mod liveness;
 mod operations;
 mod ratelimit;
+mod rates;
 mod refusals;
 mod tokens;
+mod traps;
 mod upstream;

@@ -30,7 +30,7 @@ fn a_new_policy_holds_at_once_and_a_broken_one_not_at_all() {
     assert_eq!(ask("https://new.example").status(), 403);
     counters.refused("origin_refused");
 
-    assert_eq!(gate.envoy.update_policy(&policy("https://new.example")).expect("Envoy answers"), Update::Accepted);
+    assert_eq!(gate.update(policy("https://new.example")), Update::Accepted);
     // Through all states of the way to the client, which the filter wakes for.
     (0..20).for_each(|_| check_echo(&mut live, 65_536));
     (0..5).for_each(|_| check_echo(&mut live, 10));
@@ -42,7 +42,7 @@ fn a_new_policy_holds_at_once_and_a_broken_one_not_at_all() {
 
     for (path, broken) in BROKEN {
         let broken = broken.parse::<Value>().expect("JSON");
-        assert_eq!(gate.envoy.update_policy(&broken).expect("Envoy answers"), Update::Rejected, "{path}");
+        assert_eq!(gate.update(broken), Update::Rejected, "{path}");
         let log = gate.envoy.log().expect("a log");
         assert!(log.contains(&format!("policy refused: {path}: ")), "{path} is not in the log:\n{log}");
         check_echo(&mut live, 10);
@@ -54,23 +54,23 @@ fn a_new_policy_holds_at_once_and_a_broken_one_not_at_all() {
 
     drop(live);
     counters.closed("peer");
-    assert_eq!(gate.envoy.update_policy(&policy("https://old.example")).expect("Envoy answers"), Update::Accepted);
+    assert_eq!(gate.update(policy("https://old.example")), Update::Accepted);
     check_echo(&mut ask("https://old.example").into_websocket(), 10);
     counters.closed("peer");
     gate.check_counters(&counters);
 }
 
-/// Envoy keeps the root context, and so the policy, that a stream began with.
+/// Envoy leaves a stream the root context that it began with; this one follows the other.
 #[test]
-fn a_live_connection_keeps_the_policy_it_came_in_under() {
+fn a_live_connection_follows_the_new_policy_from_its_next_event() {
     let policy = |len: u64| open_policy(json!({"from_client": {"max_frame_bytes": len}}));
     let gate = Gate::start(policy(100), Mode::Echo);
     let mut old = gate.open("/");
     check_echo(&mut old, 100);
-    assert_eq!(gate.envoy.update_policy(&policy(50)).expect("Envoy answers"), Update::Accepted);
-    check_echo(&mut old, 100);
-    for (mut websocket, len) in [(gate.open("/"), 51), (old, 101)] {
-        websocket.send_frame(Draft::new(TEXT, vec![b'x'; len])).expect("it takes bytes");
+    assert_eq!(gate.update(policy(50)), Update::Accepted);
+    check_echo(&mut old, 50);
+    for mut websocket in [gate.open("/"), old] {
+        websocket.send_frame(Draft::new(TEXT, [b'x'; 51])).expect("it takes bytes");
         assert_eq!(websocket.verdict(PATIENCE), Verdict::close(1_009, "message_too_big"));
     }
 }
@@ -87,7 +87,10 @@ const BROKEN: &[(&str, &str)] = &[
         "auth.providers[0].jwks.secret.env",
         r#"{"auth": {"providers": [{"name": "a", "algorithms": ["HS256"], "jwks": {"secret": {"env": "X"}}}]}}"#,
     ),
-    ("liveness.idle_timeout", r#"{"auth": {"required": false}, "liveness": {"idle_timeout": "5m"}}"#),
+    (
+        "limits.per_connection.messages.per_second",
+        r#"{"auth": {"required": false}, "limits": {"per_connection": {"messages": {"burst": 40}}}}"#,
+    ),
     (
         "routes[0].policy.mode",
         r#"{"auth": {"required": false}, "routes": [{"match": {"path": "/a"}, "policy": {"mode": "off"}}]}"#,
