@@ -53,6 +53,16 @@ pub(crate) fn policy(keys: &Keys) -> Value {
             "from_client": {"max_message_bytes": MESSAGE_MAX, "max_frame_bytes": MESSAGE_MAX},
             "from_server": {"max_message_bytes": 1_048_576, "max_frame_bytes": 1_048_576},
         },
+        // By default an address may have 20 connections, 5 handshakes a second, and 10 failures before it is banned, and a subject
+        // 10 connections. Here everyone is one address and one subject, and attacks. What a connection sends has its defaults.
+        "limits": {
+            "per_address": {
+                "connections": 200,
+                "handshakes": {"per_second": 200, "burst": 1_000},
+                "failures": {"count": 1_000, "window": "60s", "ban": "5m"},
+            },
+            "per_subject": {"connections": 100},
+        },
         "routes": [
             // The page, and nothing else that is no WebSocket.
             {"match": {"path": "/"}, "policy": {"non_websocket": "pass"}},
