@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A worker's beat goes up about once a second. Nobody's clock is asked: whose beat has stood still while another's went up
-//! [`BEATS_MAX`] times is lost. One that was only slow comes back with its next beat.
+//! `BEATS_MAX` times is lost. One that was only slow comes back with its next beat.
 
 /// How many beats of one worker another may miss: a callback takes milliseconds, and an event loop that stands still for seconds serves
 /// nobody.
