@@ -101,8 +101,8 @@ impl Limiter {
     /// Those of the host; inside, why there may be no more.
     pub(crate) fn admit(self: &Rc<Self>, key: Key, admission: &Admission) -> Hosted<Result<Slot, Excess>> {
         if self.register.borrow().is_new() {
-            // Whom nobody knows nobody misses, and its connections would be counted for good.
-            self.beat(host::now()?)?;
+            // Whom nobody knows nobody misses, and its connections would be counted for good. Where it fails, a tick makes it known.
+            let _ = self.beat(host::now()?);
         }
         let (generation, now) = (self.generation(), host::now()?);
         let admitted = self.update(key, |bucket| {
