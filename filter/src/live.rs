@@ -132,6 +132,7 @@ impl Live {
             self.session.adopt(&policies);
             self.policies = policies;
             self.purse = self.owner.purse(root.shared(), root.id(), self.session.policy());
+            self.arm(root);
         }
         step(self).unwrap_or_else(|HostError { .. }| {
             self.broken = true;

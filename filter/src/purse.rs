@@ -95,7 +95,9 @@ struct Fund {
     /// Used before the answer was there.
     owed: u32,
     is_asked: bool,
-    /// The last answer was no, and it is not asked again before then.
+    /// The last answer was no.
+    is_spent: bool,
+    /// It is not asked again before then.
     refused_until: Option<Moment>,
 }
 
@@ -171,7 +173,7 @@ impl Purse {
                 fund.left = left;
                 true
             }
-            None if fund.refused_until.is_some() => false,
+            None if fund.is_spent || fund.refused_until.is_some_and(|until| now < until) => false,
             // Nobody is refused for an answer that is on its way: it comes, or is given up, within the timeout.
             None => {
                 fund.owed = fund.owed.saturating_add(1);
@@ -200,6 +202,7 @@ impl Purse {
             Some(Answer { allowed, retry_after }) => (allowed, retry_after.unwrap_or(PAUSE)),
             None => (on_error == Access::Allow, PAUSE),
         };
+        fund.is_spent = answer.is_some() && !is_allowed;
         if is_allowed {
             let granted = fund.left.saturating_add(batch);
             (fund.left, fund.owed) = (granted.saturating_sub(fund.owed), fund.owed.saturating_sub(granted));

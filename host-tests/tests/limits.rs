@@ -200,7 +200,7 @@ fn workers_count_together() {
     for gate in [&mut one, &mut other] {
         let stream = gate.request(&upgrade());
         gate.check_refused(stream, 429, "connections_exceeded");
-        check_retry_after(gate, stream, 2);
+        check_retry_after(gate, stream, 1);
         // Somebody else is not concerned.
         let stream = gate.request(&upgrade_of("bob"));
         assert!(gate.stream(stream).request.passed);
@@ -261,7 +261,7 @@ fn who_fails_too_often_is_banned_in_every_worker() {
     }
     let stream = other.request(&upgrade());
     other.check_refused(stream, 429, "handshakes_exceeded");
-    check_retry_after(&other, stream, 301);
+    check_retry_after(&other, stream, 300);
     other.elapse(Duration::from_secs(299));
     let stream = other.request(&upgrade());
     other.check_refused(stream, 429, "handshakes_exceeded");
@@ -374,7 +374,7 @@ fn an_upgrade_waits_until_the_fleet_lets_it_in() {
 #[test]
 fn the_fleet_refuses_and_says_until_when() {
     for replies in [Replies::Deferred, Replies::Reentrant] {
-        for (until_reset, retry_after) in [(Some(7), 8), (None, 1)] {
+        for (until_reset, retry_after) in [(Some(7), 7), (None, 1)] {
             let mut gate = Gate::on(Profile { replies, ..Profile::default() }, &fleet(json!({"on_error": "allow"})));
             let (stream, token) = ask(&mut gate);
             gate.grpc_receive(token, &answer(Code::OverLimit, until_reset)).unwrap();
@@ -539,15 +539,12 @@ fn messages_are_asked_for_in_batches_ahead_of_their_use() {
 }
 
 #[test]
-fn until_the_fleet_answers_a_batch_goes_on_credit() {
-    for (on_error, passed) in [("refuse", 10), ("allow", 25)] {
+fn until_the_fleet_answers_messages_go_on_credit() {
+    for on_error in ["refuse", "allow"] {
         let mut gate = Gate::new(&batches(on_error));
         let stream = connect(&mut gate);
-        assert_eq!(send(&mut gate, stream, 25), passed);
+        assert_eq!(send(&mut gate, stream, 25), 25);
         assert_eq!(gate.grpc_calls().len(), 2, "one question at a time");
-        if on_error == "refuse" {
-            check_closed(&gate, stream);
-        }
     }
 }
 
