@@ -1,13 +1,20 @@
 //! Questions to a rate limit service that counts for a fleet (`envoy.service.ratelimit.v3`), and their answers.
 
+use core::time::Duration;
 use std::cell::RefCell;
 use std::rc::Weak;
 
 use crate::IdMap;
+use crate::host;
 use crate::host::abi::{self, BufferType};
 use crate::purse::Purse;
 use portcullis_core::policy::{Access, GlobalLimits};
 use portcullis_core::ratelimit::{ANSWER_LEN_MAX, Answer, METHOD, Request, SERVICE, decode, service_of};
+use portcullis_core::time::Moment;
+
+/// How much longer than its timeout a question may wait for the host's word about it. The host's own timer is to be first, however late its
+/// event loop is; this one is for a host that has lost the question.
+const HOST_LATE_MAX: Duration = Duration::from_millis(500);
 
 /// What waits for an answer.
 pub(crate) enum Question {
@@ -17,9 +24,17 @@ pub(crate) enum Question {
     Messages { purse: Weak<Purse>, kind: String, batch: u32, on_error: Access },
 }
 
-/// The questions of a VM that are not answered: by token, with the root context that asks.
+/// The questions of a VM that are not answered, by token.
 #[derive(Default)]
-pub(crate) struct Fleet(RefCell<IdMap<u32, (u32, Question)>>);
+pub(crate) struct Fleet(RefCell<IdMap<u32, Asked>>);
+
+struct Asked {
+    question: Question,
+    /// The root context that asks.
+    root: u32,
+    /// When it has failed, whatever the host says or does not say.
+    until: Moment,
+}
 
 impl Fleet {
     /// Asks; tells whether there will be an answer.
@@ -34,12 +49,15 @@ impl Fleet {
         let message = Request { domain: &global.domain, descriptors, hits_addend }.encode();
         // Zero fails at once.
         let millis = u32::try_from(global.timeout.as_millis()).unwrap_or(u32::MAX).max(1);
-        let token = abi::grpc_call(&service_of(&global.cluster), SERVICE, METHOD, &message, millis);
-        match token {
-            Ok(token) => drop(self.0.borrow_mut().insert(token, (root, question))),
+        let asked = host::now().and_then(|now| {
+            let token = abi::grpc_call(&service_of(&global.cluster), SERVICE, METHOD, &message, millis)?;
+            Ok((token, now.saturating_add(global.timeout).saturating_add(HOST_LATE_MAX)))
+        });
+        match asked {
+            Ok((token, until)) => drop(self.0.borrow_mut().insert(token, Asked { question, root, until })),
             Err(_) => drop(settle(question, None)),
         }
-        token.is_ok()
+        asked.is_ok()
     }
 
     /// The answer to the question of `token` has come, `len` bytes of it. Gives the stream whose handshake it is about.
@@ -56,16 +74,24 @@ impl Fleet {
 
     /// No answer comes for a root context that is gone. What other roots' streams of the same subject wait for has failed.
     pub(crate) fn forget(&self, root: u32) {
-        let gone: Vec<_> = self.0.borrow_mut().extract_if(|_, (own, _)| *own == root).collect();
-        for (_, (_, question)) in gone {
-            let _ = settle(question, None);
-        }
+        self.fail_those(|asked| asked.root == root);
+    }
+
+    /// A tick: what the host has neither answered nor given up by now has failed. Gives the streams whose handshakes that is about.
+    pub(crate) fn expire(&self, now: Moment) -> Vec<u32> {
+        self.fail_those(|asked| asked.until <= now)
+    }
+
+    fn fail_those(&self, which: impl Fn(&Asked) -> bool) -> Vec<u32> {
+        let failed: Vec<_> = self.0.borrow_mut().extract_if(|_, asked| which(asked)).collect();
+        let settled = failed.into_iter().filter_map(|(_, asked)| settle(asked.question, None));
+        settled.map(|(stream, _)| stream).collect()
     }
 
     fn settle(&self, token: u32, answer: Option<Answer>) -> Option<(u32, Option<Answer>)> {
         // The host also answers questions that it said it would not ask.
-        let (_, question) = self.0.borrow_mut().remove(&token)?;
-        settle(question, answer)
+        let asked = self.0.borrow_mut().remove(&token)?;
+        settle(asked.question, answer)
     }
 }
 

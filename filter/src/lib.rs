@@ -135,6 +135,8 @@ impl Vm {
         for stream in due.into_iter().filter_map(|id| self.stream(id)) {
             stream.tick();
         }
+        let unanswered = self.root(id).map(|root| self.shared.fleet.expire(root.now())).unwrap_or_default();
+        unanswered.into_iter().for_each(|stream| self.answered(Some((stream, None))));
         self.wake(id);
     }
 

@@ -339,11 +339,12 @@ fn ask(gate: &mut Gate) -> (StreamId, u32) {
 #[test]
 fn an_upgrade_waits_until_the_fleet_lets_it_in() {
     for replies in [Replies::Deferred, Replies::Reentrant] {
-        let mut gate = Gate::on(Profile { replies, ..Profile::default() }, &fleet(json!({"on_error": "refuse"})));
+        let policy = fleet(json!({"on_error": "refuse", "timeout": "2s"}));
+        let mut gate = Gate::on(Profile { replies, ..Profile::default() }, &policy);
         let (stream, token) = ask(&mut gate);
         let call = gate.grpc_calls()[0].clone();
         assert_eq!(call.method, "envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit");
-        assert_eq!((call.root, call.timeout), (1, Duration::from_millis(50)));
+        assert_eq!((call.root, call.timeout), (1, Duration::from_secs(2)));
         let request = RateLimitRequest::decode(&*call.message).expect("a request");
         let entries = request
             .descriptors
@@ -355,7 +356,7 @@ fn an_upgrade_waits_until_the_fleet_lets_it_in() {
         );
         assert_eq!((&*request.domain, request.hits_addend), ("portcullis", 1));
 
-        gate.elapse(Duration::from_secs(1));
+        gate.elapse(Duration::from_secs(2));
         assert!(!gate.stream(stream).request.passed, "it went on without an answer");
         gate.grpc_receive(token, &answer(Code::Ok, None)).unwrap();
         assert!(gate.stream(stream).request.passed);
@@ -428,6 +429,42 @@ fn a_service_that_is_not_there_is_an_error_at_once() {
         } else {
             gate.respond(stream, &switching_protocols());
             assert!(gate.stream(stream).response.passed);
+        }
+        gate.check_manners();
+    }
+}
+
+/// By the call's timeout, and half a second more for the host's own timer.
+#[test]
+fn a_question_that_the_host_forgets_has_failed() {
+    let cases =
+        [Replies::Deferred, Replies::Reentrant].map(|replies| ["allow", "refuse"].map(|on_error| (replies, on_error)));
+    for (replies, on_error) in cases.into_iter().flatten() {
+        let policy = fleet(json!({"on_error": on_error, "timeout": "40s"}));
+        let mut gate = Gate::on(Profile { replies, ..Profile::default() }, &policy);
+        let (stream, token) = ask(&mut gate);
+        gate.elapse(Duration::from_millis(40_400));
+        assert!(!gate.stream(stream).request.passed && gate.stream(stream).is_open(), "{on_error}: too early");
+        gate.elapse(Duration::from_millis(200));
+        let late = if on_error == "allow" {
+            assert!(gate.stream(stream).request.passed, "it waits for ever");
+            gate.respond(stream, &switching_protocols());
+            Code::OverLimit
+        } else {
+            gate.check_refused(stream, 429, "handshakes_exceeded");
+            Code::Ok
+        };
+        // It comes after all.
+        gate.grpc_receive(token, &answer(late, None)).unwrap();
+        gate.grpc_close(token, 14).unwrap();
+        let hello = frame::client(frame::TEXT, b"hello");
+        if on_error == "allow" {
+            gate.client(stream, &hello);
+            assert_eq!(gate.stream(stream).request.forwarded, hello);
+            assert!(gate.stream(stream).is_open());
+        } else {
+            gate.check_refused(stream, 429, "handshakes_exceeded");
+            assert_eq!(gate.metric("portcullis.handshakes.handshakes_exceeded"), 1);
         }
         gate.check_manners();
     }
@@ -588,6 +625,25 @@ fn a_service_that_fails_is_not_asked_for_each_message() {
         println!("{on_error}: {} questions about 100 messages", gate.grpc_calls().len() - 1);
         assert_eq!(sent, passed, "{on_error}");
         assert!(gate.grpc_calls().len() <= 13, "{on_error}: {} calls", gate.grpc_calls().len());
+    }
+}
+
+#[test]
+fn a_batch_that_the_host_forgets_has_failed() {
+    for (on_error, passed) in [("refuse", 0), ("allow", 8)] {
+        let mut gate = Gate::new(&batches(on_error));
+        let stream = connect(&mut gate);
+        assert_eq!(send(&mut gate, stream, 2), 2);
+        let token = asked_last(&gate);
+        gate.elapse(Duration::from_millis(700));
+        // Two of the ten are spent already.
+        assert_eq!(send(&mut gate, stream, 8), passed, "{on_error}");
+        let asked = gate.grpc_calls().len();
+        assert_eq!(asked, if on_error == "allow" { 3 } else { 2 }, "{on_error}: ahead of their use");
+        // It comes after all.
+        gate.grpc_receive(token, &answer(Code::OverLimit, None)).unwrap();
+        assert_eq!(send(&mut gate, stream, 1), usize::from(on_error == "allow"));
+        gate.check_manners();
     }
 }
 
