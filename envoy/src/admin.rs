@@ -49,10 +49,11 @@ pub(crate) fn value(stats: &BTreeMap<String, u64>, name: &str) -> u64 {
     stats.get(name).or_else(|| stats.get(&format!("wasmcustom.{name}"))).copied().unwrap_or(0)
 }
 
-/// The first listener's address in an answer to `/listeners?format=json`.
-pub(crate) fn listener(text: &str) -> Option<SocketAddr> {
+/// The address of the listener of this name in an answer to `/listeners?format=json`.
+pub(crate) fn listener(text: &str, name: &str) -> Option<SocketAddr> {
     let listeners: Value = serde_json::from_str(text).ok()?;
-    let address = listeners.pointer("/listener_statuses/0/local_address/socket_address")?;
+    let listener = listeners["listener_statuses"].as_array()?.iter().find(|listener| listener["name"] == name)?;
+    let address = listener.pointer("/local_address/socket_address")?;
     let port = address["port_value"].as_u64().and_then(|port| u16::try_from(port).ok())?;
     Some(SocketAddr::new(address["address"].as_str()?.parse().ok()?, port))
 }
@@ -114,9 +115,12 @@ mod tests {
 
     #[test]
     fn the_listeners_address_is_read() {
-        let text = r#"{"listener_statuses": [{"name": "edge", "local_address":
-            {"socket_address": {"address": "127.0.0.1", "port_value": 45381}}}]}"#;
-        assert_eq!(listener(text), Some(SocketAddr::from(([127, 0, 0, 1], 45381))));
-        assert_eq!(listener("{}"), None);
+        let text = r#"{"listener_statuses": [
+            {"name": "edge", "local_address": {"socket_address": {"address": "127.0.0.1", "port_value": 45381}}},
+            {"name": "second", "local_address": {"socket_address": {"address": "127.0.0.1", "port_value": 45382}}}]}"#;
+        assert_eq!(listener(text, "edge"), Some(SocketAddr::from(([127, 0, 0, 1], 45381))));
+        assert_eq!(listener(text, "second"), Some(SocketAddr::from(([127, 0, 0, 1], 45382))));
+        assert_eq!(listener(text, "third"), None);
+        assert_eq!(listener("{}", "edge"), None);
     }
 }

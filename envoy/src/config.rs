@@ -96,8 +96,16 @@ impl Bootstrap {
 
     /// Takes the filter from `file` in `folder`.
     pub(crate) fn filter_file(&mut self, folder: &Path, file: &Path) -> Result<(), Error> {
-        let source = json!({"path": file, "watched_directory": {"path": folder}});
-        self.set(&format!("{HTTP}/http_filters/0/config_discovery/config_source/path_config_source"), source)
+        self.set(&format!("{HTTP}/{FILTER_SOURCE}"), path_source(folder, file))
+    }
+
+    /// Adds a listener that differs from the first in its name, and in the file that its filter is taken from.
+    pub(crate) fn second_listener(&mut self, folder: &Path, file: &Path) -> Result<(), Error> {
+        let first = place(&mut self.0, LISTENER)?.clone();
+        let listeners = place(&mut self.0, LISTENERS)?.as_array_mut().ok_or_else(|| missing(LISTENERS))?;
+        listeners.push(first);
+        self.set(&format!("{SECOND}/name"), json!(SECOND_LISTENER))?;
+        self.set(&format!("{}/{FILTER_SOURCE}", HTTP.replace(LISTENER, SECOND)), path_source(folder, file))
     }
 
     /// Leaves the filter out.
@@ -172,10 +180,21 @@ fn missing(pointer: &str) -> Error {
     Error::Shipped { place: format!("{pointer} is missing") }
 }
 
+fn path_source(folder: &Path, file: &Path) -> Value {
+    json!({"path": file, "watched_directory": {"path": folder}})
+}
+
 fn socket_address(address: SocketAddr) -> Value {
     json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}})
 }
 
+/// The name of the first listener in `config/edge.yaml`.
+pub(crate) const FIRST_LISTENER: &str = "edge";
+/// That of the one beside it.
+pub(crate) const SECOND_LISTENER: &str = "second";
+const LISTENERS: &str = "/static_resources/listeners";
+const SECOND: &str = "/static_resources/listeners/1";
+const FILTER_SOURCE: &str = "http_filters/0/config_discovery/config_source/path_config_source";
 const LISTENER: &str = "/static_resources/listeners/0";
 const CHAIN: &str = "/static_resources/listeners/0/filter_chains/0";
 const HTTP: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
@@ -243,6 +262,19 @@ mod tests {
         check(&bootstrap, &format!("{HTTP}/xff_num_trusted_hops"), None);
         bootstrap.trusted_hops(1).unwrap();
         check(&bootstrap, &format!("{HTTP}/xff_num_trusted_hops"), Some(json!(1)));
+    }
+
+    #[test]
+    fn a_run_can_have_a_second_listener() {
+        let mut bootstrap = shipped();
+        bootstrap.filter_file(Path::new("/run"), Path::new("/run/first")).unwrap();
+        bootstrap.second_listener(Path::new("/run"), Path::new("/run/second")).unwrap();
+        for (index, name, file) in [(0, FIRST_LISTENER, "/run/first"), (1, SECOND_LISTENER, "/run/second")] {
+            let http = HTTP.replace("listeners/0", &format!("listeners/{index}"));
+            check(&bootstrap, &format!("{LISTENERS}/{index}/name"), Some(json!(name)));
+            check(&bootstrap, &format!("{http}/{FILTER_SOURCE}/path"), Some(json!(file)));
+            check(&bootstrap, &format!("{http}/http_filters/0/name"), Some(json!("portcullis")));
+        }
     }
 
     #[test]

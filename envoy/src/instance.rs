@@ -8,6 +8,7 @@ use std::{fmt, fs, thread};
 
 use serde_json::Value;
 
+use crate::config::{FIRST_LISTENER, SECOND_LISTENER};
 use crate::launch::Launch;
 use crate::runner::{Arguments, Running};
 use crate::scratch::{Scratch, replace};
@@ -37,7 +38,7 @@ pub struct Envoy {
 impl Envoy {
     /// Waits until it serves.
     pub(crate) fn new(mut running: Box<dyn Running>, folder: Scratch, launch: Launch) -> Result<Self, Error> {
-        match serving(running.as_mut(), &folder, launch.has_filter()) {
+        match serving(running.as_mut(), &folder, launch.filter_count()) {
             Ok((admin, address)) => {
                 let last = Mutex::new((launch.policy().clone(), Update::Accepted));
                 Ok(Self { running, folder, launch, admin, address, last })
@@ -49,6 +50,14 @@ impl Envoy {
     /// Where clients connect to.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where clients of [`Launch::second_listener`] connect to.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] where there is none; those of [`Envoy::stats`].
+    pub fn second_address(&self) -> Result<SocketAddr, Error> {
+        listener(self.admin, SECOND_LISTENER)?.ok_or_else(|| because("there is no second listener"))
     }
 
     /// Where the admin endpoint is.
@@ -124,7 +133,7 @@ impl fmt::Debug for Envoy {
 }
 
 /// Waits until the listener accepts and, with a filter, its policy is in force on every worker.
-fn serving(running: &mut dyn Running, folder: &Scratch, has_filter: bool) -> Result<(SocketAddr, SocketAddr), Error> {
+fn serving(running: &mut dyn Running, folder: &Scratch, filter_count: u64) -> Result<(SocketAddr, SocketAddr), Error> {
     wait(|| {
         if running.ended()? {
             return Err(because("it ended"));
@@ -135,17 +144,17 @@ fn serving(running: &mut dyn Running, folder: &Scratch, has_filter: bool) -> Res
         if !admin::get(admin, "/ready").is_ok_and(|body| body.starts_with("LIVE")) {
             return Ok(None);
         }
-        if has_filter {
+        if filter_count > 0 {
             // A refused policy does not keep Envoy from being live: it then answers every request with 500.
             let discovery = discovery(admin)?;
             if admin::value(&discovery, REJECTED) > 0 {
                 return Err(because("it refused the policy"));
             }
-            if admin::value(&discovery, RELOAD) == 0 {
+            if admin::value(&discovery, RELOAD) < filter_count {
                 return Ok(None);
             }
         }
-        let listener = admin::listener(&admin::get(admin, "/listeners?format=json")?);
+        let listener = listener(admin, FIRST_LISTENER)?;
         Ok(listener.filter(|address| TcpStream::connect(address).is_ok()).map(|address| (admin, address)))
     })
 }
@@ -175,6 +184,10 @@ fn not_ready(error: Error, log: &str) -> Error {
         other => other.to_string(),
     };
     Error::NotReady { reason, log: tail(log).into() }
+}
+
+fn listener(admin: SocketAddr, name: &str) -> Result<Option<SocketAddr>, Error> {
+    Ok(admin::listener(&admin::get(admin, "/listeners?format=json")?, name))
 }
 
 /// What Envoy counts about the filter's file.

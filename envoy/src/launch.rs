@@ -30,6 +30,7 @@ use crate::{Error, process};
 pub struct Launch {
     module: PathBuf,
     policy: Value,
+    second_policy: Option<Value>,
     upstream: SocketAddr,
     rate_limit_service: Option<SocketAddr>,
     trusted_hops: u32,
@@ -50,6 +51,7 @@ impl Launch {
         Self {
             module: module.into(),
             policy,
+            second_policy: None,
             upstream,
             rate_limit_service: None,
             trusted_hops: 0,
@@ -63,6 +65,12 @@ impl Launch {
             log_level: "info".into(),
             backend: None,
         }
+    }
+
+    /// Adds a listener like the first, whose filter has the same names as the first one's and this policy, which stays.
+    pub fn second_listener(mut self, policy: Value) -> Self {
+        self.second_policy = Some(policy);
+        self
     }
 
     /// Adds a cluster `ratelimit`, HTTP/2 in plain text, with a rate limit service at `address`: for the policy's
@@ -151,6 +159,9 @@ impl Launch {
             copy(&self.module, &folder.join(MODULE))?;
             let (path, bytes) = self.filter_file(&folder, &self.policy)?;
             replace(&path, &bytes)?;
+            if let Some(policy) = &self.second_policy {
+                replace(&folder.join(SECOND_FILTER), &self.filter_file(&folder, policy)?.1)?;
+            }
         }
         let arguments = Arguments::new(folder.path(), self.workers, &self.log_level);
         let running = match self.backend.map_or_else(Runner::from_env, Ok)? {
@@ -161,8 +172,13 @@ impl Launch {
         Envoy::new(running, folder, self)
     }
 
-    pub(crate) fn has_filter(&self) -> bool {
-        self.filter
+    /// How many filters have to be in force before Envoy serves.
+    pub(crate) fn filter_count(&self) -> u64 {
+        match self.second_policy {
+            _ if !self.filter => 0,
+            None => 1,
+            Some(_) => 2,
+        }
     }
 
     pub(crate) fn policy(&self) -> &Value {
@@ -198,6 +214,10 @@ impl Launch {
         } else {
             bootstrap.without_filter()?;
         }
+        // Last, as it has all that the first one has.
+        if self.second_policy.is_some() {
+            bootstrap.second_listener(folder.path(), &folder.join(SECOND_FILTER))?;
+        }
         Ok(bootstrap)
     }
 }
@@ -211,3 +231,4 @@ impl fmt::Debug for Launch {
 
 const MODULE: &str = "portcullis.wasm";
 const FILTER: &str = "portcullis.json";
+const SECOND_FILTER: &str = "second.json";

@@ -122,7 +122,7 @@ pub(crate) fn open_policy(messages: Value) -> Value {
 }
 
 /// The policy with no limits and no clocks, unless it says something of them: tests come from one address, some thousand times.
-fn without_limits(mut policy: Value) -> Value {
+pub(crate) fn without_limits(mut policy: Value) -> Value {
     let limits = json!({"per_address": null, "per_subject": null, "per_connection": null});
     let liveness = json!({"ping_interval": "0s", "idle_timeout": "0s", "message_timeout": "0s", "max_lifetime": "0s"});
     if let Some(keys) = policy.as_object_mut() {

@@ -11,7 +11,7 @@ use portcullis_envoy::peer::head::Head;
 use portcullis_envoy::peer::websocket::{Event, Verdict, WebSocket};
 use serde_json::{Value, json};
 
-use crate::gate::{Counters, Gate, PATIENCE, open_policy, receive_until_close};
+use crate::gate::{Counters, Gate, PATIENCE, open_policy, receive_until_close, without_limits};
 use crate::tokens;
 
 /// Over TLS, as the policy by its defaults wants it.
@@ -69,10 +69,39 @@ fn a_live_connection_follows_the_new_policy_from_its_next_event() {
     check_echo(&mut old, 100);
     assert_eq!(gate.update(policy(50)), Update::Accepted);
     check_echo(&mut old, 50);
-    for mut websocket in [gate.open("/"), old] {
-        websocket.send_frame(Draft::new(TEXT, [b'x'; 51])).expect("it takes bytes");
-        assert_eq!(websocket.verdict(PATIENCE), Verdict::close(1_009, "message_too_big"));
+    [gate.open("/"), old].into_iter().for_each(|websocket| check_longest(websocket, 50));
+}
+
+/// They have one name and one root_id, and nothing else tells a filter where it is.
+#[test]
+fn each_of_two_listeners_has_its_own_policy() {
+    let policy = |len: u64| open_policy(json!({"from_client": {"max_frame_bytes": len}}));
+    let gate = Gate::launch(policy(100), Mode::Echo, |launch| launch.second_listener(without_limits(policy(50))));
+    let second = Client::plain(gate.envoy.second_address().expect("it listens"));
+    let open_second = || second.open(&Upgrade::to("/")).expect("a good upgrade is accepted");
+    for _ in 0..3 {
+        let [of_first, of_second] = [gate.open("/"), open_second()];
+        check_longest(of_second, 50);
+        check_longest(of_first, 100);
     }
+    // A new policy of the one is taken for one of the other too, by connections that are up …
+    let [of_first, mut of_second, one_more] = [gate.open("/"), open_second(), open_second()];
+    assert_eq!(gate.update(policy(80)), Update::Accepted);
+    check_longest(one_more, 80);
+    // … until that has its next request.
+    check_longest(open_second(), 50);
+    check_echo(&mut of_second, 50);
+    check_longest(of_second, 50);
+    check_longest(of_first, 80);
+    check_longest(gate.open("/"), 80);
+}
+
+/// A frame of `len` bytes passes, and no longer one.
+#[track_caller]
+fn check_longest(mut websocket: WebSocket, len: usize) {
+    check_echo(&mut websocket, len);
+    websocket.send_frame(Draft::new(TEXT, vec![b'x'; len + 1])).expect("it takes bytes");
+    assert_eq!(websocket.verdict(PATIENCE), Verdict::close(1_009, "message_too_big"));
 }
 
 /// Where the fault is, and the policy.
