@@ -19,7 +19,7 @@ use hmac::{Hmac, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::{Action, Headers, Host, Profile, StreamId, module};
+use crate::{Action, Headers, Host, Profile, StreamId, frame, module};
 
 /// A policy that needs no TLS, knows one origin, takes tokens of [`token`], and limits neither how much comes nor how long it lives.
 pub fn policy() -> Value {
@@ -201,6 +201,16 @@ impl Gate {
         self.0.response_body(stream, bytes, false).unwrap()
     }
 
+    /// Short messages from the client, until one does not go on; tells how many do.
+    #[track_caller]
+    pub fn send(&mut self, stream: StreamId, count: usize) -> usize {
+        let hello = frame::client(frame::TEXT, b"hello");
+        let before = self.0.stream(stream).request.forwarded.len();
+        (0..count).for_each(|_| _ = self.client(stream, &hello));
+        let passed = &self.0.stream(stream).request.forwarded[before..];
+        passed.chunks(hello.len()).take_while(|chunk| *chunk == hello).count()
+    }
+
     /// Time goes by, with the ticks that an Envoy gives.
     #[track_caller]
     pub fn elapse(&mut self, span: Duration) {
@@ -222,6 +232,20 @@ impl Gate {
         assert_eq!(reply.headers.value("connection"), Some("close"));
         assert!(!stream.request.passed, "a refused request went on");
         assert!(stream.request.forwarded.is_empty(), "bytes of a refused request went on");
+    }
+
+    /// Who was refused is told to come again after so long.
+    #[track_caller]
+    pub fn check_retry_after(&self, stream: StreamId, seconds: u64) {
+        let reply = self.0.stream(stream).reply.as_ref().expect("a reply");
+        assert_eq!(reply.headers.value("retry-after"), Some(seconds.to_string().as_str()));
+    }
+
+    /// The last that the client got is a Close.
+    #[track_caller]
+    pub fn check_closed(&self, stream: StreamId, code: u16, reason: &str) {
+        let close = frame::close_at_end(&self.0.stream(stream).response.forwarded);
+        assert_eq!(close, Some((code, reason.to_owned())));
     }
 
     /// How many connections all workers of the proxy count together: once for their address, once for their subject. What is counted
@@ -259,6 +283,20 @@ impl Deref for Gate {
 impl DerefMut for Gate {
     fn deref_mut(&mut self) -> &mut Host {
         &mut self.0
+    }
+}
+
+/// Numbers that look random and are the same in every run (splitmix64).
+#[derive(Debug)]
+pub struct Dice(pub u64);
+
+impl Dice {
+    /// The next one, less than `bound`.
+    pub fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed >> 33) as usize % bound
     }
 }
 

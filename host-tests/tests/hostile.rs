@@ -3,7 +3,7 @@
 
 use portcullis_host_tests::{
     Bodies, Fault, Faults, Headers, Host, Profile, Replies, StreamId, Wakeups, frame, module,
-    scenario::{Gate, limited_policy_with, policy, policy_with, switching_protocols, token_with, upgrade},
+    scenario::{Dice, Gate, limited_policy_with, policy, policy_with, switching_protocols, token_with, upgrade},
     status,
 };
 use serde_json::{Value, json};
@@ -446,18 +446,6 @@ fn a_host_that_replies_from_inside_the_call_gets_the_same_answers() {
         (replies, counts, gate.logs().to_vec())
     });
     assert_eq!(deferred, re_entrant);
-}
-
-/// Numbers that look random and are the same in every run (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed >> 33) as usize % bound
-    }
 }
 
 /// What came through, both ways, when the traffic is cut into random chunks and the directions alternate at random.
