@@ -5,8 +5,8 @@
 //! buckets    who has how many connections, handshakes, failures, messages     4,096 values (portcullis_core::limits::table)
 //! ```
 //!
-//! A worker that traps gives nothing back. The others see its beat stop, and begin another generation: what was counted before is
-//! void, and each counts again what it has itself. Nothing here judges: that is portcullis-core's.
+//! A worker that traps gives nothing back. The others see its beat stop, and begin another generation: each counts again what it has
+//! itself, and when all have, what was counted before is void. Nothing here judges: that is portcullis-core's.
 
 use core::time::Duration;
 use std::cell::{Cell, RefCell};
@@ -18,7 +18,7 @@ use crate::host::abi::{self, HostError, Hosted};
 use crate::purse::Purse;
 use portcullis_core::limits::rate::Rate;
 use portcullis_core::limits::register::Register;
-use portcullis_core::limits::table::{Admission, BUCKET_LEN, BUCKETS, Bucket, Excess, FailureRules, Key, Kind};
+use portcullis_core::limits::table::{Admission, BUCKET_LEN, BUCKETS, Bucket, Census, Excess, FailureRules, Key, Kind};
 use portcullis_core::time::Moment;
 
 /// How often a value is tried that others change at the same time. Each round that fails is one in which another worker got through, so
@@ -76,20 +76,22 @@ impl Limiter {
             return Ok(());
         }
         self.beaten_at.set(now);
-        let before = self.register.borrow().generation();
         if self.register.borrow().is_new() {
             let id = u64::from_le_bytes(host::random()?);
             self.register.borrow_mut().join(id);
         }
         for _ in 0..ROUNDS_MAX {
             let Some((bytes, version)) = abi::shared(REGISTER)? else { return Err(HostError::NONSENSE) };
+            // Before the beat, which tells the others that they need no longer think of what was counted before.
+            if self.register.borrow_mut().adopt(&bytes) {
+                self.restore()?;
+            }
             let (mut register, seed) = (self.register.borrow().clone(), Register::seed(&bytes));
             let beaten = register.beat(&bytes);
             if abi::set_shared(REGISTER, &beaten, Some(version))? {
-                let generation = register.generation();
+                let is_one_lost = register.generation() != self.register.replace(register).generation();
                 self.seed.set(seed);
-                self.register.replace(register);
-                return if generation == before { Ok(()) } else { self.restore(generation) };
+                return if is_one_lost { self.restore() } else { Ok(()) };
             }
         }
         Ok(())
@@ -104,9 +106,9 @@ impl Limiter {
             // Whom nobody knows nobody misses, and its connections would be counted for good. Where it fails, a tick makes it known.
             let _ = self.beat(host::now()?);
         }
-        let (generation, now) = (self.generation(), host::now()?);
+        let (census, now) = (self.census(), host::now()?);
         let admitted = self.update(key, |bucket| {
-            let admitted = bucket.admit(key, admission, generation, now);
+            let admitted = bucket.admit(key, admission, census, now);
             (admitted, admitted.is_ok())
         })?;
         if let Err(excess) = admitted {
@@ -152,8 +154,9 @@ impl Limiter {
         }
     }
 
-    fn generation(&self) -> u32 {
-        self.register.borrow().generation()
+    fn census(&self) -> Census {
+        let register = self.register.borrow();
+        Census { generation: register.generation(), is_complete: register.is_settled() }
     }
 
     fn release(&self, key: Key) {
@@ -164,12 +167,14 @@ impl Limiter {
                 Some(_) | None => drop(own.remove(&key)),
             }
         }
-        let generation = self.generation();
+        let Census { generation, .. } = self.census();
         // Where the host fails, the count is too high until the next generation.
         let _ = self.update(key, |bucket| (bucket.release(key, generation), true));
     }
 
-    fn restore(&self, generation: u32) -> Hosted<()> {
+    /// Counts what this worker has in a generation that it has come to.
+    fn restore(&self) -> Hosted<()> {
+        let Census { generation, .. } = self.census();
         let (own, now) = (self.own.borrow().clone(), host::now()?);
         for (key, count) in own {
             self.update(key, |bucket| (bucket.restore(key, count, generation, now), true))?;
@@ -192,8 +197,8 @@ impl Limiter {
 }
 
 /// The number tells the layout: a host keeps its data while modules come and go.
-const REGISTER: &str = "portcullis.1.register";
+const REGISTER: &str = "portcullis.2.register";
 
 fn bucket_name(index: usize) -> String {
-    format!("portcullis.1.bucket.{index}")
+    format!("portcullis.2.bucket.{index}")
 }

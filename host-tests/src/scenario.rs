@@ -253,13 +253,13 @@ impl Gate {
     #[track_caller]
     pub fn counted(&self) -> u32 {
         let number = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("four bytes"));
-        let register = self.0.shared("portcullis.1.register").expect("a register");
+        let register = self.0.shared("portcullis.2.register").expect("a register");
         let of_bucket = |index: u32| {
-            let bucket = self.0.shared(&format!("portcullis.1.bucket.{index}")).expect("a bucket");
+            let bucket = self.0.shared(&format!("portcullis.2.bucket.{index}")).expect("a bucket");
             if bucket == [0; 2_048] {
                 return 0;
             }
-            let entries = bucket.chunks(64).filter(|entry| entry[12..16] == register[16..20]);
+            let entries = bucket.chunks(64).filter(|entry| entry[16..20] == register[16..20]);
             entries.map(|entry| number(&entry[8..12])).sum()
         };
         (0..4_096).map(of_bucket).sum()

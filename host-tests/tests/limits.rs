@@ -287,6 +287,39 @@ fn a_worker_that_stands_still_is_forgotten_and_the_others_restore_what_they_have
     assert_eq!(alive.counted(), 0);
 }
 
+/// Its places are free when the others have counted theirs again, and not before.
+#[test]
+fn nobody_is_one_too_many_while_a_lost_worker_is_found_out() {
+    let policy = limited_policy_with(json!({
+        "limits": {"per_address": {"connections": 5, "handshakes": null}, "per_subject": {"connections": 5}},
+        "liveness": {"ping_interval": "0s"},
+    }));
+    let mut lost = Gate::new(&policy);
+    let mut others = [lost.beside(&policy), lost.beside(&policy)];
+    lost.connect();
+    others.iter_mut().for_each(|gate| _ = [gate.connect(), gate.connect()]);
+    let (mut admitted, mut admitted_after) = (0, None);
+    for half_second in 1..=24 {
+        let gate = &mut others[half_second % 2];
+        gate.advance(Duration::from_millis(500));
+        gate.tick().unwrap();
+        for gate in &mut others {
+            let stream = gate.request(&upgrade());
+            if gate.stream(stream).request.passed {
+                admitted += 1;
+                admitted_after = admitted_after.or(Some(half_second));
+            } else {
+                gate.check_refused(stream, 429, "connections_exceeded");
+            }
+        }
+        assert!(admitted <= 1, "{admitted} were admitted for one that is gone, after {half_second} half seconds");
+    }
+    println!("admitted after {admitted_after:?} half seconds");
+    // A beat in which it is seen, six that it misses, and one in which the other is heard.
+    assert!(admitted_after.is_some_and(|half_seconds| (12..=18).contains(&half_seconds)), "{admitted_after:?}");
+    assert_eq!(others[0].counted(), 10);
+}
+
 #[test]
 fn messages_of_a_subject_are_counted_over_workers() {
     let per_subject = json!({"messages": {"per_second": 1, "burst": 80}});

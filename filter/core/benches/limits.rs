@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
 use portcullis_core::limits::rate::{Meter, Rate};
-use portcullis_core::limits::table::{Admission, Bucket, Key, Kind};
+use portcullis_core::limits::table::{Admission, Bucket, Census, Key, Kind};
 use portcullis_core::time::Moment;
 use portcullis_core::timers::Wheel;
 
@@ -69,7 +69,8 @@ fn bucket(criterion: &mut Criterion) {
 
 fn admit_and_release(bytes: &mut Vec<u8>, key: Key, admission: &Admission, now: Moment) {
     let mut bucket = Bucket::open(bytes);
-    assert_eq!(bucket.admit(key, black_box(admission), 1, now), Ok(()));
+    let census = Census { generation: 1, is_complete: true };
+    assert_eq!(bucket.admit(key, black_box(admission), census, now), Ok(()));
     bucket.release(key, 1);
 }
 

@@ -5,7 +5,12 @@
 //! ```
 //!
 //! A worker's beat goes up about once a second. Nobody's clock is asked: whose beat has stood still while another's went up
-//! `BEATS_MAX` times is lost. One that was only slow comes back with its next beat.
+//! `BEATS_MAX` times is lost, and another generation begins. One that was only slow comes back with its next beat.
+//!
+//! ```text
+//! one      … beat 7: the third is lost, generation 1 ──▶ … ──▶ beat 8: has heard beat 5, is settled
+//! other    …                         comes to generation 1, beat 5 ──▶ … ──▶ beat 6: has heard beat 8, is settled
+//! ```
 
 /// How many beats of one worker another may miss: a callback takes milliseconds, and an event loop that stands still for seconds serves
 /// nobody.
@@ -20,8 +25,21 @@ pub struct Register {
     own: Option<u64>,
     own_beat: u32,
     generation: u32,
-    /// The others: the name of each, its beat, and how many of our own ago that went up.
-    others: Vec<(u64, u32, u32)>,
+    /// It has had no beat in this generation yet.
+    is_arriving: bool,
+    /// Each of the others has had one since.
+    is_settled: bool,
+    others: Vec<Other>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Other {
+    name: u64,
+    beat: u32,
+    /// How many beats of our own ago that went up.
+    missed: u32,
+    /// That was since our first beat in this generation.
+    is_heard: bool,
 }
 
 impl Register {
@@ -43,9 +61,24 @@ impl Register {
         self.generation
     }
 
-    /// Learns what is known so far, before this worker's first beat.
-    pub fn adopt(&mut self, bytes: &[u8]) {
-        self.generation = generation(bytes);
+    /// Whether every worker that lives goes by this generation too: each has [adopted](Self::adopt) it before the beat that this one has heard.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        self.is_settled
+    }
+
+    /// Comes to the generation that others have begun, and tells whether there was one. What that asks of a worker it has to have done before
+    /// its next beat: the others rely on it from then on.
+    pub fn adopt(&mut self, bytes: &[u8]) -> bool {
+        let is_behind = self.generation != generation(bytes);
+        if is_behind {
+            self.begin(generation(bytes));
+        }
+        is_behind
+    }
+
+    const fn begin(&mut self, generation: u32) {
+        (self.generation, self.is_arriving, self.is_settled) = (generation, true, false);
     }
 
     /// Whether this worker has no name yet.
@@ -59,25 +92,33 @@ impl Register {
         self.own = Some(id);
     }
 
-    /// The register after this worker's next beat, without those who are lost.
+    /// The register after this worker's next beat, without those who are lost. Where one is, that begins another generation.
     pub fn beat(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.adopt(bytes);
         self.own_beat = self.own_beat.wrapping_add(1);
         let before = core::mem::take(&mut self.others);
         let mut is_one_lost = false;
         let mut workers: Vec<(u64, u32)> = self.own.map(|own| (own, self.own_beat)).into_iter().collect();
-        for (worker, beat) in entries(bytes).filter(|(worker, _)| Some(*worker) != self.own).take(WORKERS_MAX) {
-            let missed = match before.iter().find(|(other, ..)| *other == worker) {
-                Some((_, known, missed)) if *known == beat => missed.saturating_add(1),
-                Some(_) | None => 0,
+        for (name, beat) in entries(bytes).filter(|(worker, _)| Some(*worker) != self.own).take(WORKERS_MAX) {
+            let other = match before.iter().find(|other| other.name == name) {
+                Some(known) if known.beat == beat => Other { missed: known.missed.saturating_add(1), ..*known },
+                Some(_) => Other { name, beat, missed: 0, is_heard: true },
+                None => Other { name, beat, missed: 0, is_heard: false },
             };
-            if missed > BEATS_MAX {
+            if other.missed > BEATS_MAX {
                 is_one_lost = true;
                 continue;
             }
-            self.others.push((worker, beat, missed));
-            workers.push((worker, beat));
+            self.others.push(other);
+            workers.push((name, beat));
         }
-        self.generation = generation(bytes).wrapping_add(u32::from(is_one_lost));
+        if is_one_lost {
+            self.begin(self.generation.wrapping_add(1));
+        }
+        if core::mem::take(&mut self.is_arriving) {
+            self.others.iter_mut().for_each(|other| other.is_heard = false);
+        }
+        self.is_settled |= self.others.iter().all(|other| other.is_heard);
         let mut after = [&Self::seed(bytes)[..], &self.generation.to_le_bytes()].concat();
         for (worker, beat) in workers {
             after.extend(worker.to_le_bytes());
@@ -144,6 +185,38 @@ mod tests {
             bytes = other.beat(&one.beat(&bytes));
         }
         assert_eq!((one.generation(), other.generation()), (1, 1));
+    }
+
+    #[test]
+    fn who_has_heard_all_others_in_a_generation_is_settled() {
+        let (mut one, mut other, mut lost) = (worker(1), worker(2), worker(3));
+        let mut bytes = lost.beat(&other.beat(&one.beat(&Register::first(SEED))));
+        bytes = one.beat(&bytes);
+        while one.generation() == 0 {
+            // Just before it, which says nothing of the generation that begins.
+            bytes = one.beat(&other.beat(&bytes));
+        }
+        assert!(!one.is_settled());
+        assert!(!one.clone().adopt(&bytes) && other.clone().adopt(&bytes));
+        bytes = one.beat(&bytes);
+        assert!(!one.is_settled(), "the other is still to come");
+        bytes = other.beat(&bytes);
+        assert!(other.generation() == 1 && !other.is_settled(), "what it has heard may have been before");
+        bytes = one.beat(&bytes);
+        assert!(one.is_settled() && !other.is_settled());
+        bytes = other.beat(&bytes);
+        assert!(one.is_settled() && other.is_settled());
+        // Who comes later has nothing that is counted by an earlier one, but does not know what others have done.
+        let mut late = worker(4);
+        bytes = late.beat(&bytes);
+        assert!(one.is_settled() && !late.is_settled());
+        bytes = late.beat(&other.beat(&one.beat(&bytes)));
+        assert!(one.is_settled() && late.is_settled());
+        // Who is alone has nobody to hear.
+        while one.generation() == 1 {
+            bytes = one.beat(&bytes);
+        }
+        assert!(one.is_settled());
     }
 
     #[test]

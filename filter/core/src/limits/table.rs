@@ -4,9 +4,9 @@
 //! 4,096 buckets of 2,048 bytes   a value of the host each, changed by compare and swap
 //!    32 entries of 64 bytes      8 MiB in all, whoever comes
 //!
-//!  0        8      12           16       32           48             56
-//!  key      live   generation   meter    meter        banned_until   forget_at
-//!                               (handshakes, failures of an address; messages, bytes of a subject)
+//!  0        8      12       16           20       36           52             60
+//!  key      live   before   generation   meter    meter        banned_until   forget_at (in seconds)
+//!                                        (handshakes, failures of an address; messages, bytes of a subject)
 //! ```
 //!
 //! Here are pure functions over the bytes of one bucket. A refusal leaves them as they were, so that only what is granted has to be
@@ -32,6 +32,9 @@ pub const BUCKETS: usize = 4_096;
 pub const BUCKET_LEN: usize = 2_048;
 
 const ENTRY_LEN: usize = 64;
+
+/// In nanoseconds.
+const SECOND: u64 = 1_000_000_000;
 
 /// When to try again where only somebody's leaving helps: nobody knows when that will be, and a second keeps a waiting client cheap.
 const CONNECTION_RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -91,6 +94,15 @@ pub struct Admission {
     pub handshakes: Option<Rate>,
 }
 
+/// By which count a worker goes: the connections of a worker that was lost never come back, so those that live count theirs again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Census {
+    /// The number of times that a worker was lost.
+    pub generation: u32,
+    /// Every worker that lives has counted its connections again. Until then those count as well that were there before.
+    pub is_complete: bool,
+}
+
 /// Whom failures get banned.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FailureRules {
@@ -131,15 +143,15 @@ impl<'a> Bucket<'a> {
 
     /// Counts one handshake and one connection more, which is given back with [`Self::release`].
     ///
-    /// `generation` is the number of times that a worker was lost: its connections never come back, so what was counted before is void,
-    /// and the workers that live [`Self::restore`] what they have. A caller that is behind is judged like others but not counted, as it is yet
-    /// to restore this connection with its others.
+    /// In a census that is complete, what was counted before it is void. In one that is not, nobody is admitted whom the count before it, which
+    /// goes on beside the new one, leaves no room: that may be too many, as it has those of the lost worker, but never too few. A caller that is
+    /// behind adds to the count before only, as it is yet to [`Self::restore`] this connection with its others.
     ///
     /// # Errors
     /// [`Violation::HandshakesExceeded`] for who is banned, until the end of the ban, and for who comes too often;
     /// [`Violation::ConnectionsExceeded`] for who has too many. Nothing is changed then.
-    pub fn admit(&mut self, key: Key, admission: &Admission, generation: u32, now: Moment) -> Result<(), Excess> {
-        let Some((place, mut entry)) = self.place(key, generation, now) else { return Ok(()) };
+    pub fn admit(&mut self, key: Key, admission: &Admission, census: Census, now: Moment) -> Result<(), Excess> {
+        let Some((place, mut entry)) = self.place(key, census, now) else { return Ok(()) };
         if entry.is_banned(now) {
             let retry_after = entry.banned_until.since(now);
             return Err(Excess { violation: Violation::HandshakesExceeded, retry_after });
@@ -151,34 +163,43 @@ impl<'a> Bucket<'a> {
             }
             entry.keep_until(entry.first.empty_at(rate, now));
         }
-        if admission.connections.is_some_and(|max| entry.live_in(generation) >= max) {
+        if admission.connections.is_some_and(|max| entry.live_in(census) >= max) {
             return Err(Excess { violation: Violation::ConnectionsExceeded, retry_after: CONNECTION_RETRY_AFTER });
         }
-        entry.add(1, generation);
+        entry.add(census);
         entry.write(place);
         Ok(())
     }
 
-    /// Gives back a connection that was admitted or restored in this generation; of another one it is void already.
+    /// Gives back a connection that was admitted or restored in this generation. Where another one has begun it is part of the count before that.
     pub fn release(&mut self, key: Key, generation: u32) {
         let Some(place) = self.find(key).and_then(|index| self.entries.get_mut(index)) else { return };
         let mut entry = Entry::read(place);
+        if entry.generation < generation {
+            return;
+        }
         if entry.generation == generation {
             entry.live = entry.live.saturating_sub(1);
+        }
+        entry.before = entry.before.saturating_sub(1);
+        entry.write(place);
+    }
+
+    /// Counts `count` connections of an earlier generation in this one. They are part of the count before it already.
+    pub fn restore(&mut self, key: Key, count: u32, generation: u32, now: Moment) {
+        let census = Census { generation, is_complete: false };
+        let Some((place, mut entry)) = self.place(key, census, now) else { return };
+        entry.reach(generation);
+        // Otherwise the caller is behind.
+        if entry.generation == generation {
+            entry.live = entry.live.saturating_add(count);
             entry.write(place);
         }
     }
 
-    /// Counts `count` connections of an earlier generation in this one.
-    pub fn restore(&mut self, key: Key, count: u32, generation: u32, now: Moment) {
-        let Some((place, mut entry)) = self.place(key, generation, now) else { return };
-        entry.add(count, generation);
-        entry.write(place);
-    }
-
     /// Counts a failure of an address, and tells whether it is banned now. While it is, nothing is counted: a ban ends when it was said to.
     pub fn fail(&mut self, key: Key, rules: &FailureRules, now: Moment) -> bool {
-        let Some((place, mut entry)) = self.place(key, ANY_GENERATION, now) else { return false };
+        let Some((place, mut entry)) = self.place(key, UNKNOWN, now) else { return false };
         if entry.is_banned(now) {
             return true;
         }
@@ -198,7 +219,7 @@ impl<'a> Bucket<'a> {
     /// Takes messages and bytes of a subject, as many as there are up to those `wanted`; all of them where there is no rate.
     /// Where there are none, nothing is changed.
     pub fn lease(&mut self, key: Key, rates: [Option<Rate>; 2], wanted: [u64; 2], now: Moment) -> [u64; 2] {
-        let Some((place, mut entry)) = self.place(key, ANY_GENERATION, now) else { return wanted };
+        let Some((place, mut entry)) = self.place(key, UNKNOWN, now) else { return wanted };
         let mut second = Meter::from_bytes(&entry.second);
         let ([of_messages, of_bytes], [messages, bytes]) = (rates, wanted);
         let (messages, messages_until) = lease(&mut entry.first, of_messages, messages, now);
@@ -210,8 +231,8 @@ impl<'a> Bucket<'a> {
     }
 
     /// The entry of `key`, or a new one with a place that may be had, and where it is written.
-    fn place(&mut self, key: Key, generation: u32, now: Moment) -> Option<(&mut [u8; ENTRY_LEN], Entry)> {
-        let index = self.find(key).or_else(|| self.vacancy(generation, now))?;
+    fn place(&mut self, key: Key, census: Census, now: Moment) -> Option<(&mut [u8; ENTRY_LEN], Entry)> {
+        let index = self.find(key).or_else(|| self.vacancy(census, now))?;
         let place = self.entries.get_mut(index)?;
         let entry = Entry::read(place);
         Some((place, if entry.key == key.0 { entry } else { Entry { key: key.0, ..Entry::default() } }))
@@ -222,9 +243,9 @@ impl<'a> Bucket<'a> {
     }
 
     /// The place that is missed least.
-    fn vacancy(&self, generation: u32, now: Moment) -> Option<usize> {
+    fn vacancy(&self, census: Census, now: Moment) -> Option<usize> {
         let entries = self.entries.iter().map(Entry::read).enumerate();
-        let worths = entries.filter_map(|(index, entry)| Some((entry.worth(generation, now)?, index)));
+        let worths = entries.filter_map(|(index, entry)| Some((entry.worth(census, now)?, index)));
         worths.min().map(|(_, index)| index)
     }
 }
@@ -240,8 +261,8 @@ fn lease(meter: &mut Meter, rate: Option<Rate>, wanted: u64, now: Moment) -> (u6
     (amount, meter.empty_at(&rate, now))
 }
 
-/// Of the operations that are not told the generation: what any entry says is live is taken for it.
-const ANY_GENERATION: u32 = 0;
+/// Of the operations that are not told it: what any entry says is live is taken for it.
+const UNKNOWN: Census = Census { generation: 0, is_complete: false };
 
 /// How much an entry is worth keeping, the least first.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -260,13 +281,17 @@ enum Worth {
 struct Entry {
     /// 0: no entry.
     key: u64,
+    /// What is open, as far as it was counted in this generation.
     live: u32,
+    /// What was open when this generation began, and has come and gone since: with the connections of a lost worker, and with those that
+    /// others are yet to restore.
+    before: u32,
     generation: u32,
     first: Meter,
     /// [`Failures`] of an address, a [`Meter`] of a subject.
     second: [u8; Meter::LEN],
     banned_until: Moment,
-    /// When neither meter, failures nor ban matter any more.
+    /// When neither meter, failures nor ban matter any more, in whole seconds: nobody is the worse for being remembered for one more.
     forget_at: Moment,
 }
 
@@ -276,11 +301,12 @@ impl Entry {
         Self {
             key: u64::from_le_bytes(take(rest)),
             live: u32::from_le_bytes(take(rest)),
+            before: u32::from_le_bytes(take(rest)),
             generation: u32::from_le_bytes(take(rest)),
             first: Meter::from_bytes(&take(rest)),
             second: take(rest),
             banned_until: Moment::from_nanos(u64::from_le_bytes(take(rest))),
-            forget_at: Moment::from_nanos(u64::from_le_bytes(take(rest))),
+            forget_at: Moment::from_nanos(u64::from(u32::from_le_bytes(take(rest))).saturating_mul(SECOND)),
         }
     }
 
@@ -288,28 +314,45 @@ impl Entry {
         let rest = &mut bytes.as_mut_slice();
         put(rest, self.key.to_le_bytes());
         put(rest, self.live.to_le_bytes());
+        put(rest, self.before.to_le_bytes());
         put(rest, self.generation.to_le_bytes());
         put(rest, self.first.to_bytes());
         put(rest, self.second);
         put(rest, self.banned_until.as_nanos().to_le_bytes());
-        put(rest, self.forget_at.as_nanos().to_le_bytes());
+        let forget_at = u32::try_from(self.forget_at.as_nanos().div_ceil(SECOND)).unwrap_or(u32::MAX);
+        put(rest, forget_at.to_le_bytes());
     }
 
     fn is_banned(&self, now: Moment) -> bool {
         now < self.banned_until
     }
 
-    /// The connections that are open as far as `generation` knows.
-    const fn live_in(&self, generation: u32) -> u32 {
-        if self.generation < generation { 0 } else { self.live }
+    /// The connections that are open, as far as a census knows: too many rather than too few.
+    fn live_in(&self, census: Census) -> u32 {
+        match self.generation.cmp(&census.generation) {
+            Ordering::Less if census.is_complete => 0,
+            Ordering::Equal if census.is_complete => self.live,
+            Ordering::Less | Ordering::Equal | Ordering::Greater => self.live.max(self.before),
+        }
     }
 
-    fn add(&mut self, count: u32, generation: u32) {
-        match self.generation.cmp(&generation) {
-            Ordering::Less => (self.live, self.generation) = (count, generation),
-            Ordering::Equal => self.live = self.live.saturating_add(count),
-            // The caller is behind.
-            Ordering::Greater => {}
+    /// Begins a generation, unless it has begun: what is counted goes on as the count before it.
+    fn reach(&mut self, generation: u32) {
+        if self.generation < generation {
+            (self.before, self.live, self.generation) = (self.live.max(self.before), 0, generation);
+        }
+    }
+
+    /// One connection more.
+    fn add(&mut self, census: Census) {
+        self.reach(census.generation);
+        self.before = self.before.saturating_add(1);
+        // Otherwise the caller is behind.
+        if self.generation == census.generation {
+            self.live = self.live.saturating_add(1);
+            if census.is_complete {
+                self.before = self.live;
+            }
         }
     }
 
@@ -318,11 +361,11 @@ impl Entry {
     }
 
     /// None while a connection is open.
-    fn worth(&self, generation: u32, now: Moment) -> Option<Worth> {
+    fn worth(&self, census: Census, now: Moment) -> Option<Worth> {
         if self.key == 0 {
             return Some(Worth::Empty);
         }
-        (self.live_in(generation) == 0).then(|| {
+        (self.live_in(census) == 0).then(|| {
             if self.is_banned(now) {
                 Worth::Ban(self.banned_until)
             } else if now < self.forget_at {

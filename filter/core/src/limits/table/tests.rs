@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 
+use super::super::register::Register;
 use super::*;
 
 const SEED: [u8; 16] = *b"a seed of a test";
@@ -20,6 +21,11 @@ fn connections(max: u32) -> Admission {
 
 fn handshakes(per_second: f64, burst: u64) -> Admission {
     Admission { connections: None, handshakes: Rate::new(per_second, burst) }
+}
+
+/// A census that is complete.
+const fn of(generation: u32) -> Census {
+    Census { generation, is_complete: true }
 }
 
 const ANY: Admission = Admission { connections: None, handshakes: None };
@@ -65,20 +71,21 @@ fn keys_spread_over_all_buckets() {
 fn an_entry_is_written_as_drawn() {
     let (mut bytes, key) = (Vec::new(), Key(0x0123_4567_89ab_cdef));
     let mut bucket = Bucket::open(&mut bytes);
-    assert_eq!(bucket.admit(key, &handshakes(1.0, 1), 7, secs(1)), Ok(()));
+    assert_eq!(bucket.admit(key, &handshakes(1.0, 1), of(7), secs(1)), Ok(()));
     assert!(bucket.fail(key, &FailureRules { count: 1, ..FAILURES }, secs(1)));
     assert!(!bucket.fail(key, &FAILURES, secs(301)));
     assert_eq!(bytes.len(), BUCKET_LEN);
     let field = |from: usize, to: usize| &bytes[from..to];
     assert_eq!(field(0, 8), 0x0123_4567_89ab_cdef_u64.to_le_bytes());
     assert_eq!(field(8, 12), 1_u32.to_le_bytes());
-    assert_eq!(field(12, 16), 7_u32.to_le_bytes());
-    assert_eq!(field(16, 24), 1.0_f64.to_le_bytes());
-    assert_eq!(field(24, 32), 1_000_000_000_u64.to_le_bytes());
-    assert_eq!(field(32, 40), 1_u64.to_le_bytes());
-    assert_eq!(field(40, 48), 301_000_000_000_u64.to_le_bytes());
-    assert_eq!(field(48, 56), 301_000_000_000_u64.to_le_bytes());
-    assert_eq!(field(56, 64), 361_000_000_000_u64.to_le_bytes());
+    assert_eq!(field(12, 16), 1_u32.to_le_bytes());
+    assert_eq!(field(16, 20), 7_u32.to_le_bytes());
+    assert_eq!(field(20, 28), 1.0_f64.to_le_bytes());
+    assert_eq!(field(28, 36), 1_000_000_000_u64.to_le_bytes());
+    assert_eq!(field(36, 44), 1_u64.to_le_bytes());
+    assert_eq!(field(44, 52), 301_000_000_000_u64.to_le_bytes());
+    assert_eq!(field(52, 60), 301_000_000_000_u64.to_le_bytes());
+    assert_eq!(field(60, 64), 361_u32.to_le_bytes());
     assert!(bytes[64..].iter().all(|byte| *byte == 0));
 }
 
@@ -86,16 +93,16 @@ fn an_entry_is_written_as_drawn() {
 fn as_many_connections_as_allowed_are_admitted() {
     let mut bytes = vec![0; BUCKET_LEN];
     let mut bucket = Bucket::open(&mut bytes);
-    let results: Vec<_> = (0..100).map(|_| bucket.admit(key(1), &connections(20), 1, secs(0))).collect();
+    let results: Vec<_> = (0..100).map(|_| bucket.admit(key(1), &connections(20), of(1), secs(0))).collect();
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 20);
     assert!(results[..20].iter().all(Result::is_ok));
     let expected = Some((Violation::ConnectionsExceeded, Duration::from_secs(1)));
     assert_eq!(violation(results[20]), expected);
-    assert_eq!(bucket.admit(key(2), &connections(20), 1, secs(0)), Ok(()), "another's are another's");
+    assert_eq!(bucket.admit(key(2), &connections(20), of(1), secs(0)), Ok(()), "another's are another's");
     bucket.release(key(1), 1);
-    assert_eq!(bucket.admit(key(1), &connections(20), 1, secs(0)), Ok(()));
-    assert_eq!(violation(bucket.admit(key(1), &connections(20), 1, secs(0))), expected);
-    assert_eq!(violation(bucket.admit(key(3), &connections(0), 1, secs(0))), expected);
+    assert_eq!(bucket.admit(key(1), &connections(20), of(1), secs(0)), Ok(()));
+    assert_eq!(violation(bucket.admit(key(1), &connections(20), of(1), secs(0))), expected);
+    assert_eq!(violation(bucket.admit(key(3), &connections(0), of(1), secs(0))), expected);
 }
 
 #[test]
@@ -106,7 +113,7 @@ fn handshakes_come_at_their_rate() {
     for (at, expected) in
         [(0, None), (0, None), (0, None), (0, Some(2)), (1, Some(1)), (2, None), (2, Some(2)), (3, Some(1))]
     {
-        let result = violation(bucket.admit(key(1), &admission, 1, secs(at)));
+        let result = violation(bucket.admit(key(1), &admission, of(1), secs(at)));
         let (violation, wait) = result.unzip();
         assert_eq!(wait.map(|wait| wait.as_secs()), expected, "{at}");
         assert!(violation.is_none_or(|violation| violation == Violation::HandshakesExceeded));
@@ -117,17 +124,17 @@ fn handshakes_come_at_their_rate() {
 fn a_refusal_changes_nothing() {
     let mut bytes = Vec::new();
     let both = Admission { connections: Some(1), ..handshakes(1.0, 2) };
-    assert_eq!(Bucket::open(&mut bytes).admit(key(1), &both, 1, secs(0)), Ok(()));
+    assert_eq!(Bucket::open(&mut bytes).admit(key(1), &both, of(1), secs(0)), Ok(()));
     let before = bytes.clone();
     // Too many connections use up no handshake.
     for _ in 0..10 {
-        let result = Bucket::open(&mut bytes).admit(key(1), &both, 1, secs(0));
+        let result = Bucket::open(&mut bytes).admit(key(1), &both, of(1), secs(0));
         assert_eq!(violation(result).map(|excess| excess.0), Some(Violation::ConnectionsExceeded));
     }
     assert_eq!(bytes, before);
     assert!(Bucket::open(&mut bytes).fail(key(1), &FailureRules { count: 1, ..FAILURES }, secs(0)));
     let before = bytes.clone();
-    assert!(Bucket::open(&mut bytes).admit(key(1), &both, 2, secs(1)).is_err());
+    assert!(Bucket::open(&mut bytes).admit(key(1), &both, of(2), secs(1)).is_err());
     assert!(Bucket::open(&mut bytes).fail(key(1), &FAILURES, secs(1)));
     assert_eq!(bytes, before);
 }
@@ -156,20 +163,20 @@ fn a_ban_lasts_and_is_not_prolonged() {
     (0..3).for_each(|_| _ = bucket.fail(key(1), &FAILURES, secs(10)));
     for at in [10, 11, 200, 309] {
         let expected = Some((Violation::HandshakesExceeded, Duration::from_secs(310 - at)));
-        assert_eq!(violation(bucket.admit(key(1), &ANY, 1, secs(at))), expected);
+        assert_eq!(violation(bucket.admit(key(1), &ANY, of(1), secs(at))), expected);
         assert!(bucket.fail(key(1), &FAILURES, secs(at)));
-        assert_eq!(bucket.admit(key(2), &ANY, 1, secs(at)), Ok(()));
+        assert_eq!(bucket.admit(key(2), &ANY, of(1), secs(at)), Ok(()));
     }
-    assert_eq!(bucket.admit(key(1), &ANY, 1, secs(310)), Ok(()));
+    assert_eq!(bucket.admit(key(1), &ANY, of(1), secs(310)), Ok(()));
 }
 
 #[test]
 fn a_ban_leaves_open_connections_counted() {
     let mut bytes = Vec::new();
     let mut bucket = Bucket::open(&mut bytes);
-    assert_eq!(bucket.admit(key(1), &connections(1), 1, secs(0)), Ok(()));
+    assert_eq!(bucket.admit(key(1), &connections(1), of(1), secs(0)), Ok(()));
     (0..3).for_each(|_| _ = bucket.fail(key(1), &FAILURES, secs(0)));
-    let refused = |bucket: &mut Bucket<'_>| violation(bucket.admit(key(1), &connections(1), 1, secs(300)));
+    let refused = |bucket: &mut Bucket<'_>| violation(bucket.admit(key(1), &connections(1), of(1), secs(300)));
     assert_eq!(refused(&mut bucket).map(|excess| excess.0), Some(Violation::ConnectionsExceeded));
     bucket.release(key(1), 1);
     assert_eq!(refused(&mut bucket), None);
@@ -179,29 +186,138 @@ fn a_ban_leaves_open_connections_counted() {
 fn a_lost_worker_voids_what_was_counted() {
     let mut bytes = Vec::new();
     let mut bucket = Bucket::open(&mut bytes);
-    let admitted = |bucket: &mut Bucket<'_>, max, generation| {
-        let count =
-            (0..100).take_while(|_| bucket.admit(key(1), &connections(max), generation, secs(0)).is_ok()).count();
-        (0..count).for_each(|_| bucket.release(key(1), generation));
+    let open = |generation| Census { is_complete: false, ..of(generation) };
+    let admitted = |bucket: &mut Bucket<'_>, max, census: Census| {
+        let count = (0..100).take_while(|_| bucket.admit(key(1), &connections(max), census, secs(0)).is_ok()).count();
+        (0..count).for_each(|_| bucket.release(key(1), census.generation));
         count
     };
-    (0..8).for_each(|_| bucket.admit(key(1), &connections(10), 1, secs(0)).unwrap());
-    assert_eq!(admitted(&mut bucket, 10, 1), 2);
-    // Three were the dead worker's.
-    bucket.restore(key(1), 5, 2, secs(0));
-    assert_eq!(admitted(&mut bucket, 10, 2), 5);
-    // What was counted before is not given back again.
-    (0..3).for_each(|_| bucket.release(key(1), 1));
-    assert_eq!(admitted(&mut bucket, 10, 2), 5);
-    bucket.restore(key(1), 2, 2, secs(0));
-    assert_eq!(admitted(&mut bucket, 10, 2), 3);
-    // Who is behind is judged, and counted only when it restores.
-    assert_eq!(bucket.admit(key(1), &connections(10), 1, secs(0)), Ok(()));
-    assert_eq!(violation(bucket.admit(key(1), &connections(7), 1, secs(0))).unwrap().0, Violation::ConnectionsExceeded);
+    (0..8).for_each(|_| bucket.admit(key(1), &connections(10), of(1), secs(0)).unwrap());
+    assert_eq!(admitted(&mut bucket, 10, of(1)), 2);
+    // Two were the dead worker's. Until the others have counted theirs nobody gets a place for that.
+    for restored in [0, 4, 2] {
+        bucket.restore(key(1), restored, 2, secs(0));
+        assert_eq!(admitted(&mut bucket, 10, open(2)), 2, "{restored}");
+        assert_eq!(admitted(&mut bucket, 10, of(1)), 2, "{restored}: who is behind");
+    }
+    assert_eq!(admitted(&mut bucket, 10, of(2)), 4);
+    // Who is behind is not counted, and restores what it has later.
+    assert_eq!(bucket.admit(key(1), &connections(10), of(1), secs(0)), Ok(()));
     bucket.restore(key(1), 9, 1, secs(0));
-    assert_eq!(admitted(&mut bucket, 10, 2), 3);
+    assert_eq!(admitted(&mut bucket, 10, of(2)), 4);
+    bucket.restore(key(1), 1, 2, secs(0));
+    assert_eq!(admitted(&mut bucket, 10, of(2)), 3);
+    // Nobody has restored yet.
+    assert_eq!(admitted(&mut bucket, 10, open(3)), 3);
     // Nobody restored: all void.
-    assert_eq!(admitted(&mut bucket, 10, 3), 10);
+    assert_eq!(admitted(&mut bucket, 10, of(3)), 10);
+    assert_eq!(admitted(&mut bucket, 10, open(3)), 10);
+}
+
+#[test]
+fn nobody_is_forgotten_whom_a_worker_is_yet_to_restore() {
+    let mut bytes = full(|bucket, number| bucket.admit(key(number), &ANY, of(1), secs(0)).unwrap());
+    let before = bytes.clone();
+    let mut bucket = Bucket::open(&mut bytes);
+    let open = Census { is_complete: false, ..of(2) };
+    assert_eq!(bucket.admit(key(99), &connections(0), open, secs(0)), Ok(()));
+    assert_eq!(bytes, before);
+    let mut bucket = Bucket::open(&mut bytes);
+    assert_eq!(bucket.admit(key(99), &connections(1), of(2), secs(0)), Ok(()));
+    assert!(bucket.find(key(99)).is_some());
+}
+
+/// A worker of an Envoy, as the filter is one.
+struct Worker {
+    register: Register,
+    has: u32,
+    /// It has begun a generation, and is yet to count what it has.
+    owes: bool,
+    beats_due: u32,
+}
+
+impl Worker {
+    fn census(&self) -> Census {
+        Census { generation: self.register.generation(), is_complete: self.register.is_settled() }
+    }
+
+    fn restore(&mut self, bucket: &mut Bucket<'_>) {
+        bucket.restore(key(1), self.has, self.register.generation(), secs(0));
+        self.owes = false;
+    }
+
+    /// The next step of a beat: others may do theirs between two of them.
+    fn step(&mut self, shared: &mut Vec<u8>, bucket: &mut Bucket<'_>) {
+        if self.owes || self.register.adopt(shared) {
+            self.restore(bucket);
+        } else if self.beats_due > 0 {
+            let before = self.register.generation();
+            *shared = self.register.beat(shared);
+            self.beats_due -= 1;
+            self.owes = self.register.generation() != before;
+        }
+    }
+}
+
+/// Workers come, beat, admit, release and die, in any order.
+#[test]
+fn never_too_many_are_admitted_whoever_dies() {
+    const MAX: u32 = 20;
+    let mut state = 0x853c_49e6_748f_ea9b;
+    let (mut deaths, mut refused_early) = (0, 0);
+    for _ in 0..300 {
+        let mut bytes = Vec::new();
+        let mut shared = Register::first(SEED);
+        let mut bucket = Bucket::open(&mut bytes);
+        let (mut workers, mut names): (Vec<Worker>, u64) = (Vec::new(), 0);
+        for round in 0..60 {
+            // None after the fortieth, so that all is well at the end.
+            let is_calm = round >= 40;
+            if workers.is_empty() || (!is_calm && workers.len() < 5 && xorshift(&mut state).is_multiple_of(4)) {
+                let mut register = Register::default();
+                names += 1;
+                register.join(names);
+                shared = register.beat(&shared);
+                workers.push(Worker { register, has: 0, owes: false, beats_due: 0 });
+            }
+            if !is_calm && workers.len() > 1 && xorshift(&mut state).is_multiple_of(8) {
+                let index = usize::try_from(xorshift(&mut state) % workers.len() as u64).unwrap();
+                workers.swap_remove(index);
+                deaths += 1;
+            }
+            // All have a beat in each round.
+            workers.iter_mut().for_each(|worker| worker.beats_due += 1);
+            while workers.iter().any(|worker| worker.beats_due > 0 || worker.owes) {
+                let random = xorshift(&mut state);
+                let index = usize::try_from(random % workers.len() as u64).unwrap();
+                let total: u32 = workers.iter().map(|worker| worker.has).sum();
+                let worker = &mut workers[index];
+                match random >> 32 & 7 {
+                    // What has begun in a callback ends in it.
+                    0..=2
+                        if !worker.owes
+                            && bucket.admit(key(1), &connections(MAX), worker.census(), secs(0)).is_ok() =>
+                    {
+                        worker.has += 1;
+                        assert!(total < MAX, "one more than {total}");
+                    }
+                    0..=2 => refused_early += u32::from(total < MAX && !worker.owes),
+                    3 if worker.has > 0 && !worker.owes => {
+                        worker.has -= 1;
+                        bucket.release(key(1), worker.census().generation);
+                    }
+                    3 => {}
+                    _ => worker.step(&mut shared, &mut bucket),
+                }
+            }
+        }
+        let worker = &workers[0];
+        let more = (0..=MAX).take_while(|_| bucket.admit(key(1), &connections(MAX), worker.census(), secs(0)).is_ok());
+        let more = u32::try_from(more.count()).unwrap();
+        assert_eq!(more + workers.iter().map(|worker| worker.has).sum::<u32>(), MAX);
+    }
+    println!("{deaths} deaths; {refused_early} were refused for the sake of connections that had died");
+    assert!(deaths > 500 && refused_early > 0, "the dice are loaded");
 }
 
 #[test]
@@ -209,10 +325,10 @@ fn what_was_not_admitted_gives_nothing_back() {
     let mut bytes = Vec::new();
     let mut bucket = Bucket::open(&mut bytes);
     bucket.release(key(1), 1);
-    assert_eq!(bucket.admit(key(1), &connections(1), 1, secs(0)), Ok(()));
+    assert_eq!(bucket.admit(key(1), &connections(1), of(1), secs(0)), Ok(()));
     (0..5).for_each(|_| bucket.release(key(1), 1));
-    assert_eq!(bucket.admit(key(1), &connections(1), 1, secs(0)), Ok(()));
-    assert!(bucket.admit(key(1), &connections(1), 1, secs(0)).is_err());
+    assert_eq!(bucket.admit(key(1), &connections(1), of(1), secs(0)), Ok(()));
+    assert!(bucket.admit(key(1), &connections(1), of(1), secs(0)).is_err());
     bucket.release(key(2), 1);
     assert!(bytes[ENTRY_LEN..].iter().all(|byte| *byte == 0));
 }
@@ -261,14 +377,14 @@ fn a_full_bucket_forgets_what_is_missed_least() {
     let check = |fill: &dyn Fn(&mut Bucket<'_>, u64), forgotten: Option<u64>| {
         let mut bytes = full(fill);
         let mut bucket = Bucket::open(&mut bytes);
-        assert_eq!(bucket.admit(key(99), &connections(1), 1, secs(20)), Ok(()));
+        assert_eq!(bucket.admit(key(99), &connections(1), of(1), secs(20)), Ok(()));
         assert_eq!((0..32).find(|number| bucket.find(key(*number)).is_none()), forgotten);
         assert_eq!(bucket.find(key(99)).is_some(), forgotten.is_some());
-        assert_eq!(bucket.admit(key(99), &connections(1), 1, secs(20)).is_ok(), forgotten.is_none());
+        assert_eq!(bucket.admit(key(99), &connections(1), of(1), secs(20)).is_ok(), forgotten.is_none());
     };
-    let live = |bucket: &mut Bucket<'_>, number| bucket.admit(key(number), &ANY, 1, secs(0)).unwrap();
+    let live = |bucket: &mut Bucket<'_>, number| bucket.admit(key(number), &ANY, of(1), secs(0)).unwrap();
     let idle = |bucket: &mut Bucket<'_>, number, per_second| {
-        bucket.admit(key(number), &handshakes(per_second, 1), 1, secs(0)).unwrap();
+        bucket.admit(key(number), &handshakes(per_second, 1), of(1), secs(0)).unwrap();
         bucket.release(key(number), 1);
     };
     // What says nothing any more before what does, whatever that is.
@@ -291,15 +407,15 @@ fn a_full_bucket_forgets_what_is_missed_least() {
     // Nobody with an open connection.
     check(&live, None);
     // Unless it was counted before a worker was lost.
-    check(&|bucket, number| bucket.admit(key(number), &ANY, u32::from(number != 9), secs(0)).unwrap(), Some(9));
+    check(&|bucket, number| bucket.admit(key(number), &ANY, of(u32::from(number != 9)), secs(0)).unwrap(), Some(9));
 }
 
 #[test]
 fn who_is_not_remembered_is_let_in_and_let_go() {
-    let mut bytes = full(|bucket, number| bucket.admit(key(number), &ANY, 1, secs(0)).unwrap());
+    let mut bytes = full(|bucket, number| bucket.admit(key(number), &ANY, of(1), secs(0)).unwrap());
     let before = bytes.clone();
     let mut bucket = Bucket::open(&mut bytes);
-    assert_eq!(bucket.admit(key(99), &connections(0), 1, secs(0)), Ok(()));
+    assert_eq!(bucket.admit(key(99), &connections(0), of(1), secs(0)), Ok(()));
     assert!(!bucket.fail(key(99), &FailureRules { count: 1, ..FAILURES }, secs(0)));
     assert_eq!(bucket.lease(key(99), [Rate::new(1.0, 1); 2], [100, 200], secs(0)), [100, 200]);
     bucket.restore(key(99), 5, 1, secs(0));
@@ -318,29 +434,29 @@ fn a_flood_of_newcomers_frees_no_ban_and_locks_nobody_out() {
         let now = Moment::from_nanos(number.min(100_000) * 1_000_000);
         let key = key(number);
         let mut bucket = Bucket::open(&mut table[if number < 100_000 { key.bucket() } else { banned.bucket() }]);
-        assert_eq!(bucket.admit(key, &admission, 1, now), Ok(()), "{number}");
+        assert_eq!(bucket.admit(key, &admission, of(1), now), Ok(()), "{number}");
         assert!(!bucket.fail(key, &FAILURES, now));
         bucket.release(key, 1);
     }
     let mut bucket = Bucket::open(&mut table[banned.bucket()]);
     let expected = Some((Violation::HandshakesExceeded, Duration::from_secs(200)));
-    assert_eq!(violation(bucket.admit(banned, &admission, 1, secs(100))), expected);
+    assert_eq!(violation(bucket.admit(banned, &admission, of(1), secs(100))), expected);
     assert_eq!(table.iter().map(Vec::len).max(), Some(BUCKET_LEN));
 }
 
 #[test]
 fn a_bucket_of_bans_and_connections_still_admits() {
     let mut bytes = full(|bucket, number| match number % 2 {
-        0 => bucket.admit(key(number), &ANY, 1, secs(0)).unwrap(),
+        0 => bucket.admit(key(number), &ANY, of(1), secs(0)).unwrap(),
         _ => ban(bucket, number, number),
     });
     let mut bucket = Bucket::open(&mut bytes);
     for number in 100..1_000 {
-        assert_eq!(bucket.admit(key(number), &connections(1), 1, secs(40)), Ok(()));
+        assert_eq!(bucket.admit(key(number), &connections(1), of(1), secs(40)), Ok(()));
         bucket.release(key(number), 1);
     }
     // They took the place of one another, and of a single ban: the first to end.
-    let banned = (0..32).filter(|number| bucket.admit(key(*number), &ANY, 1, secs(40)).is_err());
+    let banned = (0..32).filter(|number| bucket.admit(key(*number), &ANY, of(1), secs(40)).is_err());
     assert_eq!(banned.collect::<Vec<_>>(), (3..32).step_by(2).collect::<Vec<_>>());
 }
 
@@ -375,10 +491,9 @@ fn bytes_from_elsewhere_do_not_panic() {
             let rate = rates[usize::from(rate) % 4];
             let rules = FailureRules { count: u32::from(rate.is_none()), window: Duration::MAX, ban: Duration::MAX };
             let generation = u32::from(generation) << 24;
+            let census = Census { generation, is_complete: random >> 63 == 1 };
             match choice % 5 {
-                0 => {
-                    _ = bucket.admit(key, &Admission { connections: Some(u32::MAX), handshakes: rate }, generation, now)
-                }
+                0 => _ = bucket.admit(key, &Admission { connections: Some(u32::MAX), handshakes: rate }, census, now),
                 1 => bucket.release(key, generation),
                 2 => bucket.restore(key, u32::MAX, generation, now),
                 3 => _ = bucket.fail(key, &rules, now),
@@ -393,8 +508,8 @@ fn bytes_from_elsewhere_do_not_panic() {
 fn bytes_of_another_length_lock_nobody_out() {
     for len in [0, 1, BUCKET_LEN - 1, BUCKET_LEN + 1, 2 * BUCKET_LEN] {
         let mut bytes = vec![0xff; len];
-        assert_eq!(Bucket::open(&mut bytes).admit(key(1), &connections(1), 1, secs(0)), Ok(()));
-        assert!(Bucket::open(&mut bytes).admit(key(1), &connections(1), 1, secs(0)).is_err());
+        assert_eq!(Bucket::open(&mut bytes).admit(key(1), &connections(1), of(1), secs(0)), Ok(()));
+        assert!(Bucket::open(&mut bytes).admit(key(1), &connections(1), of(1), secs(0)).is_err());
     }
 }
 
@@ -472,7 +587,7 @@ fn a_bucket_agrees_with_a_map() {
             match random >> 8 & 7 {
                 0..=2 => {
                     let admission = Admission { connections: Some(4), handshakes: rates[0] };
-                    let result = bucket.admit(key, &admission, generation, moment);
+                    let result = bucket.admit(key, &admission, of(generation), moment);
                     assert_eq!(violation(result).map(|excess| excess.0), model.admit(4, generation, now));
                 }
                 3 => {
