@@ -20,9 +20,8 @@ use crate::gate::{Gate, PATIENCE, open_policy};
 
 #[test]
 fn a_module_that_is_loaded_again_admits_as_many_as_before() {
-    for age in [Duration::ZERO, Duration::from_secs(3)] {
-        check_reload(age);
-    }
+    let ages = [Duration::ZERO, Duration::from_secs(3)];
+    thread::scope(|scope| ages.map(|age| scope.spawn(move || check_reload(age))).map(|run| run.join().expect("both")));
 }
 
 /// The VM traps at this age: before its first tick tells the others of it, or after some.
@@ -41,10 +40,11 @@ fn check_reload(age: Duration) {
     println!("at an age of {age:?}: all ended {:?} after the trap", start.elapsed());
     // Envoy loads the module again for the first request that comes.
     let admitted = check_slots(&gate, Instant::now(), COUNT);
+    check_full(&gate);
     check_counts(&gate, "reloaded");
     drop(admitted);
     // Nobody is counted for good.
-    let _admitted = check_slots(&gate, Instant::now(), COUNT);
+    check_slots(&gate, Instant::now(), COUNT);
 }
 
 /// Those of the other worker live on, and count.
@@ -65,10 +65,11 @@ fn another_worker_goes_on_and_counts_right() {
             assert!(statuses.contains(&503) && statuses.contains(&429), "{statuses:?}");
         }
         let admitted = check_slots(&gate, start, COUNT - others.len());
+        check_full(&gate);
         others.iter_mut().for_each(Peer::check);
         check_counts(&gate, "two workers");
         drop((admitted, others));
-        let _admitted = check_slots(&gate, Instant::now(), COUNT);
+        check_slots(&gate, Instant::now(), COUNT);
     }
 }
 
@@ -132,7 +133,7 @@ impl Peer {
     }
 }
 
-/// As many as `count` come in within ten seconds of `since`, and nobody beyond them two seconds later.
+/// As many as `count` come in within [`RECOVERY_MAX`] of `since`.
 #[track_caller]
 fn check_slots(gate: &Gate, since: Instant, count: usize) -> Vec<WebSocket> {
     let mut admitted = Vec::new();
@@ -151,8 +152,12 @@ fn check_slots(gate: &Gate, since: Instant, count: usize) -> Vec<WebSocket> {
         }
     }
     println!("{count} came in after {:?}: {}", since.elapsed(), tally(&statuses));
-    // Each worker counts its own again with its next beat, and until then more may come in.
-    thread::sleep(Duration::from_secs(2));
+    admitted
+}
+
+/// Nobody more comes in.
+#[track_caller]
+fn check_full(gate: &Gate) {
     // Longer than it takes a worker to find another lost.
     let beyond = iter::repeat_with(|| {
         thread::sleep(Duration::from_millis(100));
@@ -161,7 +166,6 @@ fn check_slots(gate: &Gate, since: Instant, count: usize) -> Vec<WebSocket> {
     let beyond: Vec<_> = beyond.take(100).collect();
     println!("and then: {}", tally(&beyond));
     assert!(beyond.iter().all(|status| [429, 503].contains(status)), "{}", tally(&beyond));
-    admitted
 }
 
 /// The status of one more upgrade, which does not stay.
@@ -252,5 +256,5 @@ fn play(head: &Head) -> Play {
 /// How many connections an address may have.
 const COUNT: usize = 6;
 
-/// How long it may take until the places of a VM that is gone are free.
-const RECOVERY_MAX: Duration = Duration::from_secs(10);
+/// How long it may take until the places of a VM that is gone are free: nine or ten beats of a second, on a machine that compiles meanwhile.
+const RECOVERY_MAX: Duration = Duration::from_secs(13);
