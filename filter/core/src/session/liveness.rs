@@ -1,7 +1,7 @@
 //! How long things take: silence, messages that do not end, the age of a connection (RFC 6455 §5.5.2, §7.4.1, §10.4).
 //!
 //! ```text
-//! client silent ── ping_interval ──▶ our Ping ── pong_timeout, not a byte ──▶ dead
+//! client silent ── ping_interval ──▶ our Ping ── pong_timeout, not a byte, and nothing shows that it reads ──▶ dead
 //! no message either way ── idle_timeout ──▶ idle      a message begun ── message_timeout ──▶ too_slow
 //! opened ── max_lifetime ──▶ lifetime
 //! ```
@@ -17,6 +17,18 @@ use crate::violation::Violation;
 /// How often a Ping is tried again that could not be written.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// What has come from the server, in bytes, since the client was last heard of, where the client may be what stops the server: the
+/// kernels on the way to it take as much in any case.
+const STALL_LEN: u64 = 131_072;
+
+/// A chunk of the server that shows that it had been waiting, in bytes: a client that reads slowly makes room in the proxy, and the
+/// proxy then takes in at once what it may. A client that has stopped makes none. No message that is sent alone is so long by default.
+const AWAITED_LEN: usize = 65_536;
+
+/// For how long that shows it after a Ping: all buffers on the way, some megabytes, are read within it at 100 KB/s. A server that
+/// sends by fits and starts looks the same, until they are full.
+const SLOW_MAX: Duration = Duration::from_secs(60);
+
 /// What our pings carry: nobody can guess it, so nothing else is taken for an answer to them.
 pub(super) const PING_LEN: usize = 8;
 
@@ -28,6 +40,10 @@ pub(super) struct Liveness {
     /// The last bytes of each side.
     client_at: Moment,
     server_at: Moment,
+    /// What has come from the server since the client's.
+    unanswered_len: u64,
+    /// The last chunk of the server that had been waiting for the client.
+    awaited_at: Moment,
     ping: Ping,
     /// Pings of ours that have not been answered.
     unanswered: u8,
@@ -64,18 +80,47 @@ pub(super) enum Step {
 impl Liveness {
     pub(super) const fn new(opened_at: Moment, nonce: [u8; PING_LEN]) -> Self {
         let (client_at, server_at) = (opened_at, opened_at);
-        Self { nonce, opened_at, client_at, server_at, ping: Ping::Idle, unanswered: 0 }
+        Self {
+            nonce,
+            opened_at,
+            client_at,
+            server_at,
+            unanswered_len: 0,
+            awaited_at: opened_at,
+            ping: Ping::Idle,
+            unanswered: 0,
+        }
     }
 
     /// Bytes came, with `pong_count` answers to pings of ours among them.
     pub(super) fn receive_from_client(&mut self, now: Moment, pong_count: u8) {
         self.client_at = self.client_at.max(now);
+        self.unanswered_len = 0;
         self.ping = Ping::Idle;
         self.unanswered = self.unanswered.saturating_sub(pong_count);
     }
 
-    pub(super) fn receive_from_server(&mut self, now: Moment) {
+    /// A chunk of so many bytes came.
+    pub(super) fn receive_from_server(&mut self, now: Moment, len: usize) {
         self.server_at = self.server_at.max(now);
+        self.unanswered_len = self.unanswered_len.saturating_add(len as u64);
+        if len > AWAITED_LEN {
+            self.awaited_at = self.server_at;
+        }
+    }
+
+    /// When a client is dead that our Ping went out to at `sent_at`.
+    fn dead_at(&self, sent_at: Moment, rules: &LivenessRules) -> Moment {
+        let reads_at = self.awaited_at.min(sent_at.saturating_add(SLOW_MAX));
+        sent_at.max(reads_at).saturating_add(rules.pong_timeout)
+    }
+
+    /// When a client is dead that a Ping has been ready for since then, and could not be written: if its way stands in the middle of a
+    /// frame, behind more than the buffers take, and nothing moves on it, it takes nothing. Where a frame has ended the client may well
+    /// be there, and nobody asks it anything.
+    fn stalled_at(&self, since: Moment, rules: &LivenessRules, traffic: &Traffic) -> Option<Moment> {
+        let may_be_stalled = !traffic.is_between_frames && self.unanswered_len >= STALL_LEN;
+        may_be_stalled.then(|| since.max(self.server_at).saturating_add(rules.pong_timeout))
     }
 
     /// What an answer to a ping of ours carries.
@@ -109,11 +154,10 @@ impl Liveness {
         let ping = match self.ping {
             Ping::Idle => rules.ping_interval.map(|span| self.client_at.saturating_add(self.jittered(span, rules))),
             Ping::Wanted { since, tried_at } => {
-                let dead_at = since.max(self.server_at).saturating_add(rules.pong_timeout);
                 let retry_at = tried_at.saturating_add(RETRY);
-                Some(if traffic.is_between_frames { retry_at } else { retry_at.min(dead_at) })
+                Some(self.stalled_at(since, rules, traffic).map_or(retry_at, |dead_at| retry_at.min(dead_at)))
             }
-            Ping::Sent(at) => Some(at.saturating_add(rules.pong_timeout)),
+            Ping::Sent(at) => Some(self.dead_at(at, rules)),
         };
         [lifetime, idle, message, ping].into_iter().flatten().min()
     }
@@ -132,16 +176,12 @@ impl Liveness {
             return Step::Refuse(Violation::TooSlow);
         }
         match self.ping {
-            Ping::Sent(at) if is_over(at, Some(rules.pong_timeout)) => Step::Refuse(Violation::Dead),
+            Ping::Sent(at) if now >= self.dead_at(at, rules) => Step::Refuse(Violation::Dead),
             Ping::Idle if is_over(self.client_at, rules.ping_interval.map(|span| self.jittered(span, rules))) => {
                 self.ping = Ping::Wanted { since: now, tried_at: now };
                 Step::WantPing
             }
-            // In the middle of a frame, and nothing moves: the client takes nothing. Where a frame has ended it may well be there,
-            // and nobody asks it anything.
-            Ping::Wanted { since, .. }
-                if !traffic.is_between_frames && is_over(since.max(self.server_at), Some(rules.pong_timeout)) =>
-            {
+            Ping::Wanted { since, .. } if self.stalled_at(since, rules, traffic).is_some_and(|at| now >= at) => {
                 Step::Refuse(Violation::Dead)
             }
             Ping::Wanted { since, tried_at } if is_over(tried_at, Some(RETRY)) => {

@@ -311,7 +311,7 @@ impl Session {
         match from {
             Side::Client if chunk.is_empty() => {}
             Side::Client => liveness.receive_from_client(now, pong_count),
-            Side::Server => liveness.receive_from_server(now),
+            Side::Server => liveness.receive_from_server(now, chunk.len()),
         }
         let grows = direction.unasked_len() > 0;
         share.set(from_client.memory_len().saturating_add(from_server.memory_len()));

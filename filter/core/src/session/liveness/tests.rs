@@ -214,7 +214,7 @@ fn a_client_that_does_not_answer_is_dead() {
 
 #[test]
 fn a_client_that_takes_nothing_is_dead() {
-    let begun = [&b"\x82\x7e\x04\x00"[..], &[7; 600]].concat();
+    let begun = [&b"\x82\x7f\0\0\0\0\0\x04\0\0"[..], &[7; 131_062]].concat();
     for (pong_timeout, dead_at) in [(20_000, 45_000), (20_500, 45_500), (100, 25_100)] {
         let rules = LivenessRules { pong_timeout: Duration::from_millis(pong_timeout), ..RULES };
         let mut session = open(rules);
@@ -235,6 +235,51 @@ fn a_client_that_takes_nothing_is_dead() {
     send(&mut session, Server, &[7; 10], 44_500);
     assert_eq!(session.tick(at(64_499)), Due::Ping);
     check(&mut session, 64_500, &Due::Refused(Dead));
+    // A server that pauses in the middle of a frame stops itself, where that is all that the buffers take.
+    let (few, last) = begun.split_at(begun.len() - 1);
+    let heard_between = |session: &mut Session| {
+        send(session, Server, few, 23_000);
+        send(session, Client, &text(), 23_500);
+        send(session, Server, last, 24_000);
+    };
+    let scripts: [&dyn Fn(&mut Session); 2] =
+        [&|session| drop(send(session, Server, few, 24_000)), &heard_between];
+    for script in scripts {
+        let mut session = open(RULES);
+        script(&mut session);
+        for _ in 0..250 {
+            let due_at = session.deadline().unwrap();
+            assert_eq!((session.tick(due_at), session.ping(due_at)), (Due::Ping, None), "{due_at:?}");
+        }
+        assert!(session.deadline().unwrap() >= at(270_000));
+    }
+}
+
+/// What is buffered before a Ping may take a slow client longer to read than an answer may take.
+#[test]
+fn a_client_that_reads_slowly_is_waited_for() {
+    let message = |len: u16| [&b"\x82\x7e"[..], &len.to_be_bytes(), &vec![7; len.into()]].concat();
+    let (long, short) = (message(65_533), message(65_532));
+    // As it makes room, the server's bytes come as many at once as the proxy takes.
+    let mut session = open(RULES);
+    ping(&mut session, 25_000);
+    for millis in (26_000..85_000).step_by(19_000) {
+        send(&mut session, Server, &long, millis);
+        assert_eq!(session.tick(at(millis + 18_999)), Due::Nothing);
+    }
+    send(&mut session, Client, &pong(), 84_000);
+    ping(&mut session, 109_000);
+    // Not for ever, and not for a server that speaks in messages.
+    for (chunk, dead_at) in [(&long, 105_000), (&short, 45_000)] {
+        let mut session = open(RULES);
+        send(&mut session, Server, chunk, 24_900);
+        ping(&mut session, 25_000);
+        for millis in (25_000..dead_at).step_by(1_000) {
+            assert_eq!(session.tick(at(millis)), Due::Nothing, "{millis}");
+            send(&mut session, Server, chunk, millis);
+        }
+        check(&mut session, dead_at, &Due::Refused(Dead));
+    }
 }
 
 #[test]
