@@ -195,9 +195,6 @@ impl Live {
         let before = if before.is_empty() { passage.before } else { [before, &passage.before].concat() };
         let mut after = passage.after;
         after.extend(close);
-        if from == Side::Server {
-            after.extend(self.session.ping(root.now()).unwrap_or_default());
-        }
         body.rewrite(&before, passage.keep, &after)?;
         Ok(before.len().saturating_add(passage.keep).saturating_add(after.len()))
     }

@@ -98,6 +98,8 @@ pub(super) struct Terms<'a> {
     pub(super) limits: Option<&'a LimitRules>,
     pub(super) budget: &'a dyn Budget,
     pub(super) now: Moment,
+    /// A Ping of ours that is due on this way: it is taken where it goes out.
+    pub(super) ping: &'a Cell<Option<Vec<u8>>>,
     /// What a Pong carries that is for us.
     pub(super) pong: &'a [u8],
     /// How many of them are expected.
@@ -163,6 +165,7 @@ impl Direction {
     /// Judges a chunk.
     pub(super) fn receive<C: Chunk + ?Sized>(&mut self, chunk: &C, terms: &Terms<'_>) -> Result<Received, Unreadable> {
         self.found = Found::default();
+        let ping = if self.is_between_frames() { terms.ping.take() } else { None };
         let ahead = if terms.rules.read_payload() || self.inflater.is_some() { PAYLOAD_AHEAD } else { HEADERS_AHEAD };
         let mut scan = Scan::new(chunk, ahead);
         let refusal = match self.scan(&mut scan, terms) {
@@ -181,7 +184,11 @@ impl Direction {
                 }
             }
         }
-        Ok(Received { passage: scan.into_passage(), violation, rule: rule.flatten(), swallowed: self.found.swallowed })
+        let mut passage = scan.into_passage();
+        if let Some(ping) = ping {
+            passage.before.splice(..0, ping);
+        }
+        Ok(Received { passage, violation, rule: rule.flatten(), swallowed: self.found.swallowed })
     }
 
     /// How many answers to pings of ours the last chunk held.
@@ -462,6 +469,10 @@ impl Direction {
         self.frame = None;
         if scan.undecided() > 0 || !self.frame_held.is_empty() {
             scan.pass(core::mem::take(&mut self.frame_held))?;
+        }
+        // The way stood in the middle of this frame, and does no longer.
+        if let Some(ping) = terms.ping.take() {
+            scan.insert(&ping);
         }
         Ok(())
     }

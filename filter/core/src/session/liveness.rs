@@ -133,16 +133,15 @@ impl Liveness {
         self.unanswered
     }
 
-    /// Whether a Ping is to go out as soon as it can.
-    pub(super) const fn wants_ping(&self) -> bool {
-        matches!(self.ping, Ping::Wanted { .. })
+    /// The Ping that is wanted (RFC 6455 §5.5.2), not masked: it is for the client.
+    pub(super) fn ping(&self) -> Option<Vec<u8>> {
+        matches!(self.ping, Ping::Wanted { .. }).then(|| [&[0x89, 0x08][..], &self.nonce].concat())
     }
 
-    /// The Ping that goes out now (RFC 6455 §5.5.2), not masked: it is for the client.
-    pub(super) fn ping(&mut self, now: Moment) -> Vec<u8> {
+    /// It went out.
+    pub(super) const fn sent(&mut self, now: Moment) {
         self.ping = Ping::Sent(now);
         self.unanswered = self.unanswered.saturating_add(1);
-        [&[0x89, 0x08][..], &self.nonce].concat()
     }
 
     /// When the clock has to be looked at next.

@@ -207,10 +207,15 @@ impl Session {
     }
 
     /// The Ping that is due to the client, where its way has come to the end of a frame: to be written behind everything
-    /// forwarded on it so far.
+    /// forwarded on it so far. Otherwise [`Session::receive`] puts it between two frames of the server.
     pub fn ping(&mut self, now: Moment) -> Option<Vec<u8>> {
-        let is_due = self.liveness.wants_ping() && matches!(self.state, State::Open) && self.end_by.is_none();
-        (is_due && self.is_between_frames(Side::Server)).then(|| self.liveness.ping(now))
+        let is_free =
+            matches!(self.state, State::Open) && self.end_by.is_none() && self.is_between_frames(Side::Server);
+        let ping = if is_free { self.liveness.ping() } else { None };
+        if ping.is_some() {
+            self.liveness.sent(now);
+        }
+        ping
     }
 
     fn traffic(&self) -> Traffic {
@@ -290,6 +295,11 @@ impl Session {
             Side::Client => (Some(&policy.limits), liveness.pongs_due()),
             Side::Server => (None, 0),
         };
+        let ping = match from {
+            Side::Server if self.end_by.is_none() => liveness.ping(),
+            Side::Server | Side::Client => None,
+        };
+        let (is_due, ping) = (ping.is_some(), Cell::new(ping));
         let terms = Terms {
             rules,
             content,
@@ -300,6 +310,7 @@ impl Session {
             limits,
             budget,
             now,
+            ping: &ping,
             pong: liveness.pong(),
             pongs_due,
         };
@@ -312,6 +323,9 @@ impl Session {
             Side::Client if chunk.is_empty() => {}
             Side::Client => liveness.receive_from_client(now, pong_count),
             Side::Server => liveness.receive_from_server(now, chunk.len()),
+        }
+        if is_due && ping.take().is_none() {
+            liveness.sent(now);
         }
         let grows = direction.unasked_len() > 0;
         share.set(from_client.memory_len().saturating_add(from_server.memory_len()));

@@ -100,6 +100,12 @@ impl<'a, C: Chunk + ?Sized> Scan<'a, C> {
         Ok(())
     }
 
+    /// Has `bytes` go on behind everything that has; nothing is undecided.
+    pub(super) fn insert(&mut self, bytes: &[u8]) {
+        self.parted = true;
+        self.passage.after.extend_from_slice(bytes);
+    }
+
     /// What goes on of the chunk.
     pub(super) fn into_passage(self) -> Passage {
         self.passage

@@ -51,6 +51,7 @@ fn judge(
         limits: None,
         budget: &Unlimited,
         now: NOW,
+        ping: &Cell::default(),
         pong: &[],
         pongs_due: 0,
     };

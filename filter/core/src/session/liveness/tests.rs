@@ -74,9 +74,12 @@ fn check_closes(session: &mut Session, code: u16, reason: &str) {
 #[track_caller]
 fn ping(session: &mut Session, millis: u64) {
     check(session, millis, &Due::Ping);
-    let ping = [&b"\x89\x08"[..], &BIRTH.nonce].concat();
-    assert_eq!(session.ping(at(millis)), Some(ping));
+    assert_eq!(session.ping(at(millis)), Some(our_ping()));
     assert_eq!(session.ping(at(millis)), None, "a second ping");
+}
+
+fn our_ping() -> Vec<u8> {
+    [&b"\x89\x08"[..], &BIRTH.nonce].concat()
 }
 
 fn pong() -> Vec<u8> {
@@ -121,8 +124,8 @@ fn a_ping_stands_between_two_frames_of_the_server() {
     // It is tried again from time to time, and goes out as soon as it may.
     check(&mut session, 26_000, &Due::Ping);
     assert_eq!(session.ping(at(26_000)), None);
-    assert_eq!(send(&mut session, Server, rest, 26_500), rest);
-    assert!(session.ping(at(26_500)).is_some());
+    assert_eq!(send(&mut session, Server, rest, 26_500), [rest, &our_ping()].concat());
+    assert_eq!(session.ping(at(26_500)), None);
     check(&mut session, 46_500, &Due::Refused(Dead));
     // A header that is held, and a fragment that is whole, leave the way free.
     for server in [&b"\x82\x7e\x04"[..], b"\x02\x01x"] {
@@ -137,6 +140,36 @@ fn a_ping_stands_between_two_frames_of_the_server() {
     send(&mut session, Client, &text(), 25_001);
     send(&mut session, Server, rest, 25_002);
     assert_eq!(session.ping(at(25_002)), None);
+}
+
+/// Whatever a server says, and however its bytes are cut: where the way is free, or else at the first place where it becomes so.
+#[test]
+fn a_ping_goes_out_with_what_the_server_says_next() {
+    let long = [&b"\x82\x7e\x01\x00"[..], &[7; 256]].concat();
+    let [first, ping, last, text] = [&b"\x01\x02ab"[..], b"\x89\x00", b"\x80\x01c", b"\x81\x03def"];
+    let bytes = [&long, first, ping, last, text].concat();
+    for (utf8, whole) in [(false, false), (true, false), (true, true)] {
+        // Control frames pass a message that is held.
+        let frames = if whole { [&long, ping, first, last, text] } else { [&long, first, ping, last, text] };
+        let places: Vec<usize> = (0..=frames.len()).map(|count| frames[..count].concat().len()).collect();
+        for begun in 0..bytes.len() {
+            for piece in [1, 2, 3, 7, 100, 1_000] {
+                let mut policy = Policy { liveness: RULES, ..permissive() };
+                (policy.from_server.utf8, policy.from_server.whole) = (utf8, whole);
+                let mut session = open_under(policy, BIRTH);
+                let mut passed = send(&mut session, Server, &bytes[..begun], 24_000);
+                let place = *places.iter().find(|place| **place >= passed.len()).unwrap();
+                check(&mut session, 25_000, &Due::Ping);
+                for chunk in bytes[begun..].chunks(piece) {
+                    passed.extend(send(&mut session, Server, chunk, 26_000));
+                }
+                let (sent, case) = (frames.concat(), format!("{begun} of {piece} {utf8} {whole}"));
+                assert!(passed == [&sent[..place], &our_ping(), &sent[place..]].concat(), "{case}: {passed:?}");
+                assert_eq!(session.ping(at(26_000)), None, "{case}");
+                check(&mut session, 46_000, &Due::Refused(Dead));
+            }
+        }
+    }
 }
 
 #[test]
@@ -242,8 +275,7 @@ fn a_client_that_takes_nothing_is_dead() {
         send(session, Client, &text(), 23_500);
         send(session, Server, last, 24_000);
     };
-    let scripts: [&dyn Fn(&mut Session); 2] =
-        [&|session| drop(send(session, Server, few, 24_000)), &heard_between];
+    let scripts: [&dyn Fn(&mut Session); 2] = [&|session| drop(send(session, Server, few, 24_000)), &heard_between];
     for script in scripts {
         let mut session = open(RULES);
         script(&mut session);
