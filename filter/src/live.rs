@@ -56,6 +56,7 @@ impl Live {
             if end {
                 live.session.finish(root.now());
             }
+            live.to_client.answer();
             let body = Body::new(BufferType::RequestBody, len);
             live.receive(root, Side::Client, &body, &[])?;
             live.write_to_client()?;
@@ -67,7 +68,7 @@ impl Live {
     pub(crate) fn receive_from_server(&mut self, root: &Root, len: usize, end: bool) -> Flow {
         self.guard(root, |live| {
             let body = Body::new(BufferType::ResponseBody, len);
-            let turn = live.to_client.receive(root, len);
+            let turn = live.to_client.receive(root, len, live.session.policy().buffer_limits);
             let len = live.receive(root, Side::Server, &body, turn.waiting())?;
             if end {
                 return Way::end(&turn, len);

@@ -16,9 +16,12 @@
 //!
 //! - Before the callback of a quiet way the host appends the chunk to its own buffer, and resets the stream where that is
 //!   beyond its limit. Within the shipped limits no chunk is that long; within Envoy's own, the first one of a fast server's
-//!   flood most often is (seen: 183 of 200, over loopback). So a way is quiet only while short chunks come, and never again
-//!   once one came that the shipped limits rule out.
+//!   flood most often is (seen: 183 of 200, over loopback). So where the policy does not say `buffer_limits: halved`, a way is quiet
+//!   only while short chunks come; and nowhere again once one came that the shipped limits rule out.
 //! - What the host does for a paused direction costs some percent of a small message.
+//!
+//! Where the buffers are halved only the second one counts: a way is busy while many chunks come and the client speaks. However fast a
+//! server was, the way is quiet when it falls silent, or its client stops reading.
 //!
 //! `Unspoken` has the same use without that danger, once: Envoy runs the callback over its own buffer where a whole response
 //! was stopped with its headers, and goes on showing that buffer until the next chunk, which it does not append to it.
@@ -31,6 +34,7 @@ use crate::host::abi::{self, BufferType, Hosted, StreamType};
 use crate::host::body::Body;
 use crate::root::Root;
 use crate::stream::Flow;
+use portcullis_core::policy::BufferLimits;
 
 /// How many bytes may pass within a second before a way is left to the host: a few messages of 64 KiB (the default limit of
 /// clients), and an eighth of Envoy's default buffer limit, so that the client cannot have fallen behind by a whole one.
@@ -39,6 +43,9 @@ const STREAM_LEN: usize = 131_072;
 /// How many chunks may pass within a second before a way is left to the host: beyond people who type and programs that report,
 /// and few enough that at thousands of messages a second being quiet costs nothing that can be measured.
 const CHUNK_COUNT_MAX: u32 = 128;
+
+/// How many chunks come in a row before a client is taken for one that only listens: an answer may be some chunks long.
+const LISTEN_COUNT: u32 = 8;
 
 /// The longest chunk that makes a busy way quiet again, in bytes: it is copied, and Envoy reads in slices of 16 KiB, so a longer
 /// one means that more is to come.
@@ -58,6 +65,9 @@ pub(crate) struct Way {
     chunk_count: u32,
     passed_len: usize,
     was_fast: bool,
+    /// How many chunks have come since the client spoke.
+    heard_count: u32,
+    buffer_limits: BufferLimits,
     /// A chunk came that the shipped limits rule out: one that is too long for a quiet way may follow.
     wide: bool,
 }
@@ -99,7 +109,17 @@ impl Turn {
 impl Way {
     /// The way of a stream that is up, which the host streams.
     pub(crate) const fn new(id: u32) -> Self {
-        Self { id, state: State::Busy, second: 0, chunk_count: 0, passed_len: 0, was_fast: false, wide: false }
+        Self {
+            id,
+            state: State::Busy,
+            second: 0,
+            chunk_count: 0,
+            passed_len: 0,
+            was_fast: false,
+            heard_count: 0,
+            buffer_limits: BufferLimits::Default,
+            wide: false,
+        }
     }
 
     /// The 101 is there. It waits for the next turn of the event loop, so that the host runs a callback behind it.
@@ -146,14 +166,21 @@ impl Way {
         }
     }
 
+    /// The client sent something.
+    pub(crate) const fn answer(&mut self) {
+        self.heard_count = 0;
+    }
+
     /// A callback begins that was told of `len` bytes.
-    pub(crate) fn receive(&mut self, root: &Root, len: usize) -> Turn {
+    pub(crate) fn receive(&mut self, root: &Root, len: usize, buffer_limits: BufferLimits) -> Turn {
+        self.buffer_limits = buffer_limits;
         if self.second != root.second() {
             self.was_fast = self.is_fast() && root.second().wrapping_sub(self.second) == 1;
             (self.second, self.chunk_count, self.passed_len) = (root.second(), 0, 0);
         }
         self.chunk_count = self.chunk_count.saturating_add(1);
         self.passed_len = self.passed_len.saturating_add(len);
+        self.heard_count = self.heard_count.saturating_add(1);
         self.wide |= len > CHUNK_LEN_MAX;
         Turn(core::mem::take(&mut self.state))
     }
@@ -172,7 +199,11 @@ impl Way {
                 return Ok(Flow::Forward);
             }
             State::Busy | State::Opened | State::Unspoken if len > 0 => {
-                if len > SHORT_LEN_MAX || !is_between_frames || !root.wake(self.id) {
+                let is_worth = match self.buffer_limits {
+                    BufferLimits::Default => len <= SHORT_LEN_MAX && is_between_frames,
+                    BufferLimits::Halved => true,
+                };
+                if !is_worth || !root.wake(self.id) {
                     return Ok(Flow::Forward);
                 }
                 let chunk = Body::new(BufferType::ResponseBody, len);
@@ -197,7 +228,11 @@ impl Way {
 
     /// More has come in this second than a quiet way takes.
     const fn is_fast(&self) -> bool {
-        self.chunk_count > CHUNK_COUNT_MAX || self.passed_len > STREAM_LEN
+        let is_many = self.chunk_count > CHUNK_COUNT_MAX;
+        match self.buffer_limits {
+            BufferLimits::Default => is_many || self.passed_len > STREAM_LEN,
+            BufferLimits::Halved => is_many && self.heard_count < LISTEN_COUNT,
+        }
     }
 
     /// The stream ends behind the `len` bytes in the host's buffer: they must not wait, and nothing follows.

@@ -312,8 +312,9 @@ fn no_fault_cuts_a_hole_into_a_live_connection() {
     let letters = |len: usize| (0..len).map(|index| b'a' + (index % 26) as u8).collect::<Vec<u8>>();
     let client = lens.map(|len| frame::client(frame::TEXT, &letters(len))).concat();
     let server = lens.map(|len| frame::server(frame::TEXT, &letters(len))).concat();
-    let run = |mode: &str, wakeups: Wakeups, call: &str, fault: Option<(u64, Fault)>| {
-        let mut gate = Gate::on(Profile { wakeups, ..Profile::default() }, &fail(mode));
+    let run = |[mode, buffer_limits]: [&str; 2], wakeups: Wakeups, call: &str, fault: Option<(u64, Fault)>| {
+        let policy = policy_with(json!({"fail": mode, "buffer_limits": buffer_limits}));
+        let mut gate = Gate::on(Profile { wakeups, ..Profile::default() }, &policy);
         let stream = gate.connect();
         let before = gate.calls(call);
         gate.inject(fault.map_or(Faults::None, |(nth, fault)| Faults::Nth(call.to_owned(), before + nth, fault)));
@@ -328,14 +329,19 @@ fn no_fault_cuts_a_hole_into_a_live_connection() {
         (whole, gate.calls(call) - before)
     };
     let mut wrong = Vec::new();
-    for (mode, wakeups) in
-        [("closed", Wakeups::Prompt), ("closed", Wakeups::Late), ("open", Wakeups::Prompt), ("open", Wakeups::Late)]
-    {
+    for (mode, wakeups) in [
+        (["closed", "default"], Wakeups::Prompt),
+        (["closed", "default"], Wakeups::Late),
+        (["closed", "halved"], Wakeups::Prompt),
+        (["closed", "halved"], Wakeups::Late),
+        (["open", "default"], Wakeups::Prompt),
+        (["open", "halved"], Wakeups::Late),
+    ] {
         for (call, fault) in each_visible_call(&[Fault::Silent, Fault::Status(status::INTERNAL_FAILURE)]) {
             let (_, call_count) = run(mode, wakeups, call, None);
             let holes = (1..=call_count).filter(|nth| !run(mode, wakeups, call, Some((*nth, fault))).0);
             wrong.extend(
-                holes.map(|nth| format!("{mode}, {wakeups:?}, {call} number {nth} of {call_count}, {fault:?}")),
+                holes.map(|nth| format!("{mode:?}, {wakeups:?}, {call} number {nth} of {call_count}, {fault:?}")),
             );
         }
     }

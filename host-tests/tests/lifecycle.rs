@@ -135,16 +135,37 @@ fn frames_pass_unchanged_both_ways() {
 /// again.
 #[test]
 fn a_long_chunk_behind_a_short_one_passes_at_once() {
-    let mut gate = Gate::new(&policy());
-    let stream = gate.connect();
-    let [long, short] = [200_000, 5].map(|len| frame::server(frame::TEXT, &vec![b'x'; len]));
-    let mut expected: Vec<u8> = Vec::new();
-    for chunk in [&long, &short, &long, &long, &short, &short, &long] {
-        gate.server(stream, chunk);
-        expected.extend(chunk);
-        assert!(gate.stream(stream).response.forwarded == expected, "a chunk of {} bytes is late", chunk.len());
+    for buffer_limits in ["default", "halved"] {
+        let mut gate = Gate::new(&policy_with(json!({"buffer_limits": buffer_limits})));
+        let stream = gate.connect();
+        let [long, short] = [200_000, 5].map(|len| frame::server(frame::TEXT, &vec![b'x'; len]));
+        let mut expected: Vec<u8> = Vec::new();
+        for chunk in [&long, &short, &long, &long, &short, &short, &long] {
+            gate.server(stream, chunk);
+            expected.extend(chunk);
+            assert!(gate.stream(stream).response.forwarded == expected, "a chunk of {} bytes is late", chunk.len());
+        }
+        gate.check_manners();
     }
-    gate.check_manners();
+}
+
+/// Otherwise what such a client is told, and whether it is there, depends on when its server last spoke.
+#[test]
+fn a_client_can_be_told_however_fast_its_server_was_where_the_buffers_are_halved() {
+    for (buffer_limits, is_told) in [("default", false), ("halved", true)] {
+        let mut gate = Gate::new(&policy_with(json!({"buffer_limits": buffer_limits})));
+        let stream = gate.connect();
+        let chunk = frame::server(frame::TEXT, &[b'x'; 1_000]).repeat(100);
+        let mut sent: Vec<u8> = Vec::new();
+        for _ in 0..200 {
+            gate.server(stream, &chunk);
+            sent.extend(&chunk);
+        }
+        assert!(gate.stream(stream).response.forwarded == sent);
+        gate.client(stream, &frame::client_header(frame::TEXT, 65_537));
+        let told = gate.stream(stream).response.forwarded[sent.len()..].to_vec();
+        assert_eq!(frame::close_at_end(&told).is_some(), is_told, "{buffer_limits}: {told:02x?}");
+    }
 }
 
 type Speak = fn(&mut Gate, StreamId, &[u8]) -> Action;

@@ -60,6 +60,16 @@ pub enum Compression {
     Refuse,
 }
 
+/// How much the proxy buffers of what it reads.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum BufferLimits {
+    /// It is not known.
+    Default,
+    /// A read of the cluster's side is at most half of what the listener's side buffers.
+    Halved,
+}
+
 /// Everything that is decided about one virtual place.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -71,6 +81,8 @@ pub struct Policy {
     pub require_tls: bool,
     /// Whether `x-forwarded-proto` may stand for TLS.
     pub trust_forwarded_proto: bool,
+    /// What the proxy buffers.
+    pub buffer_limits: BufferLimits,
     /// Requests that are no upgrade.
     pub non_websocket: Access,
     /// The authorities that are served; none means all.

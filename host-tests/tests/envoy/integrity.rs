@@ -61,7 +61,9 @@ fn flood_once(limits: BufferLimits, total: usize, beat: Option<Duration>, seed: 
             answer
         })
     });
-    let gate = Gate::launch(policy_for_fragments(), mode, |launch| launch.buffer_limits(limits));
+    let mut policy = policy_for_fragments();
+    policy["buffer_limits"] = json!(if limits == BufferLimits::Shipped { "halved" } else { "default" });
+    let gate = Gate::launch(policy, mode, |launch| launch.buffer_limits(limits));
     let start = Instant::now();
     let websockets = thread::scope(|scope| {
         let echo = scope.spawn(|| {

@@ -20,7 +20,8 @@ use crate::http::list::token;
 use crate::http::origin::OriginPattern;
 use crate::message::MessageRules;
 use crate::policy::{
-    Access, AuthRules, Compression, Fail, LogRules, Mode, OriginRules, Policy, RouteMatch, Source, SubprotocolRules,
+    Access, AuthRules, BufferLimits, Compression, Fail, LogRules, Mode, OriginRules, Policy, RouteMatch, Source,
+    SubprotocolRules,
 };
 use crate::secret::Secret;
 use crate::token::Provider;
@@ -93,6 +94,7 @@ pub(super) fn policy(
         fail: raw.fail.unwrap_or(Fail::Closed),
         require_tls: raw.require_tls.unwrap_or(true),
         trust_forwarded_proto: raw.trust_forwarded_proto.unwrap_or(false),
+        buffer_limits: raw.buffer_limits.unwrap_or(BufferLimits::Default),
         non_websocket,
         hosts: each("hosts", raw.hosts.as_deref(), |text: &String| authority(text))?,
         origin: origin(&raw.origin.clone().unwrap_or_default())?,

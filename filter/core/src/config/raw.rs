@@ -15,7 +15,7 @@ use super::values::{Count, SecretSource, Span};
 use crate::content::envelope::Envelope;
 use crate::content::rule_sets::RuleSet;
 use crate::json::schema::Formats;
-use crate::policy::{Access, Compression, Fail, Mode, OnExcess};
+use crate::policy::{Access, BufferLimits, Compression, Fail, Mode, OnExcess};
 
 /// What can be read from the tree. Serde's derives for structs are ten times the code, all of which an Envoy compiles at its start.
 pub(super) trait Read: Sized {
@@ -125,7 +125,7 @@ macro_rules! leaves {
 }
 
 leaves! {
-    bool, f64, String, Access, Compression, Count, Envelope, Fail, Formats, Mode, OnExcess, RawKeySet, RawSource, RuleSet, SecretSource,
+    bool, f64, String, Access, BufferLimits, Compression, Count, Envelope, Fail, Formats, Mode, OnExcess, RawKeySet, RawSource, RuleSet, SecretSource,
     Span, TicketStore,
 }
 
@@ -157,6 +157,7 @@ raw! {
         fail: Fail,
         require_tls: bool,
         trust_forwarded_proto: bool,
+        buffer_limits: BufferLimits,
         non_websocket: NonWebsocket,
         hosts: Vec<String>,
         origin: RawOrigin,

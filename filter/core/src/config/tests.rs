@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde_json::{Map, Value, json};
 
 use super::{Parsed, parse};
-use crate::policy::{Access, Compression, Fail, Mode, Place, Policy, Source};
+use crate::policy::{Access, BufferLimits, Compression, Fail, Mode, Place, Policy, Source};
 
 /// The secret that [`read`] finds in its environment.
 const SECRET: &str = "an HMAC secret of more than 32 bytes";
@@ -76,6 +76,7 @@ fn defaults_are_those_of_the_documentation() {
     let policy = parsed.policies.base();
     assert_eq!((policy.mode, policy.fail), (Mode::Enforce, Fail::Closed));
     assert_eq!((policy.require_tls, policy.trust_forwarded_proto), (true, false));
+    assert_eq!(policy.buffer_limits, BufferLimits::Default);
     assert_eq!((policy.origin.missing, policy.origin.opaque), (Access::Refuse, Access::Refuse));
     assert_eq!((policy.from_client.frame_len_max, policy.from_client.fragments_max), (65_536, 64));
     assert_eq!((policy.from_server.message_len_max, policy.from_server.fragments_max), (1_048_576, 1_024));
@@ -90,7 +91,7 @@ fn defaults_are_those_of_the_documentation() {
 #[test]
 fn every_key_that_exists_is_read() {
     let config = json!({
-        "mode": "monitor", "fail": "open", "require_tls": false, "trust_forwarded_proto": true,
+        "mode": "monitor", "fail": "open", "require_tls": false, "trust_forwarded_proto": true, "buffer_limits": "halved",
         "non_websocket": "refuse", "hosts": ["chat.example.com", "*.example.org:8443"],
         "origin": {"allow": ["https://*.example.com"], "missing": "allow", "opaque": "allow"},
         "subprotocols": {"allow": ["chat.v1"], "required": true},
@@ -118,6 +119,7 @@ fn every_key_that_exists_is_read() {
     let parsed = read(&config).unwrap();
     let policy = parsed.policies.base();
     assert_eq!((policy.mode, policy.fail, policy.non_websocket), (Mode::Monitor, Fail::Open, Access::Refuse));
+    assert_eq!(policy.buffer_limits, BufferLimits::Halved);
     assert_eq!(policy.from_client.message_len_max, 10);
     assert_eq!((policy.from_client.text, policy.from_client.binary), (false, true));
     assert_eq!(policy.auth.sources[0], Source::Header("x-token".into()));
