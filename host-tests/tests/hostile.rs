@@ -331,11 +331,9 @@ fn no_fault_cuts_a_hole_into_a_live_connection() {
     let mut wrong = Vec::new();
     for (mode, wakeups) in [
         (["closed", "default"], Wakeups::Prompt),
-        (["closed", "default"], Wakeups::Late),
-        (["closed", "halved"], Wakeups::Prompt),
         (["closed", "halved"], Wakeups::Late),
-        (["open", "default"], Wakeups::Prompt),
-        (["open", "halved"], Wakeups::Late),
+        (["open", "default"], Wakeups::Late),
+        (["open", "halved"], Wakeups::Prompt),
     ] {
         for (call, fault) in each_visible_call(&[Fault::Silent, Fault::Status(status::INTERNAL_FAILURE)]) {
             let (_, call_count) = run(mode, wakeups, call, None);
