@@ -237,11 +237,11 @@ impl Conversation {
         Self { exempt, alive: u32::MAX, turns: 0, speaker: None }
     }
 
-    /// Whether a message of `from` that begins with `byte` is nothing that is looked for, and no turn of a dialog: what
+    /// Whether a message of `from` that begins with these two bytes is nothing that is looked for, and no turn of a dialog: what
     /// [`Self::receive`] would say of it, in a few steps. So begin nearly all messages after the first ones.
     #[must_use]
-    pub fn is_clear(&self, from: Side, byte: u8) -> bool {
-        (self.alive == 0 || self.speaker == Some(from)) && starting_with(byte).next().is_none()
+    pub fn is_clear(&self, from: Side, start: [u8; 2]) -> bool {
+        (self.alive == 0 || self.speaker == Some(from)) && starting_with(&start).next().is_none()
     }
 
     /// Takes the next bytes of the message whose start is `head`; once decided, it stays so. Takes effect on the conversation
@@ -264,11 +264,11 @@ impl Conversation {
 
     fn judge(&mut self, from: Side, seen: Seen<'_>) -> Judgement {
         // An empty message says nothing: no turn.
-        let Some(first) = seen.bytes.first() else {
+        if seen.bytes.is_empty() {
             return if seen.ended { Judgement::Clear } else { Judgement::Undecided };
-        };
+        }
         let mut open = false;
-        for signature in starting_with(*first) {
+        for signature in starting_with(seen.bytes) {
             match fit(signature.1, seen) {
                 Fit::Yes if !self.exempt.contains(signature.0) => return Judgement::Tunnel(signature.0),
                 Fit::SoFar if !self.exempt.contains(signature.0) => open |= !seen.is_final(),

@@ -331,8 +331,8 @@ impl Direction {
                 if header.opcode == Opcode::Binary {
                     self.attachments = terms.content.receive_binary(self.attachments)?;
                 }
-                let first = Self::first_byte(scan, &header)?;
-                self.payload = Payload::new(&header, first, self.framing.from, terms)
+                let start = Self::start(scan, &header)?;
+                self.payload = Payload::new(&header, start, self.framing.from, terms)
                     .filter(|_| !header.compressed || self.inflater.is_some());
                 self.whole = terms.rules.whole || self.payload.as_ref().is_some_and(Payload::is_whole);
             }
@@ -367,13 +367,13 @@ impl Direction {
         if frame.left == 0 { self.end_frame(scan, frame, terms) } else { Ok(()) }
     }
 
-    /// The first byte of the payload, where it has come and says something as it is.
-    fn first_byte<C: Chunk + ?Sized>(scan: &mut Scan<'_, C>, header: &FrameHeader) -> Result<Option<u8>, Unreadable> {
-        if header.compressed || header.payload_len == 0 {
+    /// The first bytes of the payload, where they have come and say something as they are.
+    fn start<C: Chunk + ?Sized>(scan: &mut Scan<'_, C>, header: &FrameHeader) -> Result<Option<[u8; 2]>, Unreadable> {
+        if header.compressed || header.payload_len < 2 {
             return Ok(None);
         }
-        let [key, ..] = header.mask.unwrap_or_default();
-        Ok(scan.peek(1)?.first().map(|byte| byte ^ key))
+        let [first_key, second_key, ..] = header.mask.unwrap_or_default();
+        Ok(scan.peek(2)?.first_chunk().map(|[first, second]| [first ^ first_key, second ^ second_key]))
     }
 
     fn read_payload<C: Chunk + ?Sized>(

@@ -50,11 +50,12 @@ struct Plain {
 }
 
 impl Payload {
-    /// The payload of the message that begins with `header` and, where that is known, `first`; `None` when nothing in it has to be
-    /// read.
-    pub(super) fn new(header: &FrameHeader, first: Option<u8>, from: Side, terms: &Terms<'_>) -> Option<Self> {
+    /// The payload of the message that begins with `header` and, where they are known, the two bytes of `start`; `None` when nothing in
+    /// it has to be read.
+    pub(super) fn new(header: &FrameHeader, start: Option<[u8; 2]>, from: Side, terms: &Terms<'_>) -> Option<Self> {
         let is_text = header.opcode == Opcode::Text;
-        let is_clear = terms.content.tunnels || first.is_some_and(|byte| terms.conversation.get().is_clear(from, byte));
+        let is_clear =
+            terms.content.tunnels || start.is_some_and(|start| terms.conversation.get().is_clear(from, start));
         let plain = Plain {
             len: 0,
             len_max: terms.rules.message_len_max,

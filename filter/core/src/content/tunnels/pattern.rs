@@ -29,28 +29,6 @@ pub(super) enum Part {
     End,
 }
 
-impl Part {
-    /// Whether a message that begins with `byte` may begin with this part.
-    pub(super) const fn may_start(&self, byte: u8) -> bool {
-        match self {
-            Self::Is(bytes) => matches!(bytes.first(), Some(first) if *first == byte),
-            Self::OneOf(choices) => {
-                let mut rest: &[&[u8]] = choices;
-                while let Some((choice, others)) = rest.split_first() {
-                    if Self::Is(choice).may_start(byte) {
-                        return true;
-                    }
-                    rest = others;
-                }
-                false
-            }
-            Self::In(_, from, to) | Self::Run(from, to) => *from <= byte && byte <= *to,
-            Self::Any(_) | Self::Counted | Self::Terminated | Self::Varint | Self::Total(..) => true,
-            Self::End => false,
-        }
-    }
-}
-
 /// Which byte of an integer comes first.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Order {
@@ -86,6 +64,38 @@ pub(super) enum Fit {
     SoFar,
     /// It matches, whatever follows.
     Yes,
+}
+
+/// Whether `byte` may stand at `place` in a message that matches: where that depends on bytes before it, it may.
+#[expect(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "computed by the compiler")]
+pub(super) const fn may_have(pattern: &[Part], place: usize, byte: u8) -> bool {
+    let Some((part, rest)) = pattern.split_first() else { return true };
+    match part {
+        Part::Is(bytes) if place < bytes.len() => bytes[place] == byte,
+        Part::Is(bytes) => may_have(rest, place - bytes.len(), byte),
+        Part::OneOf(choices) => {
+            let mut index = 0;
+            while index < choices.len() {
+                let choice = choices[index];
+                let may_be = if place < choice.len() {
+                    choice[place] == byte
+                } else {
+                    may_have(rest, place - choice.len(), byte)
+                };
+                if may_be {
+                    return true;
+                }
+                index += 1;
+            }
+            false
+        }
+        Part::In(len, from, to) if place < *len => *from <= byte && byte <= *to,
+        Part::Any(len) if place < *len => true,
+        Part::In(len, ..) | Part::Any(len) => may_have(rest, place - *len, byte),
+        Part::Run(from, to) => (*from <= byte && byte <= *to) || (place > 0 && may_have(rest, place - 1, byte)),
+        Part::Counted | Part::Terminated | Part::Varint | Part::Total(..) => true,
+        Part::End => false,
+    }
 }
 
 /// Compares the start of a message with `pattern`. What ended too early does not match.

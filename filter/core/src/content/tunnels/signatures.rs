@@ -3,7 +3,7 @@
 use super::Protocol;
 use super::pattern::Order::{Big, Little};
 use super::pattern::Part::{Any, Counted, End, In, Is, OneOf, Run, Terminated, Total, Varint};
-use super::pattern::{Part, Pattern};
+use super::pattern::{Part, Pattern, may_have};
 
 /// A protocol and what no honest message begins with.
 #[derive(Debug)]
@@ -177,18 +177,22 @@ pub(super) static SIGNATURES: &[Signature] = &[
     Signature(Protocol::Zabbix, &[Is(b"ZBXD"), In(1, 1, 7)]),
 ];
 
-/// Which of the [`SIGNATURES`], by index, a message may have whose first byte has this upper half, and this lower half: few or
-/// none are left to compare with. Of more than 64 it would not compile.
-#[expect(clippy::indexing_slicing, reason = "computed by the compiler")]
-static STARTS: [[u64; 16]; 2] = {
-    let mut starts = [[0; 16]; 2];
+/// Which of the [`SIGNATURES`], by index, a message may have whose first and second byte have this upper half, and this lower half: few
+/// or none are left to compare with. Of more than 64 it would not compile.
+#[expect(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "computed by the compiler")]
+static STARTS: [[[u64; 16]; 2]; 2] = {
+    let mut starts = [[[0; 16]; 2]; 2];
     let mut index = 0;
     while index < SIGNATURES.len() {
         let mut next = Some(0_u8);
         while let Some(byte) = next {
-            if SIGNATURES[index].1[0].may_start(byte) {
-                starts[0][byte as usize >> 4] |= 1_u64 << index;
-                starts[1][byte as usize & 0x0f] |= 1_u64 << index;
+            let mut place = 0;
+            while place < starts.len() {
+                if may_have(SIGNATURES[index].1, place, byte) {
+                    starts[place][0][byte as usize >> 4] |= 1_u64 << index;
+                    starts[place][1][byte as usize & 0x0f] |= 1_u64 << index;
+                }
+                place += 1;
             }
             next = byte.checked_add(1);
         }
@@ -197,11 +201,13 @@ static STARTS: [[u64; 16]; 2] = {
     starts
 };
 
-/// The signatures that messages may have that begin with `byte`.
-pub(super) fn starting_with(byte: u8) -> impl Iterator<Item = &'static Signature> {
-    let [high, low] = &STARTS;
+/// The signatures that messages may have that begin with `bytes`: more than those, if there are fewer than two.
+pub(super) fn starting_with(bytes: &[u8]) -> impl Iterator<Item = &'static Signature> {
     let of = |half: &[u64; 16], nibble: u8| half.get(usize::from(nibble)).copied().unwrap_or_default();
-    let mut left = of(high, byte >> 4) & of(low, byte & 0x0f);
+    let mut left = bytes
+        .iter()
+        .zip(&STARTS)
+        .fold(u64::MAX, |left, (byte, [high, low])| left & of(high, byte >> 4) & of(low, byte & 0x0f));
     core::iter::from_fn(move || {
         let index = left.trailing_zeros();
         left &= left.wrapping_sub(1);

@@ -639,3 +639,28 @@ fn most_messages_are_clear_within_two_bytes() {
     held(b"\x01\0\0\0\x02\0\0\0\x03\0\0\0\0\0\0\0", 13);
     held(b"GET well soon", 10);
 }
+
+/// The short way says nothing else than the long one.
+#[test]
+fn two_bytes_are_clear_where_the_matcher_says_so() {
+    let starts = |mut conversation: Conversation| {
+        let mut clear = 0;
+        for start in 0..=u16::MAX {
+            let start = start.to_be_bytes();
+            if conversation.is_clear(Client, start) {
+                clear += 1;
+                assert_eq!(conversation.receive(&mut Head::new(Client), &start), Judgement::Clear, "{start:?}");
+            }
+        }
+        clear
+    };
+    let mut conversation = Conversation::new(Exempt::NONE);
+    // Its first message may be the first turn of anything.
+    assert_eq!(starts(conversation), 0);
+    conversation.receive(&mut Head::new(Client), b"{}");
+    assert!(starts(conversation) > 59_000, "{}", starts(conversation));
+    // An answer may be the next turn, while there is a dialog that it answers.
+    let mut dialog = Conversation::new(Exempt::NONE);
+    assert_eq!(dialog.receive(&mut Head::new(Server), b"PING\r\n"), Judgement::Clear);
+    assert_eq!(starts(dialog), 0);
+}
