@@ -62,7 +62,9 @@ fn flood_once(limits: BufferLimits, total: usize, beat: Option<Duration>, seed: 
         })
     });
     let mut policy = policy_for_fragments();
-    policy["buffer_limits"] = json!(if limits == BufferLimits::Shipped { "halved" } else { "default" });
+    if limits == BufferLimits::EnvoyDefaults {
+        policy["buffer_limits"] = json!("default");
+    }
     let gate = Gate::launch(policy, mode, |launch| launch.buffer_limits(limits));
     let start = Instant::now();
     let websockets = thread::scope(|scope| {
@@ -162,7 +164,9 @@ fn servers_that_push_are_not_reset_within_envoys_own_buffer_limits() {
         let play = Play::answer(head.accepted()).pause(pause.expect("a number"));
         (0..PUSHED).fold(play, |play, _| play.then(piece.draft().bytes()))
     });
-    let gate = Gate::launch(policy(), mode, |launch| launch.buffer_limits(BufferLimits::EnvoyDefaults));
+    let mut policy = policy();
+    policy["buffer_limits"] = json!("default");
+    let gate = Gate::launch(policy, mode, |launch| launch.buffer_limits(BufferLimits::EnvoyDefaults));
     thread::scope(|scope| {
         for _ in 0..PUSHED_AT_ONCE {
             scope.spawn(|| {

@@ -508,8 +508,6 @@ fn policy(mut liveness: Value) -> Value {
         "from_server": {"tunnels": "allow", "max_frame_bytes": 1_u64 << 41, "max_message_bytes": 1_u64 << 41},
     }));
     policy["limits"] = json!({"per_address": null, "per_subject": null, "per_connection": null});
-    // It runs within the shipped ones.
-    policy["buffer_limits"] = json!("halved");
     policy["liveness"] = liveness;
     policy
 }
