@@ -181,9 +181,8 @@ const CALLS: [(&str, &str, Handler); 33] = [
         Ok(guest.state().shared().write(key, value, version as u32)?)
     }),
     ("proxy_set_tick_period_milliseconds", "i", |guest, [period, ..]| {
-        let context = guest.state().context();
-        // Of a stream it is the root's, and this host has few streams that ask.
-        guest.state().roots.entry(context).and_modify(|current| *current = period);
+        let root = guest.state().root();
+        guest.state().roots.entry(root).and_modify(|current| *current = period);
         Ok(())
     }),
 ];

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A stream, by the id of its context.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct StreamId(pub u32);
 
 /// The module trapped: in Envoy all streams of the worker are lost.
@@ -148,6 +148,11 @@ impl Host {
             self.enter(|guest| guest.callback(root, "proxy_on_tick", &[]))?;
         }
         Ok(())
+    }
+
+    /// When the first root wants its next tick; 0 is never.
+    pub fn tick_period(&self) -> Duration {
+        Duration::from_millis(self.state().roots[&FIRST_ROOT])
     }
 
     /// Wakes the readers of queues that were written to, which a host whose wake-ups are late has put off.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use portcullis_host_tests::scenario::{Gate, TICK, limited_policy, policy_with};
-use portcullis_host_tests::{StreamId, frame};
+use portcullis_host_tests::scenario::{Gate, TICK, limited_policy, policy_with, switching_protocols, upgrade};
+use portcullis_host_tests::{Fault, Faults, Profile, StreamId, Wakeups, frame, status};
 use serde_json::{Value, json};
 
 /// How late a timer may be: a tick, and half of one for how exact timers are.
@@ -215,4 +215,83 @@ fn monitoring_lets_time_pass() {
     assert!(gate.stream(stream).is_open());
     assert_eq!(gate.metric("portcullis.would_refuse.idle"), 1);
     assert_eq!(to_client(&gate, stream), b"");
+}
+
+/// How many streams may have their turn in one callback (`BATCH` in `filter/src/root.rs`).
+const BATCH: usize = 32;
+
+/// A thousand lifetimes end within a tenth of a second, where the calls of `faults` fail: from the beginning, and once all are connected.
+/// As long as some wait for their turn, the next tick comes after `pace`.
+#[track_caller]
+fn check_crowd(faults: [Faults; 2], pace: Duration) {
+    let policy = policy_with(json!({"liveness": {"jitter": 0, "max_lifetime": "60s"}}));
+    let [early, late] = faults;
+    let mut gate = Gate::on(Profile { faults: early, ..Profile::default() }, &policy);
+    let mut streams: Vec<StreamId> = (0..500).map(|_| gate.connect()).collect();
+    gate.elapse(TICK);
+    streams.extend((0..500).map(|_| gate.connect()));
+    gate.inject(late);
+    gate.elapse(60 * SECOND - 2 * TICK);
+    let mut cut: Vec<StreamId> = Vec::new();
+    assert_eq!(cut_streams(&gate), cut);
+    let mut waited = Duration::ZERO;
+    while cut.len() < streams.len() {
+        let period = gate.tick_period();
+        assert!([TICK, pace].contains(&period), "{period:?}");
+        gate.advance(period);
+        gate.tick().unwrap();
+        waited += period;
+        let now = cut_streams(&gate);
+        let turns = now.len() - cut.len();
+        assert!(turns <= BATCH, "{turns} in one callback");
+        // Until the first are due, and where the others are not yet.
+        assert!(turns > 0 || period == TICK, "nothing happens after {waited:?}");
+        assert!(waited <= 35 * TICK, "{} of {} after {waited:?}", now.len(), streams.len());
+        cut = now;
+    }
+    assert_eq!(gate.tick_period(), TICK);
+    let (first, then) = cut.split_at_mut(500);
+    first.sort_unstable();
+    then.sort_unstable();
+    assert_eq!((&*first, &*then), streams.split_at(500));
+
+    gate.elapse(5 * SECOND + 35 * TICK);
+    assert!(streams.iter().all(|stream| gate.stream(*stream).reset));
+    gate.check_manners();
+}
+
+/// In the order in which they were cut.
+fn cut_streams(gate: &Gate) -> Vec<StreamId> {
+    let lines = gate.logs().iter().filter_map(|log| serde_json::from_str::<Value>(&log.text).ok());
+    let refused = lines.filter(|line| line["event"] == "refused");
+    refused.map(|line| StreamId(line["stream"].as_u64().expect("an id") as u32)).collect()
+}
+
+#[test]
+fn streams_that_are_due_together_have_their_turn_some_at_a_time() {
+    let failing = |call: &str| Faults::Of(call.to_owned(), Fault::Status(status::UNIMPLEMENTED));
+    let soon = Duration::from_millis(1);
+    check_crowd([Faults::None, Faults::None], soon);
+    check_crowd([failing("proxy_register_shared_queue"), Faults::None], soon);
+    check_crowd([Faults::None, failing("proxy_set_tick_period_milliseconds")], TICK);
+}
+
+/// By the queue, and with a tick where that is late.
+#[test]
+fn streams_that_are_woken_together_have_their_turn_some_at_a_time() {
+    const ROOT: u32 = 1;
+    const QUEUE: u32 = 1;
+    for (callback, arguments) in [("proxy_on_queue_ready", &[QUEUE][..]), ("proxy_on_tick", &[])] {
+        let mut gate = Gate::on(Profile { wakeups: Wakeups::Late, ..Profile::default() }, &policy_with(json!({})));
+        let streams: Vec<StreamId> = (0..100).map(|_| gate.request(&upgrade())).collect();
+        for stream in &streams {
+            gate.response_headers(*stream, &switching_protocols(), false).unwrap();
+        }
+        let passed = |gate: &Gate| streams.iter().take_while(|stream| gate.stream(**stream).response.passed).count();
+        for expected in [0, BATCH, 2 * BATCH, 3 * BATCH, streams.len()] {
+            assert_eq!(passed(&gate), expected, "{callback}");
+            gate.call(callback, ROOT, arguments).unwrap();
+        }
+        gate.check_manners();
+    }
 }
