@@ -196,7 +196,7 @@ impl Root {
         successor.as_ref().or(own.as_ref()).filter(|policies| !Rc::ptr_eq(policies, these)).cloned()
     }
 
-    /// The counters, once there is a policy.
+    /// The metrics, once there is a policy.
     pub(crate) fn telemetry(&self) -> Option<&Telemetry> {
         self.telemetry.get()
     }
@@ -258,8 +258,7 @@ impl Root {
     }
 
     /// A tick: the streams that have their turn now, of those whose time has come.
-    pub(crate) fn tick(&self) -> Vec<u32> {
-        let Ok(now) = host::now() else { return Vec::new() };
+    pub(crate) fn tick(&self, now: Moment) -> Vec<u32> {
         self.now.set(now);
         // Where it fails, the next one will do.
         let _ = self.shared.limiter.beat(now);
@@ -269,6 +268,13 @@ impl Root {
         // Where it fails, they have their turn with the ticks that there are.
         let _ = self.tick_every(millis);
         batch
+    }
+
+    /// The end of the tick that began at `begin`.
+    pub(crate) fn ticked(&self, begin: Moment) {
+        if let (Some(telemetry), Ok(end)) = (self.telemetry(), host::now()) {
+            telemetry.ticked(end.since(begin));
+        }
     }
 
     fn tick_every(&self, millis: u32) -> Hosted<()> {

@@ -1,4 +1,4 @@
-//! What operators see: counters from a closed set, and one JSON line for each refusal and each connection that ended.
+//! What operators see: metrics from a closed set, and one JSON line for each refusal and each connection that ended.
 //!
 //! All metrics are made once, at configure time; nothing a peer says becomes a name. Lines carry reasons, addresses and
 //! sizes, never a payload and never a credential, in printable ASCII.
@@ -6,6 +6,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+
+use core::time::Duration;
 
 use crate::host::abi::{self, Hosted, LogLevel, MetricType};
 use portcullis_core::http::headers::Headers;
@@ -17,11 +19,12 @@ use portcullis_core::violation::Violation;
 /// The longest text of a peer in a log line, in bytes: an origin or path beyond it tells nothing more.
 const TEXT_LEN_MAX: usize = 256;
 
-/// The counters of one root context.
+/// The metrics of one root context.
 pub(crate) struct Telemetry {
     accepted: u32,
     active: u32,
     closed_by_peer: u32,
+    tick_micros: u32,
     /// In the order of [`Violation::ALL`].
     reasons: Vec<(Violation, Reason)>,
     /// By the names of the rules of every policy so far.
@@ -53,6 +56,7 @@ impl Telemetry {
             accepted: counter("handshakes", "accepted")?,
             active: abi::define_metric(MetricType::Gauge, "portcullis.connections.active")?,
             closed_by_peer: counter("connections.closed", "peer")?,
+            tick_micros: abi::define_metric(MetricType::Histogram, "portcullis.tick_us")?,
             reasons,
             rules: RefCell::default(),
         })
@@ -114,6 +118,12 @@ impl Telemetry {
             Some(violation) => self.count(violation, |reason| reason.closed),
             None => add(self.closed_by_peer, 1),
         }
+    }
+
+    /// A tick took so long, in which its worker did nothing else.
+    pub(crate) fn ticked(&self, span: Duration) {
+        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+        let _ = abi::record_metric(self.tick_micros, micros);
     }
 
     fn count(&self, violation: Violation, family: impl Fn(&Reason) -> u32) {

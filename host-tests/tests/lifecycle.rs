@@ -101,7 +101,12 @@ fn a_request_that_is_no_upgrade_passes_untouched() {
 fn after_a_local_reply_every_callback_is_a_no_op() {
     let mut gate = Gate::new(&policy());
     let stream = gate.request(&upgrade().without("authorization"));
-    let before = (gate.metrics().to_vec(), gate.logs().to_vec(), gate.stream(stream).reply.clone());
+    let seen = |gate: &Gate| {
+        // Ticks go on.
+        let counts = gate.metrics().iter().filter(|metric| metric.name != "portcullis.tick_us").cloned();
+        (counts.collect::<Vec<_>>(), gate.logs().to_vec(), gate.stream(stream).reply.clone())
+    };
+    let before = seen(&gate);
     for _ in 0..2 {
         assert_eq!(gate.request_headers(stream, &upgrade(), false), Ok(Action::Pause));
         gate.client(stream, &frame::client(frame::TEXT, b"hello"));
@@ -111,7 +116,7 @@ fn after_a_local_reply_every_callback_is_a_no_op() {
         gate.call("proxy_on_response_trailers", stream.0, &[0]).unwrap();
         gate.tick().unwrap();
     }
-    assert_eq!((gate.metrics().to_vec(), gate.logs().to_vec(), gate.stream(stream).reply.clone()), before);
+    assert_eq!(seen(&gate), before);
     assert_eq!(gate.calls("proxy_send_local_response"), 1);
     gate.check_manners();
 }

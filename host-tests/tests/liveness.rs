@@ -295,3 +295,16 @@ fn streams_that_are_woken_together_have_their_turn_some_at_a_time() {
         gate.check_manners();
     }
 }
+
+#[test]
+fn how_long_a_tick_took_is_recorded_where_there_are_connections() {
+    let mut gate = gate(json!({}));
+    gate.elapse(SECOND);
+    assert_eq!(gate.metric("portcullis.tick_us"), 0);
+    let stream = gate.connect();
+    gate.elapse(SECOND);
+    assert_eq!(gate.metric("portcullis.tick_us"), 10);
+    gate.delete(stream).unwrap();
+    gate.elapse(SECOND);
+    assert_eq!(gate.metric("portcullis.tick_us"), 10);
+}

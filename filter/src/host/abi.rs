@@ -62,6 +62,7 @@ pub(crate) enum LogLevel {
 pub(crate) enum MetricType {
     Counter = 0,
     Gauge = 1,
+    Histogram = 2,
 }
 
 mod import {
@@ -110,6 +111,7 @@ mod import {
         pub(super) fn proxy_close_stream(stream: u32) -> u32;
         pub(super) fn proxy_define_metric(kind: u32, name: *const u8, len: usize, id: *mut u32) -> u32;
         pub(super) fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+        pub(super) fn proxy_record_metric(id: u32, value: u64) -> u32;
         pub(super) fn proxy_set_effective_context(context: u32) -> u32;
         pub(super) fn proxy_register_shared_queue(name: *const u8, len: usize, id: *mut u32) -> u32;
         pub(super) fn proxy_enqueue_shared_queue(id: u32, data: *const u8, len: usize) -> u32;
@@ -290,6 +292,12 @@ pub(crate) fn define_metric(kind: MetricType, name: &str) -> Hosted<u32> {
 pub(crate) fn increment_metric(id: u32, offset: i64) -> Hosted<()> {
     // SAFETY: no pointers.
     done(unsafe { import::proxy_increment_metric(id, offset) })
+}
+
+/// Adds one value to a histogram.
+pub(crate) fn record_metric(id: u32, value: u64) -> Hosted<()> {
+    // SAFETY: no pointers.
+    done(unsafe { import::proxy_record_metric(id, value) })
 }
 
 /// Makes the following calls speak of another stream.
