@@ -49,6 +49,20 @@ pub(crate) fn value(stats: &BTreeMap<String, u64>, name: &str) -> u64 {
     stats.get(name).or_else(|| stats.get(&format!("wasmcustom.{name}"))).copied().unwrap_or(0)
 }
 
+/// The values of a histogram in an answer to `/stats?histogram_buckets=detailed&format=json`: whole numbers, and how many there were of each.
+/// From 100 on a number stands for all that begin with the same two digits, and is the highest of them.
+pub(crate) fn histogram(text: &str, name: &str) -> Option<BTreeMap<u64, u64>> {
+    let stats: Value = serde_json::from_str(text).ok()?;
+    let details = stats["stats"].as_array()?.iter().find_map(|stat| stat.pointer("/histograms/details")?.as_array())?;
+    let histogram = details.iter().find(|histogram| histogram["name"] == format!("wasmcustom.{name}"))?;
+    let bins = histogram["totals"].as_array()?.iter().map(|bin| {
+        let end = bin["lower_bound"].as_f64()? + bin["width"].as_f64()?;
+        // Bounds are off by their last digit, and below 10 bins are a tenth wide.
+        Some(((end - 0.001).max(0.0) as u64, bin["count"].as_u64()?))
+    });
+    bins.collect()
+}
+
 /// The address of the listener of this name in an answer to `/listeners?format=json`.
 pub(crate) fn listener(text: &str, name: &str) -> Option<SocketAddr> {
     let listeners: Value = serde_json::from_str(text).ok()?;
@@ -103,6 +117,21 @@ mod tests {
         assert_eq!(value(&stats, "portcullis.refused.origin_refused"), 3);
         assert_eq!(value(&stats, "server.live"), 1);
         assert_eq!(value(&stats, "origin_refused"), 0);
+    }
+
+    #[test]
+    fn a_histogram_is_read_as_whole_numbers() {
+        let text = r#"{"stats": [{"histograms": {"supported_percentiles": [0, 100], "details": [
+            {"name": "wasmcustom.portcullis.other_us", "totals": []},
+            {"name": "wasmcustom.portcullis.tick_us", "totals": [
+                {"lower_bound": 0, "width": 0, "count": 1}, {"lower_bound": 5, "width": 0.1, "count": 119},
+                {"lower_bound": 11, "width": 1, "count": 4}, {"lower_bound": 490.00000000000006, "width": 10, "count": 3},
+                {"lower_bound": 869.9999999999999, "width": 10, "count": 2}]}]}}]}"#;
+        let expected = BTreeMap::from([(0, 1), (5, 119), (11, 4), (499, 3), (879, 2)]);
+        assert_eq!(histogram(text, "portcullis.tick_us"), Some(expected));
+        assert_eq!(histogram(text, "portcullis.other_us"), Some(BTreeMap::new()));
+        assert_eq!(histogram(text, "portcullis.none"), None);
+        assert_eq!(histogram("{}", "portcullis.tick_us"), None);
     }
 
     #[test]

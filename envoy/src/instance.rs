@@ -87,6 +87,18 @@ impl Envoy {
         Ok(admin::value(&self.stats()?, name))
     }
 
+    /// The values of a histogram of the filter's since Envoy's start: whole numbers, and how many there were of each. From 100 on a number
+    /// stands for all that begin with the same two digits, and is the highest of them. What came within the last five seconds, Envoy's
+    /// interval, may not be among them.
+    ///
+    /// # Errors
+    /// Those of [`Envoy::stats`], and [`Error::Admin`] where there is none of this name.
+    pub fn histogram(&self, name: &str) -> Result<BTreeMap<u64, u64>, Error> {
+        let path = format!("/stats?filter={name}&histogram_buckets=detailed&format=json");
+        let answer = admin::get(self.admin, &path)?;
+        admin::histogram(&answer, name).ok_or(Error::Admin { path, answer })
+    }
+
     /// What it wrote so far: its log, the filter's lines in it, and the access log.
     ///
     /// # Errors

@@ -15,7 +15,7 @@
 //! | `PORTCULLIS_BENCH_IDLE` | so many clients that only answer pings, in place of all else; `ulimit -n` must be more than twice that |
 //! | `PORTCULLIS_BENCH_MODULE` | the module to measure, in place of the one that is built here |
 //!
-//! A line over its goal is marked, and the exit code is then 1. Where the policy of a row is not supported yet, it is left out.
+//! A line over its goal is marked, and the exit code is then 1.
 
 mod idle;
 mod load;
@@ -82,7 +82,7 @@ fn main() -> Outcome<ExitCode> {
 
     if env::var_os(IDLE).is_some() {
         let count = from_env(IDLE, 1)?;
-        let gate = start(&module, &backend, true)?.ok_or("a policy that reads text is not supported")?;
+        let gate = start(&module, &backend, true)?;
         let is_good = idle::run([&bare, &gate], &backend, usize::try_from(count)?)?;
         return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
@@ -92,10 +92,7 @@ fn main() -> Outcome<ExitCode> {
         "", "bytes", "bare µs", "with µs", "median", "min", "max", "goal"
     );
     for row in &ROWS {
-        let Some(gate) = start(&module, &backend, row.reads_text)? else {
-            println!("{:<22} not supported yet", row.name);
-            continue;
-        };
+        let gate = start(&module, &backend, row.reads_text)?;
         for (len, goal) in row.goals {
             let pairs = (0..rounds).map(|_| Ok([cost(&bare, &backend, len, span)?, cost(&gate, &backend, len, span)?]));
             table.time(row.name, len, &pairs.collect::<Outcome<Vec<_>>>()?, goal);
@@ -104,7 +101,7 @@ fn main() -> Outcome<ExitCode> {
     drop(bare);
 
     println!("\n{:<46} {:>12}  {:>6}", "", "bytes", "goal");
-    let gate = start(&module, &backend, false)?.ok_or("a policy that reads nothing is not supported")?;
+    let gate = start(&module, &backend, false)?;
     let alone =
         Launch::new(&module, Value::Null, backend.address()).without_filter().backend(Runner::Process).start()?;
     let [without, with] = [idle(&alone, &backend)?, idle(&gate, &backend)?];
@@ -125,8 +122,8 @@ fn main() -> Outcome<ExitCode> {
     Ok(if table.is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// An Envoy with the filter; `None` where the policy asks for what is not supported yet.
-fn start(module: &Path, backend: &Backend, reads_text: bool) -> Outcome<Option<Envoy>> {
+/// An Envoy with the filter.
+fn start(module: &Path, backend: &Backend, reads_text: bool) -> Outcome<Envoy> {
     let side = |utf8: bool| json!({"utf8": utf8, "max_frame_bytes": 1 << 20, "max_message_bytes": 1 << 20});
     let policy = json!({
         "require_tls": false,
@@ -146,11 +143,7 @@ fn start(module: &Path, backend: &Backend, reads_text: bool) -> Outcome<Option<E
             },
         },
     });
-    match Launch::new(module, policy, backend.address()).backend(Runner::Process).start() {
-        Ok(envoy) => Ok(Some(envoy)),
-        Err(error) if error.to_string().contains("not supported yet") => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    Ok(Launch::new(module, policy, backend.address()).backend(Runner::Process).start()?)
 }
 
 /// CPU time of Envoy for one message of `len` bytes, there and back, in microseconds.
