@@ -52,8 +52,8 @@ impl<'a> Admissions<'a> {
     }
 
     /// The places that were taken, and when to come again where there was none.
-    pub(crate) fn into_parts(self) -> (Vec<Slot>, Option<Duration>) {
-        (self.slots, self.retry_after)
+    pub(crate) fn into_parts(self) -> (Box<[Slot]>, Option<Duration>) {
+        (self.slots.into_boxed_slice(), self.retry_after)
     }
 
     fn take(&mut self, policy: &Policy, key: Key, admission: &Admission) -> Result<(), Violation> {

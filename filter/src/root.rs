@@ -23,8 +23,8 @@ const TICK_MILLIS: u32 = 100;
 /// ticks Envoy hears of other connections. Between two items of a queue it does not: what is woken is called before it polls again.
 const TICK_MILLIS_BEHIND: u32 = 1;
 
-/// How many streams have their turn in one callback: a third of a millisecond of pings, which take 10 µs each in Envoy, or half of one of
-/// lifetimes, which take 17 with their log lines. What is due together must not keep a worker from its other connections: 10,000 lifetimes
+/// How many streams have their turn in one callback: a quarter of a millisecond of pings, which take up to 8 µs each in Envoy, or half of one
+/// of lifetimes, which take 17 with their log lines. What is due together must not keep a worker from its other connections: 10,000 lifetimes
 /// would, for 170 ms and what it takes to write their Closes. So they end within about a second, and others have their turn in between.
 const BATCH: usize = 32;
 

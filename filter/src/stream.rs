@@ -52,7 +52,7 @@ pub(crate) struct Stream {
     root: Rc<Root>,
     phase: RefCell<Phase>,
     /// The places that it has among those that are counted.
-    slots: RefCell<Vec<Slot>>,
+    slots: RefCell<Box<[Slot]>>,
     /// The host told the end, perhaps from inside a call of ours.
     ended: Cell<bool>,
 }
@@ -83,8 +83,8 @@ struct Upgrade {
 }
 
 impl Stream {
-    pub(crate) const fn new(id: u32, root: Rc<Root>) -> Self {
-        Self { id, root, phase: RefCell::new(Phase::Idle), slots: RefCell::new(Vec::new()), ended: Cell::new(false) }
+    pub(crate) fn new(id: u32, root: Rc<Root>) -> Self {
+        Self { id, root, phase: RefCell::new(Phase::Idle), slots: RefCell::default(), ended: Cell::new(false) }
     }
 
     /// Whether it is a stream of this root context.

@@ -142,33 +142,33 @@ fn add(metric: u32, offset: i64) {
     let _ = abi::increment_metric(metric, offset);
 }
 
-/// Who a log line is about: kept as the end of a line, since each connection keeps one all its life.
+/// Who a log line is about. Each connection keeps one all its life, so names are not among it.
 pub(crate) struct Record {
     stream: u32,
-    /// Members of a JSON object, each with a comma before it.
-    members: Box<str>,
+    /// What is known, in the order of [`NAMES`], with spaces between, which no [`printable`] text has.
+    texts: Box<str>,
 }
+
+/// The members of a line.
+const NAMES: [&str; 7] = ["address", "host", "path", "origin", "request_id", "provider", "subject"];
 
 impl Record {
     /// What is known from a request; `address` is the host's word for the client.
     pub(crate) fn new(stream: u32, address: &[u8], headers: &Headers, credential: Option<&Verified>) -> Self {
         let header = |name| headers.all(name).next().unwrap_or_default();
-        let mut members = String::new();
-        let mut add = |name: &str, text: &[u8]| {
-            if !text.is_empty() {
-                members.push_str(&format!(",\"{name}\":\"{}\"", printable(text)));
-            }
-        };
-        add("address", address);
-        add("host", header(":authority"));
-        add("path", &path::normal(header(":path")));
-        add("origin", header("origin"));
-        add("request_id", header("x-request-id"));
-        if let Some(credential) = credential {
-            add("provider", credential.provider().as_bytes());
-            add("subject", credential.subject().unwrap_or_default().as_bytes());
-        }
-        Self { stream, members: members.into_boxed_str() }
+        let provider = credential.map(Verified::provider).unwrap_or_default();
+        let subject = credential.and_then(Verified::subject).unwrap_or_default();
+        let path = path::normal(header(":path"));
+        let texts: [&[u8]; NAMES.len()] = [
+            address,
+            header(":authority"),
+            &path,
+            header("origin"),
+            header("x-request-id"),
+            provider.as_bytes(),
+            subject.as_bytes(),
+        ];
+        Self { stream, texts: texts.map(printable).join(" ").into_boxed_str() }
     }
 
     /// Logs a refusal, or what monitor mode let pass, with the rule or protocol that was found.
@@ -188,7 +188,9 @@ impl Record {
     }
 
     fn write(&self, level: LogLevel, event: &str, reason: &str, more: &str) {
-        let Self { stream, members } = self;
+        let Self { stream, texts } = self;
+        let known = NAMES.iter().zip(texts.split(' ')).filter(|(_, text)| !text.is_empty());
+        let members: String = known.map(|(name, text)| format!(",\"{name}\":\"{text}\"")).collect();
         abi::log(
             level,
             &format!("{{\"event\":\"{event}\",\"stream\":{stream},\"reason\":\"{reason}\"{more}{members}}}"),

@@ -463,3 +463,24 @@ fn no_log_line_holds_a_secret() {
         }
     }
 }
+
+/// With what is known, and nothing in the place of what is not.
+#[test]
+fn a_log_line_says_who_it_is_about() {
+    let mut gate = Gate::new(&policy());
+    let stream = gate.connect();
+    gate.delete(stream).unwrap();
+    let stranger =
+        gate.request(&upgrade().without("origin").replaced(":path", "/a b\"c?token=x").without("x-request-id"));
+    let lines: Vec<&str> =
+        gate.logs().iter().map(|log| log.text.as_str()).filter(|text| text.starts_with('{')).collect();
+    let about =
+        r#""address":"203.0.113.7:51234","host":"chat.example.com","path":"/chat","origin":"https://app.example.com","#;
+    let ids = r#""request_id":"4e2a6f1e-0000-4000-8000-000000000001","provider":"corp","subject":"alice""#;
+    let closed = format!(r#"{{"event":"closed","stream":{},"reason":"peer","duration_ms":0,{about}{ids}}}"#, stream.0);
+    let refused = format!(
+        r#"{{"event":"refused","stream":{},"reason":"bad_upgrade","address":"203.0.113.7:51234","host":"chat.example.com","path":"/a%20b%22c"}}"#,
+        stranger.0
+    );
+    assert_eq!(lines, [closed, refused]);
+}
