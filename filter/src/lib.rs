@@ -137,8 +137,9 @@ impl Vm {
         for stream in due.into_iter().filter_map(|id| self.stream(id)) {
             stream.tick();
         }
-        let unanswered = self.root(id).map(|root| self.shared.fleet.expire(root.now())).unwrap_or_default();
-        unanswered.into_iter().for_each(|stream| self.answered(Some((stream, None))));
+        for stream in self.shared.fleet.expire(root.now()) {
+            self.answered(Some((stream, None)));
+        }
         self.wake(id);
         // The host's main thread has a VM too, whose ticks would make a worker's look better than they are.
         if let Ok(begin) = begin
