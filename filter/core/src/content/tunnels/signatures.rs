@@ -179,7 +179,7 @@ pub(super) static SIGNATURES: &[Signature] = &[
 
 /// Which of the [`SIGNATURES`], by index, a message may have whose first and second byte have this upper half, and this lower half: few
 /// or none are left to compare with. Of more than 64 it would not compile.
-#[expect(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "computed by the compiler")]
+#[expect(clippy::indexing_slicing, reason = "computed by the compiler")]
 static STARTS: [[[u64; 16]; 2]; 2] = {
     let mut starts = [[[0; 16]; 2]; 2];
     let mut index = 0;
