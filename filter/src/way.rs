@@ -17,7 +17,7 @@
 //! - Before the callback of a quiet way the host appends the chunk to its own buffer, and resets the stream where that is
 //!   beyond its limit. Within the shipped limits no chunk is that long; within Envoy's own, the first one of a fast server's
 //!   flood most often is (seen: 183 of 200, over loopback). So where the policy does not say `buffer_limits: halved`, a way is quiet
-//!   only while short chunks come; and nowhere again once one came that the shipped limits rule out.
+//!   only while short chunks come, and never again once one came that the shipped limits rule out.
 //! - What the host does for a paused direction costs some percent of a small message.
 //!
 //! Where the buffers are halved only the second one counts: a way is busy while many chunks come and the client speaks. However fast a
@@ -51,7 +51,8 @@ const LISTEN_COUNT: u32 = 8;
 /// one means that more is to come.
 const SHORT_LEN_MAX: usize = 16_384;
 
-/// What no chunk exceeds within the shipped limits, in bytes: the cluster's 131,072, and what Envoy reads at once behind that.
+/// What no chunk exceeds within the shipped limits, in bytes: the cluster's 131,072, and what Envoy reads at once behind that. Where the
+/// policy says that the limits are halved they may be any.
 const CHUNK_LEN_MAX: usize = 262_144;
 
 /// The way to the client of one stream.
@@ -181,7 +182,7 @@ impl Way {
         self.chunk_count = self.chunk_count.saturating_add(1);
         self.passed_len = self.passed_len.saturating_add(len);
         self.heard_count = self.heard_count.saturating_add(1);
-        self.wide |= len > CHUNK_LEN_MAX;
+        self.wide |= len > CHUNK_LEN_MAX && buffer_limits == BufferLimits::Default;
         Turn(core::mem::take(&mut self.state))
     }
 
