@@ -15,3 +15,6 @@ pub mod register;
 pub mod table;
 
 pub use held::{HeldBytes, Share};
+
+#[cfg(test)]
+mod tests;

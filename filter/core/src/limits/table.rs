@@ -421,4 +421,4 @@ fn put<const LEN: usize>(rest: &mut &mut [u8], field: [u8; LEN]) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
