@@ -224,6 +224,10 @@ impl Draft {
         bytes
     }
 
+    pub(super) fn is_close(&self) -> bool {
+        self.opcode & 0xf == CLOSE
+    }
+
     fn head(&self) -> (Vec<u8>, Option<[u8; 4]>) {
         let key = match self.mask {
             Mask::Absent => None,

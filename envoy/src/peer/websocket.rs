@@ -2,6 +2,7 @@
 //!
 //! It answers nothing by itself but the Close that ends it, and that only in [`WebSocket::verdict`].
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ pub struct WebSocket {
     pub head: Head,
     connection: Arc<dyn Link>,
     buf: Vec<u8>,
+    /// Whether [`WebSocket::send_frame`] has sent a Close.
+    has_closed: Cell<bool>,
 }
 
 /// What came next.
@@ -68,7 +71,7 @@ impl Sender {
 
 impl WebSocket {
     pub(super) fn new(head: Head, connection: impl Link + 'static, buf: Vec<u8>) -> Self {
-        Self { head, connection: Arc::new(connection), buf }
+        Self { head, connection: Arc::new(connection), buf, has_closed: Cell::new(false) }
     }
 
     /// Sends bytes as they are; [`Draft::bytes`] makes frames of them.
@@ -84,7 +87,16 @@ impl WebSocket {
     /// # Errors
     /// The connection takes no more bytes.
     pub fn send_frame(&self, frame: Draft) -> io::Result<()> {
+        self.has_closed.set(self.has_closed.get() || frame.is_close());
         self.send(&frame.masked().bytes())
+    }
+
+    /// Sends a peer's Close back, unless it is itself the answer to one sent by [`Self::send_frame`] (RFC 6455 §5.5.1).
+    pub fn answer_close(&self, close: &Frame) {
+        if !self.has_closed.get() {
+            // The peer may be gone already, and has said why all the same.
+            let _ = self.send_frame(Draft::copy_of(close));
+        }
     }
 
     /// A second handle, for another thread.
@@ -141,8 +153,7 @@ impl WebSocket {
             let verdict = match self.receive(deadline.saturating_duration_since(Instant::now())) {
                 Event::Eof => Verdict::Eof,
                 Event::Frame(frame) if frame.opcode == CLOSE => {
-                    // The peer may be gone already: its verdict stands without our answer.
-                    let _ = self.send_frame(Draft::copy_of(&frame));
+                    self.answer_close(&frame);
                     Verdict::Close(frame.close_code(), frame.close_reason())
                 }
                 Event::Frame(frame) => {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use portcullis_envoy::peer::backend::{Backend, Mode, Request};
 use portcullis_envoy::peer::certificate::Certificate;
 use portcullis_envoy::peer::client::{Client, Upgrade};
-use portcullis_envoy::peer::frame::{CLOSE, Draft, Frame};
+use portcullis_envoy::peer::frame::{CLOSE, Frame};
 use portcullis_envoy::peer::http2::Session;
 use portcullis_envoy::peer::websocket::{Event, WebSocket};
 use portcullis_envoy::{Envoy, Launch, Update, module};
@@ -153,10 +153,11 @@ pub(crate) fn receive_until_close(websocket: &mut WebSocket) -> Vec<Frame> {
     let mut frames = Vec::new();
     while let Event::Frame(frame) = websocket.receive(PATIENCE) {
         let is_close = frame.opcode == CLOSE;
-        frames.push(frame.clone());
         if is_close {
-            // The other side may be gone already.
-            let _ = websocket.send_frame(Draft::copy_of(&frame));
+            websocket.answer_close(&frame);
+        }
+        frames.push(frame);
+        if is_close {
             break;
         }
     }
