@@ -225,9 +225,9 @@ fn who_says_what_is_checked_against_the_token() {
     let mut counters = Counters::default();
     for (path, token, said, is_allowed) in rows {
         let mut websocket = open(&gate, path, &token);
-        websocket.send(&Draft::text(&said).masked().bytes()).expect("it takes bytes");
+        websocket.send_frame(Draft::text(&said)).expect("it takes bytes");
         if is_allowed {
-            websocket.send(&Draft::close(1_000, "").masked().bytes()).expect("it takes bytes");
+            websocket.send_frame(Draft::close(1_000, "")).expect("it takes bytes");
         }
         let told = receive_until_close(&mut websocket);
         let (code, reason, echoed) = if is_allowed { (1_000, "", 1) } else { (1_008, "not_authorized", 0) };
