@@ -1,7 +1,8 @@
 //! What is checked, in which order.
 //!
 //! Commands that build the same packages with the same features stand together: `--all-features` wherever portcullis-envoy is built
-//! for tests, so that wasmtime and testcontainers are compiled once.
+//! for tests, and a test along with a binary, so that wasmtime and testcontainers are compiled once: what a package needs for its tests
+//! adds to the features of what it is built with.
 
 use std::fs;
 
@@ -74,7 +75,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "core-wasm",
         rule: "the tests of portcullis-core pass on wasm32-wasip1, where usize has 32 bits",
         action: Action::Run(&[
-            "cargo build -p portcullis-host-tests --all-features --bin wasi-runner",
+            "cargo build -p portcullis-host-tests --all-features --bin wasi-runner --test artifact",
             // A panic ends the run there, and a captured message with it.
             "CARGO_TARGET_WASM32_WASIP1_RUNNER={target}/debug/wasi-runner \
              cargo test -p portcullis-core --target wasm32-wasip1 -- --no-capture",
