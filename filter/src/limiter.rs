@@ -28,6 +28,10 @@ const ROUNDS_MAX: u32 = 128;
 /// How often a worker tells that it lives. All have to do so alike: each counts the others' beats by its own.
 const BEAT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How many addresses and subjects are counted again in one callback, at about 5 µs each. The next ones follow with the next tick, a
+/// millisecond later, so that even 100,000 are through before the others take this worker for lost.
+const RESTORED_MAX: usize = 64;
+
 /// What a VM knows of the counts of all.
 #[derive(Default)]
 pub(crate) struct Limiter {
@@ -36,8 +40,18 @@ pub(crate) struct Limiter {
     register: RefCell<Register>,
     beaten_at: Cell<Moment>,
     /// The connections of this worker: what it has to give back, or to count again.
-    own: RefCell<IdMap<Key, u32>>,
+    own: RefCell<IdMap<Key, Own>>,
+    /// Of those, whose connections may still have to be counted in the generation that this worker has come to.
+    behind: RefCell<Vec<Key>>,
     purses: RefCell<IdMap<Key, Weak<Purse>>>,
+}
+
+/// How many connections somebody has on this worker.
+#[derive(Clone, Copy)]
+struct Own {
+    count: u32,
+    /// The one that they are counted in.
+    generation: u32,
 }
 
 /// One connection that is counted: given back when it is dropped, however its stream ends.
@@ -70,12 +84,13 @@ impl Limiter {
         abi::set_shared(REGISTER, &Register::first(self.seed.get()), None).map(drop)
     }
 
-    /// Tells the others that this worker lives, and hears who does not: once a second, however often it is called.
+    /// Tells the others that this worker lives, and hears who does not: once a second, however often it is called. Before that, it goes
+    /// on with what it has to count again.
     pub(crate) fn beat(&self, now: Moment) -> Hosted<()> {
-        if now.since(self.beaten_at.get()) < BEAT_INTERVAL {
+        let is_due = now.since(self.beaten_at.get()) >= BEAT_INTERVAL;
+        if !self.restore()? || !is_due {
             return Ok(());
         }
-        self.beaten_at.set(now);
         if self.register.borrow().is_new() {
             let id = u64::from_le_bytes(host::random()?);
             self.register.borrow_mut().join(id);
@@ -84,17 +99,29 @@ impl Limiter {
             let Some((bytes, version)) = abi::shared(REGISTER)? else { return Err(HostError::NONSENSE) };
             // Before the beat, which tells the others that they need no longer think of what was counted before.
             if self.register.borrow_mut().adopt(&bytes) {
-                self.restore()?;
+                self.fall_behind();
+            }
+            if !self.restore()? {
+                return Ok(());
             }
             let (mut register, seed) = (self.register.borrow().clone(), Register::seed(&bytes));
             let beaten = register.beat(&bytes);
             if abi::set_shared(REGISTER, &beaten, Some(version))? {
-                let is_one_lost = register.generation() != self.register.replace(register).generation();
+                self.beaten_at.set(now);
                 self.seed.set(seed);
-                return if is_one_lost { self.restore() } else { Ok(()) };
+                if register.generation() != self.register.replace(register).generation() {
+                    self.fall_behind();
+                    self.restore()?;
+                }
+                return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Whether there is more to count again, which [`Self::beat`] goes on with.
+    pub(crate) fn is_behind(&self) -> bool {
+        !self.behind.borrow().is_empty()
     }
 
     /// Counts one more connection, and the handshake that asks for it.
@@ -106,7 +133,7 @@ impl Limiter {
             // Whom nobody knows nobody misses, and its connections would be counted for good. Where it fails, a tick makes it known.
             let _ = self.beat(host::now()?);
         }
-        let (census, now) = (self.census(), host::now()?);
+        let (census, now) = (self.census(key), host::now()?);
         let admitted = self.update(key, |bucket| {
             let admitted = bucket.admit(key, admission, census, now);
             (admitted, admitted.is_ok())
@@ -115,8 +142,8 @@ impl Limiter {
             return Ok(Err(excess));
         }
         let mut own = self.own.borrow_mut();
-        let count = own.entry(key).or_default();
-        *count = count.saturating_add(1);
+        let own = own.entry(key).or_insert(Own { count: 0, generation: census.generation });
+        own.count = own.count.saturating_add(1);
         Ok(Ok(Slot { limiter: Rc::clone(self), key }))
     }
 
@@ -154,32 +181,49 @@ impl Limiter {
         }
     }
 
-    fn census(&self) -> Census {
-        let register = self.register.borrow();
-        Census { generation: register.generation(), is_complete: register.is_settled() }
+    /// By which count somebody is judged. Who is yet to be counted again still belongs to the generation before.
+    fn census(&self, key: Key) -> Census {
+        let (register, own) = (self.register.borrow(), self.own.borrow());
+        let reached = register.generation();
+        let generation = own.get(&key).map_or(reached, |own| own.generation);
+        Census { generation, is_complete: register.is_settled() && generation == reached }
     }
 
     fn release(&self, key: Key) {
+        let Census { generation, .. } = self.census(key);
         {
             let mut own = self.own.borrow_mut();
             match own.get_mut(&key) {
-                Some(count) if *count > 1 => *count = count.saturating_sub(1),
+                Some(own) if own.count > 1 => own.count = own.count.saturating_sub(1),
                 Some(_) | None => drop(own.remove(&key)),
             }
         }
-        let Census { generation, .. } = self.census();
         // Where the host fails, the count is too high until the next generation.
         let _ = self.update(key, |bucket| (bucket.release(key, generation), true));
     }
 
-    /// Counts what this worker has in a generation that it has come to.
-    fn restore(&self) -> Hosted<()> {
-        let Census { generation, .. } = self.census();
-        let (own, now) = (self.own.borrow().clone(), host::now()?);
-        for (key, count) in own {
-            self.update(key, |bucket| (bucket.restore(key, count, generation, now), true))?;
+    /// This worker has come to a generation, in which it has counted nobody.
+    fn fall_behind(&self) {
+        self.behind.replace(self.own.borrow().keys().copied().collect());
+    }
+
+    /// Counts again what this worker has, [`RESTORED_MAX`] at a time. Tells whether that is all.
+    fn restore(&self) -> Hosted<bool> {
+        if !self.is_behind() {
+            return Ok(true);
         }
-        Ok(())
+        let (generation, now) = (self.register.borrow().generation(), host::now()?);
+        for _ in 0..RESTORED_MAX {
+            let Some(key) = self.behind.borrow().last().copied() else { break };
+            // Who has left and come again is counted in this generation, and who has only left not at all.
+            let own = self.own.borrow().get(&key).copied().filter(|own| own.generation != generation);
+            if let Some(Own { count, .. }) = own {
+                self.update(key, |bucket| (bucket.restore(key, count, generation, now), true))?;
+                self.own.borrow_mut().insert(key, Own { count, generation });
+            }
+            self.behind.borrow_mut().pop();
+        }
+        Ok(!self.is_behind())
     }
 
     /// Changes a bucket; `act` may run more than once, and tells whether it has changed anything.

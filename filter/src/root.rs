@@ -19,7 +19,7 @@ use portcullis_core::timers::Wheel;
 /// How often timers are looked at, in milliseconds: they are seconds long, and a tick with nothing due costs microseconds.
 const TICK_MILLIS: u32 = 100;
 
-/// How soon the next tick comes where streams still wait for their turn, in milliseconds: the shortest that the ABI can say. Between two
+/// How soon the next tick comes where not everything has had its turn, in milliseconds: the shortest that the ABI can say. Between two
 /// ticks Envoy hears of other connections. Between two items of a queue it does not: what is woken is called before it polls again.
 const TICK_MILLIS_BEHIND: u32 = 1;
 
@@ -264,7 +264,8 @@ impl Root {
         let _ = self.shared.limiter.beat(now);
         self.timers.borrow_mut().advance(now, &mut self.due.borrow_mut());
         let batch = take_batch(&self.due);
-        let millis = if self.due.borrow().is_empty() { TICK_MILLIS } else { TICK_MILLIS_BEHIND };
+        let is_behind = !self.due.borrow().is_empty() || self.shared.limiter.is_behind();
+        let millis = if is_behind { TICK_MILLIS_BEHIND } else { TICK_MILLIS };
         // Where it fails, they have their turn with the ticks that there are.
         let _ = self.tick_every(millis);
         batch

@@ -320,6 +320,64 @@ fn nobody_is_one_too_many_while_a_lost_worker_is_found_out() {
     assert_eq!(others[0].counted(), 10);
 }
 
+/// How many are counted again in one callback (`RESTORED_MAX` in `filter/src/limiter.rs`).
+const RESTORED_MAX: u64 = 64;
+
+/// And whoever comes or goes in between is judged and counted as ever, whether his turn has been or not.
+#[test]
+fn those_that_are_counted_again_have_their_turn_a_few_at_a_time() {
+    let policy = limited_policy_with(json!({
+        "limits": {"per_address": {"connections": 2, "handshakes": null, "failures": null}, "per_subject": null},
+        "liveness": {"ping_interval": "0s"},
+    }));
+    let mut lost = Gate::new(&policy);
+    let mut alive = lost.beside(&policy);
+    let come_from = |gate: &mut Gate, number| {
+        gate.property("source.address", Some(format!("198.51.100.{number}:1").as_bytes()));
+        gate.request(&upgrade())
+    };
+    lost.connect();
+    let first: Vec<_> = (0..200).map(|number| come_from(&mut alive, number)).collect();
+    assert_eq!(alive.counted(), 201);
+    // A tick, and how many values it has changed.
+    let tick = |gate: &mut Gate| {
+        let before = gate.calls("proxy_set_shared_data");
+        let period = gate.tick_period();
+        gate.advance(period);
+        gate.tick().unwrap();
+        gate.calls("proxy_set_shared_data") - before
+    };
+    let usual = alive.tick_period();
+    while alive.tick_period() == usual {
+        assert!(tick(&mut alive) <= 1 + RESTORED_MAX);
+        assert!(alive.now_seconds() < lost.now_seconds() + 10, "nobody is missed");
+    }
+    assert_eq!(u64::from(alive.counted()), RESTORED_MAX);
+    let second: Vec<_> = (0..200).map(|number| come_from(&mut alive, number)).collect();
+    for (number, stream) in second.iter().enumerate() {
+        assert!(alive.stream(*stream).request.passed, "{number} has one connection");
+        let third = come_from(&mut alive, number);
+        alive.check_refused(third, 429, "connections_exceeded");
+    }
+    // A third keep both, a third one, and a third none.
+    first.iter().zip(&second).enumerate().for_each(|(number, (first, second))| {
+        let leaving = [*first, *second];
+        leaving.into_iter().take(number % 3).for_each(|stream| alive.delete(stream).unwrap());
+    });
+    while alive.tick_period() < usual {
+        assert!(tick(&mut alive) <= 1 + RESTORED_MAX);
+    }
+    let kept: usize = (0..200).map(|number| 2 - number % 3).sum();
+    assert_eq!(alive.counted() as usize, kept);
+    alive.elapse(Duration::from_secs(2));
+    for number in 0..200 {
+        let tries = [(); 3].map(|()| come_from(&mut alive, number));
+        let passed = tries.iter().filter(|stream| alive.stream(**stream).request.passed).count();
+        assert_eq!(passed, number % 3, "of {number}");
+    }
+    assert_eq!(alive.counted(), 400);
+}
+
 #[test]
 fn messages_of_a_subject_are_counted_over_workers() {
     let per_subject = json!({"messages": {"per_second": 1, "burst": 80}});
