@@ -116,7 +116,7 @@ fn attempt(
     loop {
         match websocket.receive(PATIENCE) {
             Event::Frame(frame) if frame.opcode == CLOSE => {
-                let _ = websocket.send_frame(Draft::copy_of(&frame));
+                websocket.answer_close(&frame);
                 told.push(frame);
                 break;
             }

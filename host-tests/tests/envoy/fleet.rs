@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jsonwebtoken::Algorithm;
 use portcullis_envoy::peer::backend::Mode;
 use portcullis_envoy::peer::client::Upgrade;
-use portcullis_envoy::peer::frame::{Draft, TEXT};
+use portcullis_envoy::peer::frame::TEXT;
 use portcullis_envoy::peer::websocket::{Event, WebSocket};
 use serde_json::{Value, json};
 
@@ -143,8 +143,7 @@ fn spend(websocket: &mut WebSocket) -> usize {
             Event::Frame(frame) if frame.opcode == TEXT => echoed += 1,
             Event::Frame(close) => {
                 assert_eq!((close.close_code(), close.close_reason().as_str()), (Some(1_008), "rate_exceeded"));
-                // The other side may be gone already.
-                let _ = websocket.send_frame(Draft::copy_of(&close));
+                websocket.answer_close(&close);
                 return echoed;
             }
             event => panic!("{event:?} after {echoed} messages"),

@@ -468,7 +468,7 @@ fn live(websocket: &mut WebSocket, time: Duration, mut see: impl FnMut(&WebSocke
         let left = deadline.saturating_duration_since(Instant::now());
         match websocket.receive(left) {
             Event::Frame(frame) if frame.opcode == CLOSE => {
-                let _ = websocket.send_frame(Draft::copy_of(&frame));
+                websocket.answer_close(&frame);
                 return Verdict::Close(frame.close_code(), frame.close_reason());
             }
             Event::Frame(_) if left.is_zero() => return Verdict::Timeout,
