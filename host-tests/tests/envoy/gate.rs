@@ -152,12 +152,9 @@ fn json_lines(log: &str) -> Vec<Value> {
 pub(crate) fn receive_until_close(websocket: &mut WebSocket) -> Vec<Frame> {
     let mut frames = Vec::new();
     while let Event::Frame(frame) = websocket.receive(PATIENCE) {
-        let is_close = frame.opcode == CLOSE;
-        if is_close {
-            websocket.answer_close(&frame);
-        }
         frames.push(frame);
-        if is_close {
+        if let Some(close) = frames.last().filter(|frame| frame.opcode == CLOSE) {
+            websocket.answer_close(close);
             break;
         }
     }
