@@ -7,8 +7,6 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use serde::Deserialize;
-
 use crate::content::ContentRules;
 use crate::http::authority::{Authority, AuthorityPattern};
 use crate::http::origin::OriginPattern;
@@ -19,8 +17,7 @@ use crate::token::Provider;
 use crate::wire::Side;
 
 /// What a violation does.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Mode {
     /// It is refused.
     Enforce,
@@ -29,8 +26,7 @@ pub enum Mode {
 }
 
 /// What a fault of ours or of the proxy does.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fail {
     /// The handshake or connection is refused.
     Closed,
@@ -39,8 +35,7 @@ pub enum Fail {
 }
 
 /// What happens to something that a policy may let through or not.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Access {
     /// It passes.
     Allow,
@@ -49,8 +44,7 @@ pub enum Access {
 }
 
 /// What becomes of permessage-deflate (RFC 7692).
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Compression {
     /// It is negotiated, and a copy of each message inflated and judged.
     Inspect,
@@ -61,8 +55,7 @@ pub enum Compression {
 }
 
 /// How much the proxy buffers of what it reads.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum BufferLimits {
     /// It is not known.
     Default,
@@ -231,8 +224,7 @@ pub struct ConnectionLimits {
 }
 
 /// What becomes of a message that is too much.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum OnExcess {
     /// It ends the connection.
     Close,

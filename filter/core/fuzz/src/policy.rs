@@ -11,6 +11,12 @@ use crate::adapter;
 /// What the only variable of the environment, `SECRET`, is: it must never be seen.
 const SECRET: &str = "canary-0123456789-canary-0123456789-canary-0123456789-canary-012345";
 
+/// A value in a place where none belongs: no error may repeat it.
+const PLANTED: &str = "planted-in-the-wrong-place";
+
+/// How many values of one configuration are replaced by it.
+const PLANTED_COUNT_MAX: usize = 48;
+
 /// A configuration, as JSON or as `google.protobuf.Struct`.
 pub fn policy(data: &[u8]) {
     let result = parse(data);
@@ -24,6 +30,24 @@ pub fn policy(data: &[u8]) {
         assert_holds(parsed);
     }
 
+    if let Ok(tree) = json::parse(data)
+        && !tree.to_string().contains(PLANTED)
+    {
+        let mut index = 0;
+        while index < PLANTED_COUNT_MAX {
+            let mut changed = tree.clone();
+            if plant(&mut changed, &mut { index }).is_none() {
+                break;
+            }
+            let told = match parse(changed.to_string().as_bytes()) {
+                Ok(parsed) => parsed.warnings.join(" "),
+                Err(error) => error.to_string(),
+            };
+            assert!(!told.contains(PLANTED), "a value is repeated: {told}");
+            index += 1;
+        }
+    }
+
     // JSON is read as JSON: an object in its other form means the same.
     if let Ok(Value::Object(tree)) = json::parse(data)
         && let Some(tree) = doubles(Value::Object(tree))
@@ -35,6 +59,22 @@ pub fn policy(data: &[u8]) {
         let is_same_tree = json::parse(tree.to_string().as_bytes()).is_ok_and(|read| read == tree);
         if json::parse(&encoded).is_err() && is_same_tree {
             assert_same(&text, &parse(&encoded));
+        }
+    }
+}
+
+/// Puts [`PLANTED`] in the place of the scalar with this index; `None` when there are fewer.
+fn plant(tree: &mut Value, index: &mut usize) -> Option<()> {
+    match tree {
+        Value::Array(items) => items.iter_mut().find_map(|item| plant(item, index)),
+        Value::Object(members) => members.values_mut().find_map(|member| plant(member, index)),
+        scalar if *index == 0 => {
+            *scalar = PLANTED.into();
+            Some(())
+        }
+        _ => {
+            *index -= 1;
+            None
         }
     }
 }

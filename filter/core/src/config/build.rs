@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use super::content::Shared;
 use super::raw::{
-    NonWebsocket, RawAuth, RawMatch, RawMessages, RawOrigin, RawPolicy, RawProvider, RawSource, RawSubprotocols,
+    NonWebsocket, RawAuth, RawMatch, RawMessages, RawOrigin, RawPolicy, RawProvider, RawSecret, RawSource,
+    RawSubprotocols,
 };
-use super::values::{Count, SecretSource, Span};
+use super::values::{Count, Span};
 use super::{ConfigError, Environment, limits, within};
 use crate::content::ContentRules;
 use crate::http::Malformed;
@@ -246,13 +247,15 @@ fn source(raw: &RawSource) -> Built<Source> {
         Ok(name) => Ok(name.to_owned()),
         Err(Malformed) => Err(ConfigError::new(key, "expected a token (RFC 9110 §5.6.2)")),
     };
-    Ok(match raw {
-        RawSource::Cookie(name) => Source::Cookie(as_token("cookie", name)?),
-        RawSource::Header(name) => Source::Header(header_name(name).map_err(|error| error.within("header"))?),
-        RawSource::Query(name) if name.is_empty() => return Err(ConfigError::new("query", "must not be empty")),
-        RawSource::Query(name) => Source::Query(name.clone()),
-        RawSource::Subprotocol(name) => Source::Subprotocol(as_token("subprotocol", name)?),
-        RawSource::Ticket(_) => return Err(ConfigError::new("ticket", "not supported yet")),
+    Ok(match (&raw.header, &raw.cookie, &raw.subprotocol, &raw.query) {
+        (Some(name), None, None, None) => Source::Header(header_name(name).map_err(within("header"))?),
+        (None, Some(name), None, None) => Source::Cookie(as_token("cookie", name)?),
+        (None, None, Some(marker), None) => Source::Subprotocol(as_token("subprotocol", marker)?),
+        (None, None, None, Some(name)) if name.is_empty() => {
+            return Err(ConfigError::new("query", "must not be empty"));
+        }
+        (None, None, None, Some(name)) => Source::Query(name.clone()),
+        _ => return Err(ConfigError::new("", "needs one of header, cookie, subprotocol and query")),
     })
 }
 
@@ -270,11 +273,11 @@ fn header_name(name: &str) -> Built<String> {
 fn claim_headers(raw: Option<&BTreeMap<String, String>>) -> Built<Vec<(String, String)>> {
     let mut built: Vec<(String, String)> = Vec::new();
     for (claim, name) in raw.into_iter().flatten() {
-        let at = format!("auth.claim_headers.{claim}");
+        let at = |error: ConfigError| error.under(claim).within("auth.claim_headers");
         // Names are compared as servers see them that take `_` for `-`.
-        let name = header_name(&name.replace('_', "-")).map_err(|error| error.within(&at))?;
+        let name = header_name(&name.replace('_', "-")).map_err(at)?;
         if name == "authorization" || built.iter().any(|(_, other)| *other == name) {
-            return Err(ConfigError::new(at, "this header is taken"));
+            return Err(at(ConfigError::new("", "this header is taken")));
         }
         built.push((claim.clone(), name));
     }
@@ -301,7 +304,7 @@ fn provider(raw: &RawProvider, environment: Environment<'_>, at: &str, warnings:
     }
     let mut require = Vec::new();
     for (claim, value) in raw.require.iter().flatten() {
-        require.push((claim.clone(), requirement(value).map_err(|error| error.within(&format!("require.{claim}")))?));
+        require.push((claim.clone(), requirement(value).map_err(|error| error.under(claim).within("require"))?));
     }
     let rules = ClaimRules {
         issuer: raw.issuer.clone(),
@@ -350,25 +353,25 @@ fn keys(
             Keys::from_jwks(algorithms, &set.keys).map_err(|fault| ConfigError::new("jwks.inline.keys", fault))
         }
         (None, Some(source)) => {
-            if matches!(source, SecretSource::Inline(_)) {
+            let secret = secret(&source, environment).map_err(within("jwks.secret"))?;
+            if source.inline.is_some() {
                 warnings
                     .push(format!("{at}.jwks.secret.inline: a secret in the configuration is seen by all who see it"));
             }
-            let secret = secret(&source, environment).map_err(|error| error.within("jwks.secret"))?;
             Keys::from_secret(algorithms, &secret).map_err(|fault| ConfigError::new("jwks.secret", fault))
         }
         (None, None) | (Some(_), Some(_)) => Err(ConfigError::new("jwks", "needs one of inline and secret")),
     }
 }
 
-fn secret(source: &SecretSource, environment: Environment<'_>) -> Built<Secret<Vec<u8>>> {
-    match source {
-        SecretSource::Env(name) => match environment(name) {
-            Some(value) => Ok(Secret::new(value.into_bytes())),
-            None => Err(ConfigError::new("env", "no such variable in vm_config.environment_variables")),
-        },
-        SecretSource::Inline(value) => Ok(Secret::new(value.clone().into_bytes())),
-    }
+fn secret(source: &RawSecret, environment: Environment<'_>) -> Built<Secret<Vec<u8>>> {
+    let value = match (&source.env, &source.inline) {
+        (Some(name), None) => environment(name)
+            .ok_or_else(|| ConfigError::new("env", "no such variable in vm_config.environment_variables"))?,
+        (None, Some(value)) => value.clone(),
+        (None, None) | (Some(_), Some(_)) => return Err(ConfigError::new("", "needs one of env and inline")),
+    };
+    Ok(Secret::new(value.into_bytes()))
 }
 
 pub(super) fn requirement(value: &Value) -> Built<Requirement> {

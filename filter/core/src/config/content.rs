@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-use super::ConfigError;
 use super::build::{Built, each, requirement};
 use super::raw::{RawAuthorize, RawJson, RawMessages};
 use super::values::Count;
+use super::{ConfigError, within};
 use crate::content::authorize::{Authorization, Glob};
 use crate::content::patterns::Patterns;
 use crate::content::rule_sets::RuleSet;
@@ -74,20 +74,21 @@ fn json(raw: &RawJson) -> Built<JsonRules> {
         exact: true,
     };
     let formats = raw.formats.unwrap_or(Formats::Assert);
-    let compile = |key: &str, schema: &Value| {
-        Schema::compile(schema, formats)
-            .map_err(|fault| ConfigError::new(format!("{key}{}", fault.pointer()), fault.problem()))
+    // Where in a schema, its JSON Pointer says.
+    let compile = |schema: &Value| {
+        Schema::compile(schema, formats).map_err(|fault| ConfigError::new(fault.pointer(), fault.problem()))
     };
     let schemas = match (&raw.schema, &raw.discriminator, &raw.schemas) {
         (None, None, None) if raw.otherwise.is_some() => {
             return Err(ConfigError::new("otherwise", "needs discriminator and schemas"));
         }
         (None, None, None) => Schemas::Any,
-        (Some(schema), None, None) => Schemas::One(compile("schema", schema)?),
+        (Some(schema), None, None) => Schemas::One(compile(schema).map_err(within("schema"))?),
         (None, Some(discriminator), Some(schemas)) => {
             let mut by_type = BTreeMap::new();
             for (name, schema) in schemas {
-                by_type.insert(name.clone(), compile(&format!("schemas.{name}"), schema)?);
+                let compiled = compile(schema).map_err(|error| error.under(name).within("schemas"));
+                by_type.insert(name.clone(), compiled?);
             }
             Schemas::ByType {
                 discriminator: pointer(discriminator).map_err(|error| error.within("discriminator"))?,
@@ -109,15 +110,15 @@ fn pointer(text: &str) -> Built<Pointer> {
 fn authorization(raw: &RawAuthorize) -> Built<Authorization> {
     let mut rule = Authorization { when: Vec::new(), claims: Vec::new(), equals: Vec::new() };
     for (text, glob) in raw.when.iter().flatten() {
-        let at = |error: ConfigError| error.within(&format!("when.{text}"));
+        let at = |error: ConfigError| error.under(text).within("when");
         rule.when.push((pointer(text).map_err(at)?, Glob::new(glob)));
     }
     for (claim, value) in raw.claims.iter().flatten() {
-        let at = |error: ConfigError| error.within(&format!("claims.{claim}"));
+        let at = |error: ConfigError| error.under(claim).within("claims");
         rule.claims.push((claim.clone(), requirement(value).map_err(at)?));
     }
     for (text, claim) in raw.equals.iter().flatten() {
-        let at = |error: ConfigError| error.within(&format!("equals.{text}"));
+        let at = |error: ConfigError| error.under(text).within("equals");
         rule.equals.push((pointer(text).map_err(at)?, claim.clone()));
     }
     if rule.claims.is_empty() && rule.equals.is_empty() {

@@ -156,7 +156,7 @@ fn per_connection(raw: Option<&Limit<RawPerConnection>>, typed: bool) -> Built<C
     };
     let mut by_type = BTreeMap::new();
     for (name, raw) in raw.by_type.iter().flatten() {
-        by_type.insert(name.clone(), rate(raw).map_err(|error| error.within(name).within("by_type"))?);
+        by_type.insert(name.clone(), rate(raw).map_err(|error| error.under(name).within("by_type"))?);
     }
     let limits = ConnectionLimits {
         messages: limited_rate("messages", raw.messages.as_ref(), Rate::new(20.0, 40))?,

@@ -4,8 +4,8 @@
 //! bytes ── json | structure ──▶ tree ── routes merged ──▶ raw (typed, unknown keys refused) ── build ──▶ Policy
 //! ```
 //!
-//! Every fault names the JSON path of the key. A key whose feature does not exist yet is refused, never passed over, as
-//! long as it asks for something.
+//! Every fault names the JSON path of the key, and never repeats a value: any of them may be a secret in the wrong place. A key
+//! whose feature does not exist yet is refused, never passed over, as long as it asks for something.
 
 mod build;
 mod content;
@@ -44,13 +44,28 @@ impl ConfigError {
         self.within(&format!("[{index}]"))
     }
 
-    /// The same fault, seen from where `prefix` leads.
+    /// The same fault, seen from the object in which it is the value of `key`, which an operator may have made up.
+    #[cold]
+    #[inline(never)]
+    fn under(self, key: &str) -> Self {
+        self.within(&step(key))
+    }
+
+    /// The same fault, seen from where the path `prefix` begins.
     #[cold]
     #[inline(never)]
     fn within(self, prefix: &str) -> Self {
-        let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
+        let dot = if self.path.is_empty() || self.path.starts_with(['[', '/']) { "" } else { "." };
         Self { path: format!("{prefix}{dot}{}", self.path), ..self }
     }
+}
+
+/// A key as it stands in a path: by itself where it is a plain identifier, else as `["…"]` with JSON's escapes, so that a path
+/// leads to one place only, and stays on one line of a log.
+fn step(key: &str) -> String {
+    let is_plain = key.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if is_plain { key.to_owned() } else { format!("[{}]", Value::from(key)) }
 }
 
 impl fmt::Display for ConfigError {

@@ -1,23 +1,21 @@
 //! The whole tree of keys, as written: typed, unknown keys refused, nothing filled in.
 //!
-//! A key is here before its feature is: [`super::unsupported`] refuses it until then.
-
-#![expect(dead_code, reason = "keys are typed before the features that read them exist")]
+//! A key is here before its feature is, as a [`Value`]: [`super::unsupported`] refuses it until then.
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::ConfigError;
 use super::build::Built;
-use super::values::{Count, SecretSource, Span};
+use super::values::{Count, Span};
+use super::{ConfigError, step};
 use crate::content::envelope::Envelope;
 use crate::content::rule_sets::RuleSet;
 use crate::json::schema::Formats;
 use crate::policy::{Access, BufferLimits, Compression, Fail, Mode, OnExcess};
 
-/// What can be read from the tree. Serde's derives for structs are ten times the code, all of which an Envoy compiles at its start.
+/// What can be read from the tree. Serde's derives are ten times the code, all of which an Envoy compiles at its start, and their
+/// errors repeat what they could not read.
 pub(super) trait Read: Sized {
     /// # Errors
     /// [`ConfigError`] with the path below `value`.
@@ -54,7 +52,7 @@ impl<'a> Fields<'a> {
         let Value::Object(fields) = value else { return Err(ConfigError::new("", "expected an object")) };
         match fields.keys().find(|name| !known.contains(&name.as_str())) {
             Some(name) => {
-                Err(ConfigError::new(name, format_args!("unknown field, expected one of {}", known.join(", "))))
+                Err(ConfigError::new(step(name), format_args!("unknown field, expected one of {}", known.join(", "))))
             }
             None => Ok(Self(fields)),
         }
@@ -94,7 +92,7 @@ impl<T: Read> Read for BTreeMap<String, T> {
         for (name, value) in fields {
             match T::read(value) {
                 Ok(value) => drop(map.insert(name.clone(), value)),
-                Err(error) => return Err(error.within(name)),
+                Err(error) => return Err(error.under(name)),
             }
         }
         Ok(map)
@@ -113,20 +111,84 @@ impl Read for Value {
     }
 }
 
-/// Reads what serde reads: scalars, words, and objects of one member.
-macro_rules! leaves {
-    ($($type:ty,)*) => {$(
-        impl Read for $type {
+/// What was expected, where something else was found: what that is may be a secret.
+#[cold]
+#[inline(never)]
+pub(super) fn expected(what: impl std::fmt::Display) -> ConfigError {
+    ConfigError::new("", format_args!("expected {what}"))
+}
+
+impl Read for bool {
+    fn read(value: &Value) -> Built<Self> {
+        value.as_bool().ok_or_else(|| expected("true or false"))
+    }
+}
+
+impl Read for f64 {
+    fn read(value: &Value) -> Built<Self> {
+        value.as_f64().ok_or_else(|| expected("a number"))
+    }
+}
+
+impl Read for String {
+    fn read(value: &Value) -> Built<Self> {
+        value.as_str().map(str::to_owned).ok_or_else(|| expected("a string"))
+    }
+}
+
+/// What one of these words means.
+fn one_of<T: Copy>(value: &Value, words: &[(&str, T)]) -> Built<T> {
+    let meant = words.iter().find(|(word, _)| value.as_str() == Some(word));
+    meant.map(|(_, meaning)| *meaning).ok_or_else(|| {
+        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        expected(words.join(" or "))
+    })
+}
+
+/// Gives each enum of key words its reader.
+macro_rules! words {
+    ($($name:ident { $($word:literal => $variant:ident,)* })*) => {$(
+        impl Read for $name {
             fn read(value: &Value) -> Built<Self> {
-                Self::deserialize(value).map_err(|fault| ConfigError::new("", fault))
+                one_of(value, &[$(($word, Self::$variant)),*])
             }
         }
     )*};
 }
 
-leaves! {
-    bool, f64, String, Access, BufferLimits, Compression, Count, Envelope, Fail, Formats, Mode, OnExcess, RawKeySet, RawSource, RuleSet, SecretSource,
-    Span, TicketStore,
+/// Requests that are no upgrade.
+#[derive(Clone, Copy)]
+pub(super) enum NonWebsocket {
+    Pass,
+    Refuse,
+}
+
+/// What becomes of a connection whose token ends.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum OnExpiry {
+    Close,
+    Ignore,
+}
+
+words! {
+    Access { "allow" => Allow, "refuse" => Refuse, }
+    BufferLimits { "default" => Default, "halved" => Halved, }
+    Compression { "refuse" => Refuse, "inspect" => Inspect, "pass" => Pass, }
+    Envelope { "json" => Json, "graphql-transport-ws" => GraphqlTransportWs, "socket.io" => SocketIo, }
+    Fail { "closed" => Closed, "open" => Open, }
+    Formats { "assert" => Assert, "annotate" => Annotate, }
+    Mode { "enforce" => Enforce, "monitor" => Monitor, }
+    NonWebsocket { "pass" => Pass, "refuse" => Refuse, }
+    OnExcess { "close" => Close, "drop" => Drop, }
+    OnExpiry { "close" => Close, "ignore" => Ignore, }
+    RuleSet {
+        "sql_injection" => SqlInjection,
+        "cross_site_scripting" => CrossSiteScripting,
+        "command_injection" => CommandInjection,
+        "path_traversal" => PathTraversal,
+        "nosql_injection" => NosqlInjection,
+        "prototype_pollution" => PrototypePollution,
+    }
 }
 
 /// Gives each struct its reader; a key that is left out is `None`.
@@ -185,15 +247,27 @@ raw! {
     struct RawAuth {
         required: bool,
         sources: Vec<RawSource>,
+        first_message_timeout: Value,
         forward: bool,
         providers: Vec<RawProvider>,
-        cookie: RawCookie,
+        cookie: Value,
         claim_headers: BTreeMap<String, String>,
-        tickets: RawTickets,
+        tickets: Value,
+        renew: Value,
         on_expiry: OnExpiry,
-        expiry_grace: Span,
-        revocation: RawFeed,
-        back_channel_logout: RawLogout,
+        expiry_grace: Value,
+        revocation: Value,
+        back_channel_logout: Value,
+    }
+
+    struct RawSource {
+        header: String,
+        prefix: String,
+        cookie: String,
+        subprotocol: String,
+        query: String,
+        ticket: Value,
+        message: Value,
     }
 
     struct RawProvider {
@@ -204,53 +278,23 @@ raw! {
         jwks: RawJwks,
         clock_skew: Span,
         max_age: Span,
+        introspection: Value,
         require: BTreeMap<String, Value>,
     }
 
     struct RawJwks {
         inline: RawKeySet,
-        secret: SecretSource,
-        cluster: String,
-        url: String,
-        refresh: Span,
-        timeout: Span,
+        secret: RawSecret,
+        cluster: Value,
+        url: Value,
+        refresh: Value,
+        timeout: Value,
     }
 
-    struct RawCookie {
-        name: String,
-        hmac: RawHmac,
-        lookup: RawLookup,
-    }
-
-    struct RawHmac {
-        secret: SecretSource,
-        algorithm: String,
-    }
-
-    struct RawLookup {
-        cluster: String,
-        path: String,
-        timeout: Span,
-        cache: Span,
-    }
-
-    struct RawTickets {
-        path: String,
-        ttl: Span,
-        keys: Vec<SecretSource>,
-        bind: Vec<TicketBinding>,
-        store: TicketStore,
-    }
-
-    struct RawFeed {
-        cluster: String,
-        path: String,
-        refresh: Span,
-    }
-
-    struct RawLogout {
-        path: String,
-        provider: String,
+    /// Where a secret is: never in a bare string.
+    struct RawSecret {
+        env: String,
+        inline: String,
     }
 
     struct RawSides {
@@ -361,12 +405,7 @@ raw! {
     struct RawLog {
         connections: bool,
         refusals: bool,
-        spikes: RawSpikes,
-    }
-
-    struct RawSpikes {
-        factor: f64,
-        window: Span,
+        spikes: Value,
     }
 
     struct RawMatch {
@@ -382,51 +421,16 @@ raw! {
 }
 
 /// A key set as an issuer publishes it: members that we do not know are none of our business (RFC 7517 §5).
-#[derive(Clone, Deserialize)]
+#[derive(Clone)]
 pub(super) struct RawKeySet {
     pub(super) keys: Vec<Value>,
 }
 
-/// Gives each enum of key words its derives and its spelling.
-macro_rules! words {
-    ($(enum $name:ident { $($variant:ident,)* })*) => {$(
-        #[derive(Clone, Copy, Deserialize, Eq, PartialEq)]
-        #[serde(rename_all = "snake_case")]
-        pub(super) enum $name { $($variant,)* }
-
-        leaves! { $name, }
-    )*};
-}
-
-words! {
-    enum NonWebsocket { Pass, Refuse, }
-    enum OnExpiry { Close, Ignore, }
-    enum TicketBinding { Address, Origin, }
-}
-
-#[derive(Clone, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum RawSource {
-    Cookie(String),
-    Header(String),
-    Query(String),
-    Subprotocol(String),
-    Ticket(String),
-}
-
-#[derive(Clone, Deserialize)]
-#[serde(untagged)]
-pub(super) enum TicketStore {
-    Local(LocalStore),
-    Remote(RemoteStore),
-}
-
-words! {
-    enum LocalStore { Local, }
-}
-
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RemoteStore {
-    pub(super) rate_limit_service: Option<bool>,
+impl Read for RawKeySet {
+    fn read(value: &Value) -> Built<Self> {
+        match value.get("keys") {
+            Some(Value::Array(keys)) => Ok(Self { keys: keys.clone() }),
+            _ => Err(expected("a JWK Set: an object with a list named keys (RFC 7517 §5)")),
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Keys whose feature does not exist yet: refused as long as they ask for it, so that no one relies on what is not there.
 
 use super::ConfigError;
-use super::raw::{OnExpiry, RawPolicy, RawSource};
+use super::raw::{OnExpiry, RawPolicy};
 
 /// Refuses the first such key.
 ///
@@ -17,19 +17,30 @@ pub(super) fn check(raw: &RawPolicy) -> Result<(), ConfigError> {
 fn first(raw: &RawPolicy) -> Option<String> {
     let auth = raw.auth.clone().unwrap_or_default();
     for (index, source) in auth.sources.iter().flatten().enumerate() {
-        if matches!(source, RawSource::Ticket(_)) {
-            return Some(format!("auth.sources[{index}].ticket"));
+        for (key, value) in [("ticket", &source.ticket), ("message", &source.message)] {
+            if value.is_some() {
+                return Some(format!("auth.sources[{index}].{key}"));
+            }
         }
     }
     for (index, provider) in auth.providers.iter().flatten().enumerate() {
         let jwks = provider.jwks.clone().unwrap_or_default();
-        if jwks.cluster.is_some() || jwks.url.is_some() || jwks.refresh.is_some() || jwks.timeout.is_some() {
-            return Some(format!("auth.providers[{index}].jwks.cluster"));
+        let keys = [
+            ("introspection", &provider.introspection),
+            ("jwks.cluster", &jwks.cluster),
+            ("jwks.url", &jwks.url),
+            ("jwks.refresh", &jwks.refresh),
+            ("jwks.timeout", &jwks.timeout),
+        ];
+        if let Some((key, _)) = keys.into_iter().find(|(_, value)| value.is_some()) {
+            return Some(format!("auth.providers[{index}].{key}"));
         }
     }
     let keys = [
+        ("auth.first_message_timeout", auth.first_message_timeout.is_some()),
         ("auth.cookie", auth.cookie.is_some()),
         ("auth.tickets", auth.tickets.is_some()),
+        ("auth.renew", auth.renew.is_some()),
         ("auth.on_expiry", auth.on_expiry == Some(OnExpiry::Close)),
         ("auth.expiry_grace", auth.expiry_grace.is_some()),
         ("auth.revocation", auth.revocation.is_some()),

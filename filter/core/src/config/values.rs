@@ -1,10 +1,11 @@
-//! Values with a notation of their own: durations, integers, rates, secrets.
+//! Values with a notation of their own: durations and integers.
 
-use core::fmt;
 use core::time::Duration;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, Error, Visitor};
+use serde_json::Value;
+
+use super::build::Built;
+use super::raw::{Read, expected};
 
 /// The longest duration: a year. What is longer is a slip of the unit.
 const SPAN_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -39,11 +40,10 @@ impl Span {
     }
 }
 
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text)
-            .ok_or_else(|| D::Error::custom("expected a duration such as \"250ms\", \"30s\", \"5m\" or \"2h\""))
+impl Read for Span {
+    fn read(value: &Value) -> Built<Self> {
+        let span = value.as_str().and_then(Self::parse);
+        span.ok_or_else(|| expected("a duration such as \"250ms\", \"30s\", \"5m\" or \"2h\""))
     }
 }
 
@@ -51,44 +51,22 @@ impl<'de> Deserialize<'de> for Span {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Count(pub(super) u64);
 
-impl<'de> Deserialize<'de> for Count {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(CountVisitor)
-    }
-}
-
-struct CountVisitor;
-
-impl Visitor<'_> for CountVisitor {
-    type Value = Count;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a whole number that is not negative")
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Count, E> {
-        Ok(Count(value))
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Count, E> {
+impl Read for Count {
+    fn read(value: &Value) -> Built<Self> {
         /// 2^53: beyond it a double skips whole numbers.
         const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
-        if value.fract() != 0.0 || !(0.0..=EXACT_MAX).contains(&value) {
-            return Err(E::invalid_value(serde::de::Unexpected::Float(value), &self));
-        }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be whole and in range")]
-        Ok(Count(value as u64))
+        let from_double = |value: f64| {
+            let is_count = value.fract() == 0.0 && (0.0..=EXACT_MAX).contains(&value);
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "checked to be whole and in range"
+            )]
+            is_count.then_some(value as u64)
+        };
+        let count = value.as_u64().or_else(|| value.as_f64().and_then(from_double));
+        count.map(Self).ok_or_else(|| expected("a whole number that is not negative"))
     }
-}
-
-/// Where a secret is: never in a bare string.
-#[derive(Clone, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum SecretSource {
-    /// In this variable of the environment.
-    Env(String),
-    /// In the configuration itself.
-    Inline(String),
 }
 
 #[cfg(test)]
@@ -118,7 +96,7 @@ mod tests {
 
     #[test]
     fn counts_are_whole() {
-        let count = |text: &str| serde_json::from_str::<Count>(text).ok().map(|count| count.0);
+        let count = |text: &str| Count::read(&serde_json::from_str(text).ok()?).ok().map(|count| count.0);
         assert_eq!(count("65536"), Some(65_536));
         assert_eq!(count("65536.0"), Some(65_536));
         assert_eq!(count("1e6"), Some(1_000_000));

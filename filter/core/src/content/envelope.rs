@@ -9,23 +9,18 @@
 //! What only the envelope's own protocol says (pings, acknowledgements, `connection_init`) has to have its shape, and is within
 //! the bounds of JSON; schemas and authorization are for the messages inside.
 
-use serde::Deserialize;
-
 use crate::json::document::{Document, Value, View};
 use crate::violation::Violation;
 use crate::wire::Side;
 
 /// A protocol that wraps messages.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Envelope {
     /// The GraphQL over WebSocket protocol of the subprotocol `graphql-transport-ws`.
-    #[serde(rename = "graphql-transport-ws")]
     GraphqlTransportWs,
     /// None: the whole text is the message.
-    #[serde(rename = "json")]
     Json,
     /// Socket.IO 5 in Engine.IO 4 packets.
-    #[serde(rename = "socket.io")]
     SocketIo,
 }
 

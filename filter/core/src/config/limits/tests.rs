@@ -156,7 +156,7 @@ fn bounds_name_their_path() {
         ("limits/per_address/failures/window", json!("100ms"), json!("99ms"), ": at least 100ms"),
         ("limits/per_address/failures/ban", json!("100ms"), json!("0s"), ": at least 100ms"),
         ("limits/held_bytes", json!(1), json!(0), ": must be at least 1"),
-        ("limits/on_excess", json!("close"), json!("delay"), ": unknown variant"),
+        ("limits/on_excess", json!("close"), json!("delay"), ": expected close or drop"),
         ("liveness/ping_interval", json!("100ms"), json!("99ms"), ": at least 100ms, or 0s for none"),
         ("liveness/idle_timeout", json!("100ms"), json!("99ms"), ": at least 100ms, or 0s for none"),
         ("liveness/message_timeout", json!("100ms"), json!("1ms"), ": at least 100ms, or 0s for none"),
@@ -223,7 +223,7 @@ fn a_service_for_a_fleet_has_its_keys() {
         (with_cluster("timeout", json!("0s")), "timeout: from 1ms to 10m"),
         (with_cluster("timeout", json!("0.9ms")), "timeout: from 1ms to 10m"),
         (with_cluster("timeout", json!("601s")), "timeout: from 1ms to 10m"),
-        (with_cluster("on_error", json!("pass")), "on_error: unknown variant"),
+        (with_cluster("on_error", json!("pass")), "on_error: expected allow or refuse"),
         (with_cluster("message_batch", json!(0)), "message_batch: must be at least 1"),
         (with_cluster("url", json!("x")), "url: unknown field"),
     ] {

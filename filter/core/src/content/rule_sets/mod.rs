@@ -10,11 +10,8 @@ mod path_traversal;
 mod prototype_pollution;
 mod sql_injection;
 
-use serde::Deserialize;
-
 /// A set of rules.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum RuleSet {
     /// Commands for a shell.
     CommandInjection,

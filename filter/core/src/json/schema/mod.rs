@@ -19,8 +19,6 @@ mod uri;
 
 use std::fmt;
 
-use serde::Deserialize;
-
 use super::document::Value;
 use crate::violation::Violation;
 use budget::Exhausted;
@@ -28,8 +26,7 @@ use judge::Judge;
 use program::Program;
 
 /// What `format` does.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Formats {
     /// It says something about a string, and refuses none.
     Annotate,
