@@ -119,20 +119,22 @@ impl Parameters {
         Some(parameters)
     }
 
-    /// Whether this may be the answer to `offer` (RFC 7692 §7.1.1, §7.1.2).
+    /// Whether this may be the answer to `offer` (RFC 7692 §7.1.1, §7.1.2): it grants no more than was offered.
+    ///
+    /// What it leaves out is between the peers. Many servers leave out what the RFC has them repeat: Tornado and gorilla
+    /// each parameter of the server's, aiohttp a window of 15. A client that insists fails the connection, others go on; the
+    /// messages of both are read alike, by a window that holds every other and the takeover that the answer says.
     fn answers(&self, offer: &Self) -> bool {
-        let server_takeover = self.server_no_context_takeover || !offer.server_no_context_takeover;
         let server_window = match (offer.server_max_window_bits, self.server_max_window_bits) {
-            (None, _) => true,
+            (None, _) | (_, None) => true,
             (Some(max), Some(chosen)) => chosen <= max,
-            (Some(_), None) => false,
         };
         let client_window = match (offer.client_max_window_bits, self.client_max_window_bits) {
             (_, None) | (Some(Bits::Any), Some(_)) => true,
             (Some(Bits::Max(max)), Some(Bits::Max(chosen))) => chosen <= max,
             (Some(Bits::Max(_)), Some(Bits::Any)) | (None, Some(_)) => false,
         };
-        server_takeover && server_window && client_window
+        server_window && client_window
     }
 }
 
@@ -222,32 +224,94 @@ mod tests {
         assert_eq!(found, expected, "{offer} answered {answer}");
     }
 
+    /// What clients offer and servers answer, and for which side a message may refer to the ones before it: client, server.
+    const ANSWERED: &[(&str, &str, (bool, bool))] = &[
+        // Browsers and ws; before ws, uWebSockets, gorilla and nhooyr, Netty, Jetty, Tornado, websockets.
+        ("client_max_window_bits", "", (true, true)),
+        ("client_max_window_bits", "client_max_window_bits=15", (true, true)),
+        ("client_max_window_bits", "client_no_context_takeover", (false, true)),
+        ("client_max_window_bits", "client_no_context_takeover; server_no_context_takeover", (false, false)),
+        ("client_max_window_bits", "server_no_context_takeover; client_no_context_takeover", (false, false)),
+        ("client_max_window_bits", "client_no_context_takeover; server_max_window_bits=12", (false, true)),
+        ("client_max_window_bits", "server_max_window_bits=12; client_max_window_bits=12", (true, true)),
+        ("client_max_window_bits", "client_max_window_bits=\"9\"", (true, true)),
+        // tungstenite, gorilla and nhooyr as clients; undici as the browsers.
+        ("", "", (true, true)),
+        ("", "server_no_context_takeover", (true, false)),
+        ("", "server_max_window_bits=8", (true, true)),
+        (
+            "client_no_context_takeover; server_no_context_takeover",
+            "client_no_context_takeover; server_no_context_takeover",
+            (false, false),
+        ),
+        ("client_no_context_takeover; server_no_context_takeover", "server_no_context_takeover", (true, false)),
+        // wsproto, before aiohttp.
+        ("client_max_window_bits=15; server_max_window_bits=15", "", (true, true)),
+        ("client_max_window_bits=15; server_max_window_bits=15", "server_max_window_bits=15", (true, true)),
+        ("client_max_window_bits; server_max_window_bits=15", "", (true, true)),
+        ("server_max_window_bits=15", "server_no_context_takeover", (true, false)),
+        // Any client before Tornado and aiohttp, which leave out what has no value, or before gorilla, which says the same to all.
+        ("server_no_context_takeover", "", (true, true)),
+        ("client_no_context_takeover", "", (true, true)),
+        ("server_no_context_takeover; client_max_window_bits", "client_max_window_bits=10", (true, true)),
+        ("server_max_window_bits=10", "", (true, true)),
+        ("server_max_window_bits=10", "client_no_context_takeover; server_no_context_takeover", (false, false)),
+        ("client_max_window_bits=10", "", (true, true)),
+        ("client_max_window_bits=10", "client_max_window_bits=10", (true, true)),
+        ("client_max_window_bits=10", "client_max_window_bits=8", (true, true)),
+        ("server_max_window_bits=10", "server_max_window_bits=9", (true, true)),
+        // The second offer.
+        ("server_max_window_bits=10, permessage-deflate", "server_max_window_bits=12", (true, true)),
+        (
+            "server_max_window_bits=9, permessage-deflate; client_max_window_bits",
+            "client_max_window_bits=12",
+            (true, true),
+        ),
+    ];
+
+    /// What no server may answer: more than was offered, or nothing that can be read.
+    const REFUSED: &[(&str, &str)] = &[
+        ("", "; client_max_window_bits=9"),
+        ("", "; client_max_window_bits=15"),
+        ("client_max_window_bits", "; client_max_window_bits"),
+        ("client_max_window_bits=9", "; client_max_window_bits=10"),
+        ("client_max_window_bits=9", "; client_max_window_bits"),
+        ("server_max_window_bits=10", "; server_max_window_bits=11"),
+        ("server_max_window_bits=10, permessage-deflate; server_max_window_bits=11", "; server_max_window_bits=12"),
+        ("", "; server_max_window_bits"),
+        ("", "; server_max_window_bits=7"),
+        ("", "; server_max_window_bits=16"),
+        ("", "; server_max_window_bits=08"),
+        ("", "; server_no_context_takeover=1"),
+        ("", "; server_no_context_takeover; server_no_context_takeover"),
+        ("", "; unknown"),
+        ("", ", permessage-deflate"),
+        ("", ", x-other"),
+        ("", ";"),
+    ];
+
+    fn line(parameters: &str) -> String {
+        if parameters.is_empty() { NAME.to_owned() } else { format!("{NAME}; {parameters}") }
+    }
+
     #[test]
-    fn an_answer_keeps_to_an_offer() {
-        let plain = "permessage-deflate";
-        let with = |parameters: &str| format!("permessage-deflate; {parameters}");
-        answer(plain, plain, Some((true, true)));
-        answer(plain, &with("server_no_context_takeover"), Some((true, false)));
-        answer(plain, &with("client_no_context_takeover; server_max_window_bits=8"), Some((false, true)));
-        answer(&with("client_max_window_bits"), &with("client_max_window_bits=9"), Some((true, true)));
-        answer(&with("client_max_window_bits=10"), &with("client_max_window_bits=10"), Some((true, true)));
-        answer(&with("server_max_window_bits=10"), &with("server_max_window_bits=9"), Some((true, true)));
-        answer(&format!("{}, {plain}", with("server_max_window_bits=10")), plain, Some((true, true)));
+    fn an_answer_keeps_to_an_offer_and_may_leave_out_what_it_likes() {
+        for (offer, chosen, takeover) in ANSWERED {
+            answer(&line(offer), &line(chosen), Some(*takeover));
+        }
+        answer(NAME, "Permessage-Deflate", Some((true, true)));
     }
 
     #[test]
     fn an_answer_that_was_not_offered_is_refused() {
-        let plain = "permessage-deflate";
-        let with = |parameters: &str| format!("permessage-deflate; {parameters}");
-        answer(plain, &with("client_max_window_bits=9"), None);
-        answer(&with("client_max_window_bits"), &with("client_max_window_bits"), None);
-        answer(&with("client_max_window_bits=9"), &with("client_max_window_bits=10"), None);
-        answer(&with("server_max_window_bits=10"), plain, None);
-        answer(&with("server_max_window_bits=10"), &with("server_max_window_bits=11"), None);
-        answer(&with("server_no_context_takeover"), plain, None);
-        answer(plain, "permessage-deflate, permessage-deflate", None);
-        answer(plain, "x-other", None);
-        answer(plain, &with("server_max_window_bits=16"), None);
-        answer("x-other", plain, None);
+        for (offer, chosen) in REFUSED {
+            answer(&line(offer), &format!("{NAME}{chosen}"), None);
+        }
+        for (offer, chosen) in [(NAME, "x-other"), (NAME, ""), ("x-other", NAME), ("permessage-deflate; unknown", NAME)]
+        {
+            answer(offer, chosen, None);
+        }
+        let twice = Headers::new(vec![(FIELD.into(), NAME.into()), (FIELD.into(), NAME.into())]);
+        assert!(Offers::new(&headers(NAME), Compression::Inspect).check(&twice).is_err());
     }
 }
