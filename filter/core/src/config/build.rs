@@ -350,7 +350,12 @@ fn keys(
     let jwks = raw.jwks.clone().unwrap_or_default();
     match (jwks.inline, jwks.secret) {
         (Some(set), None) => {
-            Keys::from_jwks(algorithms, &set.keys).map_err(|fault| ConfigError::new("jwks.inline.keys", fault))
+            let (keys, passed_over) =
+                Keys::from_jwks(algorithms, &set.keys).map_err(|fault| ConfigError::new("jwks.inline.keys", fault))?;
+            for (index, fault) in passed_over {
+                warnings.push(format!("{at}.jwks.inline.keys[{index}]: passed over: {fault}"));
+            }
+            Ok(keys)
         }
         (None, Some(source)) => {
             let secret = secret(&source, environment).map_err(within("jwks.secret"))?;

@@ -12,8 +12,9 @@ use serde_json::Value;
 use super::jws::Jws;
 use crate::secret::Secret;
 
-/// The most keys of one provider: bounds the signature checks that one token without `kid` costs.
-pub const KEYS_MAX: usize = 16;
+/// The most keys of one provider: issuers publish a handful, large ones some dozens. Bounds the signature checks that one token
+/// without `kid` costs, the worst of which an address may ask for ten times before it is banned for a while.
+pub const KEY_COUNT_MAX: usize = 64;
 
 /// The shortest and longest RSA modulus, in bits: RFC 7518 §3.3 demands 2,048; beyond 4,096 the cost of a check, paid
 /// by the worker, is the attacker's choice.
@@ -22,25 +23,31 @@ const RSA_BITS: core::ops::RangeInclusive<usize> = 2_048..=4_096;
 /// Why keys cannot be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum KeyFault {
+    /// Its members make no key: something is missing, or no point of its curve.
+    Malformed,
     /// Not one key fits one of the algorithms.
     NoneUsable,
+    /// It is for encryption, of a kind that there is no algorithm for, or for an algorithm that the provider does not list.
+    OtherUse,
     /// An RSA modulus outside 2,048 to 4,096 bits.
     RsaLength,
     /// A secret shorter than the hash it keys (RFC 7518 §3.2), in bytes.
     SecretTooShort(usize),
-    /// More keys than [`KEYS_MAX`].
+    /// More keys than [`KEY_COUNT_MAX`].
     TooMany,
 }
 
 impl core::fmt::Display for KeyFault {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
+            Self::Malformed => f.write_str("it is no key"),
             Self::NoneUsable => f.write_str("no key is usable with the algorithms"),
+            Self::OtherUse => f.write_str("it is for no signature of one of the algorithms"),
             Self::RsaLength => {
                 write!(f, "an RSA key must have {} to {} bits", RSA_BITS.start(), RSA_BITS.end())
             }
             Self::SecretTooShort(len) => write!(f, "the secret must have at least {len} bytes (RFC 7518 §3.2)"),
-            Self::TooMany => write!(f, "at most {KEYS_MAX} keys"),
+            Self::TooMany => write!(f, "there are {KEY_COUNT_MAX} keys already"),
         }
     }
 }
@@ -61,21 +68,22 @@ struct Key {
 }
 
 impl Keys {
-    /// Public keys from the members of a JWK set. Keys for other uses or of other kinds are passed over (RFC 7517 §5).
+    /// Public keys from the members of a JWK set, and those that were passed over, by index: one key that we cannot use must not take
+    /// the others along (RFC 7517 §5).
     ///
     /// # Errors
-    /// [`KeyFault`]; a secret (`oct`) in a key set counts as not usable.
-    pub fn from_jwks(algorithms: Vec<Algorithm>, jwks: &[Value]) -> Result<Self, KeyFault> {
-        if jwks.len() > KEYS_MAX {
-            return Err(KeyFault::TooMany);
-        }
+    /// [`KeyFault::NoneUsable`] when no key is left.
+    pub fn from_jwks(algorithms: Vec<Algorithm>, jwks: &[Value]) -> Result<(Self, PassedOver), KeyFault> {
         let mut keys = Vec::new();
-        for value in jwks {
-            if let Some(key) = Key::from_jwk(value, &algorithms)? {
-                keys.push(key);
+        let mut passed_over = Vec::new();
+        for (index, jwk) in jwks.iter().enumerate() {
+            match Key::from_jwk(jwk, &algorithms) {
+                Ok(key) if keys.len() < KEY_COUNT_MAX => keys.push(key),
+                Ok(_) => passed_over.push((index, KeyFault::TooMany)),
+                Err(fault) => passed_over.push((index, fault)),
             }
         }
-        if keys.is_empty() { Err(KeyFault::NoneUsable) } else { Ok(Self { algorithms, keys }) }
+        if keys.is_empty() { Err(KeyFault::NoneUsable) } else { Ok((Self { algorithms, keys }, passed_over)) }
     }
 
     /// A shared secret for HMAC algorithms.
@@ -113,33 +121,33 @@ impl Keys {
     }
 }
 
+/// The keys of a set that are not used: where in it they stand, and why not.
+pub type PassedOver = Vec<(usize, KeyFault)>;
+
 impl Key {
     /// The key, where it is for signatures and for one of `algorithms`.
-    fn from_jwk(jwk: &Value, algorithms: &[Algorithm]) -> Result<Option<Self>, KeyFault> {
+    fn from_jwk(jwk: &Value, algorithms: &[Algorithm]) -> Result<Self, KeyFault> {
         let member = |name: &str| jwk.get(name).and_then(Value::as_str);
+        let needed = |name: &str| member(name).ok_or(KeyFault::Malformed);
         if member("use").is_some_and(|purpose| purpose != "sig") {
-            return Ok(None);
+            return Err(KeyFault::OtherUse);
         }
         let (fitting, key): (&[Algorithm], _) = match (member("kty"), member("crv")) {
             (Some("RSA"), _) => {
-                let (Some(n), Some(e)) = (member("n"), member("e")) else { return Ok(None) };
+                let (n, e) = (needed("n")?, needed("e")?);
                 if !RSA_BITS.contains(&bits(n)) {
                     return Err(KeyFault::RsaLength);
                 }
                 (AlgorithmFamily::Rsa.algorithms(), DecodingKey::from_rsa_components(n, e))
             }
             (Some("EC"), Some(curve @ ("P-256" | "P-384"))) => {
-                let (Some(x), Some(y)) = (member("x"), member("y")) else { return Ok(None) };
                 let algorithm = if curve == "P-256" { &[Algorithm::ES256] } else { &[Algorithm::ES384] };
-                (algorithm, DecodingKey::from_ec_components(x, y))
+                (algorithm, DecodingKey::from_ec_components(needed("x")?, needed("y")?))
             }
-            (Some("OKP"), Some("Ed25519")) => {
-                let Some(x) = member("x") else { return Ok(None) };
-                (&[Algorithm::EdDSA], DecodingKey::from_ed_components(x))
-            }
-            _ => return Ok(None),
+            (Some("OKP"), Some("Ed25519")) => (&[Algorithm::EdDSA], DecodingKey::from_ed_components(needed("x")?)),
+            (Some(_), _) => return Err(KeyFault::OtherUse),
+            (None, _) => return Err(KeyFault::Malformed),
         };
-        let Ok(key) = key else { return Ok(None) };
         let own = member("alg");
         let algorithms: Vec<Algorithm> = fitting
             .iter()
@@ -147,8 +155,11 @@ impl Key {
             .filter(|algorithm| algorithms.contains(algorithm))
             .filter(|algorithm| own.is_none_or(|own| own.parse() == Ok(*algorithm)))
             .collect();
-        let id = member("kid").map(str::to_owned);
-        Ok((!algorithms.is_empty()).then(|| Self { id, algorithms, key: Secret::new(key) }))
+        if algorithms.is_empty() {
+            return Err(KeyFault::OtherUse);
+        }
+        let key = Secret::new(key.map_err(|_| KeyFault::Malformed)?);
+        Ok(Self { id: member("kid").map(str::to_owned), algorithms, key })
     }
 }
 

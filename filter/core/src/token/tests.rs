@@ -36,7 +36,7 @@ fn ed25519_jwk() -> Value {
 }
 
 fn asymmetric() -> Provider {
-    let keys = Keys::from_jwks(vec![Algorithm::EdDSA, Algorithm::ES256], &[ed25519_jwk()]).unwrap();
+    let keys = Keys::from_jwks(vec![Algorithm::EdDSA, Algorithm::ES256], &[ed25519_jwk()]).unwrap().0;
     Provider { name: "corp".into(), keys, rules: rules() }
 }
 
@@ -292,28 +292,77 @@ fn keys_that_are_too_weak_are_refused() {
 
     let rsa = |bytes: usize| {
         let jwk = json!({"kty": "RSA", "n": URL_SAFE_NO_PAD.encode(vec![0xff; bytes]), "e": "AQAB"});
-        Keys::from_jwks(vec![Algorithm::RS256], &[jwk]).map(|_| ()).err()
+        let (_, passed_over) =
+            Keys::from_jwks(vec![Algorithm::RS256, Algorithm::EdDSA], &[jwk, ed25519_jwk()]).unwrap();
+        passed_over
     };
-    assert_eq!(rsa(256), None);
-    assert_eq!(rsa(512), None);
-    assert_eq!(rsa(255), Some(KeyFault::RsaLength));
-    assert_eq!(rsa(513), Some(KeyFault::RsaLength));
+    assert_eq!((rsa(256), rsa(512)), (vec![], vec![]));
+    for bytes in [128, 255, 513, 1_024] {
+        assert_eq!(rsa(bytes), [(0, KeyFault::RsaLength)], "{bytes}");
+    }
 }
 
 #[test]
-fn keys_for_other_uses_are_passed_over() {
-    for change in [
-        json!({"use": "enc"}),
-        json!({"kty": "oct", "k": "AAAA"}),
-        json!({"crv": "X25519"}),
-        json!({"alg": "ES256"}),
-        json!({"x": "not base64!"}),
-        json!({"kty": "new"}),
+fn keys_that_cannot_be_used_are_passed_over() {
+    use KeyFault::{Malformed, OtherUse};
+    for (change, fault) in [
+        (json!({"use": "enc"}), OtherUse),
+        (json!({"kty": "oct", "k": "AAAA"}), OtherUse),
+        (json!({"crv": "X25519"}), OtherUse),
+        (json!({"alg": "ES256"}), OtherUse),
+        (json!({"kty": "new"}), OtherUse),
+        (json!({"x": "not base64!"}), Malformed),
+        (json!({"x": 1}), Malformed),
+        (json!({"kty": "EC", "crv": "P-256", "alg": "ES256"}), Malformed),
+        (json!({"kty": null}), Malformed),
+        (json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"}), KeyFault::RsaLength),
     ] {
         let mut jwk = ed25519_jwk();
         jwk.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-        let keys = Keys::from_jwks(vec![Algorithm::EdDSA], &[jwk.clone()]);
+        let algorithms = || if jwk["kty"] == "EC" { vec![Algorithm::ES256] } else { vec![Algorithm::EdDSA] };
+        let keys = Keys::from_jwks(algorithms(), &[jwk.clone()]);
         assert_eq!(keys.map(|_| ()), Err(KeyFault::NoneUsable), "{jwk}");
-        assert!(Keys::from_jwks(vec![Algorithm::EdDSA], &[jwk, ed25519_jwk()]).is_ok());
+        let (_, passed_over) =
+            Keys::from_jwks([algorithms(), vec![Algorithm::EdDSA]].concat(), &[jwk.clone(), ed25519_jwk(), json!(1)])
+                .unwrap();
+        assert_eq!(passed_over, [(0, fault), (2, Malformed)], "{jwk}");
+    }
+}
+
+/// A key of its own for each `index`, which made no token of these tests.
+fn other_jwk(index: usize, id: Option<&str>) -> Value {
+    // Not each x is on the curve; half of them are.
+    let x = (0_u8..).map(|salt| {
+        let mut bytes = [0; 32];
+        bytes[..3].copy_from_slice(&[u8::try_from(index).unwrap(), salt, 1]);
+        json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(bytes), "kid": id})
+    });
+    let usable = |jwk: &Value| Keys::from_jwks(vec![Algorithm::EdDSA], core::slice::from_ref(jwk)).is_ok();
+    x.filter(usable).next().unwrap()
+}
+
+#[test]
+fn up_to_64_keys_are_taken() {
+    let claims = claims().to_string();
+    let set = |before: usize, id: Option<&str>, own: Value| {
+        let mut jwks: Vec<Value> = (0..before).map(|index| other_jwk(index, id)).collect();
+        jwks.push(own);
+        let (keys, passed_over) = Keys::from_jwks(vec![Algorithm::EdDSA], &jwks).unwrap();
+        (Provider { name: "corp".into(), keys, rules: rules() }, passed_over)
+    };
+    let unnamed = json!({"kty": "OKP", "crv": "Ed25519", "x": ED25519_PUBLIC});
+    let (named_token, other) = (token(HEADER, &claims), token(r#"{"alg":"EdDSA"}"#, &claims));
+    let invalid = Err(CredentialInvalid);
+    for (before, id, own, token, expected) in [
+        (63, Some("x"), ed25519_jwk(), &named_token, Ok(())),
+        (63, Some("x"), ed25519_jwk(), &other, Ok(())),
+        (63, Some("x"), unnamed.clone(), &named_token, Ok(())),
+        (63, None, unnamed, &other, Ok(())),
+        (64, Some("x"), ed25519_jwk(), &named_token, invalid),
+        (64, None, ed25519_jwk(), &other, invalid),
+    ] {
+        let (provider, passed_over) = set(before, id, own);
+        assert_eq!(passed_over.len(), before.saturating_sub(63));
+        check_with(provider, token, expected);
     }
 }
