@@ -9,7 +9,7 @@ use super::build::{Built, each, requirement};
 use super::raw::{RawAuthorize, RawJson, RawMessages};
 use super::values::Count;
 use super::{ConfigError, within};
-use crate::content::authorize::{Authorization, Glob};
+use crate::content::authorize::{Authorization, Authorizations, Glob};
 use crate::content::patterns::Patterns;
 use crate::content::rule_sets::RuleSet;
 use crate::content::{ContentRules, JsonRules, Schemas};
@@ -50,10 +50,13 @@ fn content(raw: &RawMessages) -> Built<ContentRules> {
     if json.is_none() && !authorize.is_empty() {
         return Err(ConfigError::new("authorize", "needs json: its pointers lead into JSON messages"));
     }
+    if json.as_ref().is_some_and(|json| !json.bounds.unique_keys) && !authorize.is_empty() {
+        return Err(ConfigError::new("json.duplicate_keys", "allow leaves open which value authorize has read"));
+    }
     Ok(ContentRules {
         json,
         envelope: raw.envelope,
-        authorize,
+        authorize: Authorizations::new(authorize).map_err(|problem| ConfigError::new("authorize", problem))?,
         patterns: patterns(raw)?,
         tunnels: raw.tunnels == Some(Access::Allow),
     })
@@ -108,7 +111,8 @@ fn pointer(text: &str) -> Built<Pointer> {
 }
 
 fn authorization(raw: &RawAuthorize) -> Built<Authorization> {
-    let mut rule = Authorization { when: Vec::new(), claims: Vec::new(), equals: Vec::new() };
+    let missing = raw.missing == Some(Access::Allow);
+    let mut rule = Authorization { when: Vec::new(), missing, claims: Vec::new(), equals: Vec::new() };
     for (text, glob) in raw.when.iter().flatten() {
         let at = |error: ConfigError| error.under(text).within("when");
         rule.when.push((pointer(text).map_err(at)?, Glob::new(glob)));

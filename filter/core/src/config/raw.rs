@@ -335,6 +335,7 @@ raw! {
     #[derive(PartialEq)]
     struct RawAuthorize {
         when: BTreeMap<String, String>,
+        missing: Access,
         claims: BTreeMap<String, Value>,
         equals: BTreeMap<String, String>,
     }

@@ -473,10 +473,19 @@ fn what_messages_may_say_is_checked_at_its_path() {
         (json!({"when": {"type": "*"}, "claims": {"a": 1}}), "authorize[0].when.type: expected a JSON Pointer"),
         (json!({"equals": {"user": "sub"}}), "authorize[0].equals.user: expected a JSON Pointer"),
         (json!({"claims": {"role": []}}), "authorize[0].claims.role: an empty list"),
+        (json!({"missing": "pass", "claims": {"role": 1}}), "authorize[0].missing: unknown variant"),
     ] {
         let config = with(with_json.clone(), "/messages/from_client/authorize", json!([rule]));
         refuse(&config, &format!("messages.from_client.{problem}"));
     }
+}
+
+#[test]
+fn authorize_reads_names_that_stand_once() {
+    let config = with(good(), "/messages/from_client/json", json!({"duplicate_keys": "allow"}));
+    assert!(read(&config).is_ok());
+    let config = with(config, "/messages/from_client/authorize", json!([{"claims": {"role": "a"}}]));
+    refuse(&config, "messages.from_client.json.duplicate_keys: allow leaves open");
 }
 
 #[test]

@@ -9,7 +9,7 @@
 //! What only the envelope's own protocol says (pings, acknowledgements, `connection_init`) has to have its shape, and is within
 //! the bounds of JSON; schemas and authorization are for the messages inside.
 
-use crate::json::document::{Document, Value, View};
+use crate::json::document::{Document, Twins, Value, View};
 use crate::violation::Violation;
 use crate::wire::Side;
 
@@ -190,19 +190,20 @@ fn check_placeholders(document: &Document<'_>, attachments: u32) -> Result<(), V
 }
 
 /// GraphQL over WebSocket Protocol, "Message types".
-fn graphql(root: Value<'_>, from: Side) -> Result<Option<Value<'_>>, Violation> {
-    let kind = root.get("type").and_then(Value::as_str).ok_or(REFUSED)?;
-    let has_id = root.get("id").and_then(Value::as_str).is_some_and(|id| !id.is_empty());
-    let payload = root.get("payload");
+fn graphql<'a>(root: Value<'a>, from: Side) -> Result<Option<Value<'a>>, Violation> {
+    // Servers in Go read `Payload` too.
+    let member = |of: Value<'a>, name: &str| of.member(name).map_err(|Twins| REFUSED);
+    let kind = member(root, "type")?.and_then(Value::as_str).ok_or(REFUSED)?;
+    let has_id = member(root, "id")?.and_then(Value::as_str).is_some_and(|id| !id.is_empty());
+    let payload = member(root, "payload")?;
+    let query = payload.map_or(Ok(None), |payload| member(payload, "query"))?;
     let view = payload.map(Value::view);
     let is_sound = match (kind, from) {
         ("connection_init", Side::Client) | ("connection_ack", Side::Server) | ("ping" | "pong", _) => {
             matches!(view, None | Some(View::Null | View::Object(_)))
         }
         ("complete", _) => has_id && payload.is_none(),
-        ("subscribe", Side::Client) => {
-            has_id && payload.and_then(|payload| payload.get("query")).is_some_and(|query| query.as_str().is_some())
-        }
+        ("subscribe", Side::Client) => has_id && query.is_some_and(|query| query.as_str().is_some()),
         ("next", Side::Server) => has_id && matches!(view, Some(View::Object(_))),
         ("error", Side::Server) => has_id && matches!(view, Some(View::Array(_))),
         _ => false,

@@ -13,14 +13,14 @@ pub mod tunnels;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::json::document::{Document, Value};
+use crate::json::document::{Document, Twins, Value};
 use crate::json::pointer::Pointer;
 use crate::json::reader::{Bounds, read};
 use crate::json::schema::Schema;
 use crate::token::Verified;
 use crate::violation::Violation;
 use crate::wire::Side;
-use authorize::Authorization;
+use authorize::Authorizations;
 use envelope::{Envelope, Packet};
 use patterns::Patterns;
 use tunnels::Exempt;
@@ -33,7 +33,7 @@ pub struct ContentRules {
     /// What wraps a text; `None`: what the subprotocol means, otherwise JSON.
     pub envelope: Option<Envelope>,
     /// Who may say what; only with `json`.
-    pub authorize: Vec<Authorization>,
+    pub authorize: Authorizations,
     /// What no text may say.
     pub patterns: Option<Patterns>,
     /// Whether a message may begin as another protocol does.
@@ -170,16 +170,16 @@ impl ContentRules {
         };
         let document = read(text, &json.bounds)?;
         let message = envelope.message(&packet, &document, from)?;
+        let kind = message.map_or(Ok(None), |message| json.schemas.kind(message))?;
         if let Some(message) = message {
-            json.schemas.check(message)?;
+            json.schemas.check(message, kind)?;
         }
         self.search_strings(&document, STRING_DEPTH_MAX)?;
         let sender = handshake.sender.as_deref();
-        let allows = |message| self.authorize.iter().all(|rule| rule.allows(message, sender));
-        if !message.is_none_or(allows) {
+        if !message.is_none_or(|message| self.authorize.is_empty() || self.authorize.allow(message, sender)) {
             return Err(Violation::NotAuthorized.into());
         }
-        fits(message.and_then(|message| json.schemas.kind(message)).unwrap_or_default())?;
+        fits(kind.unwrap_or_default())?;
         Ok(packet.attachments())
     }
 
@@ -249,17 +249,24 @@ fn without_escapes(text: &str) -> String {
 
 impl Schemas {
     /// The type of a message, where it says one.
-    fn kind<'a>(&self, message: Value<'a>) -> Option<&'a str> {
+    ///
+    /// # Errors
+    /// [`Violation::JsonRefused`] where readers differ about it.
+    fn kind<'a>(&self, message: Value<'a>) -> Result<Option<&'a str>, Violation> {
         match self {
-            Self::Any | Self::One(_) => None,
-            Self::ByType { discriminator, .. } => discriminator.find(message).and_then(Value::as_str),
+            Self::Any | Self::One(_) => Ok(None),
+            Self::ByType { discriminator, .. } => match discriminator.find(message) {
+                Ok(found) => Ok(found.and_then(Value::as_str)),
+                Err(Twins) => Err(Violation::JsonRefused),
+            },
         }
     }
 
-    fn check(&self, message: Value<'_>) -> Result<(), Violation> {
+    /// Whether a message of this type is what it has to be.
+    fn check(&self, message: Value<'_>, kind: Option<&str>) -> Result<(), Violation> {
         match self {
             Self::Any => Ok(()),
-            Self::ByType { schemas, otherwise, .. } => match self.kind(message).and_then(|kind| schemas.get(kind)) {
+            Self::ByType { schemas, otherwise, .. } => match kind.and_then(|kind| schemas.get(kind)) {
                 Some(schema) => schema.check(message),
                 None if *otherwise => Ok(()),
                 None => Err(Violation::SchemaRefused),

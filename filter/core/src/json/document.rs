@@ -9,6 +9,8 @@
 //! A [`Document`] is a list of 16-byte nodes in the order of the text, each with the index behind everything that belongs to it, so
 //! that a value can be stepped over. Strings are slices of the text; those with escapes are slices of a copy without.
 
+use super::name;
+
 /// A message that is JSON and within its bounds.
 #[derive(Default)]
 pub struct Document<'a> {
@@ -51,6 +53,10 @@ pub struct Value<'a> {
     node: Node,
     index: usize,
 }
+
+/// Readers differ about which member a name means.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Twins;
 
 /// What a value is.
 #[derive(Clone, Copy, Debug)]
@@ -171,6 +177,22 @@ impl<'a> Value<'a> {
             View::Object(mut members) => members.find(|(own, _)| *own == name).map(|(_, value)| value),
             View::Array(_) | View::Boolean(_) | View::Null | View::Number(_) | View::String(_) => None,
         }
+    }
+
+    /// The member `name` of an object, where every reader takes the same one.
+    ///
+    /// # Errors
+    /// [`Twins`] where the name stands twice, or one that some reader takes for it stands there.
+    pub fn member(self, name: &str) -> Result<Option<Self>, Twins> {
+        let View::Object(members) = self.view() else { return Ok(None) };
+        let mut found = None;
+        for (own, value) in members.filter(|(own, _)| name::is_same(own, name)) {
+            if own != name || found.is_some() {
+                return Err(Twins);
+            }
+            found = Some(value);
+        }
+        Ok(found)
     }
 
     /// The item at `index` of an array.

@@ -6,6 +6,7 @@
 //! ```
 
 pub mod document;
+pub mod name;
 pub mod number;
 pub mod pointer;
 pub mod reader;

@@ -65,6 +65,32 @@ impl Decimal {
         i64::try_from(if self.negative { magnitude.checked_neg()? } else { magnitude }).ok()
     }
 
+    /// It without an exponent, as shortly as it goes: 9 for 9.0 and for 90e-1. At most 450 characters, by the bounds on digits and
+    /// exponents.
+    #[must_use]
+    pub fn to_plain(self) -> String {
+        let mut digits = Vec::new();
+        let mut rest = self.mantissa;
+        while rest != 0 || digits.is_empty() {
+            digits.push(char::from_digit(u32::try_from(rest % 10).unwrap_or_default(), 10).unwrap_or('0'));
+            rest /= 10;
+        }
+        // So that a digit stands before the point.
+        let places = usize::try_from(self.exponent.saturating_neg()).unwrap_or_default();
+        while digits.len() <= places {
+            digits.push('0');
+        }
+        let mut text = String::from(if self.negative { "-" } else { "" });
+        for (place, digit) in digits.iter().enumerate().rev() {
+            text.push(*digit);
+            if place == places && place > 0 {
+                text.push('.');
+            }
+        }
+        text.extend(core::iter::repeat_n('0', usize::try_from(self.exponent).unwrap_or_default()));
+        text
+    }
+
     /// Whether it is whole: 1.0 is.
     #[must_use]
     pub const fn is_integer(&self) -> bool {

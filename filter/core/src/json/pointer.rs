@@ -1,6 +1,6 @@
 //! JSON Pointer (RFC 6901).
 
-use super::document::{Value, View};
+use super::document::{Twins, Value, View};
 
 /// A place in a document.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -17,13 +17,26 @@ impl Pointer {
     }
 
     /// The value at that place below `root`, where there is one.
-    #[must_use]
-    pub fn find<'a>(&self, root: Value<'a>) -> Option<Value<'a>> {
-        self.0.iter().try_fold(root, |value, token| match value.view() {
-            View::Array(_) => value.item(index(token)?),
-            View::Object(_) => value.get(token),
-            View::Boolean(_) | View::Null | View::Number(_) | View::String(_) => None,
-        })
+    ///
+    /// # Errors
+    /// [`Twins`] where readers differ about a step.
+    pub fn find<'a>(&self, root: Value<'a>) -> Result<Option<Value<'a>>, Twins> {
+        let mut value = root;
+        for token in &self.0 {
+            let next = match value.view() {
+                View::Array(_) => index(token).and_then(|index| value.item(index)),
+                View::Object(_) => value.member(token)?,
+                View::Boolean(_) | View::Null | View::Number(_) | View::String(_) => None,
+            };
+            let Some(next) = next else { return Ok(None) };
+            value = next;
+        }
+        Ok(Some(value))
+    }
+
+    /// The names and indices that lead there.
+    pub fn tokens(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|token| &**token)
     }
 }
 
@@ -51,8 +64,8 @@ mod tests {
         // The example of RFC 6901 §5, with values that tell where they stand, and an array in an array.
         let text = r#"{"foo":["bar","baz",["x"]],"":"0","a/b":"1","c%d":"2","e^f":"3","g|h":"4","i\\j":"5","k\"l":"6"," ":"7","m~n":"8","10":"9"}"#;
         let document = read(text, &BOUNDS).unwrap();
-        let found = Pointer::parse(pointer).and_then(|pointer| pointer.find(document.root())).and_then(Value::as_str);
-        assert_eq!(found, expected, "{pointer}");
+        let found = Pointer::parse(pointer).and_then(|pointer| pointer.find(document.root()).unwrap());
+        assert_eq!(found.and_then(Value::as_str), expected, "{pointer}");
     }
 
     #[test]
@@ -88,6 +101,28 @@ mod tests {
     #[test]
     fn the_empty_pointer_is_the_whole_document() {
         let document = read("\"x\"", &BOUNDS).unwrap();
-        assert_eq!(Pointer::parse("").unwrap().find(document.root()).and_then(Value::as_str), Some("x"));
+        let found = Pointer::parse("").unwrap().find(document.root()).unwrap();
+        assert_eq!(found.and_then(Value::as_str), Some("x"));
+    }
+
+    #[test]
+    fn a_name_that_readers_differ_about_leads_nowhere_else() {
+        let lenient = Bounds { unique_keys: false, ..BOUNDS };
+        for (text, is_found) in [
+            (r#"{"a":{"b":"x"}}"#, true),
+            (r#"{"a":{"b":"x"},"c":{"B":1}}"#, true),
+            (r#"{"a":{"b":"x"},"A":{"b":"y"}}"#, false),
+            (r#"{"A":{"b":"y"}}"#, false),
+            (r#"{"a":{"b":"x","\u0042":1}}"#, false),
+            (r#"{"a":{"b":"x","b":1}}"#, false),
+        ] {
+            let document = read(text, &lenient).unwrap();
+            let found = Pointer::parse("/a/b").unwrap().find(document.root());
+            assert_eq!(
+                found.map(|found| found.and_then(Value::as_str)),
+                is_found.then_some(Some("x")).ok_or(Twins),
+                "{text}"
+            );
+        }
     }
 }

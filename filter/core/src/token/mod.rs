@@ -49,6 +49,12 @@ impl core::fmt::Debug for Verified {
 }
 
 impl Verified {
+    /// One that nobody has verified.
+    #[cfg(test)]
+    pub(crate) fn forged(claims: Map<String, Value>) -> Self {
+        Self { provider: "forged".into(), claims, expires_at: Timestamp::from_secs(u64::MAX) }
+    }
+
     /// The name of the provider that issued it.
     #[must_use]
     pub fn provider(&self) -> &str {

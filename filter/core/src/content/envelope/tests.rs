@@ -165,6 +165,9 @@ fn what_is_no_message_of_graphql_is_refused() {
         r#"{"type":"subscribe","id":"1","payload":{"query":1}}"#,
         r#"{"type":"next","id":"1"}"#,
         r#"{"type":"error","id":"1","payload":{}}"#,
+        r#"{"id":"1","type":"subscribe","payload":{"query":"x"},"Payload":{"query":"y"}}"#,
+        r#"{"id":"1","type":"subscribe","payload":{"query":"x","Query":"y"}}"#,
+        r#"{"id":"1","type":"ping","TYPE":"subscribe","payload":{"query":"x"}}"#,
     ];
     for from in [Side::Client, Side::Server] {
         either

@@ -260,3 +260,25 @@ fn small_numbers_agree_with_integers() {
     }
     assert!(multiples > 1_000, "{multiples}");
 }
+
+#[test]
+fn numbers_have_one_plain_form() {
+    for (token, plain) in [
+        ("9", "9"),
+        ("9.0", "9"),
+        ("90e-1", "9"),
+        ("-0", "0"),
+        ("0.0e9", "0"),
+        ("-1.50", "-1.5"),
+        ("4.111111111111111e15", "4111111111111111"),
+        ("1e3", "1000"),
+        ("1e-3", "0.001"),
+        ("123e-3", "0.123"),
+        ("1234e-3", "1.234"),
+    ] {
+        assert_eq!(Decimal::parse(token.as_bytes()).unwrap().to_plain(), plain, "{token}");
+    }
+    for token in ["1e308", "1e-400", "12345678901234567890123456789012345678e-400"] {
+        assert!(Decimal::parse(token.as_bytes()).unwrap().to_plain().len() <= 450, "{token}");
+    }
+}

@@ -103,6 +103,7 @@ fn json_is_judged_as_a_whole() {
     ] {
         check(&schema(), 1, text.as_bytes(), violation, None);
     }
+    check(&schema(), 1, br#"{"type":"good","Type":"chat"}"#, Some(JsonRefused), None);
     check(&schema(), 1, b"{\"type\":\"good\",\"a\":\"\xc3\x28\"}", Some(InvalidUtf8), None);
     check(&schema(), 2, b"\0", Some(TypeRefused), None);
 }

@@ -1,0 +1,55 @@
+//! Names of members that some reader takes for each other.
+//!
+//! JSON compares names as they are (RFC 8259 §8.3). Many of its readers do not: Go's `encoding/json` takes `Type` for `type`, and so do
+//! Java, C# and others where they are told to. Where a message has both, each reader picks one of them.
+
+/// Whether some reader takes the two names for the same: they are, or differ by the case of letters only.
+#[must_use]
+pub fn is_same(one: &str, other: &str) -> bool {
+    one.chars().map(fold).eq(other.chars().map(fold))
+}
+
+/// One character for all that differ by case: simple folding, as Go has it, in which `ſ` is an s and `K` (U+212A) a k; and the two
+/// letters i of Turkish, which Java takes for that of English.
+fn fold(character: char) -> char {
+    match character {
+        '\0'..='\x7f' => character.to_ascii_lowercase(),
+        'ı' | 'İ' => 'i',
+        _ => {
+            let upper = character.to_uppercase().next().unwrap_or(character);
+            upper.to_lowercase().next().unwrap_or(upper)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_differ_by_case_are_the_same() {
+        for (one, other) in [
+            ("type", "type"),
+            ("type", "TyPE"),
+            ("user", "u\u{17f}er"),
+            ("kind", "\u{212a}ind"),
+            ("title", "tıtle"),
+            ("title", "TİTLE"),
+            ("größe", "GRÖßE"),
+            ("тип", "ТИП"),
+            ("λόγος", "ΛΌΓΟΣ"),
+            ("\u{b5}", "\u{3bc}"),
+        ] {
+            assert!(is_same(one, other) && is_same(other, one), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn other_names_are_not() {
+        for (one, other) in
+            [("type", "typ"), ("type", "types"), ("", "a"), ("тип", "имя"), ("类型", "名称"), ("a", "á")]
+        {
+            assert!(!is_same(one, other) && !is_same(other, one), "{one} {other}");
+        }
+    }
+}
