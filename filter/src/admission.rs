@@ -8,7 +8,7 @@ use crate::limiter::{Limiter, Slot};
 use portcullis_core::handshake::Applicant;
 use portcullis_core::limits::address::Address;
 use portcullis_core::limits::table::{Admission, Excess, Key, Kind};
-use portcullis_core::policy::{Fail, Policy};
+use portcullis_core::policy::{AddressLimits, Fail, Policy};
 use portcullis_core::token::Verified;
 use portcullis_core::violation::Violation;
 
@@ -31,20 +31,20 @@ impl<'a> Admissions<'a> {
         let limits = &policy.limits;
         match applicant {
             Applicant::Address => {
-                let own = &limits.per_address;
-                if own.connections.is_some() || own.handshakes.is_some() || own.failures.is_some() {
-                    let admission = Admission { connections: own.connections, handshakes: own.handshakes };
+                let AddressLimits { connections, handshakes, failures, .. } = limits.per_address;
+                if connections.is_some() || handshakes.is_some() || failures.is_some() {
+                    let admission = Admission { connections, handshakes, failures };
                     self.take(policy, address_key(self.limiter, self.address, policy), &admission)?;
                 }
                 if limits.connections.is_some() {
-                    let admission = Admission { connections: limits.connections, handshakes: None };
+                    let admission = Admission { connections: limits.connections, ..Admission::default() };
                     self.take(policy, self.limiter.key(Kind::All, &[]), &admission)?;
                 }
             }
             Applicant::Subject(credential) => {
                 let connections = limits.per_subject.connections;
                 if let (Some(key), Some(_)) = (subject_key(self.limiter, credential), connections) {
-                    self.take(policy, key, &Admission { connections, handshakes: None })?;
+                    self.take(policy, key, &Admission { connections, ..Admission::default() })?;
                 }
             }
         }

@@ -241,8 +241,8 @@ impl Limiter {
 }
 
 /// The number tells the layout: a host keeps its data while modules come and go.
-const REGISTER: &str = "portcullis.2.register";
+const REGISTER: &str = "portcullis.3.register";
 
 fn bucket_name(index: usize) -> String {
-    format!("portcullis.2.bucket.{index}")
+    format!("portcullis.3.bucket.{index}")
 }

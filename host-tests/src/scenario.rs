@@ -257,9 +257,9 @@ impl Gate {
     #[track_caller]
     pub fn counted(&self) -> u32 {
         let number = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("four bytes"));
-        let register = self.0.shared("portcullis.2.register").expect("a register");
+        let register = self.0.shared("portcullis.3.register").expect("a register");
         let of_bucket = |index: u32| {
-            let bucket = self.0.shared(&format!("portcullis.2.bucket.{index}")).expect("a bucket");
+            let bucket = self.0.shared(&format!("portcullis.3.bucket.{index}")).expect("a bucket");
             if bucket == [0; 2_048] {
                 return 0;
             }

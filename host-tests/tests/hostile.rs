@@ -219,8 +219,8 @@ fn what_workers_share_may_be_anything() {
         let policy = fail_limited("closed");
         let mut gate = Gate::new(&policy);
         let live_before = gate.connect();
-        gate.share("portcullis.2.register", value);
-        (0..4_096).for_each(|bucket| gate.share(&format!("portcullis.2.bucket.{bucket}"), value));
+        gate.share("portcullis.3.register", value);
+        (0..4_096).for_each(|bucket| gate.share(&format!("portcullis.3.bucket.{bucket}"), value));
         let mut other = gate.beside(&policy);
         for gate in [&mut gate, &mut other] {
             live(gate, good_and_bad());

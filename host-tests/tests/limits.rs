@@ -6,7 +6,7 @@ use portcullis_host_tests::scenario::{
     Dice, Gate, limited_policy, limited_policy_with, policy_with, switching_protocols, token_with, upgrade,
 };
 use portcullis_host_tests::{Headers, Profile, Replies, StreamId, frame};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The upgrade of another subject.
 fn upgrade_of(subject: &str) -> Headers {
@@ -228,23 +228,67 @@ fn who_fails_too_often_is_banned_in_every_worker() {
     let policy = limited_policy_with(json!({"limits": {"per_address": {"failures": failures}}}));
     let mut gate = Gate::new(&policy);
     let mut other = gate.beside(&policy);
-    for _ in 0..3 {
-        // Nothing was tried.
-        let stream = gate.request(&upgrade().without("authorization"));
-        gate.check_refused(stream, 401, "credential_missing");
+    let expired = json!({"exp": 1});
+    // What honest clients come with, and what any page makes its visitors do.
+    let harmless = [
+        (upgrade().without("authorization"), 401, "credential_missing"),
+        (upgrade().replaced("authorization", format!("Bearer {}", token_with(expired))), 401, "credential_expired"),
+        (upgrade().without("origin"), 403, "origin_refused"),
+        (upgrade().replaced("origin", "https://evil.example"), 403, "origin_refused"),
+        (
+            upgrade().replaced("origin", "https://evil.example").replaced("authorization", "Bearer a.b.c"),
+            403,
+            "origin_refused",
+        ),
+    ];
+    for (head, status, reason) in &harmless {
+        for _ in 0..4 {
+            let stream = gate.request(head);
+            gate.check_refused(stream, *status, reason);
+            gate.elapse(Duration::from_secs(1));
+        }
     }
     for _ in 0..3 {
         let stream = gate.request(&upgrade().replaced("authorization", "Bearer a.b.c"));
         gate.check_refused(stream, 401, "credential_invalid");
     }
     let stream = other.request(&upgrade());
-    other.check_refused(stream, 429, "handshakes_exceeded");
+    other.check_refused(stream, 429, "banned");
     other.check_retry_after(stream, 300);
+    assert_eq!(other.metric("portcullis.handshakes.banned"), 1);
+    assert_eq!(other.metric("portcullis.handshakes.handshakes_exceeded"), 0);
     other.elapse(Duration::from_secs(299));
     let stream = other.request(&upgrade());
-    other.check_refused(stream, 429, "handshakes_exceeded");
+    other.check_refused(stream, 429, "banned");
     other.elapse(Duration::from_secs(1));
     other.connect();
+}
+
+#[test]
+fn a_new_policy_shortens_and_lifts_bans() {
+    let with = |failures: Value| limited_policy_with(json!({"limits": {"per_address": {"failures": failures}}}));
+    let mut gate = Gate::new(&with(json!({"count": 3, "window": "60s", "ban": "5m"})));
+    for _ in 0..3 {
+        let stream = gate.request(&upgrade().replaced("authorization", "Bearer a.b.c"));
+        gate.check_refused(stream, 401, "credential_invalid");
+    }
+    for (failures, wait) in [
+        (json!({"ban": "5m"}), Some(300)),
+        (json!({"ban": "1h"}), Some(300)),
+        (json!({"ban": "30s"}), Some(30)),
+        (Value::Null, None),
+        (json!({"ban": "5m"}), Some(300)),
+    ] {
+        assert!(gate.reconfigure(&with(failures.clone())), "{failures}");
+        match wait {
+            Some(seconds) => {
+                let stream = gate.request(&upgrade());
+                gate.check_refused(stream, 429, "banned");
+                gate.check_retry_after(stream, seconds);
+            }
+            None => _ = gate.connect(),
+        }
+    }
 }
 
 /// A beat a second: after six of others that a worker has missed, what it had is forgotten.

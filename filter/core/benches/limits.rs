@@ -42,7 +42,7 @@ fn meter(criterion: &mut Criterion) {
 
 fn bucket(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("bucket");
-    let admission = Admission { connections: Some(20), handshakes: Rate::new(5.0, 20) };
+    let admission = Admission { connections: Some(20), handshakes: Rate::new(5.0, 20), failures: None };
     // All that are there still mean something then, so somebody new costs a look at every one.
     let now = Moment::from_nanos(1);
     let key = |number: u32| Key::new(Kind::Address, &[7; 16], &[&number.to_le_bytes()]);

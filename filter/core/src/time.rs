@@ -65,6 +65,13 @@ impl Moment {
         Self(self.0.saturating_add(nanos))
     }
 
+    /// This moment moved earlier by `span`, at most to the beginning.
+    #[must_use]
+    pub fn saturating_sub(self, span: Duration) -> Self {
+        let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(nanos))
+    }
+
     /// How long after `earlier` this moment is; zero when it is before.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {

@@ -34,6 +34,8 @@ violations! {
     BadUpstreamHandshake => before("bad_upstream_handshake", 502),
     /// A protocol version other than 13 (RFC 6455 §4.4).
     BadVersion => before("bad_version", 426),
+    /// An address that has failed too often (RFC 6585 §4).
+    Banned => before("banned", 429),
     /// The credential is genuine, but a required claim is not met (RFC 6750 §3.1).
     ClaimRefused => before("claim_refused", 403),
     /// More connections at once than allowed (RFC 6585 §4).
@@ -50,7 +52,7 @@ violations! {
     Dead => after("dead", 1001),
     /// A message of more fragments than allowed (RFC 6455 §10.4).
     FragmentsExceeded => after("fragments_exceeded", 1008),
-    /// More handshakes than allowed, or one from an address that is banned (RFC 6585 §4).
+    /// More handshakes than allowed (RFC 6585 §4).
     HandshakesExceeded => before("handshakes_exceeded", 429),
     /// An authority that is not served here (RFC 9110 §15.5.20).
     HostRefused => before("host_refused", 421),
@@ -118,11 +120,12 @@ impl Violation {
         self.answer().reason
     }
 
-    /// Whether it is a failed attempt to get in, as somebody makes who tries: a credential or an origin that is wrong. One that is
-    /// missing or out of date is what honest clients come with when their session has ended.
+    /// Whether it is a failed attempt to get in: a credential that is wrong. One that is missing or out of date is what an honest client
+    /// comes with when its session has ended, and two are what another application of the same site can leave in its cookies. An Origin
+    /// that is refused, which is judged before any credential, says nothing about the address: any page can make its visitors ask.
     #[must_use]
     pub const fn is_failed_attempt(self) -> bool {
-        matches!(self, Self::CredentialAmbiguous | Self::CredentialInvalid | Self::OriginRefused)
+        matches!(self, Self::CredentialInvalid)
     }
 }
 
@@ -151,6 +154,12 @@ mod tests {
         reasons.dedup();
         assert_eq!(reasons.len(), Violation::ALL.len());
         assert!(reasons.iter().all(|r| r.len() <= 123));
+    }
+
+    #[test]
+    fn only_a_wrong_credential_counts_against_an_address() {
+        let failed: Vec<Violation> = Violation::ALL.into_iter().filter(|v| v.is_failed_attempt()).collect();
+        assert_eq!(failed, [Violation::CredentialInvalid]);
     }
 
     #[test]

@@ -9,6 +9,13 @@
 //!                                        (handshakes, failures of an address; messages, bytes of a subject)
 //! ```
 //!
+//! Failures of an address:
+//!
+//! ```text
+//!  36      40                 44
+//!  count   ban (in seconds)   since
+//! ```
+//!
 //! Here are pure functions over the bytes of one bucket. A refusal leaves them as they were, so that only what is granted has to be
 //! written back; whoever loses the swap opens the new bytes and asks again.
 //!
@@ -86,12 +93,14 @@ impl Key {
 }
 
 /// How many may come.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Admission {
     /// At once.
     pub connections: Option<u32>,
     /// A second.
     pub handshakes: Option<Rate>,
+    /// By which bans go; `None`: nobody is banned.
+    pub failures: Option<FailureRules>,
 }
 
 /// By which count a worker goes: the connections of a worker that was lost never come back, so those that live count theirs again.
@@ -114,10 +123,13 @@ pub struct FailureRules {
     pub ban: Duration,
 }
 
+/// The longest ban, 136 years: an entry keeps it in 32 bits.
+const BAN_MAX: Duration = Duration::from_secs(u32::MAX as u64);
+
 /// Why somebody is not admitted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Excess {
-    /// [`Violation::HandshakesExceeded`] or [`Violation::ConnectionsExceeded`].
+    /// [`Violation::Banned`], [`Violation::HandshakesExceeded`] or [`Violation::ConnectionsExceeded`].
     pub violation: Violation,
     /// When it may succeed.
     pub retry_after: Duration,
@@ -148,13 +160,12 @@ impl<'a> Bucket<'a> {
     /// behind adds to the count before only, as it is yet to [`Self::restore`] this connection with its others.
     ///
     /// # Errors
-    /// [`Violation::HandshakesExceeded`] for who is banned, until the end of the ban, and for who comes too often;
-    /// [`Violation::ConnectionsExceeded`] for who has too many. Nothing is changed then.
+    /// [`Violation::Banned`] until the end of a ban, [`Violation::HandshakesExceeded`] where they come too often, and
+    /// [`Violation::ConnectionsExceeded`] where there are too many. Nothing is changed then.
     pub fn admit(&mut self, key: Key, admission: &Admission, census: Census, now: Moment) -> Result<(), Excess> {
         let Some((place, mut entry)) = self.place(key, census, now) else { return Ok(()) };
-        if entry.is_banned(now) {
-            let retry_after = entry.banned_until.since(now);
-            return Err(Excess { violation: Violation::HandshakesExceeded, retry_after });
+        if let Some(ban_end) = admission.failures.map(|rules| entry.ban_end(&rules)).filter(|end| now < *end) {
+            return Err(Excess { violation: Violation::Banned, retry_after: ban_end.since(now) });
         }
         if let Some(rate) = &admission.handshakes {
             if !entry.first.take(rate, 1, now) {
@@ -200,20 +211,23 @@ impl<'a> Bucket<'a> {
     /// Counts a failure of an address, and tells whether it is banned now. While it is, nothing is counted: a ban ends when it was said to.
     pub fn fail(&mut self, key: Key, rules: &FailureRules, now: Moment) -> bool {
         let Some((place, mut entry)) = self.place(key, UNKNOWN, now) else { return false };
-        if entry.is_banned(now) {
+        if now < entry.ban_end(rules) {
             return true;
         }
         let failures = Failures::from_bytes(&entry.second).and_one(rules, now);
-        if failures.count >= u64::from(rules.count) {
-            entry.second = Failures::default().to_bytes();
-            entry.banned_until = now.saturating_add(rules.ban);
+        if failures.count >= rules.count {
+            // Where a policy with a longer ban still goes by an earlier one, that one begins anew too.
+            let ban = if now < entry.banned_until { rules.ban.max(failures.ban) } else { rules.ban };
+            let ban = ban.min(BAN_MAX);
+            entry.second = Failures { ban, ..Failures::default() }.to_bytes();
+            entry.banned_until = now.saturating_add(ban);
             entry.keep_until(entry.banned_until);
         } else {
             entry.second = failures.to_bytes();
             entry.keep_until(failures.since.saturating_add(rules.window));
         }
         entry.write(place);
-        entry.is_banned(now)
+        now < entry.ban_end(rules)
     }
 
     /// Takes messages and bytes of a subject, as many as there are up to those `wanted`; all of them where there is no rate.
@@ -323,8 +337,10 @@ impl Entry {
         put(rest, forget_at.to_le_bytes());
     }
 
-    fn is_banned(&self, now: Moment) -> bool {
-        now < self.banned_until
+    /// The end of the last ban of an address under `rules`, which may make it shorter than it was said to be, and not longer.
+    fn ban_end(&self, rules: &FailureRules) -> Moment {
+        let beyond = Failures::from_bytes(&self.second).ban.saturating_sub(rules.ban);
+        self.banned_until.saturating_sub(beyond)
     }
 
     /// The connections that are open, as far as a census knows: too many rather than too few.
@@ -366,7 +382,7 @@ impl Entry {
             return Some(Worth::Empty);
         }
         (self.live_in(census) == 0).then(|| {
-            if self.is_banned(now) {
+            if now < self.banned_until {
                 Worth::Ban(self.banned_until)
             } else if now < self.forget_at {
                 Worth::Until(self.forget_at)
@@ -380,27 +396,34 @@ impl Entry {
 /// Failures within a window, which begins with the first.
 #[derive(Clone, Copy, Debug, Default)]
 struct Failures {
-    count: u64,
+    count: u32,
+    /// How long the last ban was said to be, in whole seconds.
+    ban: Duration,
     since: Moment,
 }
 
 impl Failures {
     fn from_bytes(bytes: &[u8; Meter::LEN]) -> Self {
         let rest = &mut bytes.as_slice();
-        Self { count: u64::from_le_bytes(take(rest)), since: Moment::from_nanos(u64::from_le_bytes(take(rest))) }
+        Self {
+            count: u32::from_le_bytes(take(rest)),
+            ban: Duration::from_secs(u32::from_le_bytes(take(rest)).into()),
+            since: Moment::from_nanos(u64::from_le_bytes(take(rest))),
+        }
     }
 
     fn to_bytes(self) -> [u8; Meter::LEN] {
         let mut bytes = [0; Meter::LEN];
         let rest = &mut bytes.as_mut_slice();
         put(rest, self.count.to_le_bytes());
+        put(rest, u32::try_from(self.ban.as_secs()).unwrap_or(u32::MAX).to_le_bytes());
         put(rest, self.since.as_nanos().to_le_bytes());
         bytes
     }
 
     fn and_one(self, rules: &FailureRules, now: Moment) -> Self {
         if self.count == 0 || now.since(self.since) >= rules.window {
-            return Self { count: 1, since: now };
+            return Self { count: 1, since: now, ..self };
         }
         Self { count: self.count.saturating_add(1), ..self }
     }

@@ -15,11 +15,11 @@ pub(in crate::limits) fn key(number: u64) -> Key {
 }
 
 pub(in crate::limits) fn connections(max: u32) -> Admission {
-    Admission { connections: Some(max), handshakes: None }
+    Admission { connections: Some(max), ..ANY }
 }
 
 fn handshakes(per_second: f64, burst: u64) -> Admission {
-    Admission { connections: None, handshakes: Rate::new(per_second, burst) }
+    Admission { handshakes: Rate::new(per_second, burst), ..ANY }
 }
 
 /// A census that is complete.
@@ -27,7 +27,7 @@ const fn of(generation: u32) -> Census {
     Census { generation, is_complete: true }
 }
 
-const ANY: Admission = Admission { connections: None, handshakes: None };
+const ANY: Admission = Admission { connections: None, handshakes: None, failures: Some(FAILURES) };
 
 fn violation(result: Result<(), Excess>) -> Option<(Violation, Duration)> {
     result.err().map(|excess| (excess.violation, excess.retry_after))
@@ -81,7 +81,8 @@ fn an_entry_is_written_as_drawn() {
     assert_eq!(field(16, 20), 7_u32.to_le_bytes());
     assert_eq!(field(20, 28), 1.0_f64.to_le_bytes());
     assert_eq!(field(28, 36), 1_000_000_000_u64.to_le_bytes());
-    assert_eq!(field(36, 44), 1_u64.to_le_bytes());
+    assert_eq!(field(36, 40), 1_u32.to_le_bytes());
+    assert_eq!(field(40, 44), 300_u32.to_le_bytes());
     assert_eq!(field(44, 52), 301_000_000_000_u64.to_le_bytes());
     assert_eq!(field(52, 60), 301_000_000_000_u64.to_le_bytes());
     assert_eq!(field(60, 64), 361_u32.to_le_bytes());
@@ -161,12 +162,71 @@ fn a_ban_lasts_and_is_not_prolonged() {
     let mut bucket = Bucket::open(&mut bytes);
     (0..3).for_each(|_| _ = bucket.fail(key(1), &FAILURES, secs(10)));
     for at in [10, 11, 200, 309] {
-        let expected = Some((Violation::HandshakesExceeded, Duration::from_secs(310 - at)));
+        let expected = Some((Violation::Banned, Duration::from_secs(310 - at)));
         assert_eq!(violation(bucket.admit(key(1), &ANY, of(1), secs(at))), expected);
         assert!(bucket.fail(key(1), &FAILURES, secs(at)));
         assert_eq!(bucket.admit(key(2), &ANY, of(1), secs(at)), Ok(()));
     }
     assert_eq!(bucket.admit(key(1), &ANY, of(1), secs(310)), Ok(()));
+}
+
+#[test]
+fn a_ban_goes_by_the_rules_of_whoever_asks() {
+    let bans = |secs| FailureRules { ban: Duration::from_secs(secs), ..FAILURES };
+    let mut bytes = Vec::new();
+    let mut bucket = Bucket::open(&mut bytes);
+    (0..3).for_each(|_| _ = bucket.fail(key(1), &bans(300), secs(10)));
+    // How long a ban is by the rules, when it is asked about, and how long it still lasts.
+    let rows = [
+        (None, 10, None),
+        (Some(5), 10, Some(5)),
+        (Some(5), 14, Some(1)),
+        (Some(5), 15, None),
+        (Some(299), 308, Some(1)),
+        (Some(299), 309, None),
+        (Some(300), 309, Some(1)),
+        (Some(3_000), 309, Some(1)),
+        (Some(3_000), 310, None),
+    ];
+    for (ban, at, left) in rows {
+        let admission = Admission { failures: ban.map(bans), ..ANY };
+        let expected = left.map(|left| (Violation::Banned, Duration::from_secs(left)));
+        assert_eq!(violation(bucket.admit(key(1), &admission, of(1), secs(at))), expected, "{ban:?} at {at}");
+    }
+}
+
+/// One policy bans for a minute, another of the same Envoy for ten: who fails under the first comes no sooner past the second.
+#[test]
+fn a_shorter_ban_beside_a_longer_one_takes_nothing_from_it() {
+    let [short, long] = [60, 600].map(|secs| FailureRules { ban: Duration::from_secs(secs), ..FAILURES });
+    let mut bytes = Vec::new();
+    let mut bucket = Bucket::open(&mut bytes);
+    (0..3).for_each(|_| _ = bucket.fail(key(1), &long, secs(0)));
+    let ends = |bucket: &mut Bucket<'_>, at| {
+        [short, long].map(|rules| {
+            let admission = Admission { failures: Some(rules), ..ANY };
+            violation(bucket.admit(key(1), &admission, of(1), secs(at))).map(|(_, wait)| at + wait.as_secs())
+        })
+    };
+    assert_eq!(ends(&mut bucket, 1), [Some(60), Some(600)]);
+    assert!(!bucket.fail(key(1), &short, secs(100)) && !bucket.fail(key(1), &short, secs(101)));
+    assert_eq!(ends(&mut bucket, 101), [None, Some(600)]);
+    assert!(bucket.fail(key(1), &short, secs(102)));
+    assert_eq!(ends(&mut bucket, 102), [Some(162), Some(702)]);
+    assert_eq!(ends(&mut bucket, 702), [None, None]);
+    (0..3).for_each(|_| _ = bucket.fail(key(1), &short, secs(800)));
+    assert_eq!(ends(&mut bucket, 800), [Some(860), Some(860)], "what is over does not count");
+}
+
+#[test]
+fn the_longest_ban_can_be_shortened_too() {
+    let longest = FailureRules { ban: BAN_MAX, ..FAILURES };
+    let mut bytes = Vec::new();
+    let mut bucket = Bucket::open(&mut bytes);
+    (0..3).for_each(|_| _ = bucket.fail(key(1), &longest, secs(0)));
+    let admission = Admission { failures: Some(longest), ..ANY };
+    assert_eq!(violation(bucket.admit(key(1), &admission, of(1), secs(0))), Some((Violation::Banned, BAN_MAX)));
+    assert_eq!(violation(bucket.admit(key(1), &ANY, of(1), secs(300))), None);
 }
 
 #[test]
@@ -345,7 +405,7 @@ fn a_flood_of_newcomers_frees_no_ban_and_locks_nobody_out() {
         bucket.release(key, 1);
     }
     let mut bucket = Bucket::open(&mut table[banned.bucket()]);
-    let expected = Some((Violation::HandshakesExceeded, Duration::from_secs(200)));
+    let expected = Some((Violation::Banned, Duration::from_secs(200)));
     assert_eq!(violation(bucket.admit(banned, &admission, of(1), secs(100))), expected);
     assert_eq!(table.iter().map(Vec::len).max(), Some(BUCKET_LEN));
 }
@@ -399,7 +459,14 @@ fn bytes_from_elsewhere_do_not_panic() {
             let generation = u32::from(generation) << 24;
             let census = Census { generation, is_complete: random >> 63 == 1 };
             match choice % 5 {
-                0 => _ = bucket.admit(key, &Admission { connections: Some(u32::MAX), handshakes: rate }, census, now),
+                0 => {
+                    _ = bucket.admit(
+                        key,
+                        &Admission { connections: Some(u32::MAX), handshakes: rate, failures: Some(rules) },
+                        census,
+                        now,
+                    )
+                }
                 1 => bucket.release(key, generation),
                 2 => bucket.restore(key, u32::MAX, generation, now),
                 3 => _ = bucket.fail(key, &rules, now),
@@ -447,7 +514,10 @@ impl Model {
 
     fn admit(&mut self, max: u32, generation: u32, now: u64) -> Option<Violation> {
         let live = if self.generation == generation { self.live } else { 0 };
-        if now < self.banned_until || self.room(0, now) == 0 {
+        if now < self.banned_until {
+            return Some(Violation::Banned);
+        }
+        if self.room(0, now) == 0 {
             return Some(Violation::HandshakesExceeded);
         }
         if live >= max {
@@ -492,7 +562,7 @@ fn a_bucket_agrees_with_a_map() {
             let moment = Moment::from_nanos(now);
             match random >> 8 & 7 {
                 0..=2 => {
-                    let admission = Admission { connections: Some(4), handshakes: rates[0] };
+                    let admission = Admission { connections: Some(4), handshakes: rates[0], failures: Some(FAILURES) };
                     let result = bucket.admit(key, &admission, of(generation), moment);
                     assert_eq!(violation(result).map(|excess| excess.0), model.admit(4, generation, now));
                 }
