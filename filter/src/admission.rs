@@ -6,24 +6,64 @@ use std::rc::Rc;
 use crate::host::abi::HostError;
 use crate::limiter::{Limiter, Slot};
 use portcullis_core::handshake::Applicant;
-use portcullis_core::limits::address::Address;
+use portcullis_core::limits::address::{Address, Group};
 use portcullis_core::limits::table::{Admission, Excess, Key, Kind};
 use portcullis_core::policy::{AddressLimits, Fail, Policy};
 use portcullis_core::token::Verified;
 use portcullis_core::violation::Violation;
 
+/// Where a client comes from.
+pub(crate) struct Peer {
+    /// The host's word for it.
+    text: Vec<u8>,
+    /// None where that is no address, but the name of a Unix socket.
+    address: Option<Address>,
+}
+
+impl Peer {
+    pub(crate) fn new(text: Vec<u8>) -> Self {
+        Self { address: Address::parse(&text), text }
+    }
+
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    pub(crate) const fn address(&self) -> Option<Address> {
+        self.address
+    }
+
+    /// Counts a failed attempt. A count that is lost bans somebody later.
+    pub(crate) fn fail(&self, limiter: &Limiter, policy: &Policy) {
+        if let Some(rules) = &policy.limits.per_address.failures {
+            let _ = limiter.fail(self.key(limiter, policy), rules);
+        }
+    }
+
+    fn key(&self, limiter: &Limiter, policy: &Policy) -> Key {
+        match group(self.address, policy) {
+            Some(group) => limiter.key(Kind::Address, &[&group.to_bytes()]),
+            None => limiter.key(Kind::Address, &[&self.text]),
+        }
+    }
+}
+
+/// What a policy counts as one with an address.
+pub(crate) fn group(address: Option<Address>, policy: &Policy) -> Option<Group> {
+    address.map(|address| address.group(policy.limits.per_address.ipv6_prefix))
+}
+
 /// One handshake.
 pub(crate) struct Admissions<'a> {
     limiter: &'a Rc<Limiter>,
-    /// The host's word for the client.
-    address: &'a [u8],
+    peer: &'a Peer,
     slots: Vec<Slot>,
     retry_after: Option<Duration>,
 }
 
 impl<'a> Admissions<'a> {
-    pub(crate) const fn new(limiter: &'a Rc<Limiter>, address: &'a [u8]) -> Self {
-        Self { limiter, address, slots: Vec::new(), retry_after: None }
+    pub(crate) const fn new(limiter: &'a Rc<Limiter>, peer: &'a Peer) -> Self {
+        Self { limiter, peer, slots: Vec::new(), retry_after: None }
     }
 
     /// Counts one more connection of an applicant.
@@ -34,7 +74,7 @@ impl<'a> Admissions<'a> {
                 let AddressLimits { connections, handshakes, failures, .. } = limits.per_address;
                 if connections.is_some() || handshakes.is_some() || failures.is_some() {
                     let admission = Admission { connections, handshakes, failures };
-                    self.take(policy, address_key(self.limiter, self.address, policy), &admission)?;
+                    self.take(policy, self.peer.key(self.limiter, policy), &admission)?;
                 }
                 if limits.connections.is_some() {
                     let admission = Admission { connections: limits.connections, ..Admission::default() };
@@ -69,14 +109,6 @@ impl<'a> Admissions<'a> {
             (Err(HostError { .. }), Fail::Closed) => Err(Violation::Internal),
             (Err(HostError { .. }), Fail::Open) => Ok(()),
         }
-    }
-}
-
-/// The key of an address; of what is none (a Unix socket's name), its text.
-pub(crate) fn address_key(limiter: &Limiter, address: &[u8], policy: &Policy) -> Key {
-    match Address::parse(address) {
-        Some(address) => limiter.key(Kind::Address, &[&address.group(policy.limits.per_address.ipv6_prefix)]),
-        None => limiter.key(Kind::Address, &[address]),
     }
 }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use core::time::Duration;
 
-use crate::admission::subject_key;
+use crate::admission::{Peer, group, subject_key};
 use crate::fleet::{Fleet, Question};
 use crate::host;
 use crate::limiter::Limiter;
@@ -35,32 +35,32 @@ const PAUSE: Duration = Duration::from_secs(1);
 const KINDS_MAX: usize = 64;
 
 /// Whose messages are counted together.
-pub(crate) struct Owner {
-    key: Key,
-    /// How the fleet hears of him.
-    entry: &'static str,
-    name: Box<str>,
-    is_subject: bool,
+pub(crate) enum Owner {
+    /// All from an address, in the group that a policy puts it into.
+    Address(Option<Address>),
+    /// All of a subject, `<provider>/<sub>`.
+    Subject(Key, Box<str>),
 }
 
 impl Owner {
     /// Who a credential speaks for, or else an address.
-    pub(crate) fn new(limiter: &Limiter, address: &[u8], credential: Option<&Verified>) -> Self {
+    pub(crate) fn new(limiter: &Limiter, peer: &Peer, credential: Option<&Verified>) -> Self {
         let of_credential = credential.and_then(|credential| {
             let (key, subject) = (subject_key(limiter, credential)?, credential.subject()?);
-            let name = format!("{}/{subject}", credential.provider()).into_boxed_str();
-            Some(Self { key, entry: "subject", name, is_subject: true })
+            Some(Self::Subject(key, format!("{}/{subject}", credential.provider()).into_boxed_str()))
         });
-        of_credential.unwrap_or_else(|| {
-            let name = Address::parse(address).map(|address| address.to_string()).unwrap_or_default();
-            let key = limiter.key(Kind::Subject, &[name.as_bytes()]);
-            Self { key, entry: "remote_address", name: name.into_boxed_str(), is_subject: false }
-        })
+        of_credential.unwrap_or(Self::Address(peer.address()))
     }
 
-    /// As the entry of a descriptor.
-    pub(crate) fn entry(&self) -> (&'static str, &str) {
-        (self.entry, &self.name)
+    /// How a fleet hears of it: as the entry of a descriptor.
+    pub(crate) fn entry(&self, policy: &Policy) -> Entry {
+        match self {
+            Self::Address(address) => {
+                let group = group(*address, policy).map(|group| group.to_string());
+                Entry { key: "remote_address", value: group.unwrap_or_default().into_boxed_str() }
+            }
+            Self::Subject(_, name) => Entry { key: "subject", value: name.clone() },
+        }
     }
 
     /// What he may still send, where `policy` counts that.
@@ -68,8 +68,28 @@ impl Owner {
         let limits = &policy.limits;
         let is_leased = limits.per_subject.messages.is_some() || limits.per_subject.bytes.is_some();
         let is_asked = limits.global.as_ref().is_some_and(|global| global.message_batch.is_some());
-        let make = || Purse::new(shared, root, self);
-        ((is_leased && self.is_subject) || is_asked).then(|| shared.limiter.purse(self.key, make))
+        let is_subject = matches!(self, Self::Subject(..));
+        ((is_leased && is_subject) || is_asked).then(|| {
+            let entry = self.entry(policy);
+            let key = match self {
+                Self::Address(_) => shared.limiter.key(Kind::Subject, &[entry.value.as_bytes()]),
+                Self::Subject(key, _) => *key,
+            };
+            shared.limiter.purse(key, || Purse::new(shared, root, key, entry, is_subject))
+        })
+    }
+}
+
+/// An entry of a descriptor.
+#[derive(Eq, PartialEq)]
+pub(crate) struct Entry {
+    key: &'static str,
+    value: Box<str>,
+}
+
+impl Entry {
+    pub(crate) fn parts(&self) -> (&'static str, &str) {
+        (self.key, &self.value)
     }
 }
 
@@ -79,8 +99,7 @@ pub(crate) struct Purse {
     fleet: Rc<Fleet>,
     root: u32,
     key: Key,
-    entry: &'static str,
-    name: Box<str>,
+    entry: Entry,
     is_subject: bool,
     left: Cell<[u64; 2]>,
     leased_at: Cell<Moment>,
@@ -108,15 +127,14 @@ impl Drop for Purse {
 }
 
 impl Purse {
-    fn new(shared: &Shared, root: u32, owner: &Owner) -> Self {
+    fn new(shared: &Shared, root: u32, key: Key, entry: Entry, is_subject: bool) -> Self {
         Self {
             limiter: Rc::clone(&shared.limiter),
             fleet: Rc::clone(&shared.fleet),
             root,
-            key: owner.key,
-            entry: owner.entry,
-            name: owner.name.clone(),
-            is_subject: owner.is_subject,
+            key,
+            entry,
+            is_subject,
             left: Cell::default(),
             leased_at: Cell::default(),
             funds: RefCell::default(),
@@ -187,7 +205,7 @@ impl Purse {
         drop(funds);
         let question =
             Question::Messages { purse: Rc::downgrade(self), kind: kind.to_owned(), batch, on_error: global.on_error };
-        let descriptor = [(self.entry, &*self.name), ("message_type", kind)];
+        let descriptor = [self.entry.parts(), ("message_type", kind)];
         self.fleet.ask(self.root, global, &[&descriptor], batch, question);
         is_allowed
     }

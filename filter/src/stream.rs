@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 use core::time::Duration;
 
-use crate::admission::{Admissions, address_key};
+use crate::admission::{Admissions, Peer};
 use crate::fleet::Question;
 use crate::host::abi::{self, BufferType, HostError, Hosted, MapType, StreamType};
 use crate::host::body::Body;
@@ -27,7 +27,6 @@ use crate::purse::Owner;
 use crate::root::Root;
 use crate::telemetry::Record;
 use portcullis_core::handshake::{self, Decision, Opening, Pending, Protocol, Request};
-use portcullis_core::limits::address::Address;
 use portcullis_core::policy::{Access, Fail, GlobalLimits, Mode, Policy};
 use portcullis_core::ratelimit::Answer;
 use portcullis_core::session::Birth;
@@ -196,8 +195,8 @@ impl Stream {
         self.root.keep();
         let request = gather()?;
         let shared = self.root.shared();
-        let address = abi::property("source\0address").unwrap_or_default();
-        let mut admissions = Admissions::new(&shared.limiter, &address);
+        let peer = Peer::new(abi::property("source\0address").unwrap_or_default());
+        let mut admissions = Admissions::new(&shared.limiter, &peer);
         let opening = handshake::check(&policies, &request, &shared.held, host::date()?, &mut |policy, applicant| {
             admissions.admit(policy, applicant)
         });
@@ -207,10 +206,10 @@ impl Stream {
         if matches!(decision, Decision::Pass) && would_refuse.is_none() {
             return Ok(self.settle(Phase::Passing, Flow::Forward));
         }
-        let record = Record::new(self.id, &address, &request.headers, credential.as_deref());
+        let record = Record::new(self.id, peer.text(), &request.headers, credential.as_deref());
         let refused = if let Decision::Refuse(violation) = decision { Some(violation) } else { would_refuse };
         if refused.is_some_and(Violation::is_failed_attempt) {
-            self.count_failure(&policy, &address);
+            peer.fail(&shared.limiter, &policy);
         }
         if let Some(violation) = would_refuse {
             self.note(&policy, &record, violation);
@@ -221,18 +220,19 @@ impl Stream {
             Decision::Upgrade(pending) => pending,
         };
         self.slots.replace(slots);
-        let owner = Owner::new(&shared.limiter, &address, credential.as_deref());
+        let owner = Owner::new(&shared.limiter, &peer, credential.as_deref());
         let upgrade = Box::new(Upgrade { pending, record, owner });
         match &policy.limits.global {
-            Some(global) => Ok(self.ask(global, upgrade, &address)),
+            Some(global) => Ok(self.ask(global, upgrade, &peer)),
             None => Ok(self.settle(Phase::Pending(upgrade), Flow::Forward)),
         }
     }
 
     /// Asks a fleet's service about an upgrade, which waits for the answer.
-    fn ask(&self, global: &GlobalLimits, upgrade: Box<Upgrade>, address: &[u8]) -> Flow {
-        let address = Address::parse(address).map(|address| address.to_string()).unwrap_or_default();
-        let [of_address, of_subject] = [[("remote_address", address.as_str())], [upgrade.owner.entry()]];
+    fn ask(&self, global: &GlobalLimits, upgrade: Box<Upgrade>, peer: &Peer) -> Flow {
+        let policy = upgrade.pending.policy();
+        let [address, owner] = [Owner::Address(peer.address()).entry(policy), upgrade.owner.entry(policy)];
+        let [of_address, of_subject] = [[address.parts()], [owner.parts()]];
         let descriptors = [&of_address[..], &of_subject[..]];
         let descriptors = if of_address == of_subject { descriptors.get(..1) } else { descriptors.get(..) };
         let question = Question::Handshake { stream: self.id };
@@ -274,14 +274,6 @@ impl Stream {
                 Ok(())
             }
             Mode::Enforce => Err(self.refuse(policy, &upgrade.record, Violation::HandshakesExceeded, retry_after)),
-        }
-    }
-
-    fn count_failure(&self, policy: &Policy, address: &[u8]) {
-        let limiter = &self.root.shared().limiter;
-        if let Some(rules) = &policy.limits.per_address.failures {
-            // A count that is lost bans somebody later.
-            let _ = limiter.fail(address_key(limiter, address, policy), rules);
         }
     }
 

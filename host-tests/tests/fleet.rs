@@ -234,12 +234,61 @@ fn batches(on_error: &str) -> Value {
 /// The last question, which is about messages.
 #[track_caller]
 fn asked_last(gate: &Gate) -> u32 {
+    let (descriptors, hits_addend) = question(gate);
+    assert_eq!(descriptors, ["subject=corp/alice message_type="]);
+    assert_eq!(hits_addend, 10);
+    gate.grpc_calls().last().expect("a call").token
+}
+
+/// What the last question is about, and how many times.
+#[track_caller]
+fn question(gate: &Gate) -> (Vec<String>, u32) {
     let call = gate.grpc_calls().last().expect("a call");
     let request = RateLimitRequest::decode(&*call.message).expect("a request");
-    let entries: Vec<_> = request.descriptors[0].entries.iter().map(|entry| (&*entry.key, &*entry.value)).collect();
-    assert_eq!(entries, [("subject", "corp/alice"), ("message_type", "")]);
-    assert_eq!((request.descriptors.len(), request.hits_addend), (1, 10));
-    call.token
+    let descriptors = request.descriptors.iter().map(|descriptor| {
+        let entries = descriptor.entries.iter().map(|entry| format!("{}={}", entry.key, entry.value));
+        entries.collect::<Vec<_>>().join(" ")
+    });
+    (descriptors.collect(), request.hits_addend)
+}
+
+/// A client of IPv6 commonly has a whole prefix of addresses: a fleet counts them as one, as this Envoy does.
+#[test]
+fn a_fleet_counts_the_addresses_of_a_prefix_together() {
+    let with_prefix = |prefix: u8| {
+        let mut policy = batches("refuse");
+        policy["auth"]["required"] = false.into();
+        policy["limits"]["per_address"]["ipv6_prefix"] = prefix.into();
+        policy
+    };
+    for (address, prefix, expected) in [
+        ("203.0.113.7:4711", 64, "203.0.113.7"),
+        ("[::ffff:203.0.113.7]:4711", 64, "203.0.113.7"),
+        ("[2001:db8:1:2:3:4:5:6]:4711", 64, "2001:db8:1:2::/64"),
+        ("[2001:db8:1:2::9]:4712", 64, "2001:db8:1:2::/64"),
+        ("[2001:db8:1:2::9]:4712", 48, "2001:db8:1::/48"),
+        ("[2001:db8:1:2::9]:4712", 128, "2001:db8:1:2::9"),
+    ] {
+        let mut gate = Gate::new(&with_prefix(prefix));
+        gate.property("source.address", Some(address.as_bytes()));
+        let stream = gate.request(&upgrade().without("authorization"));
+        assert_eq!(question(&gate), (vec![format!("remote_address={expected}")], 1), "{address}");
+        let token = gate.grpc_calls()[0].token;
+        gate.grpc_receive(token, &answer(Code::Ok, None)).unwrap();
+        gate.respond(stream, &switching_protocols());
+        assert_eq!(gate.send(stream, 1), 1);
+        assert_eq!(question(&gate), (vec![format!("remote_address={expected} message_type=")], 10), "{address}");
+    }
+    // A connection that is up goes by the new policy.
+    let mut gate = Gate::new(&with_prefix(64));
+    gate.property("source.address", Some(b"[2001:db8:1:2::9]:1"));
+    let stream = gate.request(&upgrade().without("authorization"));
+    let token = gate.grpc_calls()[0].token;
+    gate.grpc_receive(token, &answer(Code::Ok, None)).unwrap();
+    gate.respond(stream, &switching_protocols());
+    assert!(gate.reconfigure(&with_prefix(48)));
+    assert_eq!(gate.send(stream, 1), 1);
+    assert_eq!(question(&gate).0, ["remote_address=2001:db8:1::/48 message_type="]);
 }
 
 #[test]

@@ -18,12 +18,6 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Address(IpAddr);
 
-impl core::fmt::Display for Address {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 impl Address {
     /// Reads `1.2.3.4`, `2001:db8::1` or `[2001:db8::1]`, the first and the last with or without a port, as hosts write where a
     /// connection comes from. A zone (`%eth0`, RFC 4007 §11) is dropped. None for what is no address, such as the path of a socket.
@@ -52,25 +46,54 @@ impl Address {
         }))
     }
 
-    /// The address with the others that are counted with it: `4` and the bits of IPv4, or `6` and the first `ipv6_prefix` (1 to 128)
-    /// bits of IPv6; zeros behind them.
+    /// The address with the others that are counted with it: those of IPv6 with the same first `ipv6_prefix` (1 to 128) bits.
     #[must_use]
-    pub fn group(self, ipv6_prefix: u8) -> [u8; Self::GROUP_LEN] {
-        let mut group = [0; Self::GROUP_LEN];
-        let (tag, bits) = match self.0 {
-            IpAddr::V4(address) => (4, u128::from(address.to_bits()) << 96),
+    pub fn group(self, ipv6_prefix: u8) -> Group {
+        match self.0 {
+            IpAddr::V4(_) => Group { first: self.0, prefix: 32 },
             IpAddr::V6(address) => {
-                let cut = 128_u32.saturating_sub(ipv6_prefix.max(1).into());
-                (6, address.to_bits() & u128::MAX.checked_shl(cut).unwrap_or(0))
+                let prefix = ipv6_prefix.clamp(1, 128);
+                let cut = 128_u32.saturating_sub(prefix.into());
+                let bits = address.to_bits() & u128::MAX.checked_shl(cut).unwrap_or(0);
+                Group { first: IpAddr::V6(Ipv6Addr::from_bits(bits)), prefix }
             }
+        }
+    }
+}
+
+/// The addresses that are counted as one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Group {
+    first: IpAddr,
+    prefix: u8,
+}
+
+impl Group {
+    /// `4` and the bits of IPv4, or `6` and the bits of IPv6 that its addresses share; zeros behind them.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; Self::LEN] {
+        let (tag, bits) = match self.first {
+            IpAddr::V4(address) => (4, u128::from(address.to_bits()) << 96),
+            IpAddr::V6(address) => (6, address.to_bits()),
         };
+        let mut group = [0; Self::LEN];
         let bytes = core::iter::once(tag).chain(bits.to_be_bytes());
         group.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
         group
     }
 
-    /// How long a group is, in bytes.
-    pub const GROUP_LEN: usize = 17;
+    /// How many bytes that is.
+    pub const LEN: usize = 17;
+}
+
+impl core::fmt::Display for Group {
+    /// `1.2.3.4`, `2001:db8::/64`, or one address of IPv6 alone: `2001:db8::1`.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match (self.first, self.prefix) {
+            (IpAddr::V4(_), _) | (IpAddr::V6(_), 128) => self.first.fmt(f),
+            (IpAddr::V6(first), prefix) => write!(f, "{first}/{prefix}"),
+        }
+    }
 }
 
 fn without_zone(text: &str) -> &str {
@@ -186,7 +209,22 @@ mod tests {
         ] {
             assert_eq!(group(one, prefix) == group(other, prefix), together, "{one} {other} {prefix}");
         }
-        assert_eq!(group("1.2.3.4", 64), [4, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(group("2001:db8:1:2:3::", 64), [6, 0x20, 1, 0xd, 0xb8, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(group("1.2.3.4", 64).to_bytes(), [4, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let bytes = group("2001:db8:1:2:3::", 64).to_bytes();
+        assert_eq!(bytes, [6, 0x20, 1, 0xd, 0xb8, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_group_is_written_as_one_address_or_as_its_prefix() {
+        for (text, prefix, expected) in [
+            ("1.2.3.4:80", 64, "1.2.3.4"),
+            ("::ffff:1.2.3.4", 64, "1.2.3.4"),
+            ("[2001:db8:1:2:3::9]:80", 64, "2001:db8:1:2::/64"),
+            ("2001:db8:1:2:3::9", 32, "2001:db8::/32"),
+            ("2001:db8:1:2:3::9", 127, "2001:db8:1:2:3::8/127"),
+            ("2001:db8:1:2:3::9", 128, "2001:db8:1:2:3::9"),
+        ] {
+            assert_eq!(Address::parse(text.as_bytes()).unwrap().group(prefix).to_string(), expected);
+        }
     }
 }
