@@ -35,12 +35,6 @@ use crate::wire::{Chunk, Unreadable};
 /// one would hold more memory than a connection is worth; a violation within it leaves the other side half a frame.
 const FRAME_LEN_MAX: u64 = 65_536;
 
-/// How many bytes are asked of the host at once where only headers are read: some short frames, or a long one's header.
-const HEADERS_AHEAD: usize = 64;
-
-/// Likewise where payload is read: most messages come whole in one such piece.
-const PAYLOAD_AHEAD: usize = 4_096;
-
 /// One side's half of a connection.
 #[derive(Debug)]
 pub(super) struct Direction {
@@ -166,8 +160,7 @@ impl Direction {
     pub(super) fn receive<C: Chunk + ?Sized>(&mut self, chunk: &C, terms: &Terms<'_>) -> Result<Received, Unreadable> {
         self.found = Found::default();
         let ping = if self.is_between_frames() { terms.ping.take() } else { None };
-        let ahead = if terms.rules.read_payload() || self.inflater.is_some() { PAYLOAD_AHEAD } else { HEADERS_AHEAD };
-        let mut scan = Scan::new(chunk, ahead);
+        let mut scan = Scan::new(chunk);
         let refusal = match self.scan(&mut scan, terms) {
             Ok(()) => None,
             Err(Fault::Refusal(refusal)) => Some(refusal),
