@@ -114,15 +114,7 @@ impl Vm {
 
     fn configure(&self, id: u32, len: usize) -> bool {
         let Some(root) = self.root(id) else { return false };
-        let is_taken = root.configure(len);
-        if is_taken {
-            let followers: Vec<Rc<Root>> =
-                self.roots.borrow().values().filter(|other| other.follow(&root)).cloned().collect();
-            for (id, stream) in &*self.streams.borrow() {
-                followers.iter().filter(|follower| stream.is_of(follower)).for_each(|follower| follower.review(*id));
-            }
-        }
-        is_taken
+        root.configure(len)
     }
 
     /// Runs a callback of a stream; one that we do not know forwards nothing.
@@ -134,6 +126,9 @@ impl Vm {
         let Some(root) = self.root(id) else { return };
         let begin = host::now();
         let due = begin.map(|now| root.tick(now)).unwrap_or_default();
+        if root.is_review_due() {
+            self.streams.borrow().values().for_each(|stream| stream.review());
+        }
         for stream in due.into_iter().filter_map(|id| self.stream(id)) {
             stream.tick();
         }

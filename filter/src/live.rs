@@ -15,6 +15,7 @@ use crate::telemetry::Record;
 use crate::way::Way;
 use portcullis_core::policy::{Mode, Policies, Policy};
 use portcullis_core::session::{Due, Session};
+use portcullis_core::succession::Listener;
 use portcullis_core::time::Moment;
 use portcullis_core::violation::Violation;
 use portcullis_core::wire::{Side, Unreadable};
@@ -22,6 +23,7 @@ use portcullis_core::wire::{Side, Unreadable};
 /// An upgraded stream.
 pub(crate) struct Live {
     id: u32,
+    listener: Rc<Listener<Policies>>,
     policies: Rc<Policies>,
     session: Session,
     to_client: Way,
@@ -36,18 +38,35 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// A connection that is up; `policies` are the ones in force.
+    /// A connection that is up, by what was decided under `policies`.
     pub(crate) fn new(
         id: u32,
+        listener: Rc<Listener<Policies>>,
         policies: Rc<Policies>,
-        mut session: Session,
+        session: Session,
         record: Record,
         owner: Owner,
         opened_at: Moment,
     ) -> Self {
-        session.adopt(&policies);
         let to_client = Way::new(id);
-        Self { id, policies, session, to_client, broken: false, armed_for: None, record, owner, purse: None, opened_at }
+        Self {
+            id,
+            listener,
+            policies,
+            session,
+            to_client,
+            broken: false,
+            armed_for: None,
+            record,
+            owner,
+            purse: None,
+            opened_at,
+        }
+    }
+
+    /// Whether it goes by other policies from its next event on.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.listener.other_than(&self.policies).is_some()
     }
 
     /// Takes what the client sent; `end`: it sends nothing any more, which over HTTP/2 does not end the stream.
@@ -82,13 +101,13 @@ impl Live {
     pub(crate) fn open(&mut self, root: &Root) -> Flow {
         self.purse = self.owner.purse(root.shared(), root.id(), self.session.policy());
         self.arm(root);
-        self.to_client.open(root)
+        self.guard(root, |live| Ok(live.to_client.open(root)))
     }
 
     /// A time has come that may be one it waits for.
     pub(crate) fn tick(&mut self, root: &Root) {
         // A timer that another took the place of, unless it is there for the sake of another policy.
-        if self.armed_for.is_some_and(|at| root.now() < at) && root.newer_policies(&self.policies).is_none() {
+        if self.armed_for.is_some_and(|at| root.now() < at) && !self.is_behind() {
             return;
         }
         self.armed_for = None;
@@ -101,12 +120,11 @@ impl Live {
             match live.session.tick(root.now()) {
                 Due::Nothing => {}
                 Due::Ping => live.ping(root)?,
-                Due::Refused(violation) => {
-                    live.verdict(root, violation, None);
-                    live.write_to_client()?;
-                }
+                Due::Refused(violation) => live.verdict(root, violation, None),
                 Due::Reset => live.reset(),
             }
+            // A Close may be due because of the policy, too.
+            live.write_to_client()?;
             live.arm(root);
             Ok(Flow::Hold)
         });
@@ -129,9 +147,12 @@ impl Live {
         if self.broken {
             return Flow::Hold;
         }
-        if let Some(policies) = root.newer_policies(&self.policies) {
-            self.session.adopt(&policies);
+        if let Some(policies) = self.listener.other_than(&self.policies) {
+            let violation = self.session.adopt(&policies, root.now());
             self.policies = policies;
+            if let Some(violation) = violation {
+                self.verdict(root, violation, None);
+            }
             self.purse = self.owner.purse(root.shared(), root.id(), self.session.policy());
             self.arm(root);
         }

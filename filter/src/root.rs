@@ -13,6 +13,7 @@ use crate::telemetry::Telemetry;
 use portcullis_core::config;
 use portcullis_core::limits::HeldBytes;
 use portcullis_core::policy::Policies;
+use portcullis_core::succession::{Listener, Succession};
 use portcullis_core::time::Moment;
 use portcullis_core::timers::Wheel;
 
@@ -38,8 +39,9 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Within what time idle connections take to a new policy, in milliseconds.
-const REVIEW_MILLIS: u64 = 2_000;
+/// Within what time idle connections are looked at where they may go by another policy, in milliseconds: not all of them at once, and with
+/// the time that policies take to settle and two ticks within two seconds.
+const REVIEW_MILLIS: u64 = 400;
 
 /// What all root contexts of a VM share: a worker has one VM.
 #[derive(Default)]
@@ -50,6 +52,9 @@ pub(crate) struct Shared {
     pub(crate) limiter: Rc<Limiter>,
     /// What is asked of a fleet's service.
     pub(crate) fleet: Rc<Fleet>,
+    /// Which policies live connections go by.
+    succession: Succession<Policies>,
+    telemetry: OnceCell<Telemetry>,
 }
 
 /// A root context.
@@ -59,9 +64,6 @@ pub(crate) struct Root {
     /// What tells a plugin that was configured anew from another one: its name and root_id in the proxy's configuration.
     identity: RefCell<Vec<u8>>,
     policies: RefCell<Option<Rc<Policies>>>,
-    /// The policies of the plugin of this identity that was configured last, where that is another one.
-    successor: RefCell<Option<Rc<Policies>>>,
-    telemetry: OnceCell<Telemetry>,
     /// The queue that wakes this VM in the next turn of its event loop.
     queue: Cell<Option<u32>>,
     /// Streams that asked to be woken.
@@ -87,8 +89,6 @@ impl Root {
             shared,
             identity: RefCell::default(),
             policies: RefCell::default(),
-            successor: RefCell::default(),
-            telemetry: OnceCell::new(),
             queue: Cell::default(),
             woken: RefCell::default(),
             timers: RefCell::new(Wheel::new(now)),
@@ -111,6 +111,7 @@ impl Root {
 
     /// Reads the policy; the old one stays when it does not hold. Tells whether it was taken.
     pub(crate) fn configure(&self, len: usize) -> bool {
+        let begin = host::now().unwrap_or(self.now.get());
         let Ok(bytes) = abi::buffer(BufferType::PluginConfiguration, 0, len) else {
             abi::log(LogLevel::Critical, "portcullis: the host does not give out the policy");
             return false;
@@ -122,14 +123,15 @@ impl Root {
                 return false;
             }
         };
-        if self.telemetry.get().is_none() {
-            let Ok(telemetry) = Telemetry::define() else {
+        let telemetry = &self.shared.telemetry;
+        if telemetry.get().is_none() {
+            let Ok(defined) = Telemetry::define() else {
                 abi::log(LogLevel::Critical, "portcullis: the host defines no metrics");
                 return false;
             };
-            let _ = self.telemetry.set(telemetry);
+            let _ = telemetry.set(defined);
         }
-        let rules = self.telemetry.get().map(|telemetry| telemetry.define_rules(&parsed.policies));
+        let rules = telemetry.get().map(|telemetry| telemetry.define_rules(&parsed.policies));
         if rules.is_none_or(|defined| defined.is_err()) {
             abi::log(LogLevel::Critical, "portcullis: the host defines no metrics");
             return false;
@@ -148,29 +150,27 @@ impl Root {
         }
         let property = |name| abi::property(name).unwrap_or_default();
         self.identity.replace([property("plugin_name"), property("plugin_root_id")].join(&0));
-        self.successor.replace(None);
-        self.policies.replace(Some(Rc::new(parsed.policies)));
+        let policies = Rc::new(parsed.policies);
+        self.policies.replace(Some(Rc::clone(&policies)));
+        let now = host::now().unwrap_or(begin);
+        self.shared.succession.configured(&self.identity.borrow(), &policies, begin, now);
         true
     }
 
-    /// Another root context was configured: live connections follow it where it is this plugin, configured anew. Tells whether they do.
-    pub(crate) fn follow(&self, other: &Self) -> bool {
-        let is_other = self.id != other.id && *self.identity.borrow() == *other.identity.borrow();
-        if is_other {
-            self.successor.replace(other.policies.borrow().clone());
-        }
-        is_other
+    /// Where the request of the stream in hand came to, that was given `policies`.
+    pub(crate) fn listener(&self, policies: &Rc<Policies>) -> Rc<Listener<Policies>> {
+        let property = |name| abi::property(name).unwrap_or_default();
+        let name = [property("destination\0address"), property("xds\0filter_chain_name")].join(&0);
+        // Without its number it is taken for a new one.
+        let connection = property("connection\0id").first_chunk().map_or(u64::MAX, |number| u64::from_le_bytes(*number));
+        let now = host::now().unwrap_or(self.now.get());
+        self.shared.succession.requested(&self.identity.borrow(), &name, connection, policies, now)
     }
 
-    /// Has a stream that follows another policy now looked at soon, and not all of them at once.
+    /// Has a stream that may go by another policy looked at soon, and not all of them at once.
     pub(crate) fn review(&self, stream: u32) {
         let millis = u64::from(stream) % REVIEW_MILLIS;
         self.schedule(stream, self.now.get().saturating_add(Duration::from_millis(millis)));
-    }
-
-    /// A stream came: so this is a plugin in its own right, and what has its name is another one.
-    pub(crate) fn keep(&self) {
-        self.successor.replace(None);
     }
 
     /// Without a queue streams cannot become writable again once they were busy; a Close then takes its way through the
@@ -190,15 +190,9 @@ impl Root {
         self.policies.borrow().clone()
     }
 
-    /// The policies that live connections follow, where they are not `these`.
-    pub(crate) fn newer_policies(&self, these: &Rc<Policies>) -> Option<Rc<Policies>> {
-        let (own, successor) = (self.policies.borrow(), self.successor.borrow());
-        successor.as_ref().or(own.as_ref()).filter(|policies| !Rc::ptr_eq(policies, these)).cloned()
-    }
-
     /// The metrics, once there is a policy.
     pub(crate) fn telemetry(&self) -> Option<&Telemetry> {
-        self.telemetry.get()
+        self.shared.telemetry.get()
     }
 
     /// Has `stream` woken in the next turn of the event loop. Tells whether that will happen.
@@ -255,6 +249,11 @@ impl Root {
     /// Whether the host's buffer limits are such that no way can be kept quiet.
     pub(crate) const fn is_tight(&self) -> bool {
         self.tight.get()
+    }
+
+    /// Whether live connections may go by other policies than before.
+    pub(crate) fn is_review_due(&self) -> bool {
+        self.shared.succession.tick(self.now.get())
     }
 
     /// A tick: the streams that have their turn now, of those whose time has come.

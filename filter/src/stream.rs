@@ -27,9 +27,10 @@ use crate::purse::Owner;
 use crate::root::Root;
 use crate::telemetry::Record;
 use portcullis_core::handshake::{self, Decision, Opening, Pending, Protocol, Request};
-use portcullis_core::policy::{Access, Fail, GlobalLimits, Mode, Policy};
+use portcullis_core::policy::{Access, Fail, GlobalLimits, Mode, Policies, Policy};
 use portcullis_core::ratelimit::Answer;
 use portcullis_core::session::Birth;
+use portcullis_core::succession::Listener;
 use portcullis_core::violation::Violation;
 
 /// What becomes of the headers or bytes in hand.
@@ -75,6 +76,9 @@ enum Phase {
 
 /// An upgrade that was not refused.
 struct Upgrade {
+    /// Where it came to, and what it was decided by there.
+    listener: Rc<Listener<Policies>>,
+    policies: Rc<Policies>,
     pending: Pending,
     record: Record,
     /// Whose messages are counted over all his connections.
@@ -86,9 +90,11 @@ impl Stream {
         Self { id, root, phase: RefCell::new(Phase::Idle), slots: RefCell::default(), ended: Cell::new(false) }
     }
 
-    /// Whether it is a stream of this root context.
-    pub(crate) fn is_of(&self, root: &Rc<Root>) -> bool {
-        Rc::ptr_eq(&self.root, root)
+    /// Has it looked at soon where it goes by other policies now.
+    pub(crate) fn review(&self) {
+        if matches!(&*self.phase.borrow(), Phase::Live(live) if live.is_behind()) {
+            self.root.review(self.id);
+        }
     }
 
     pub(crate) fn request_headers(&self) -> Flow {
@@ -192,7 +198,7 @@ impl Stream {
     /// Decides about the request.
     fn open(&self) -> Hosted<Flow> {
         let Some(policies) = self.root.policies() else { return Err(HostError::NONSENSE) };
-        self.root.keep();
+        let listener = self.root.listener(&policies);
         let request = gather()?;
         let shared = self.root.shared();
         let peer = Peer::new(abi::property("source\0address").unwrap_or_default());
@@ -221,7 +227,7 @@ impl Stream {
         };
         self.slots.replace(slots);
         let owner = Owner::new(&shared.limiter, &peer, credential.as_deref());
-        let upgrade = Box::new(Upgrade { pending, record, owner });
+        let upgrade = Box::new(Upgrade { listener, policies, pending, record, owner });
         match &policy.limits.global {
             Some(global) => Ok(self.ask(global, upgrade, &peer)),
             None => Ok(self.settle(Phase::Pending(upgrade), Flow::Forward)),
@@ -290,7 +296,7 @@ impl Stream {
     }
 
     /// Decides about the upstream's answer.
-    fn answer(&self, Upgrade { pending, record, owner }: Upgrade) -> Hosted<Flow> {
+    fn answer(&self, Upgrade { listener, policies, pending, record, owner }: Upgrade) -> Hosted<Flow> {
         let response = headers::read(MapType::ResponseHeaders)?;
         let policy = Rc::clone(pending.policy());
         let birth = Birth { at: host::now()?, nonce: host::random()? };
@@ -309,12 +315,11 @@ impl Stream {
         if let Some(violation) = opened.would_refuse {
             self.note(&policy, &record, violation);
         }
-        // The upgrade went under the policies of its time; the connection follows those of now.
-        let Some(policies) = self.root.policies() else { return Err(HostError::NONSENSE) };
-        let mut live = Live::new(self.id, policies, opened.session, record, owner, birth.at);
+        let mut live = Live::new(self.id, listener, policies, opened.session, record, owner, birth.at);
         if let Some(telemetry) = self.root.telemetry() {
             telemetry.opened();
         }
+        // It was decided by the policies of its time; it goes by those of now.
         let flow = live.open(&self.root);
         Ok(self.settle(Phase::Live(Box::new(live)), flow))
     }

@@ -10,7 +10,7 @@
 //!     protobuf                                                           bytes in, values out
 //! L2  json/{reader,schema}  content/{patterns,tunnels,envelope,authorize}
 //!     limits/{rate,address,…}  message  timers  ratelimit
-//!     token/{jws,claims,keys}                                            what values mean
+//!     token/{jws,claims,keys}  succession                                what values mean
 //! L3  policy  verdict                                                    what is allowed, what was decided
 //! L4  handshake  session/{direction,…}  config                           the state machines and the way in
 //! ```
@@ -51,6 +51,7 @@ pub mod ratelimit;
 pub mod regex;
 pub mod secret;
 pub mod session;
+pub mod succession;
 pub mod time;
 pub mod timers;
 pub mod token;

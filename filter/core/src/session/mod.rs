@@ -162,8 +162,10 @@ impl Session {
     }
 
     /// Puts the connection under other policies: its next messages, and the size of the one in hand.
-    pub fn adopt(&mut self, policies: &Policies) {
+    pub fn adopt(&mut self, policies: &Policies, now: Moment) -> Option<Violation> {
+        let _ = now;
         self.policy = Rc::clone(policies.select(&self.place));
+        None
     }
 
     /// When [`Session::tick`] has to be called; `None`: not before the next bytes.
