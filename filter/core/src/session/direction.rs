@@ -97,7 +97,7 @@ pub(super) struct Terms<'a> {
     /// What a Pong carries that is for us.
     pub(super) pong: &'a [u8],
     /// How many of them are expected.
-    pub(super) pongs_due: u8,
+    pub(super) pongs_due: u32,
 }
 
 /// What came of a chunk, besides what goes on.
@@ -106,7 +106,7 @@ struct Found {
     /// How many messages and control frames were swallowed.
     swallowed: u32,
     /// How many Pongs were for us.
-    pongs: u8,
+    pongs: u32,
 }
 
 /// Why a scan stopped.
@@ -185,7 +185,7 @@ impl Direction {
     }
 
     /// How many answers to pings of ours the last chunk held.
-    pub(super) const fn pong_count(&self) -> u8 {
+    pub(super) const fn pong_count(&self) -> u32 {
         self.found.pongs
     }
 

@@ -1,7 +1,8 @@
 //! How long things take: silence, messages that do not end, the age of a connection (RFC 6455 §5.5.2, §7.4.1, §10.4).
 //!
 //! ```text
-//! client silent ── ping_interval ──▶ our Ping ── pong_timeout, not a byte, and nothing shows that it reads ──▶ dead
+//! client silent ── ping_interval ──▶ our Ping ── ping_interval ──▶ our Ping ──▶ …
+//!                                       └── pong_timeout, not a byte, and nothing shows that it reads ──▶ dead
 //! no message either way ── idle_timeout ──▶ idle      a message begun ── message_timeout ──▶ too_slow
 //! opened ── max_lifetime ──▶ lifetime
 //! ```
@@ -44,19 +45,21 @@ pub(super) struct Liveness {
     unanswered_len: u64,
     /// The last chunk of the server that had been waiting for the client.
     awaited_at: Moment,
-    ping: Ping,
-    /// Pings of ours that have not been answered.
-    unanswered: u8,
+    /// The last Ping of ours.
+    pinged_at: Moment,
+    /// The first one that the client has sent nothing since.
+    asked_at: Option<Moment>,
+    /// One that is due.
+    wanted: Option<Wanted>,
+    /// How many answers to pings of ours have not come.
+    unanswered: u32,
 }
 
+/// A Ping that is due, while the way to the client is not free.
 #[derive(Clone, Copy, Debug)]
-enum Ping {
-    /// None is wanted.
-    Idle,
-    /// One is wanted since then, and the way to the client was not free.
-    Wanted { since: Moment, tried_at: Moment },
-    /// The client has sent nothing since it was sent.
-    Sent(Moment),
+struct Wanted {
+    since: Moment,
+    tried_at: Moment,
 }
 
 /// What of a connection its liveness depends on.
@@ -87,16 +90,18 @@ impl Liveness {
             server_at,
             unanswered_len: 0,
             awaited_at: opened_at,
-            ping: Ping::Idle,
+            pinged_at: opened_at,
+            asked_at: None,
+            wanted: None,
             unanswered: 0,
         }
     }
 
     /// Bytes came, with `pong_count` answers to pings of ours among them.
-    pub(super) fn receive_from_client(&mut self, now: Moment, pong_count: u8) {
+    pub(super) fn receive_from_client(&mut self, now: Moment, pong_count: u32) {
         self.client_at = self.client_at.max(now);
         self.unanswered_len = 0;
-        self.ping = Ping::Idle;
+        (self.asked_at, self.wanted) = (None, None);
         self.unanswered = self.unanswered.saturating_sub(pong_count);
     }
 
@@ -109,18 +114,31 @@ impl Liveness {
         }
     }
 
-    /// When a client is dead that our Ping went out to at `sent_at`.
-    fn dead_at(&self, sent_at: Moment, rules: &LivenessRules) -> Moment {
-        let reads_at = self.awaited_at.min(sent_at.saturating_add(SLOW_MAX));
-        sent_at.max(reads_at).saturating_add(rules.pong_timeout)
+    /// When the client is dead, where a Ping of ours went out to it: however many followed, it is the first that it has to answer.
+    fn dead_at(&self, rules: &LivenessRules) -> Option<Moment> {
+        let asked_at = self.asked_at?;
+        let reads_at = self.awaited_at.min(asked_at.saturating_add(SLOW_MAX));
+        Some(asked_at.max(reads_at).saturating_add(rules.pong_timeout))
     }
 
-    /// When a client is dead that a Ping has been ready for since then, and could not be written: if its way stands in the middle of a
-    /// frame, behind more than the buffers take, and nothing moves on it, it takes nothing. Where a frame has ended the client may well
-    /// be there, and nobody asks it anything.
-    fn stalled_at(&self, since: Moment, rules: &LivenessRules, traffic: &Traffic) -> Option<Moment> {
+    /// When the client is dead, where a Ping is ready and cannot be written: if its way stands in the middle of a frame, behind more than
+    /// the buffers take, and nothing moves on it, it takes nothing. Where a frame has ended the client may well be there, and nobody asks
+    /// it anything.
+    fn stalled_at(&self, rules: &LivenessRules, traffic: &Traffic) -> Option<Moment> {
+        let Wanted { since, .. } = self.wanted?;
         let may_be_stalled = !traffic.is_between_frames && self.unanswered_len >= STALL_LEN;
         may_be_stalled.then(|| since.max(self.server_at).saturating_add(rules.pong_timeout))
+    }
+
+    /// When the next Ping is to be written, or tried again.
+    fn ping_at(&self, rules: &LivenessRules) -> Option<Moment> {
+        match self.wanted {
+            Some(Wanted { tried_at, .. }) => Some(tried_at.saturating_add(RETRY)),
+            None => {
+                let silent_since = self.client_at.max(self.pinged_at);
+                rules.ping_interval.map(|span| silent_since.saturating_add(self.jittered(span, rules)))
+            }
+        }
     }
 
     /// What an answer to a ping of ours carries.
@@ -129,18 +147,21 @@ impl Liveness {
     }
 
     /// How many answers are expected.
-    pub(super) const fn pongs_due(&self) -> u8 {
+    pub(super) const fn pongs_due(&self) -> u32 {
         self.unanswered
     }
 
     /// The Ping that is wanted (RFC 6455 §5.5.2), not masked: it is for the client.
     pub(super) fn ping(&self) -> Option<Vec<u8>> {
-        matches!(self.ping, Ping::Wanted { .. }).then(|| [&[0x89, 0x08][..], &self.nonce].concat())
+        self.wanted.is_some().then(|| [&[0x89, 0x08][..], &self.nonce].concat())
     }
 
     /// It went out.
     pub(super) const fn sent(&mut self, now: Moment) {
-        self.ping = Ping::Sent(now);
+        (self.pinged_at, self.wanted) = (now, None);
+        if self.asked_at.is_none() {
+            self.asked_at = Some(now);
+        }
         self.unanswered = self.unanswered.saturating_add(1);
     }
 
@@ -150,15 +171,8 @@ impl Liveness {
         let idle = rules.idle_timeout.map(|span| traffic.message_at.saturating_add(span));
         let message =
             rules.message_timeout.zip(traffic.unfinished_since).map(|(span, since)| since.saturating_add(span));
-        let ping = match self.ping {
-            Ping::Idle => rules.ping_interval.map(|span| self.client_at.saturating_add(self.jittered(span, rules))),
-            Ping::Wanted { since, tried_at } => {
-                let retry_at = tried_at.saturating_add(RETRY);
-                Some(self.stalled_at(since, rules, traffic).map_or(retry_at, |dead_at| retry_at.min(dead_at)))
-            }
-            Ping::Sent(at) => Some(self.dead_at(at, rules)),
-        };
-        [lifetime, idle, message, ping].into_iter().flatten().min()
+        let [dead, stalled, ping] = [self.dead_at(rules), self.stalled_at(rules, traffic), self.ping_at(rules)];
+        [lifetime, idle, message, dead, stalled, ping].into_iter().flatten().min()
     }
 
     /// Looks at the clock.
@@ -174,21 +188,16 @@ impl Liveness {
         if traffic.unfinished_since.is_some_and(|since| is_over(since, rules.message_timeout)) {
             return Step::Refuse(Violation::TooSlow);
         }
-        match self.ping {
-            Ping::Sent(at) if now >= self.dead_at(at, rules) => Step::Refuse(Violation::Dead),
-            Ping::Idle if is_over(self.client_at, rules.ping_interval.map(|span| self.jittered(span, rules))) => {
-                self.ping = Ping::Wanted { since: now, tried_at: now };
-                Step::WantPing
-            }
-            Ping::Wanted { since, .. } if self.stalled_at(since, rules, traffic).is_some_and(|at| now >= at) => {
-                Step::Refuse(Violation::Dead)
-            }
-            Ping::Wanted { since, tried_at } if is_over(tried_at, Some(RETRY)) => {
-                self.ping = Ping::Wanted { since, tried_at: now };
-                Step::WantPing
-            }
-            Ping::Idle | Ping::Wanted { .. } | Ping::Sent(_) => Step::Nothing,
+        let has_come = |at: Option<Moment>| at.is_some_and(|at| now >= at);
+        if has_come(self.dead_at(rules)) || has_come(self.stalled_at(rules, traffic)) {
+            return Step::Refuse(Violation::Dead);
         }
+        if has_come(self.ping_at(rules)) {
+            let since = self.wanted.map_or(now, |wanted| wanted.since);
+            self.wanted = Some(Wanted { since, tried_at: now });
+            return Step::WantPing;
+        }
+        Step::Nothing
     }
 
     /// A span that differs from connection to connection, so that those which came together are not pinged and closed together.
