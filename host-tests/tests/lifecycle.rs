@@ -204,8 +204,8 @@ fn a_violation_closes_both_ways_and_nothing_follows() {
     let big_answer = &frame::server(frame::TEXT, &vec![0; 1_048_577])[..1_000];
     check_violation(Gate::client, &too_big, 1009, 1009, "message_too_big");
     check_violation(Gate::client, &frame::server(frame::TEXT, b"unmasked"), 1002, 1002, "protocol_error");
-    check_violation(Gate::server, big_answer, 1014, 1009, "message_too_big");
-    check_violation(Gate::server, &frame::client(frame::TEXT, b"masked"), 1014, 1002, "protocol_error");
+    check_violation(Gate::server, big_answer, 1011, 1009, "message_too_big");
+    check_violation(Gate::server, &frame::client(frame::TEXT, b"masked"), 1011, 1002, "protocol_error");
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn a_server_is_checked_where_the_policy_says_so() {
     }
     let passed = to_client(&gate, stream);
     assert!(passed.starts_with(&good));
-    assert_eq!(frame::close_at_end(passed), Some((1014, "invalid_utf8".to_owned())));
+    assert_eq!(frame::close_at_end(passed), Some((1011, "invalid_utf8".to_owned())));
     gate.client(stream, &frame::client(frame::CLOSE, b"\x03\xf6"));
     assert_eq!(frame::close_at_end(to_upstream(&gate, stream)), Some((1007, "invalid_utf8".to_owned())));
 }

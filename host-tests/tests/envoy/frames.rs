@@ -55,7 +55,7 @@ fn a_servers_offence_ends_both_sides_in_order() {
             pace.rest();
         }
         let told = receive_until_close(&mut websocket);
-        check_close(&path, &told, BAD_GATEWAY, row.reason);
+        check_close(&path, &told, INTERNAL_ERROR, row.reason);
         check_before(&path, &told, &row);
         assert!(told.iter().all(|frame| frame.mask.is_none()), "{path}: {told:?}");
         counters.closed(row.reason);
@@ -86,7 +86,7 @@ fn a_close_waits_for_the_frame_in_hand_but_not_beyond_the_deadline() {
     // Who offends and where; what the client is told at last, if anything; whether the upstream is told; whether it takes the deadline.
     let rows = [
         ("/floods", Some(1_002), true, false),
-        ("/offends", Some(BAD_GATEWAY), false, true),
+        ("/offends", Some(INTERNAL_ERROR), false, true),
         ("/resumes", Some(1_002), true, false),
         ("/silent", Some(1_002), true, true),
         ("/stalls", None, true, true),
@@ -271,7 +271,7 @@ fn check_end(gate: &Gate, path: &str, mut websocket: WebSocket) -> Vec<Frame> {
 }
 
 /// What a client is told whose server broke the rules.
-const BAD_GATEWAY: u16 = 1_014;
+const INTERNAL_ERROR: u16 = 1_011;
 
 /// How long the filter waits for both sides to end after its Close (`CLOSE_TIMEOUT` in portcullis-core).
 const DEADLINE: Duration = Duration::from_secs(5);

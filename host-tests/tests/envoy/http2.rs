@@ -175,7 +175,7 @@ fn a_refused_message_ends_its_own_stream_with_its_code() {
 }
 
 #[test]
-fn a_servers_fault_ends_the_stream_with_1014() {
+fn a_servers_fault_ends_the_stream_with_1011() {
     // What a client tells this backend, the backend says.
     let (gate, session) = start(Mode::scripted(|head| {
         let say = |frame: &Frame| if frame.opcode == TEXT { frame.payload.clone() } else { echo(frame) };
@@ -193,7 +193,7 @@ fn a_servers_fault_ends_the_stream_with_1014() {
         websocket.send_frame(Draft::new(TEXT, said)).expect("it takes bytes");
         let told = receive_until_close(&mut websocket);
         assert_eq!(told.first().map(|frame| frame.payload.as_slice()), Some(b"good".as_slice()), "{path}");
-        check_close(path, &told, 1_014, reason);
+        check_close(path, &told, 1_011, reason);
         let request = gate.request(path, |request| request.end.is_some());
         let (got, rest) = request.frames();
         assert!(rest.is_empty(), "{path}");

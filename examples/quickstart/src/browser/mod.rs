@@ -36,7 +36,7 @@ const ENDINGS: [(&str, &str, &str); 5] = [
     ("longest text allowed, then closed", "socket.send('x'.repeat(max)); socket.close(1000)", "1000"),
     ("text one byte too long", "socket.send('x'.repeat(max + 1))", "1009 message_too_big"),
     ("binary", "socket.send(new Uint8Array(1))", "1003 type_refused"),
-    ("the server's message is too long", "socket.send('send 2000000')", "1014 message_too_big"),
+    ("the server's message is too long", "socket.send('send 2000000')", "1011 message_too_big"),
 ];
 
 const PAGE_CLOSES: (&str, &str, &str) = ("the page closes", "socket.close(1000, 'bye')", "1000 bye");

@@ -17,7 +17,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases.push(Case::new("chat service: send 1048576", "101 chat.v1, 1048576 bytes", |scene| {
         ask(scene, "send 1048576")
     }));
-    cases.push(Case::new("chat service: send 2000000", "1014 message_too_big", |scene| {
+    cases.push(Case::new("chat service: send 2000000", "1011 message_too_big", |scene| {
         let mut websocket = scene.stage.service.open(&scene.upgrade())?;
         websocket.send_frame(Draft::text("send 2000000"))?;
         Ok(ending(&mut websocket))

@@ -35,8 +35,8 @@ const ANSWERS: [AnswerRow; 10] = [
 type FrameRow = (&'static str, &'static str, u16, fn() -> Vec<u8>);
 
 const FRAMES: [FrameRow; 8] = [
-    ("two megabytes", "1014 message_too_big", 1009, || Draft::text(&"x".repeat(2_000_000)).bytes()),
-    ("two megabytes in fragments", "2 good, 1014 message_too_big", 1009, || {
+    ("two megabytes", "1011 message_too_big", 1009, || Draft::text(&"x".repeat(2_000_000)).bytes()),
+    ("two megabytes in fragments", "2 good, 1011 message_too_big", 1009, || {
         let part = "x".repeat(500_000);
         let more = Draft::new(CONTINUATION, part.clone()).unfinished().bytes();
         [Draft::text(&part).unfinished().bytes(), more.clone(), more, Draft::new(CONTINUATION, part).bytes()].concat()
@@ -50,7 +50,7 @@ const FRAMES: [FrameRow; 8] = [
 ];
 
 const BAD: &str = "502 bad_upstream_handshake";
-const PROTOCOL: &str = "1014 protocol_error";
+const PROTOCOL: &str = "1011 protocol_error";
 
 /// The backend of all cases: an echo, but on the paths of the tables above.
 pub(super) fn mode() -> Mode {

@@ -28,7 +28,7 @@ use crate::policy::{Mode, Place, Policies, Policy};
 use crate::time::Moment;
 use crate::verdict::Passage;
 use crate::violation::Violation;
-use crate::wire::close::{BAD_GATEWAY, close_frame};
+use crate::wire::close::{INTERNAL_ERROR, close_frame};
 use crate::wire::deflate::Inflater;
 use crate::wire::header::Framing;
 use crate::wire::{Chunk, Side, Unreadable};
@@ -346,13 +346,13 @@ impl Session {
     /// Ends the connection for `violation`; the first verdict sticks.
     ///
     /// The offender gets the violation's close code, and so does the server behind a refused client. A client whose
-    /// server broke the rules gets 1014.
+    /// server broke the rules gets 1011.
     pub fn refuse(&mut self, violation: Violation, offender: Option<Side>, now: Moment) {
         if matches!(self.state, State::Closing(_)) {
             return;
         }
         let code = violation.answer().close_code.unwrap_or(INTERNAL_ERROR);
-        let to_client = if offender == Some(Side::Server) { BAD_GATEWAY } else { code };
+        let to_client = if offender == Some(Side::Server) { INTERNAL_ERROR } else { code };
         for from in [Side::Client, Side::Server] {
             let direction = self.direction_mut(from);
             if offender == Some(from) { direction.sever() } else { direction.stop() }
@@ -404,9 +404,6 @@ impl Session {
         }
     }
 }
-
-/// `1011` (RFC 6455 §7.4.1): what a violation without a close code of its own ends a live connection with.
-const INTERNAL_ERROR: u16 = 1011;
 
 impl Received {
     const fn pass(before: Vec<u8>, keep: usize) -> Self {

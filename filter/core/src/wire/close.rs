@@ -4,8 +4,10 @@ use super::Side;
 use super::header::CONTROL_LEN_MAX;
 use crate::violation::Violation;
 
-/// `1014`: the upstream broke the rules, and the client is told so (IANA WebSocket Close Code Registry).
-pub const BAD_GATEWAY: u16 = 1014;
+/// `1011` (RFC 6455 §7.4.1): "the server encountered an unexpected condition". What a client is told whose upstream broke the rules, and
+/// what a violation without a close code of its own ends a connection with. `1014` (Bad Gateway, IANA) would say more, but
+/// tungstenite, wsproto, autobahn and faye take it for a protocol error.
+pub const INTERNAL_ERROR: u16 = 1011;
 
 /// Checks what a peer says in a Close frame; `payload` is not masked any more.
 ///
