@@ -101,7 +101,7 @@ fn a_message_within_its_limits_asks_the_host_for_nothing_but_its_bytes() {
     let message = frame::client(TEXT, b"hello");
     let (mut looked, mut asked, mut memory) = (0, 0, None);
     for _ in 0..TICKS {
-        // Twenty a second are allowed.
+        // Fifty a second are allowed.
         gate.elapse(TICK);
         let calls = |gate: &Gate, names: [&str; 2]| names.iter().map(|call| gate.calls(call)).sum::<u64>();
         let before = [CLOCKS, SHARED].map(|names| calls(&gate, names));

@@ -165,9 +165,9 @@ fn connections_that_came_together_are_not_pinged_together() {
     assert!(most <= 10, "{most} pings in a second");
 }
 
-/// The default policy: pings and their answers keep nothing alive that says nothing for five minutes.
+/// The default policy: pings and their answers keep nothing alive that says nothing for half an hour.
 #[test]
-fn by_default_a_connection_that_only_answers_pings_is_idle_after_five_minutes() {
+fn by_default_a_connection_that_only_answers_pings_is_idle_after_half_an_hour() {
     let mut gate = Gate::new(&limited_policy());
     let stream = gate.connect();
     let (mut seen, mut pings, mut waited) = (0, 0, Duration::ZERO);
@@ -189,9 +189,9 @@ fn by_default_a_connection_that_only_answers_pings_is_idle_after_five_minutes() 
         }
     }
     println!("{pings} pings in {waited:?}");
-    assert!(waited >= 300 * SECOND && waited <= 300 * SECOND + LATE_MAX, "{waited:?}");
+    assert!(waited >= 1_800 * SECOND && waited <= 1_800 * SECOND + LATE_MAX, "{waited:?}");
     // Every 25 s, a tenth more or less.
-    assert!((10..=13).contains(&pings), "{pings} pings");
+    assert!((65..=80).contains(&pings), "{pings} pings");
 }
 
 #[test]

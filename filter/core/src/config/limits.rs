@@ -76,7 +76,7 @@ pub(super) fn liveness(raw: Option<&RawLiveness>) -> Built<LivenessRules> {
         Ok(LivenessRules {
             ping_interval: span("ping_interval", raw.ping_interval.as_ref(), 25)?,
             pong_timeout,
-            idle_timeout: span("idle_timeout", raw.idle_timeout.as_ref(), 5 * 60)?,
+            idle_timeout: span("idle_timeout", raw.idle_timeout.as_ref(), 30 * 60)?,
             message_timeout: span("message_timeout", raw.message_timeout.as_ref(), 10)?,
             lifetime_max: span("max_lifetime", raw.max_lifetime.as_ref(), 2 * 60 * 60)?,
             jitter_permille,
@@ -159,7 +159,7 @@ fn per_connection(raw: Option<&Limit<RawPerConnection>>, typed: bool) -> Built<C
         by_type.insert(name.clone(), rate(raw).map_err(|error| error.under(name).within("by_type"))?);
     }
     let limits = ConnectionLimits {
-        messages: limited_rate("messages", raw.messages.as_ref(), Rate::new(20.0, 40))?,
+        messages: limited_rate("messages", raw.messages.as_ref(), Rate::new(50.0, 200))?,
         bytes: limited_rate("bytes", raw.bytes.as_ref(), Rate::new(262_144.0, 1_048_576))?,
         by_type: Rc::new(by_type),
     };

@@ -52,7 +52,7 @@ fn defaults_are_those_of_the_documentation() {
         assert_eq!(limits.per_address.failures, Some(failures));
         assert_eq!(limits.per_subject.connections, Some(10));
         assert_eq!((limits.per_subject.messages, limits.per_subject.bytes), (None, None));
-        assert_eq!(limits.per_connection.messages, Rate::new(20.0, 40));
+        assert_eq!(limits.per_connection.messages, Rate::new(50.0, 200));
         assert_eq!(limits.per_connection.bytes, Rate::new(262_144.0, 1_048_576));
         assert!(limits.per_connection.by_type.is_empty());
         assert_eq!((limits.connections, limits.held_len_max), (None, 67_108_864));
@@ -60,7 +60,7 @@ fn defaults_are_those_of_the_documentation() {
         assert!(limits.global.is_none());
     }
     assert_eq!((liveness.ping_interval, liveness.pong_timeout), (secs(25), Duration::from_secs(20)));
-    assert_eq!((liveness.idle_timeout, liveness.message_timeout), (secs(300), secs(10)));
+    assert_eq!((liveness.idle_timeout, liveness.message_timeout), (secs(1_800), secs(10)));
     assert_eq!((liveness.lifetime_max, liveness.jitter_permille), (secs(7_200), 100));
 }
 

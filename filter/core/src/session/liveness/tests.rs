@@ -13,7 +13,7 @@ use crate::time::Moment;
 use crate::violation::Violation::{self, Dead, Idle, Lifetime, TooSlow};
 use crate::wire::Side::{self, Client, Server};
 
-/// The default times, without jitter.
+/// Times without jitter.
 const RULES: LivenessRules = LivenessRules {
     ping_interval: Some(secs(25)),
     pong_timeout: secs(20),
