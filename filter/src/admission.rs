@@ -81,6 +81,14 @@ impl<'a> Admissions<'a> {
                     self.take(policy, self.limiter.key(Kind::All, &[]), &admission)?;
                 }
             }
+            // It is a handshake as others are, and takes no place: a page asks many times at once, and no longer than it is answered.
+            Applicant::Visitor => {
+                let AddressLimits { handshakes, failures, .. } = limits.per_address;
+                if handshakes.is_some() || failures.is_some() {
+                    let admission = Admission { connections: None, handshakes, failures };
+                    self.take(policy, self.peer.key(self.limiter, policy), &admission)?;
+                }
+            }
             Applicant::Subject(credential) => {
                 let connections = limits.per_subject.connections;
                 if let (Some(key), Some(_)) = (subject_key(self.limiter, credential), connections) {

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "exported symbols are `#[unsafe(no_mangle)]`")]
 
 use crate::host::abi;
-use crate::stream::Flow;
+use crate::stream::{Flow, Stream};
 use crate::{VM, log_panics_without_their_message};
 
 /// `proxy_action_t`; the last two are not among its names, but Envoy has them from the beginning (`StopIterationAndWatermark` for bodies,
@@ -72,8 +72,8 @@ extern "C" fn proxy_on_grpc_close(_root: u32, token: u32, _status: u32) {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_request_headers(context: u32, _fields: usize, _end: bool) -> u32 {
-    action(VM.with(|vm| vm.run(context, |stream| stream.request_headers())))
+extern "C" fn proxy_on_request_headers(context: u32, _fields: usize, end: bool) -> u32 {
+    action(VM.with(|vm| vm.run(context, |stream| stream.request_headers(end))))
 }
 
 #[unsafe(no_mangle)]
@@ -81,6 +81,12 @@ extern "C" fn proxy_on_request_body(context: u32, len: usize, end: bool) -> u32 
     #[cfg(feature = "trap")]
     crate::trap::receive(len);
     action(VM.with(|vm| vm.run(context, |stream| stream.request_body(len, end))))
+}
+
+/// Trailers are the end of a body that did not say so.
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_request_trailers(context: u32, _fields: usize) -> u32 {
+    action(VM.with(|vm| vm.run(context, Stream::request_trailers)))
 }
 
 #[unsafe(no_mangle)]

@@ -162,7 +162,8 @@ impl Root {
         let property = |name| abi::property(name).unwrap_or_default();
         let name = [property("destination\0address"), property("xds\0filter_chain_name")].join(&0);
         // Without its number it is taken for a new one.
-        let connection = property("connection\0id").first_chunk().map_or(u64::MAX, |number| u64::from_le_bytes(*number));
+        let connection =
+            property("connection\0id").first_chunk().map_or(u64::MAX, |number| u64::from_le_bytes(*number));
         let now = host::now().unwrap_or(self.now.get());
         self.shared.succession.requested(&self.identity.borrow(), &name, connection, policies, now)
     }

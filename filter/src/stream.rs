@@ -4,7 +4,7 @@
 //!          request headers           response headers
 //!   Idle ──┬─ upgrade ──▶ Pending ──┬─ 101 ────────▶ Live        (where a fleet counts, Asking comes before Pending)
 //!          │                        ├─ other ──────▶ Answered   (the answer passes, further request bytes do not)
-//!          ├─ no upgrade ─▶ Passing └─ bad 101 ────▶ Refused
+//!          ├─ no upgrade ─▶ Passing └─ bad 101 ────▶ Refused     (Asking comes before Passing, too)
 //!          └─ refused ────▶ Refused                           (our local reply passes, nothing else does)
 //! ```
 //!
@@ -18,7 +18,7 @@ use core::time::Duration;
 
 use crate::admission::{Admissions, Peer};
 use crate::fleet::Question;
-use crate::host::abi::{self, BufferType, HostError, Hosted, MapType, StreamType};
+use crate::host::abi::{self, BufferType, Hosted, MapType, StreamType};
 use crate::host::body::Body;
 use crate::host::{self, headers};
 use crate::limiter::Slot;
@@ -27,10 +27,11 @@ use crate::purse::Owner;
 use crate::root::Root;
 use crate::telemetry::Record;
 use portcullis_core::handshake::{self, Decision, Opening, Pending, Protocol, Request};
-use portcullis_core::policy::{Access, Fail, GlobalLimits, Mode, Policies, Policy};
+use portcullis_core::policy::{Access, Fail, Mode, Policies, Policy};
 use portcullis_core::ratelimit::Answer;
 use portcullis_core::session::Birth;
 use portcullis_core::succession::Listener;
+use portcullis_core::time::Timestamp;
 use portcullis_core::violation::Violation;
 
 /// What becomes of the headers or bytes in hand.
@@ -60,10 +61,10 @@ pub(crate) struct Stream {
 enum Phase {
     /// No headers yet.
     Idle,
-    /// Not judged: no upgrade, or a fault before the connection was up, under `fail: open`.
+    /// Not looked at any more: no upgrade, or a fault before the connection was up, under `fail: open`.
     Passing,
-    /// A fleet's service is asked about the upgrade, which waits in the host.
-    Asking(Box<Upgrade>),
+    /// A fleet's service is asked about the request, which waits in the host.
+    Asking(Box<Asking>),
     /// The upgrade is with the upstream.
     Pending(Box<Upgrade>),
     /// The connection is up.
@@ -72,6 +73,18 @@ enum Phase {
     Answered,
     /// We answered, or have to.
     Refused,
+}
+
+/// A request that was not refused, and waits for what a fleet says.
+struct Asking {
+    /// Where it came to, and what it was decided by there.
+    listener: Rc<Listener<Policies>>,
+    policies: Rc<Policies>,
+    policy: Rc<Policy>,
+    record: Record,
+    owner: Owner,
+    /// What it is after that, where it is an upgrade.
+    pending: Option<Pending>,
 }
 
 /// An upgrade that was not refused.
@@ -97,21 +110,21 @@ impl Stream {
         }
     }
 
-    pub(crate) fn request_headers(&self) -> Flow {
+    pub(crate) fn request_headers(&self, end: bool) -> Flow {
         match self.phase.replace(Phase::Refused) {
-            Phase::Idle => self.open().unwrap_or_else(|_| self.fault(None)),
+            Phase::Idle => self.open(end),
             other => self.settle(other, Flow::Hold),
         }
     }
 
     pub(crate) fn request_body(&self, len: usize, end: bool) -> Flow {
         match self.phase.replace(Phase::Refused) {
-            Phase::Idle => self.fault(None),
+            Phase::Idle => self.fault(self.fail()),
             Phase::Passing => self.settle(Phase::Passing, Flow::Forward),
             // Before the first body callback of an upgrade there is an empty one.
             Phase::Pending(pending) if len == 0 && !end => self.settle(Phase::Pending(pending), Flow::Forward),
             Phase::Pending(upgrade) => self.early_bytes(&upgrade.pending, &upgrade.record),
-            Phase::Asking(upgrade) => self.settle(Phase::Asking(upgrade), Flow::Hold),
+            Phase::Asking(asking) => self.settle(Phase::Asking(asking), Flow::Hold),
             Phase::Live(mut live) => {
                 let flow = live.receive_from_client(&self.root, len, end);
                 self.settle(Phase::Live(live), flow)
@@ -124,12 +137,28 @@ impl Stream {
         }
     }
 
+    pub(crate) fn request_trailers(&self) -> Flow {
+        match self.phase.replace(Phase::Refused) {
+            Phase::Idle => self.fault(self.fail()),
+            Phase::Asking(asking) => self.settle(Phase::Asking(asking), Flow::Hold),
+            // Who ends before the answer has nothing to say, as one whose header is the end.
+            Phase::Pending(upgrade) => self.early_bytes(&upgrade.pending, &upgrade.record),
+            Phase::Live(mut live) => {
+                let flow = live.receive_from_client(&self.root, 0, true);
+                self.settle(Phase::Live(live), flow)
+            }
+            phase @ (Phase::Passing | Phase::Answered) => self.settle(phase, Flow::Forward),
+            Phase::Refused => Flow::Hold,
+        }
+    }
+
     pub(crate) fn response_headers(&self) -> Flow {
         match self.phase.replace(Phase::Refused) {
-            Phase::Idle | Phase::Asking(_) => self.fault(None),
+            Phase::Idle => self.fault(self.fail()),
+            Phase::Asking(asking) => self.fault(asking.policy.fail),
             Phase::Pending(upgrade) => {
-                let policy = Rc::clone(upgrade.pending.policy());
-                self.answer(*upgrade).unwrap_or_else(|_| self.fault(Some(&policy)))
+                let fail = upgrade.pending.policy().fail;
+                self.answer(*upgrade).unwrap_or_else(|_| self.fault(fail))
             }
             // Our own reply, or an answer that is not ours to judge.
             phase => self.settle(phase, Flow::Forward),
@@ -138,11 +167,9 @@ impl Stream {
 
     pub(crate) fn response_body(&self, len: usize, end: bool) -> Flow {
         match self.phase.replace(Phase::Refused) {
-            Phase::Idle => self.fault(None),
-            Phase::Asking(upgrade) | Phase::Pending(upgrade) => {
-                let policy = Rc::clone(upgrade.pending.policy());
-                self.fault(Some(&policy))
-            }
+            Phase::Idle => self.fault(self.fail()),
+            Phase::Asking(asking) => self.fault(asking.policy.fail),
+            Phase::Pending(upgrade) => self.fault(upgrade.pending.policy().fail),
             Phase::Live(mut live) => {
                 let flow = live.receive_from_server(&self.root, len, end);
                 self.settle(Phase::Live(live), flow)
@@ -161,11 +188,11 @@ impl Stream {
         self.with_live(|live| live.tick(&self.root));
     }
 
-    /// A fleet's service has answered about the upgrade, or `None`.
+    /// A fleet's service has answered about the request, or `None`.
     pub(crate) fn answered(&self, answer: Option<Answer>) {
         match self.phase.replace(Phase::Refused) {
-            // Where the host does not take it the upgrade stays where it is.
-            Phase::Asking(upgrade) if abi::set_effective_context(self.id).is_ok() => self.admit(upgrade, answer),
+            // Where the host does not take it the request stays where it is.
+            Phase::Asking(asking) if abi::set_effective_context(self.id).is_ok() => self.admit(*asking, answer),
             phase => drop(self.settle(phase, Flow::Hold)),
         }
     }
@@ -196,78 +223,119 @@ impl Stream {
     }
 
     /// Decides about the request.
-    fn open(&self) -> Hosted<Flow> {
-        let Some(policies) = self.root.policies() else { return Err(HostError::NONSENSE) };
+    fn open(&self, end: bool) -> Flow {
+        let Some(policies) = self.root.policies() else { return self.fault(Fail::Closed) };
         let listener = self.root.listener(&policies);
-        let request = gather()?;
+        let Ok(headers) = headers::read(MapType::RequestHeaders) else { return self.fault(policies.fail(None)) };
+        let (nonce, date) = (host::random(), host::date());
+        let request = Request {
+            headers,
+            protocol: Protocol::from_name(&abi::property("request\0protocol").unwrap_or_default()),
+            // Absent on plain text; an error counts as absent.
+            tls: !abi::property("connection\0tls_version").unwrap_or_default().is_empty(),
+            end,
+            nonce: nonce.unwrap_or_default(),
+        };
+        match (nonce, date) {
+            (Ok(_), Ok(now)) => self.judge(listener, policies, &request, now),
+            _ => self.fault(handshake::fail(&policies, &request)),
+        }
+    }
+
+    fn judge(
+        &self,
+        listener: Rc<Listener<Policies>>,
+        policies: Rc<Policies>,
+        request: &Request,
+        now: Timestamp,
+    ) -> Flow {
         let shared = self.root.shared();
         let peer = Peer::new(abi::property("source\0address").unwrap_or_default());
         let mut admissions = Admissions::new(&shared.limiter, &peer);
-        let opening = handshake::check(&policies, &request, &shared.held, host::date()?, &mut |policy, applicant| {
+        let opening = handshake::check(&policies, request, &shared.held, now, &mut |policy, applicant| {
             admissions.admit(policy, applicant)
         });
         let (slots, retry_after) = admissions.into_parts();
         let Opening { policy, decision, edits, would_refuse, credential } = opening;
-        headers::apply(MapType::RequestHeaders, &edits)?;
-        if matches!(decision, Decision::Pass) && would_refuse.is_none() {
-            return Ok(self.settle(Phase::Passing, Flow::Forward));
-        }
-        let record = Record::new(self.id, peer.text(), &request.headers, credential.as_deref());
+        let record = || Record::new(self.id, peer.text(), &request.headers, credential.as_deref());
         let refused = if let Decision::Refuse(violation) = decision { Some(violation) } else { would_refuse };
         if refused.is_some_and(Violation::is_failed_attempt) {
             peer.fail(&shared.limiter, &policy);
         }
         if let Some(violation) = would_refuse {
-            self.note(&policy, &record, violation);
+            self.note(&policy, &record(), violation);
+        }
+        if let Decision::Refuse(violation) = decision {
+            // For logs alone: the verdict holds whatever the host does not take.
+            headers::try_apply(MapType::RequestHeaders, &edits);
+            return self.refuse(&policy, &record(), violation, retry_after);
+        }
+        if headers::apply(MapType::RequestHeaders, &edits).is_err() {
+            return self.fault(policy.fail);
         }
         let pending = match decision {
-            Decision::Pass => return Ok(self.settle(Phase::Passing, Flow::Forward)),
-            Decision::Refuse(violation) => return Ok(self.refuse(&policy, &record, violation, retry_after)),
-            Decision::Upgrade(pending) => pending,
+            Decision::Pass | Decision::Refuse(_) => return self.settle(Phase::Passing, Flow::Forward),
+            Decision::Admit if policy.limits.global.is_none() => return self.settle(Phase::Passing, Flow::Forward),
+            Decision::Admit => None,
+            Decision::Upgrade(pending) => {
+                self.slots.replace(slots);
+                Some(pending)
+            }
         };
-        self.slots.replace(slots);
         let owner = Owner::new(&shared.limiter, &peer, credential.as_deref());
-        let upgrade = Box::new(Upgrade { listener, policies, pending, record, owner });
-        match &policy.limits.global {
-            Some(global) => Ok(self.ask(global, upgrade, &peer)),
-            None => Ok(self.settle(Phase::Pending(upgrade), Flow::Forward)),
-        }
+        let asking = Asking { listener, policies, policy, record: record(), owner, pending };
+        if asking.policy.limits.global.is_some() { self.ask(asking, &peer) } else { self.go_on(asking, Flow::Forward) }
     }
 
-    /// Asks a fleet's service about an upgrade, which waits for the answer.
-    fn ask(&self, global: &GlobalLimits, upgrade: Box<Upgrade>, peer: &Peer) -> Flow {
-        let policy = upgrade.pending.policy();
-        let [address, owner] = [Owner::Address(peer.address()).entry(policy), upgrade.owner.entry(policy)];
+    /// Asks a fleet's service about a request, which waits for the answer.
+    fn ask(&self, asking: Asking, peer: &Peer) -> Flow {
+        let policy = &asking.policy;
+        let [address, owner] = [Owner::Address(peer.address()).entry(policy), asking.owner.entry(policy)];
         let [of_address, of_subject] = [[address.parts()], [owner.parts()]];
         let descriptors = [&of_address[..], &of_subject[..]];
         let descriptors = if of_address == of_subject { descriptors.get(..1) } else { descriptors.get(..) };
         let question = Question::Handshake { stream: self.id };
         let fleet = &self.root.shared().fleet;
-        if fleet.ask(self.root.id(), global, descriptors.unwrap_or_default(), 1, question) {
-            return self.settle(Phase::Asking(upgrade), Flow::HoldAll);
+        let is_asked = asking
+            .policy
+            .limits
+            .global
+            .as_ref()
+            .is_some_and(|global| fleet.ask(self.root.id(), global, descriptors.unwrap_or_default(), 1, question));
+        if is_asked {
+            return self.settle(Phase::Asking(Box::new(asking)), Flow::HoldAll);
         }
-        match self.judge_answer(&upgrade, None) {
-            Ok(()) => self.settle(Phase::Pending(upgrade), Flow::Forward),
+        match self.judge_answer(&asking, None) {
+            Ok(()) => self.go_on(asking, Flow::Forward),
             Err(flow) => flow,
         }
     }
 
-    /// Lets a waiting upgrade go on, or not.
-    fn admit(&self, upgrade: Box<Upgrade>, answer: Option<Answer>) {
-        if self.judge_answer(&upgrade, answer).is_ok() {
-            let policy = Rc::clone(upgrade.pending.policy());
-            self.settle(Phase::Pending(upgrade), Flow::Hold);
+    /// Lets a waiting request go on, or not.
+    fn admit(&self, asking: Asking, answer: Option<Answer>) {
+        if self.judge_answer(&asking, answer).is_ok() {
+            let fail = asking.policy.fail;
+            self.go_on(asking, Flow::Hold);
             // The last call into the host: it may re-enter.
             if abi::continue_stream(StreamType::Request).is_err() {
                 self.phase.replace(Phase::Refused);
-                self.fault(Some(&policy));
+                self.fault(fail);
             }
         }
     }
 
-    /// What a fleet's answer means for an upgrade: in place of an error, what was done about it.
-    fn judge_answer(&self, upgrade: &Upgrade, answer: Option<Answer>) -> Result<(), Flow> {
-        let policy = upgrade.pending.policy();
+    /// The request goes to the upstream.
+    fn go_on(&self, asking: Asking, flow: Flow) -> Flow {
+        let Asking { listener, policies, policy: _, record, owner, pending } = asking;
+        let phase = match pending {
+            Some(pending) => Phase::Pending(Box::new(Upgrade { listener, policies, pending, record, owner })),
+            None => Phase::Passing,
+        };
+        self.settle(phase, flow)
+    }
+
+    /// What a fleet's answer means for a request: in place of an error, what was done about it.
+    fn judge_answer(&self, Asking { policy, record, .. }: &Asking, answer: Option<Answer>) -> Result<(), Flow> {
         let on_error = policy.limits.global.as_ref().map_or(Access::Refuse, |global| global.on_error);
         let (is_allowed, retry_after) = match answer {
             Some(Answer { allowed, retry_after }) => (allowed, retry_after),
@@ -276,10 +344,10 @@ impl Stream {
         match policy.mode {
             _ if is_allowed => Ok(()),
             Mode::Monitor => {
-                self.note(policy, &upgrade.record, Violation::HandshakesExceeded);
+                self.note(policy, record, Violation::HandshakesExceeded);
                 Ok(())
             }
-            Mode::Enforce => Err(self.refuse(policy, &upgrade.record, Violation::HandshakesExceeded, retry_after)),
+            Mode::Enforce => Err(self.refuse(policy, record, Violation::HandshakesExceeded, retry_after)),
         }
     }
 
@@ -309,7 +377,13 @@ impl Stream {
                 self.slots.take();
                 return Ok(self.settle(Phase::Answered, Flow::Forward));
             }
-            Err(violation) => return Ok(self.refuse(&policy, &record, violation, None)),
+            Err(violation) if policy.mode == Mode::Enforce => return Ok(self.refuse(&policy, &record, violation, None)),
+            // What is no 101, and the client takes for one.
+            Err(violation) => {
+                self.note(&policy, &record, violation);
+                self.slots.take();
+                return Ok(self.settle(Phase::Passing, Flow::Forward));
+            }
         };
         headers::apply(MapType::ResponseHeaders, &opened.edits)?;
         if let Some(violation) = opened.would_refuse {
@@ -324,12 +398,16 @@ impl Stream {
         Ok(self.settle(Phase::Live(Box::new(live)), flow))
     }
 
-    /// A fault of the host before the connection is up.
-    fn fault(&self, policy: Option<&Rc<Policy>>) -> Flow {
-        let base = self.root.policies().map(|policies| Rc::clone(policies.base()));
-        match policy.or(base.as_ref()).map(|policy| policy.fail) {
-            Some(Fail::Open) => self.settle(Phase::Passing, Flow::Forward),
-            Some(Fail::Closed) | None => {
+    /// What a fault does to a request of which nothing is known.
+    fn fail(&self) -> Fail {
+        self.root.policies().map_or(Fail::Closed, |policies| policies.fail(None))
+    }
+
+    /// A fault of the host before the connection is up, and before anything was refused.
+    fn fault(&self, fail: Fail) -> Flow {
+        match fail {
+            Fail::Open => self.settle(Phase::Passing, Flow::Forward),
+            Fail::Closed => {
                 if let Some(telemetry) = self.root.telemetry() {
                     telemetry.handshake_refused(Violation::Internal);
                 }
@@ -358,17 +436,6 @@ impl Stream {
         }
         reply(violation, retry_after)
     }
-}
-
-/// Everything that the core wants to know about a request.
-fn gather() -> Hosted<Request> {
-    Ok(Request {
-        headers: headers::read(MapType::RequestHeaders)?,
-        protocol: Protocol::from_name(&abi::property("request\0protocol").unwrap_or_default()),
-        // Absent on plain text; an error counts as absent.
-        tls: !abi::property("connection\0tls_version").unwrap_or_default().is_empty(),
-        nonce: host::random()?,
-    })
 }
 
 /// What 429 tells at least, for limits that do not say: a client that comes back at once is refused once more.

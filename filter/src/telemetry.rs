@@ -158,17 +158,16 @@ impl Record {
         let header = |name| headers.all(name).next().unwrap_or_default();
         let provider = credential.map(Verified::provider).unwrap_or_default();
         let subject = credential.and_then(Verified::subject).unwrap_or_default();
-        let path = path::normal(header(":path"));
-        let texts: [&[u8]; NAMES.len()] = [
-            address,
-            header(":authority"),
-            &path,
-            header("origin"),
-            header("x-request-id"),
-            provider.as_bytes(),
-            subject.as_bytes(),
+        let texts = [
+            printable(address),
+            printable(header(":authority")),
+            path::shown(header(":path")),
+            printable(header("origin")),
+            printable(header("x-request-id")),
+            printable(provider.as_bytes()),
+            printable(subject.as_bytes()),
         ];
-        Self { stream, texts: texts.map(printable).join(" ").into_boxed_str() }
+        Self { stream, texts: texts.join(" ").into_boxed_str() }
     }
 
     /// Logs a refusal, or what monitor mode let pass, with the rule or protocol that was found.

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use crate::content::ContentRules;
 use crate::http::authority::{Authority, AuthorityPattern};
 use crate::http::origin::OriginPattern;
+use crate::http::path;
 use crate::limits::rate::Rate;
 use crate::limits::table::FailureRules;
 use crate::message::MessageRules;
@@ -40,6 +41,17 @@ pub enum Access {
     /// It passes.
     Allow,
     /// It does not.
+    Refuse,
+}
+
+/// What becomes of requests that are no upgrade.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum NonWebsocket {
+    /// What is asked of an upgrade before it opens is asked of them.
+    Authenticate,
+    /// They pass.
+    Pass,
+    /// They do not.
     Refuse,
 }
 
@@ -77,7 +89,7 @@ pub struct Policy {
     /// What the proxy buffers.
     pub buffer_limits: BufferLimits,
     /// Requests that are no upgrade.
-    pub non_websocket: Access,
+    pub non_websocket: NonWebsocket,
     /// The authorities that are served; none means all.
     pub hosts: Vec<AuthorityPattern>,
     /// Who may ask.
@@ -294,9 +306,10 @@ pub struct Route {
 pub struct RouteMatch {
     /// The authority.
     pub host: Option<AuthorityPattern>,
-    /// The whole path.
+    /// The whole path, as [`path::canonical`] writes it.
     pub path: Option<String>,
-    /// The first segments of the path: `/chat` means `/chat` and `/chat/room`, not `/chatter`.
+    /// The first segments of the path, written so, without a slash at the end: `/chat` means `/chat` and `/chat/room`, not
+    /// `/chatter`.
     pub path_prefix: Option<String>,
 }
 
@@ -313,6 +326,12 @@ impl Policies {
         &self.base
     }
 
+    /// The routes, in the order in which they are tried.
+    #[must_use]
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
     /// All policies, the base first.
     pub fn all(&self) -> impl Iterator<Item = &Policy> {
         core::iter::once(&*self.base).chain(self.routes.iter().map(|route| &*route.policy))
@@ -324,55 +343,146 @@ impl Policies {
         contents.filter_map(|content| content.patterns.as_ref()).flat_map(|patterns| patterns.names())
     }
 
-    /// The policy of the first route that matches.
+    /// The policy of a request: of the first route that matches it, in whatever way it is read.
+    ///
+    /// # Errors
+    /// [`Ambiguous`] where its readings fall under different policies.
+    pub fn select(&self, place: &Place) -> Result<&Rc<Policy>, Ambiguous<'_>> {
+        let all = self.meanings(place);
+        let (policy, others) = all.split_first().map_or((&self.base, &[][..]), |(first, others)| (*first, others));
+        if others.iter().all(|other| Rc::ptr_eq(other, policy)) {
+            return Ok(policy);
+        }
+        let is_enforced = all.iter().any(|policy| policy.mode == Mode::Enforce);
+        Err(Ambiguous { policy, mode: if is_enforced { Mode::Enforce } else { Mode::Monitor } })
+    }
+
+    /// What a fault does to a request before it is judged, by the strictest of the policies that it may be under; `None` where nothing
+    /// is known of it.
     #[must_use]
-    pub fn select(&self, place: &Place) -> &Rc<Policy> {
-        self.routes.iter().find(|route| route.matcher.matches(place)).map_or(&self.base, |route| &route.policy)
+    pub fn fail(&self, place: Option<&Place>) -> Fail {
+        let is_open = match place {
+            Some(place) => self.meanings(place).iter().all(|policy| policy.fail == Fail::Open),
+            None => self.all().all(|policy| policy.fail == Fail::Open),
+        };
+        if is_open { Fail::Open } else { Fail::Closed }
+    }
+
+    /// The policies that the readings of a request fall under, first that of the request as it is written. Where not all readings are
+    /// known it may be any.
+    fn meanings(&self, place: &Place) -> Vec<&Rc<Policy>> {
+        if self.routes.is_empty() {
+            return vec![&self.base];
+        }
+        let has = |part: fn(&RouteMatch) -> bool| self.routes.iter().any(|route| part(&route.matcher));
+        let has_paths = has(|matcher| matcher.path.is_some() || matcher.path_prefix.is_some());
+        let has_hosts = has(|matcher| matcher.host.is_some());
+        let written = || vec![place.path.clone()];
+        let readings = if has_paths { path::readings(&place.path) } else { Some(written()) };
+        let is_known = readings.is_some() && (!has_hosts || place.authority.is_some());
+
+        // An upstream may not look at a port, which is then anybody's to choose; but one that a route names is meant.
+        let is_named = place.authority.as_ref().is_some_and(|authority| {
+            let hosts = self.routes.iter().filter_map(|route| route.matcher.host.as_ref());
+            hosts.filter(|pattern| pattern.port.is_some()).any(|pattern| pattern.matches(authority))
+        });
+        let ports = if has_hosts && !is_named { &[Port::Written, Port::Any][..] } else { &[Port::Written] };
+        let cases = if has_paths { &[Case::Written, Case::Any][..] } else { &[Case::Written] };
+
+        let mut found = Vec::new();
+        for path in readings.unwrap_or_else(written) {
+            let path = path::canonical(&path);
+            for (port, case) in ports.iter().flat_map(|port| cases.iter().map(move |case| (*port, *case))) {
+                let reading = Reading { authority: place.authority.as_ref(), port, path: &path, case };
+                let route = self.routes.iter().find(|route| route.matcher.matches(&reading));
+                found.push(route.map_or(&self.base, |route| &route.policy));
+            }
+        }
+        if !is_known {
+            found.push(&self.base);
+            found.extend(self.routes.iter().map(|route| &route.policy));
+        }
+        found
     }
 }
 
-/// What a request asks for, as routes see it.
+/// A request whose readings fall under different policies.
+#[derive(Clone, Copy, Debug)]
+pub struct Ambiguous<'a> {
+    /// The policy of the request as it is written.
+    pub policy: &'a Rc<Policy>,
+    /// Whether it is refused: unless none of those policies would.
+    pub mode: Mode,
+}
+
+/// What a request asks for, as routes see it. A connection keeps it, for the routes of later policies.
 #[derive(Debug, Default)]
 pub struct Place {
-    /// The authority, where it is one.
-    pub authority: Option<Authority>,
-    /// The path in its normal form.
-    pub path: Vec<u8>,
+    authority: Option<Authority>,
+    path: Vec<u8>,
+}
+
+impl Place {
+    /// The place that `target` leads to; `authority` with its port, `None` where it is not known.
+    #[must_use]
+    pub fn new(authority: Option<Authority>, target: &[u8]) -> Self {
+        let path = path::written(target);
+        // A byte more than has readings, so that it is seen to be too long.
+        let path = path.get(..=path::LEN_MAX).unwrap_or(path);
+        Self { authority, path: path.to_vec() }
+    }
+
+    /// The authority, where it is known.
+    #[must_use]
+    pub const fn authority(&self) -> Option<&Authority> {
+        self.authority.as_ref()
+    }
+}
+
+/// One way of reading what a request asks for.
+struct Reading<'a> {
+    authority: Option<&'a Authority>,
+    port: Port,
+    path: &'a str,
+    case: Case,
+}
+
+/// How a port is read.
+#[derive(Clone, Copy)]
+enum Port {
+    Any,
+    Written,
+}
+
+/// How letters are read.
+#[derive(Clone, Copy)]
+enum Case {
+    Any,
+    Written,
 }
 
 impl RouteMatch {
-    fn matches(&self, place: &Place) -> bool {
-        let host = |pattern: &AuthorityPattern| place.authority.as_ref().is_some_and(|own| pattern.matches(own));
+    fn matches(&self, reading: &Reading<'_>) -> bool {
+        let host = |pattern: &AuthorityPattern| {
+            reading.authority.is_some_and(|own| match reading.port {
+                Port::Any => pattern.host.matches(&own.host),
+                Port::Written => pattern.matches(own),
+            })
+        };
+        let is = |path: &[u8], own: &String| match reading.case {
+            Case::Any => path.eq_ignore_ascii_case(own.as_bytes()),
+            Case::Written => path == own.as_bytes(),
+        };
+        let path = reading.path.as_bytes();
         let within = |prefix: &String| {
-            let prefix = prefix.trim_end_matches('/').as_bytes();
-            place.path.strip_prefix(prefix).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+            let split = path.split_at_checked(prefix.len());
+            split.is_some_and(|(start, rest)| is(start, prefix) && matches!(rest, [] | [b'/', ..]))
         };
         self.host.as_ref().is_none_or(host)
-            && self.path.as_ref().is_none_or(|exact| place.path == exact.as_bytes())
+            && self.path.as_ref().is_none_or(|exact| is(path, exact))
             && self.path_prefix.as_ref().is_none_or(within)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_prefix_means_whole_segments() {
-        let matches = |prefix: &str, path: &str| {
-            let matcher = RouteMatch { path_prefix: Some(prefix.into()), ..RouteMatch::default() };
-            matcher.matches(&Place { authority: None, path: path.into() })
-        };
-        assert!(matches("/chat", "/chat") && matches("/chat", "/chat/a") && matches("/chat/", "/chat"));
-        assert!(matches("/", "/anything"));
-        assert!(!matches("/chat", "/chatter") && !matches("/chat", "/x/chat"));
-    }
-
-    #[test]
-    fn a_host_needs_an_authority() {
-        let matcher = RouteMatch { host: Some(AuthorityPattern::parse("a.example").unwrap()), ..RouteMatch::default() };
-        assert!(!matcher.matches(&Place::default()));
-        let authority = Authority::parse(b"a.example:1").ok();
-        assert!(matcher.matches(&Place { authority, path: b"/".to_vec() }));
-    }
-}
+mod tests;

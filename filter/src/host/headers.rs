@@ -14,19 +14,25 @@ pub(crate) fn read(map: MapType) -> Hosted<Headers> {
 
 /// Changes a header map.
 pub(crate) fn apply(map: MapType, edits: &[Edit]) -> Hosted<()> {
-    for Edit { name, values } in edits {
-        match values.as_slice() {
-            [] => abi::remove_header(map, name)?,
-            [value] => abi::replace_header(map, name, value)?,
-            values => {
-                abi::remove_header(map, name)?;
-                for value in values {
-                    abi::add_header(map, name, value)?;
-                }
-            }
+    edits.iter().try_for_each(|edit| apply_one(map, edit))
+}
+
+/// Changes of a header map what can be changed.
+pub(crate) fn try_apply(map: MapType, edits: &[Edit]) {
+    for edit in edits {
+        let _ = apply_one(map, edit);
+    }
+}
+
+fn apply_one(map: MapType, Edit { name, values }: &Edit) -> Hosted<()> {
+    match values.as_slice() {
+        [] => abi::remove_header(map, name),
+        [value] => abi::replace_header(map, name, value),
+        values => {
+            abi::remove_header(map, name)?;
+            values.iter().try_for_each(|value| abi::add_header(map, name, value))
         }
     }
-    Ok(())
 }
 
 /// `count, (name length, value length)*, (name NUL value NUL)*`, little-endian 32-bit numbers.

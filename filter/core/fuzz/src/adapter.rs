@@ -69,7 +69,8 @@ pub(crate) fn session(policies: &Policies) -> Session {
             fields.push(("sec-websocket-extensions", "permessage-deflate"));
         }
     }
-    let request = Request { headers: headers(&request), protocol: Protocol::Http11, tls: true, nonce: [0; 16] };
+    let request =
+        Request { headers: headers(&request), protocol: Protocol::Http11, tls: true, end: false, nonce: [0; 16] };
     match check(policies, &request).decision {
         Decision::Upgrade(pending) => pending.check(&headers(&response), BIRTH).expect("a good answer").session,
         decision @ (Decision::Pass | Decision::Refuse(_)) => panic!("{decision:?}"),

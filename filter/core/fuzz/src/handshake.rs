@@ -114,7 +114,7 @@ impl Case {
     }
 
     fn request(&self, fields: &Fields) -> Request {
-        Request { headers: headers(fields), protocol: self.protocol, tls: self.tls, nonce: [7; 16] }
+        Request { headers: headers(fields), protocol: self.protocol, tls: self.tls, end: false, nonce: [7; 16] }
     }
 
     /// What was decided, and the request as it goes on.

@@ -129,7 +129,7 @@ fn behaviour(parsed: &Parsed) -> Vec<String> {
             ("origin", "https://app.example.com"),
         ];
         let headers = Headers::new(fields.map(|(name, value)| (name.into(), value.into())).to_vec());
-        let request = Request { headers, protocol: Protocol::Http11, tls: true, nonce: [0; 16] };
+        let request = Request { headers, protocol: Protocol::Http11, tls: true, end: false, nonce: [0; 16] };
         let opening = adapter::check(&parsed.policies, &request);
         let decision = match opening.decision {
             Decision::Pass => "pass".to_owned(),

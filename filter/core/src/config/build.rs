@@ -9,20 +9,20 @@ use serde_json::Value;
 
 use super::content::Shared;
 use super::raw::{
-    NonWebsocket, RawAuth, RawMatch, RawMessages, RawOrigin, RawPolicy, RawProvider, RawSecret, RawSource,
-    RawSubprotocols,
+    RawAuth, RawMatch, RawMessages, RawOrigin, RawPolicy, RawProvider, RawSecret, RawSource, RawSubprotocols,
 };
 use super::values::{Count, Span};
 use super::{ConfigError, Environment, limits, within};
 use crate::content::ContentRules;
 use crate::http::Malformed;
-use crate::http::authority::AuthorityPattern;
+use crate::http::authority::{Authority, AuthorityPattern, HostPattern};
 use crate::http::list::token;
 use crate::http::origin::OriginPattern;
+use crate::http::path;
 use crate::message::MessageRules;
 use crate::policy::{
-    Access, AuthRules, BufferLimits, Compression, Fail, LogRules, Mode, OriginRules, Policy, RouteMatch, Source,
-    SubprotocolRules,
+    Access, Ambiguous, AuthRules, BufferLimits, Compression, Fail, LogRules, Mode, NonWebsocket, OriginRules, Place,
+    Policies, Policy, RouteMatch, Source, SubprotocolRules,
 };
 use crate::secret::Secret;
 use crate::token::Provider;
@@ -78,10 +78,6 @@ pub(super) fn policy(
 ) -> Built<Policy> {
     let messages = raw.messages.clone().unwrap_or_default();
     let log = raw.log.clone().unwrap_or_default();
-    let non_websocket = match raw.non_websocket.unwrap_or(NonWebsocket::Pass) {
-        NonWebsocket::Pass => Access::Allow,
-        NonWebsocket::Refuse => Access::Refuse,
-    };
     let (from_client, client_content) =
         side(&messages.from_client.unwrap_or_default(), FROM_CLIENT, shared).map_err(within("messages.from_client"))?;
     let (from_server, server_content) =
@@ -96,7 +92,7 @@ pub(super) fn policy(
         require_tls: raw.require_tls.unwrap_or(true),
         trust_forwarded_proto: raw.trust_forwarded_proto.unwrap_or(false),
         buffer_limits: raw.buffer_limits.unwrap_or(BufferLimits::Default),
-        non_websocket,
+        non_websocket: raw.non_websocket.unwrap_or(NonWebsocket::Pass),
         hosts: each("hosts", raw.hosts.as_deref(), |text: &String| authority(text))?,
         origin: origin(&raw.origin.clone().unwrap_or_default())?,
         subprotocols: subprotocols(&raw.subprotocols.clone().unwrap_or_default())?,
@@ -118,7 +114,7 @@ pub(super) fn route_match(raw: &RawMatch) -> Built<RouteMatch> {
         Some(path) if !path.starts_with('/') || path.contains(['?', '#']) => {
             Err(ConfigError::new(format!("match.{key}"), "a path starts with a slash and has no query"))
         }
-        path => Ok(path.clone()),
+        path => Ok(path.as_ref().map(|path| path::canonical(path.as_bytes()))),
     };
     if raw.host.is_none() && raw.path.is_none() && raw.path_prefix.is_none() {
         return Err(ConfigError::new("match", "needs host, path or path_prefix"));
@@ -126,8 +122,34 @@ pub(super) fn route_match(raw: &RawMatch) -> Built<RouteMatch> {
     Ok(RouteMatch {
         host: raw.host.as_deref().map(authority).transpose().map_err(|error| error.within("match.host"))?,
         path: path("path", &raw.path)?,
-        path_prefix: path("path_prefix", &raw.path_prefix)?,
+        path_prefix: path("path_prefix", &raw.path_prefix)?.map(|prefix| prefix.trim_end_matches('/').to_owned()),
     })
+}
+
+/// Checks that a request for what a route names comes to it, or to one before it: what is never met protects nothing.
+pub(super) fn route_is_met(policies: &Policies, matcher: &RouteMatch) -> Built<()> {
+    let (key, path) = match (&matcher.path, &matcher.path_prefix) {
+        (Some(path), _) => ("match.path", path.as_str()),
+        (None, Some(prefix)) => ("match.path_prefix", prefix.as_str()),
+        (None, None) => return Ok(()),
+    };
+    let authority = match matcher.host.clone() {
+        Some(AuthorityPattern { host: HostPattern::Exactly(host), port }) => Authority { host, port },
+        Some(AuthorityPattern { host: HostPattern::Below(parent), port }) => {
+            Authority { host: format!("x.{parent}"), port }
+        }
+        // A host that no other route means.
+        None => Authority { host: String::new(), port: None },
+    };
+    match policies.select(&Place::new(Some(authority), path.as_bytes())) {
+        Ok(_) => Ok(()),
+        Err(Ambiguous { .. }) => Err(ConfigError::new(
+            key,
+            "servers differ about which path this is, so no request would be let in by it: write it decoded, without parameters, \
+             double slashes, dot segments, or a slash, dot or space at the end (path_prefix takes a path with and without its slash), \
+             and not as another route but for the case of its letters",
+        )),
+    }
 }
 
 /// Builds every element of a list; a fault names its index.

@@ -132,7 +132,11 @@ pub fn parse(bytes: &[u8], environment: Environment<'_>) -> Result<Parsed, Confi
         warnings.extend(own_warnings);
         routes.push(Route { matcher, policy: Rc::new(policy) });
     }
-    Ok(Parsed { policies: Policies::new(base, routes), warnings })
+    let policies = Policies::new(base, routes);
+    for (index, route) in policies.routes().iter().enumerate() {
+        build::route_is_met(&policies, &route.matcher).map_err(|error| error.within(&format!("routes[{index}]")))?;
+    }
+    Ok(Parsed { policies, warnings })
 }
 
 fn policy(

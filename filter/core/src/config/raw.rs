@@ -12,7 +12,7 @@ use super::{ConfigError, step};
 use crate::content::envelope::Envelope;
 use crate::content::rule_sets::RuleSet;
 use crate::json::schema::Formats;
-use crate::policy::{Access, BufferLimits, Compression, Fail, Mode, OnExcess};
+use crate::policy::{Access, BufferLimits, Compression, Fail, Mode, NonWebsocket, OnExcess};
 
 /// What can be read from the tree. Serde's derives are ten times the code, all of which an Envoy compiles at its start, and their
 /// errors repeat what they could not read.
@@ -156,13 +156,6 @@ macro_rules! words {
     )*};
 }
 
-/// Requests that are no upgrade.
-#[derive(Clone, Copy)]
-pub(super) enum NonWebsocket {
-    Pass,
-    Refuse,
-}
-
 /// What becomes of a connection whose token ends.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum OnExpiry {
@@ -178,7 +171,7 @@ words! {
     Fail { "closed" => Closed, "open" => Open, }
     Formats { "assert" => Assert, "annotate" => Annotate, }
     Mode { "enforce" => Enforce, "monitor" => Monitor, }
-    NonWebsocket { "pass" => Pass, "refuse" => Refuse, }
+    NonWebsocket { "pass" => Pass, "authenticate" => Authenticate, "refuse" => Refuse, }
     OnExcess { "close" => Close, "drop" => Drop, }
     OnExpiry { "close" => Close, "ignore" => Ignore, }
     RuleSet {

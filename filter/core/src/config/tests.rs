@@ -6,7 +6,8 @@ use std::rc::Rc;
 use serde_json::{Map, Value, json};
 
 use super::{Parsed, parse};
-use crate::policy::{Access, BufferLimits, Compression, Fail, Mode, Place, Policy, Source};
+use crate::http::authority::Authority;
+use crate::policy::{Access, BufferLimits, Compression, Fail, Mode, NonWebsocket, Place, Policy, Source};
 
 /// The secret that [`read`] finds in its environment.
 const SECRET: &str = "an HMAC secret of more than 32 bytes";
@@ -122,7 +123,7 @@ fn everything() -> Value {
 fn every_key_that_exists_is_read() {
     let parsed = read(&everything()).unwrap();
     let policy = parsed.policies.base();
-    assert_eq!((policy.mode, policy.fail, policy.non_websocket), (Mode::Monitor, Fail::Open, Access::Refuse));
+    assert_eq!((policy.mode, policy.fail, policy.non_websocket), (Mode::Monitor, Fail::Open, NonWebsocket::Refuse));
     assert_eq!(policy.buffer_limits, BufferLimits::Halved);
     assert_eq!(policy.from_client.message_len_max, 10);
     assert_eq!((policy.from_client.text, policy.from_client.binary), (false, true));
@@ -398,7 +399,8 @@ fn routes_merge_their_keys_into_the_base() {
         ]),
     );
     let policies = read(&config).unwrap().policies;
-    let at = |path: &str| policies.select(&Place { authority: None, path: path.into() });
+    let place = |path: &str| Place::new(Authority::parse(b"chat.example.com").ok(), path.as_bytes());
+    let at = |path: &str| policies.select(&place(path)).unwrap();
     assert_eq!(at("/admin").origin.allow.len(), 1);
     assert_ne!(at("/admin").origin.allow, policies.base().origin.allow);
     assert_eq!(at("/admin").origin.missing, Access::Refuse);

@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use super::compression::Offers;
 use super::subprotocol::Offer;
-use super::upgrade::accept;
+use super::upgrade::{Protocol, accept};
 use crate::content::Handshake;
 use crate::content::envelope::Envelope;
 use crate::content::tunnels::Exempt;
-use crate::http::headers::Headers;
+use crate::http::headers::{Headers, Repeated};
 use crate::http::list::{tokens, trim};
 use crate::limits::HeldBytes;
 use crate::policy::{Mode, Place, Policy};
@@ -22,6 +22,7 @@ use crate::violation::Violation;
 pub struct Pending {
     policy: Rc<Policy>,
     place: Place,
+    protocol: Protocol,
     accept: String,
     /// `None` when the request went on as it came, and any subprotocol may be the answer.
     offer: Option<Offer>,
@@ -46,13 +47,14 @@ impl Pending {
     pub(super) fn new(
         policy: Rc<Policy>,
         place: Place,
+        protocol: Protocol,
         key: &str,
         offer: Option<Offer>,
         compression: Offers,
         sender: Option<Rc<Verified>>,
         held: Rc<HeldBytes>,
     ) -> Self {
-        Self { policy, place, accept: accept(key), offer, compression, sender, held }
+        Self { policy, place, protocol, accept: accept(key), offer, compression, sender, held }
     }
 
     /// The policy that the handshake is under.
@@ -65,10 +67,15 @@ impl Pending {
     ///
     /// # Errors
     /// [`Violation::UpstreamRefused`] for another status than 101, which is the upstream's to give;
-    /// [`Violation::BadUpstreamHandshake`] for a 101 that does not answer this request.
+    /// [`Violation::BadUpstreamHandshake`] for a 101 that does not answer this request, and for a 2xx that the client would take for one.
     pub fn check(self, response: &Headers, birth: Birth) -> Result<Opened, Violation> {
-        if response.one(":status") != Ok(Some(b"101")) {
-            return Err(Violation::UpstreamRefused);
+        match (response.one(":status"), self.protocol) {
+            (Ok(Some(b"101")), _) => {}
+            // "the server … responds with a 2xx (Successful) status code" (RFC 8441 §5).
+            (Ok(Some([b'2', ..])) | Err(Repeated), Protocol::Multiplexed) => {
+                return Err(Violation::BadUpstreamHandshake);
+            }
+            _ => return Err(Violation::UpstreamRefused),
         }
         let deflate = self.compression.check(response);
         let is_answer = self.is_answer(response) && deflate.is_ok();
@@ -78,7 +85,11 @@ impl Pending {
         }
         let chosen = response.has("sec-websocket-protocol");
         let echo = self.offer.as_ref().and_then(Offer::echo).filter(|_| !chosen);
-        let edits = echo.map(|marker| Edit::set("sec-websocket-protocol", marker)).into_iter().collect();
+        let mut edits: Vec<Edit> = echo.map(|marker| Edit::set("sec-websocket-protocol", marker)).into_iter().collect();
+        if self.protocol == Protocol::Multiplexed {
+            // It answers a key that the client has not sent (RFC 8441 §5).
+            edits.push(Edit::remove("sec-websocket-accept"));
+        }
         // In monitor mode an answer that nobody asked for passes; its frames may then be compressed, and pass unread.
         let deflate =
             deflate.unwrap_or(Some(Deflate { client_takeover: true, server_takeover: true, inspected: false }));

@@ -1,7 +1,7 @@
 //! From an upgrade request to a live session (RFC 6455 §4.2).
 //!
 //! ```text
-//! request ──▶ check ──▶ Pass | Refuse | Upgrade(Pending)
+//! request ──▶ check ──▶ Pass | Admit | Refuse | Upgrade(Pending)
 //!                                          response ──▶ Pending::check ──▶ Session
 //! ```
 //!
@@ -21,9 +21,10 @@ use crate::http::authority::Authority;
 use crate::http::headers::Headers;
 use crate::http::list::trim;
 use crate::http::origin::Claim;
-use crate::http::path;
 use crate::limits::HeldBytes;
-use crate::policy::{Access, Compression, Mode, OriginRules, Place, Policies, Policy};
+use crate::policy::{
+    Access, Ambiguous, Compression, Fail, Mode, NonWebsocket, OriginRules, Place, Policies, Policy, Source,
+};
 use crate::time::Timestamp;
 use crate::token::{Verified, verify};
 use crate::verdict::Edit;
@@ -45,6 +46,8 @@ pub struct Request {
     pub protocol: Protocol,
     /// Whether it came over TLS.
     pub tls: bool,
+    /// Whether nothing comes behind its header.
+    pub end: bool,
     /// Sixteen fresh unpredictable bytes, for a key where the request has none (RFC 8441 §5).
     pub nonce: [u8; 16],
 }
@@ -67,6 +70,8 @@ pub struct Opening {
 /// What to do with a request.
 #[derive(Debug)]
 pub enum Decision {
+    /// No upgrade, but judged as one: it goes on, unless a fleet has to be asked first.
+    Admit,
     /// No upgrade: it goes on and is not looked at again.
     Pass,
     /// It is answered with the violation, and its connection closed.
@@ -78,10 +83,12 @@ pub enum Decision {
 /// Whose connections are counted.
 #[derive(Clone, Copy, Debug)]
 pub enum Applicant<'a> {
-    /// The address that asks, before anything it says has been looked at.
+    /// The address that asks for a connection, before anything it says has been looked at.
     Address,
     /// Who a genuine credential speaks for.
     Subject(&'a Verified),
+    /// The address that asks, for a request that stays no connection.
+    Visitor,
 }
 
 /// Counts one more of an applicant's connections under a policy, as those who count say.
@@ -97,36 +104,51 @@ pub fn check(
     admit: Admit<'_>,
 ) -> Opening {
     let headers = &request.headers;
-    let path = path::normal(headers.all(":path").next().unwrap_or_default());
-    let place = Place { authority: authority(headers), path };
-    let policy = policies.select(&place);
-
-    if !upgrade::is_attempted(headers) {
-        let refused = (policy.non_websocket == Access::Refuse).then_some(Violation::NotWebsocket);
-        let (decision, would_refuse) = match (refused, policy.mode) {
-            (Some(violation), Mode::Enforce) => (Decision::Refuse(violation), None),
-            (refused, _) => (Decision::Pass, refused),
-        };
-        let edits = credential::spoofed_claims(headers, &policy.auth);
-        return Opening { would_refuse, ..Opening::new(policy, decision, edits) };
-    }
+    let place = place(policies, request);
+    let selected = policies.select(&place);
+    let (policy, mode) = match selected {
+        Ok(policy) => (policy, policy.mode),
+        Err(Ambiguous { policy, mode }) => (policy, mode),
+    };
+    let is_ambiguous = selected.is_err();
+    let spoofed = credential::spoofed_claims(headers, &policy.auth);
+    let kind = match (Kind::of(request), policy.non_websocket) {
+        (Kind::Upgrade, _) => Kind::Upgrade,
+        (kind, NonWebsocket::Authenticate) => kind,
+        (_, NonWebsocket::Pass) if !is_ambiguous => return Opening::new(policy, Decision::Pass, spoofed),
+        (_, NonWebsocket::Pass | NonWebsocket::Refuse) => {
+            let violation = if is_ambiguous { Violation::BadUpgrade } else { Violation::NotWebsocket };
+            return match mode {
+                Mode::Enforce => refuse(policies, policy, request, violation),
+                Mode::Monitor => {
+                    Opening { would_refuse: Some(violation), ..Opening::new(policy, Decision::Pass, spoofed) }
+                }
+            };
+        }
+    };
 
     let taken = credential::take(headers, &policy.auth.sources);
-    let verdict = judge(policy, request, place.authority.as_ref(), &taken, now, admit);
-    let mut edits = credential::spoofed_claims(headers, &policy.auth);
-    let (grant, would_refuse) = match (verdict, policy.mode) {
+    let authority = place.authority().filter(|_| !is_ambiguous);
+    let verdict = judge(policy, request, kind, authority, &taken, now, admit);
+    let mut edits = spoofed;
+    let (grant, would_refuse) = match (verdict, mode) {
         (Ok(grant), _) => (grant, None),
-        (Err(violation), Mode::Enforce) => {
-            edits.extend(taken.edits());
-            // A list that is malformed may hide a credential that was not found in it.
-            if headers.has("sec-websocket-protocol") {
-                edits.push(Edit::remove("sec-websocket-protocol"));
-            }
-            return Opening::new(policy, Decision::Refuse(violation), edits);
-        }
+        (Err(violation), Mode::Enforce) => return refuse(policies, policy, request, violation),
         // It goes on as it came, credential and all: monitoring must not break what the upstream would accept.
         (Err(violation), Mode::Monitor) => (Grant::default(), Some(violation)),
     };
+
+    if would_refuse.is_none() {
+        if !policy.auth.forward {
+            edits.extend(taken.edits());
+        }
+        edits.extend(grant.claims);
+    }
+    if kind != Kind::Upgrade {
+        let decision = if would_refuse.is_none() { Decision::Admit } else { Decision::Pass };
+        let opening = Opening::new(policy, decision, edits);
+        return Opening { would_refuse, credential: grant.credential, ..opening };
+    }
 
     let key = upgrade::key(headers).unwrap_or_else(|| upgrade::encode_key(request.nonce));
     if !headers.has("sec-websocket-key") {
@@ -134,19 +156,70 @@ pub fn check(
     }
     let compression = Offers::new(headers, compression(policy, held));
     edits.extend(compression.edit(headers));
-    if would_refuse.is_none() {
-        if !policy.auth.forward {
-            edits.extend(taken.edits());
-        }
-        edits.extend(grant.offer.edit(headers));
-        edits.extend(grant.claims);
-    }
     let offer = would_refuse.is_none().then_some(grant.offer);
+    edits.extend(offer.as_ref().and_then(|offer| offer.edit(headers)));
     // Claims are kept for as long as the connection lives, where they are read.
     let sender = grant.credential.clone().filter(|_| policy.read_claims());
-    let pending = Pending::new(Rc::clone(policy), place, &key, offer, compression, sender, Rc::clone(held));
+    let pending =
+        Pending::new(Rc::clone(policy), place, request.protocol, &key, offer, compression, sender, Rc::clone(held));
     let opening = Opening::new(policy, Decision::Upgrade(pending), edits);
     Opening { would_refuse, credential: grant.credential, ..opening }
+}
+
+/// What a fault does to a request that is not judged yet, by the policy that it is under.
+#[must_use]
+pub fn fail(policies: &Policies, request: &Request) -> Fail {
+    policies.fail(Some(&place(policies, request)))
+}
+
+/// The refusal of a request, without a credential in any place where some policy looks for one: it may have been meant for that.
+fn refuse(policies: &Policies, policy: &Rc<Policy>, request: &Request, violation: Violation) -> Opening {
+    let mut sources: Vec<Source> = Vec::new();
+    for source in policies.all().flat_map(|policy| &policy.auth.sources) {
+        if !sources.contains(source) {
+            sources.push(source.clone());
+        }
+    }
+    let mut edits = credential::take(&request.headers, &sources).edits();
+    // A list that is malformed may hide a credential that was not found in it.
+    if request.headers.has("sec-websocket-protocol") {
+        edits.push(Edit::remove("sec-websocket-protocol"));
+    }
+    Opening::new(policy, Decision::Refuse(violation), edits)
+}
+
+/// What a request asks for. The port that is not written is that of its scheme.
+fn place(policies: &Policies, request: &Request) -> Place {
+    let headers = &request.headers;
+    let port = if is_secure(policies.base(), request) { 443 } else { 80 };
+    let authority = authority(headers).map(|authority| authority.with_default_port(port));
+    Place::new(authority, headers.all(":path").next().unwrap_or_default())
+}
+
+/// What a request means to be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// No upgrade.
+    Other,
+    /// What a browser asks before it sends a credential to another origin (Fetch §3.3.2): it has none itself, and no body.
+    Preflight,
+    /// An upgrade, or half of one.
+    Upgrade,
+}
+
+impl Kind {
+    fn of(request: &Request) -> Self {
+        let headers = &request.headers;
+        if upgrade::is_attempted(headers) {
+            return Self::Upgrade;
+        }
+        let asks = ["origin", "access-control-request-method"].iter().all(|name| headers.has(name));
+        if headers.one(":method") == Ok(Some(b"OPTIONS")) && asks && request.end {
+            Self::Preflight
+        } else {
+            Self::Other
+        }
+    }
 }
 
 impl Opening {
@@ -163,38 +236,47 @@ struct Grant {
     offer: Offer,
 }
 
-/// Finds the first rule of `policy` that the upgrade breaks.
+/// Finds the first rule of `policy` that the request breaks; `authority` is missing where it is malformed, or where what is asked for
+/// is read in different ways.
 fn judge(
     policy: &Policy,
     request: &Request,
+    kind: Kind,
     authority: Option<&Authority>,
     taken: &Taken,
     now: Timestamp,
     admit: Admit<'_>,
 ) -> Result<Grant, Violation> {
     let headers = &request.headers;
-    let admitted = admit(policy, Applicant::Address);
+    let admitted = admit(policy, if kind == Kind::Upgrade { Applicant::Address } else { Applicant::Visitor });
     // The shape first: proxies end the connection behind a 400, which half an upgrade needs most.
-    upgrade::check(request)?;
+    match kind {
+        Kind::Upgrade => upgrade::check(request)?,
+        Kind::Other | Kind::Preflight => upgrade::check_fields(headers)?,
+    }
+    let authority = authority.ok_or(Violation::BadUpgrade)?;
     admitted?;
     if policy.require_tls && !is_secure(policy, request) {
         return Err(Violation::TlsRequired);
     }
-    let authority = authority.ok_or(Violation::BadUpgrade)?;
     if !policy.hosts.is_empty() && !policy.hosts.iter().any(|host| host.matches(authority)) {
         return Err(Violation::HostRefused);
     }
     check_origin(&policy.origin, headers)?;
-    let offer = Offer::new(&taken.protocols, &policy.subprotocols, policy.auth.forward)?;
+    let offer = match kind {
+        Kind::Upgrade => Offer::new(&taken.protocols, &policy.subprotocols, policy.auth.forward)?,
+        Kind::Other | Kind::Preflight => Offer::default(),
+    };
     let credential = match taken.tokens.as_slice() {
-        [] if policy.auth.required => return Err(Violation::CredentialMissing),
+        [] if policy.auth.required && kind != Kind::Preflight => return Err(Violation::CredentialMissing),
         [] => None,
         [token] => Some(Rc::new(verify(token.expose(), &policy.auth.providers, now)?)),
         // "Clients MUST NOT use more than one method to transmit the token in each request" (RFC 6750 §2).
         [_, _, ..] => return Err(Violation::CredentialAmbiguous),
     };
     let claims = credential::claim_headers(&policy.auth, credential.as_deref())?;
-    if let Some(credential) = credential.as_deref().filter(|credential| credential.subject().is_some()) {
+    let subject = credential.as_deref().filter(|credential| credential.subject().is_some());
+    if let (Kind::Upgrade, Some(credential)) = (kind, subject) {
         admit(policy, Applicant::Subject(credential))?;
     }
     Ok(Grant { credential, claims, offer })
@@ -217,10 +299,11 @@ fn is_secure(policy: &Policy, request: &Request) -> bool {
     request.tls || (policy.trust_forwarded_proto && forwarded())
 }
 
-/// `:authority`, or `Host` on hosts that have no pseudo-headers; `None` when it is missing or malformed.
+/// `:authority`, or `Host` on hosts that have no pseudo-headers; `None` when it is missing, malformed, or not the same everywhere.
 fn authority(headers: &Headers) -> Option<Authority> {
-    let name = if headers.has(":authority") { ":authority" } else { "host" };
-    headers.one(name).ok().flatten().and_then(|value| Authority::parse(value).ok())
+    let mut lines = headers.all(":authority").chain(headers.all("host"));
+    let authority = Authority::parse(lines.next()?).ok()?;
+    lines.all(|line| Authority::parse(line).as_ref() == Ok(&authority)).then_some(authority)
 }
 
 /// The `Origin` of a request that has at most one (RFC 6455 §10.2).

@@ -1,5 +1,7 @@
 //! Requests and answers as tables: one good handshake, and what changes make of it.
 
+mod requests;
+
 use std::rc::Rc;
 
 use jsonwebtoken::{Algorithm, EncodingKey};
@@ -83,7 +85,7 @@ fn and(mut fields: Fields, name: &str, value: &str) -> Fields {
 
 fn request(fields: Fields) -> Request {
     let fields = fields.into_iter().map(|(name, value)| (name.into_bytes(), value.into_bytes())).collect();
-    Request { headers: Headers::new(fields), protocol: Protocol::Http11, tls: false, nonce: [7; 16] }
+    Request { headers: Headers::new(fields), protocol: Protocol::Http11, tls: false, end: false, nonce: [7; 16] }
 }
 
 fn open(policies: &Policies, fields: Fields) -> Opening {
@@ -98,7 +100,7 @@ fn decide(policies: &Policies, request: &Request, held: &Rc<HeldBytes>) -> Openi
 fn refusal(opening: &Opening) -> Option<Violation> {
     match opening.decision {
         Decision::Refuse(violation) => Some(violation),
-        Decision::Pass | Decision::Upgrade(_) => None,
+        Decision::Admit | Decision::Pass | Decision::Upgrade(_) => None,
     }
 }
 
@@ -226,6 +228,13 @@ fn http_1_0_has_no_upgrades_and_http_2_has_no_keys() {
     extended_connect.protocol = Protocol::Multiplexed;
     let opening = decide(&policies, &extended_connect, &Rc::default());
     assert!(opening.edits.contains(&Edit::set("sec-websocket-key", "BwcHBwcHBwcHBwcHBwcHBw==")));
+
+    extended_connect.end = true;
+    assert_eq!(
+        refusal(&decide(&policies, &extended_connect, &Rc::default())),
+        Some(BadUpgrade),
+        "it has nothing to say"
+    );
 }
 
 #[test]
@@ -428,8 +437,11 @@ fn routes_are_not_dodged_by_another_spelling() {
     let routed = policies(json!({
         "routes": [{"match": {"path": "/admin"}, "policy": {"origin": {"allow": ["https://admin.example.com"]}}}],
     }));
-    for path in ["/admin", "/admin?x", "//admin", "/x/../admin", "/%61dmin", "/./admin"] {
+    for path in ["/admin", "/admin?x"] {
         assert_eq!(refusal(&open(&routed, with(":path", path))), Some(OriginRefused), "{path}");
+    }
+    for path in ["//admin", "/x/../admin", "/%61dmin", "/./admin", "/admin/", "/admin;x"] {
+        assert_eq!(refusal(&open(&routed, with(":path", path))), Some(BadUpgrade), "{path}");
     }
     assert_eq!(refusal(&open(&routed, with(":path", "/administrator"))), None);
 }
@@ -458,6 +470,7 @@ fn apply(policies: &Policies, fields: Fields, refused: &str, violation: Violatio
         let name = match applicant {
             Applicant::Address => "address".to_owned(),
             Applicant::Subject(credential) => credential.subject().unwrap().to_owned(),
+            Applicant::Visitor => "visitor".to_owned(),
         };
         let admitted = if name == refused { Err(violation) } else { Ok(()) };
         applicants.push(name);
@@ -567,6 +580,30 @@ fn only_a_true_101_opens_a_session() {
         ("sec-websocket-protocol", "chat.v1"),
     ] {
         check_answer(good(), &[change], Err(BadUpstreamHandshake));
+    }
+}
+
+#[test]
+fn over_http_2_a_success_opens_and_so_only_a_101_may_be_one() {
+    let pending = || {
+        let mut extended_connect = request(good());
+        extended_connect.protocol = Protocol::Multiplexed;
+        let Decision::Upgrade(pending) = decide(&policies(json!({})), &extended_connect, &Rc::default()).decision
+        else {
+            panic!("refused")
+        };
+        pending
+    };
+    assert_eq!(pending().check(&answer(&[]), BIRTH).unwrap().edits, [Edit::remove("sec-websocket-accept")]);
+    for (status, expected) in [
+        ("200", BadUpstreamHandshake),
+        ("201", BadUpstreamHandshake),
+        ("204", BadUpstreamHandshake),
+        ("302", UpstreamRefused),
+        ("403", UpstreamRefused),
+        ("500", UpstreamRefused),
+    ] {
+        assert_eq!(pending().check(&answer(&[(":status", status)]), BIRTH).map(|_| ()), Err(expected), "{status}");
     }
 }
 

@@ -65,19 +65,16 @@ pub(super) fn is_attempted(headers: &Headers) -> bool {
 /// [`Violation::BadVersion`] for a version other than 13, [`Violation::BadUpgrade`] for everything else.
 pub(super) fn check(request: &Request) -> Result<(), Violation> {
     let headers = &request.headers;
-    for name in SINGLE_FIELDS {
-        headers.one(name).map_err(|Repeated| Violation::BadUpgrade)?;
-    }
+    check_fields(headers)?;
     let faults = [
+        // Who has nothing to say opens no connection: over HTTP/2 its end may come with the header.
+        request.end,
         headers.all(":method").next() != Some(b"GET"),
         request.protocol == Protocol::Http10,
         !is_path(headers.all(":path").next().unwrap_or_default()),
         !is_upgrade(headers, request.protocol),
         has_body(headers),
         is_other_dialect(headers),
-        // A proxy may fold repeated lines into one (RFC 9110 §5.2).
-        headers.all("origin").any(|line| line.iter().any(|byte| matches!(byte, b',' | b' ' | b'\t'))),
-        has_two_hosts(headers),
         tokens(headers.all("sec-websocket-protocol")).is_err(),
         headers.all("sec-websocket-extensions").any(|line| extensions::parse(line).is_err()),
     ];
@@ -96,6 +93,19 @@ pub(super) fn check(request: &Request) -> Result<(), Violation> {
         (None, Protocol::Multiplexed) if !headers.has("sec-websocket-key") => Ok(()),
         (None, _) => Err(Violation::BadUpgrade),
     }
+}
+
+/// Checks that the fields that may stand once do, in any request.
+///
+/// # Errors
+/// [`Violation::BadUpgrade`].
+pub(super) fn check_fields(headers: &Headers) -> Result<(), Violation> {
+    for name in SINGLE_FIELDS {
+        headers.one(name).map_err(|Repeated| Violation::BadUpgrade)?;
+    }
+    // A proxy may fold repeated lines into one (RFC 9110 §5.2).
+    let is_folded = headers.all("origin").any(|line| line.iter().any(|byte| matches!(byte, b',' | b' ' | b'\t')));
+    if is_folded || has_two_hosts(headers) { Err(Violation::BadUpgrade) } else { Ok(()) }
 }
 
 /// The key of the request, where it is one: sixteen bytes in canonical base64 (RFC 6455 §4.2.1).

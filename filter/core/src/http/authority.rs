@@ -46,6 +46,12 @@ impl Authority {
         };
         Ok(Self { host, port })
     }
+
+    /// The same with `port`, where none was written.
+    #[must_use]
+    pub fn with_default_port(self, port: u16) -> Self {
+        Self { port: self.port.or(Some(port)), ..self }
+    }
 }
 
 fn host_name(host: &str) -> Result<String, Malformed> {

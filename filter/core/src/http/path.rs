@@ -1,55 +1,330 @@
-//! The path of a request in its normal form (RFC 3986 §6.2.2), so that a route is not dodged by another spelling.
+//! The path of a request, in every way in which somebody behind us may read it.
+//!
+//! Proxies and servers decode, cut, merge and resolve in different orders, so `/admin/..%3b/public` is one place to one of them and
+//! another to the next. Nothing here says which of them is right: [`readings`] gives all.
+//!
+//! ```text
+//! /a/..%3b/b ──▶ /a/..;/b ──▶ /a/../b ──▶ /b        each step on each reading, until nothing new comes
+//! ```
+//!
+//! Only for comparing with the routes of a policy; what goes to the upstream is not changed.
 
-use super::query::decode;
+use std::borrow::Cow;
 
-/// The path of `target` without its query: dot segments removed, repeated slashes merged, percent-encoding decoded, path
-/// parameters (`/chat;a=b`) cut off, as servlet containers do.
-///
-/// Only for comparing with the routes of a policy; what goes to the upstream is not changed.
+use super::query::{decode, decode_but, hex};
+
+/// The longest path whose readings are looked for, and what a connection keeps of its own for as long as it lives. Paths of
+/// applications are a tenth of that; what is long in a target is its query.
+pub const LEN_MAX: usize = 2_048;
+
+/// What the readings of one path may take together: 7 of the longest, 100 of what is usual. It bounds the time that one request takes
+/// before anything is known about its sender. Honest paths have fewer than ten.
+const READINGS_LEN_MAX: usize = 16_384;
+
+/// What a reading takes beside its bytes: it is compared with all others.
+const READING_LEN: usize = 128;
+
+/// The longest text whose nested escapes are looked into for a log, which shows no more of it.
+const SHOWN_LEN_MAX: usize = 256;
+
+/// What somebody does to a path before he compares it with his own routes.
+const STEPS: [fn(&[u8]) -> Cow<'_, [u8]>; 12] = [
+    // Nginx, IIS, Python, PHP.
+    |path| decode(path).into(),
+    // Tomcat, Jetty, Go: segments are split first, and an encoded slash is a letter.
+    |path| decode_but(path, b'/').into(),
+    narrowed,
+    without_parameters,
+    // IIS, browsers, Node's URL.
+    |path| path.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect(),
+    merged,
+    resolved,
+    trimmed,
+    rooted,
+    // What was decoded into a query or a fragment is one to the next who reads it.
+    |path| until(path, |byte| matches!(byte, b'?' | b'#')).into(),
+    // A string in C ends there.
+    |path| until(path, |byte| byte == 0).into(),
+    |path| path.strip_suffix(b"/").filter(|rest| !rest.is_empty()).unwrap_or(path).into(),
+];
+
+/// The path of a request target as it is written, up to its query.
 #[must_use]
-pub fn normal(target: &[u8]) -> Vec<u8> {
-    let path = target.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
-    let path = decode(path);
-    let mut segments: Vec<&[u8]> = Vec::new();
-    let mut directory = true;
-    for segment in path.split(|byte| matches!(byte, b'/' | b'\\')) {
-        let segment = segment.split(|byte| *byte == b';').next().unwrap_or_default();
-        directory = matches!(segment, b"" | b"." | b"..");
-        match segment {
-            b"" | b"." => {}
-            b".." => drop(segments.pop()),
-            segment => segments.push(segment),
+pub fn written(target: &[u8]) -> &[u8] {
+    until(target, |byte| byte == b'?')
+}
+
+/// Every reading of a path, the one as it is written first; `None` where they are too many to be found.
+///
+/// Letters of another case are the same letter to some: that is for the comparison.
+#[must_use]
+pub fn readings(path: &[u8]) -> Option<Vec<Vec<u8>>> {
+    if path.len() > LEN_MAX {
+        return None;
+    }
+    let mut readings = vec![path.to_vec()];
+    let mut room = READINGS_LEN_MAX;
+    let mut index: usize = 0;
+    while let Some(reading) = readings.get(index).cloned() {
+        room = room.checked_sub(reading.len().saturating_add(READING_LEN))?;
+        for step in STEPS {
+            let next = step(&reading);
+            if !readings.iter().any(|known| *known == *next) {
+                readings.push(next.into_owned());
+            }
+        }
+        index = index.saturating_add(1);
+    }
+    Some(readings)
+}
+
+/// A path with every byte percent-encoded that has to be, and every escape in upper case (RFC 3986 §6.2.2.1): `/caf%c3%a9` and
+/// `/café` are one path, to whoever decodes and to whoever does not.
+#[must_use]
+pub fn canonical(path: &[u8]) -> String {
+    let mut canonical = String::with_capacity(path.len());
+    let mut rest = path;
+    while let [byte, tail @ ..] = rest {
+        rest = tail;
+        match (byte, tail) {
+            (b'%', [high, low, after @ ..]) if hex(*high).is_some() && hex(*low).is_some() => {
+                rest = after;
+                canonical.extend(['%', char::from(high.to_ascii_uppercase()), char::from(low.to_ascii_uppercase())]);
+            }
+            (byte, _) if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(byte) => {
+                canonical.push(char::from(*byte));
+            }
+            (byte, _) => canonical.push_str(&format!("%{byte:02X}")),
         }
     }
-    let mut normal = vec![b'/'];
-    normal.extend(segments.join(&b'/'));
-    if directory && !segments.is_empty() {
-        normal.push(b'/');
+    canonical
+}
+
+/// What of a target may be shown: its path, up to where a query or parameters begin, for whoever decodes it however often. There is
+/// where credentials are.
+#[must_use]
+pub fn shown(target: &[u8]) -> String {
+    let is_end = |byte| matches!(byte, b'?' | b'#' | b';');
+    let path = until(target, is_end);
+    let path = path.get(..SHOWN_LEN_MAX).unwrap_or(path);
+    let mut decoded = path.to_vec();
+    loop {
+        let next = narrowed(&decode(&decoded)).into_owned();
+        if next == decoded {
+            break;
+        }
+        decoded = next;
     }
-    normal
+    let is_plain = !decoded.iter().any(|byte| is_end(*byte));
+    canonical(if is_plain { path } else { until(path, |byte| byte == b'%' || !byte.is_ascii()) })
+}
+
+fn until(bytes: &[u8], is_end: impl Fn(u8) -> bool) -> &[u8] {
+    bytes.split(|byte| is_end(*byte)).next().unwrap_or_default()
+}
+
+/// Each segment as `change` makes it.
+fn each_segment(path: &[u8], change: impl Fn(&[u8]) -> &[u8]) -> Cow<'_, [u8]> {
+    path.split(|byte| *byte == b'/').map(change).collect::<Vec<_>>().join(&b'/').into()
+}
+
+/// `/chat;a=b/c` without `;a=b`, as servlet containers have it.
+fn without_parameters(path: &[u8]) -> Cow<'_, [u8]> {
+    each_segment(path, |segment| until(segment, |byte| byte == b';'))
+}
+
+/// Each segment without the dots, spaces and control characters that it ends in, as file names of Windows are read, and lines.
+fn trimmed(path: &[u8]) -> Cow<'_, [u8]> {
+    fn trim(segment: &[u8], is_kept: impl Fn(&u8) -> bool) -> &[u8] {
+        let len = segment.iter().rposition(is_kept).map_or(0, |last| last.saturating_add(1));
+        segment.get(..len).unwrap_or_default()
+    }
+    each_segment(path, |segment| match trim(segment, |byte| *byte > b' ') {
+        dots @ (b"." | b"..") => dots,
+        name => trim(name, |byte| *byte > b' ' && *byte != b'.'),
+    })
+}
+
+/// Repeated slashes are one.
+fn merged(path: &[u8]) -> Cow<'_, [u8]> {
+    let mut merged = path.to_vec();
+    merged.dedup_by(|next, last| (*next, *last) == (b'/', b'/'));
+    merged.into()
+}
+
+/// Without dot segments (RFC 3986 §5.2.4).
+fn resolved(path: &[u8]) -> Cow<'_, [u8]> {
+    let mut segments = path.split(|byte| *byte == b'/');
+    let mut kept = vec![];
+    let root = segments.next().unwrap_or_default();
+    let mut is_open = false;
+    for segment in segments {
+        is_open = matches!(segment, b"." | b"..");
+        match segment {
+            b"." => {}
+            b".." => drop(kept.pop()),
+            segment => kept.push(segment),
+        }
+    }
+    if is_open {
+        kept.push(b"");
+    }
+    kept.insert(0, root);
+    kept.join(&b'/').into()
+}
+
+/// From the first slash behind a scheme and an authority on, as URLs are read: `http://host/path`, `//host/path`.
+fn rooted(path: &[u8]) -> Cow<'_, [u8]> {
+    let is_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    let scheme = path.iter().position(|byte| !is_scheme(byte)).and_then(|end| path.get(end..)?.strip_prefix(b":"));
+    let path = match scheme.unwrap_or(path).strip_prefix(b"//") {
+        Some(rest) => {
+            rest.iter().position(|byte| *byte == b'/').and_then(|slash| rest.get(slash..)).unwrap_or_default()
+        }
+        None => path,
+    };
+    if path.first() == Some(&b'/') { path.into() } else { [b"/", path].concat().into() }
+}
+
+/// ASCII letters in another dress: `%u002e` (IIS), UTF-8 that is longer than it may be, full-width forms.
+fn narrowed(path: &[u8]) -> Cow<'_, [u8]> {
+    let mut narrowed = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let [byte, tail @ ..] = rest {
+        let (byte, after) = narrow(rest).unwrap_or((*byte, tail));
+        narrowed.push(byte);
+        rest = after;
+    }
+    narrowed.into()
+}
+
+/// The ASCII letter that `bytes` begins with in another dress, and what follows it.
+fn narrow(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let (code, rest) = match bytes {
+        [b'%', b'u' | b'U', digits @ ..] => {
+            let (digits, rest) = digits.split_first_chunk::<4>()?;
+            let digits = digits.iter().try_fold(0, |code: u32, digit| Some(code << 4 | u32::from(hex(*digit)?)));
+            (digits?, rest)
+        }
+        [lead @ 0xc0..=0xf7, rest @ ..] => {
+            let (len, bits) = match lead {
+                0xc0..=0xdf => (1, 0x1f),
+                0xe0..=0xef => (2, 0x0f),
+                _ => (3, 0x07),
+            };
+            let (tail, rest) = rest.split_at_checked(len)?;
+            let code = tail.iter().try_fold(u32::from(lead & bits), |code, byte| {
+                (byte & 0xc0 == 0x80).then_some(code << 6 | u32::from(byte & 0x3f))
+            });
+            (code?, rest)
+        }
+        _ => return None,
+    };
+    let code = match code {
+        // U+FF01 to U+FF5E: full width.
+        0xff01..=0xff5e => code.saturating_sub(0xfee0),
+        code => code,
+    };
+    u8::try_from(code).ok().filter(u8::is_ascii).map(|byte| (byte, rest))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn check(path: &str, expected: &[&str]) {
+        let readings = readings(path.as_bytes()).expect("few readings");
+        let readings: Vec<String> = readings.iter().map(|reading| reading.escape_ascii().to_string()).collect();
+        for reading in expected {
+            assert!(readings.iter().any(|own| own == reading), "{path} has no reading {reading}: {readings:?}");
+        }
+    }
+
     #[test]
-    fn other_spellings_have_one_normal_form() {
+    fn a_plain_path_has_one_reading() {
+        for path in ["/", "/chat", "/Chat/room-1/v1.0/@me/a+b=c,d", "/.well-known/x", "/~a/b~"] {
+            assert_eq!(readings(path.as_bytes()), Some(vec![path.as_bytes().to_vec()]), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_read_as_each_server_reads_it() {
+        check("/admin/..%3b/public", &["/admin/..;/public", "/admin/../public", "/public"]);
+        check("/admin/.%2e;/x", &["/admin/..;/x", "/admin/../x", "/x"]);
+        check("/%2561dmin", &["/%61dmin", "/admin"]);
+        check("/%25252561dmin", &["/admin"]);
+        check("/admin%00/x", &["/admin\\x00/x", "/admin", "/admin/x"]);
+        check("/admin.", &["/admin"]);
+        check("/admin%20./x", &["/admin/x"]);
+        check("/admin%0a", &["/admin"]);
+        check("/admin;x=1/y", &["/admin/y"]);
+        check("/x\\..\\admin", &["/admin"]);
+        check("/x%5c..%5cadmin", &["/admin"]);
+        check("//admin", &["/admin"]);
+        check("//host/admin", &["/admin", "/host/admin"]);
+        check("/\\host/admin", &["/admin"]);
+        check("http://host/admin", &["/admin"]);
+        check("admin", &["/admin"]);
+        check("/a//../b", &["/a/b", "/b"]);
+        check("/admin/a%2fb/%2e%2e/%2e%2e/x", &["/x", "/admin/x"]);
+        check("/admin%3fx", &["/admin"]);
+        check("/admin%23x", &["/admin"]);
+        check("/%u0061dmin", &["/admin"]);
+        check("/x/%c0%ae%c0%ae/admin", &["/admin"]);
+        check("/x%e0%80%afadmin", &["/x/admin"]);
+        check("/%ef%bd%81dmin", &["/admin"]);
+        check("/admin/", &["/admin"]);
+        check("/./admin/../../admin", &["/admin"]);
+    }
+
+    #[test]
+    fn what_has_too_many_readings_has_none() {
+        let nested = format!("/%{}41", "25".repeat(600));
+        let long = format!("/{}", "a".repeat(LEN_MAX));
+        for path in [nested.as_str(), &"/%2e;\\..//%00 .".repeat(100), &long, &"%25".repeat(20_000)] {
+            assert_eq!(readings(path.as_bytes()), None, "{}", path.len());
+        }
+        assert!(readings(long[1..].as_bytes()).is_some());
+    }
+
+    #[test]
+    fn spellings_of_one_letter_are_one() {
+        for (path, expected) in [
+            ("/chat", "/chat"),
+            ("/caf%c3%a9", "/caf%C3%A9"),
+            ("/café", "/caf%C3%A9"),
+            ("/a b|c", "/a%20b%7Cc"),
+            ("/a%20b%7cc", "/a%20b%7Cc"),
+            ("/100%/%zz", "/100%25/%25zz"),
+            ("/%61%2f", "/%61%2F"),
+        ] {
+            assert_eq!(canonical(path.as_bytes()), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn no_query_is_shown_however_it_is_written() {
         for (target, expected) in [
             ("/chat", "/chat"),
-            ("/chat?a=/../b", "/chat"),
-            ("//chat/./room", "/chat/room"),
-            ("/x/../chat", "/chat"),
-            ("/../chat/", "/chat/"),
-            ("/%63hat%2froom", "/chat/room"),
-            ("/chat/x/..", "/chat/"),
-            ("/", "/"),
-            ("", "/"),
-            ("\\chat", "/chat"),
-            ("/chat;a=b/room;c", "/chat/room"),
-            ("/x/..;/chat", "/chat"),
+            ("/chat?token=SECRET", "/chat"),
+            ("/chat%3Ftoken=SECRET", "/chat"),
+            ("/chat%253ftoken=SECRET", "/chat"),
+            ("/chat%%33ftoken=SECRET", "/chat"),
+            ("/chat%25%33%66token=SECRET", "/chat"),
+            ("/chat%u003ftoken=SECRET", "/chat"),
+            ("/chat%c0%bftoken=SECRET", "/chat"),
+            ("/chat%ef%bc%9ftoken=SECRET", "/chat"),
+            ("/chat%23token=SECRET", "/chat"),
+            ("/chat#token=SECRET", "/chat"),
+            ("/chat;token=SECRET", "/chat"),
+            ("/chat%3btoken=SECRET", "/chat"),
+            ("/caf%c3%a9/room", "/caf%C3%A9/room"),
+            ("/a\"b\\c\n", "/a%22b%5Cc%0A"),
         ] {
-            assert_eq!(String::from_utf8(normal(target.as_bytes())).unwrap(), expected, "{target}");
+            assert_eq!(shown(target.as_bytes()), expected, "{target}");
         }
+        assert_eq!(shown(&b"a".repeat(60_000)).len(), SHOWN_LEN_MAX);
+        assert!(shown(&b"%25".repeat(20_000)).len() <= SHOWN_LEN_MAX + 2);
     }
 }

@@ -35,13 +35,22 @@ pub fn take(target: &[u8], name: &str) -> (Vec<Vec<u8>>, Vec<u8>) {
 /// `bytes` with each `%XX` replaced by its byte; a `%` that starts none stays.
 #[must_use]
 pub fn decode(bytes: &[u8]) -> Vec<u8> {
+    decoded(bytes, None)
+}
+
+/// [`decode`], with what stands for `kept` left as it is.
+pub(super) fn decode_but(bytes: &[u8], kept: u8) -> Vec<u8> {
+    decoded(bytes, Some(kept))
+}
+
+fn decoded(bytes: &[u8], kept: Option<u8>) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
     while let [first, tail @ ..] = rest {
         rest = tail;
         let byte = match (first, tail) {
             (b'%', [high, low, after @ ..]) => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => {
+                (Some(high), Some(low)) if kept != Some(high << 4 | low) => {
                     rest = after;
                     high << 4 | low
                 }
@@ -54,7 +63,8 @@ pub fn decode(bytes: &[u8]) -> Vec<u8> {
     decoded
 }
 
-fn hex(digit: u8) -> Option<u8> {
+/// The value of a hexadecimal digit.
+pub(super) fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 

@@ -24,7 +24,7 @@ use std::rc::Rc;
 use crate::content::Handshake;
 use crate::content::tunnels::Conversation;
 use crate::limits::{HeldBytes, Share};
-use crate::policy::{Mode, Place, Policies, Policy};
+use crate::policy::{Ambiguous, Mode, Place, Policies, Policy};
 use crate::time::Moment;
 use crate::verdict::Passage;
 use crate::violation::Violation;
@@ -164,7 +164,9 @@ impl Session {
     /// Puts the connection under other policies: its next messages, and the size of the one in hand.
     pub fn adopt(&mut self, policies: &Policies, now: Moment) -> Option<Violation> {
         let _ = now;
-        self.policy = Rc::clone(policies.select(&self.place));
+        // A connection whose readings differ by now is under the policy of its path as it was written.
+        let policy = policies.select(&self.place).unwrap_or_else(|Ambiguous { policy, .. }| policy);
+        self.policy = Rc::clone(policy);
         None
     }
 

@@ -295,7 +295,7 @@ fn other_policies_hold_from_the_next_bytes_on() {
     assert_eq!(receive(&mut session, Client, &text(Client, 100), 999).1, None);
     let mut stricter: Policy = (**session.policy()).clone();
     stricter.from_client.frame_len_max = 99;
-    session.adopt(&Policies::new(stricter, vec![]));
+    session.adopt(&Policies::new(stricter, vec![]), NOW);
     assert_eq!(receive(&mut session, Client, &text(Client, 100), 999).1, Some(MessageTooBig));
 }
 

@@ -26,13 +26,7 @@ fn run(name: &str, script: &[(u64, Step)]) {
         match *step {
             Configure(letter) => succession.configured(b"plugin", policies(letter), now, now),
             Request(listener, connection, letter) => {
-                listeners.push(succession.requested(
-                    b"plugin",
-                    listener.as_bytes(),
-                    connection,
-                    policies(letter),
-                    now,
-                ));
+                listeners.push(succession.requested(b"plugin", listener.as_bytes(), connection, policies(letter), now));
             }
             Expect(listener, letter) => {
                 let listener = listeners.iter().find(|own| *own.name == *listener.as_bytes()).expect("a request came");

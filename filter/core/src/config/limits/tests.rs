@@ -251,7 +251,7 @@ fn routes_merge_limits_and_times() {
         ),
     ]);
     let policies = read(&with(config.clone(), "/routes", routes)).unwrap().policies;
-    let at = |path: &str| policies.select(&Place { authority: None, path: path.into() });
+    let at = |path: &str| policies.select(&Place::new(None, path.as_bytes())).unwrap();
     assert_eq!(at("/").limits.per_connection.messages, Rate::new(5.0, 9));
     assert_eq!(at("/slow").limits.per_connection.messages, Rate::new(1.0, 9));
     assert!(at("/slow").limits.per_connection.bytes.is_some());
