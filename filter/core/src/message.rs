@@ -13,6 +13,17 @@
 use crate::violation::Violation;
 use crate::wire::header::{FrameHeader, Opcode};
 
+/// What becomes of binary messages.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Binary {
+    /// They pass.
+    Allow,
+    /// They do not.
+    Refuse,
+    /// They are judged exactly as texts are.
+    Text,
+}
+
 /// What the messages of one side may be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct MessageRules {
@@ -25,7 +36,7 @@ pub struct MessageRules {
     /// Whether text messages are allowed.
     pub text: bool,
     /// Whether binary messages are allowed.
-    pub binary: bool,
+    pub binary: Binary,
     /// Whether text has to be UTF-8.
     pub utf8: bool,
     /// Whether a message is held until it is whole.
@@ -33,6 +44,12 @@ pub struct MessageRules {
 }
 
 impl MessageRules {
+    /// Whether a message that begins with this opcode is judged as text.
+    #[must_use]
+    pub fn is_text(&self, opcode: Opcode) -> bool {
+        opcode == Opcode::Text || (opcode == Opcode::Binary && self.binary == Binary::Text)
+    }
+
     /// Whether some payload is read.
     #[must_use]
     pub const fn read_payload(&self) -> bool {
@@ -99,7 +116,9 @@ impl Reassembly {
         };
         self.open = (!header.fin).then_some(message);
 
-        if (header.opcode == Opcode::Text && !rules.text) || (header.opcode == Opcode::Binary && !rules.binary) {
+        if (header.opcode == Opcode::Text && !rules.text)
+            || (header.opcode == Opcode::Binary && rules.binary == Binary::Refuse)
+        {
             return Err(Violation::TypeRefused);
         }
         if header.payload_len > rules.frame_len_max || message.len > rules.wire_len_max(message.compressed) {
@@ -121,7 +140,7 @@ mod tests {
         message_len_max: 150,
         fragments_max: 3,
         text: true,
-        binary: false,
+        binary: Binary::Refuse,
         utf8: false,
         whole: false,
     };

@@ -126,6 +126,12 @@ impl Policy {
         }
     }
 
+    /// Whether there is an envelope for what is said on a connection with this subprotocol; empty for none.
+    #[must_use]
+    pub fn admits(&self, subprotocol: &str) -> bool {
+        [&self.client_content, &self.server_content].iter().all(|content| content.envelope.of(subprotocol).is_some())
+    }
+
     /// Whether messages are judged by what the client's token says.
     #[must_use]
     pub fn read_claims(&self) -> bool {

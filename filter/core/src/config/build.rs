@@ -12,14 +12,15 @@ use super::raw::{
     RawAuth, RawMatch, RawMessages, RawOrigin, RawPolicy, RawProvider, RawSecret, RawSource, RawSubprotocols,
 };
 use super::values::{Count, Span};
-use super::{ConfigError, Environment, limits, within};
+use super::{ConfigError, Environment, doors, limits, within};
 use crate::content::ContentRules;
+use crate::content::envelope::{Envelope, Envelopes};
 use crate::http::Malformed;
 use crate::http::authority::{Authority, AuthorityPattern, HostPattern};
 use crate::http::list::token;
 use crate::http::origin::OriginPattern;
 use crate::http::path;
-use crate::message::MessageRules;
+use crate::message::{Binary, MessageRules};
 use crate::policy::{
     Access, Ambiguous, AuthRules, BufferLimits, Compression, Fail, LogRules, Mode, NonWebsocket, OriginRules, Place,
     Policies, Policy, RouteMatch, Source, SubprotocolRules,
@@ -37,7 +38,7 @@ const FROM_CLIENT: MessageRules = MessageRules {
     message_len_max: 65_536,
     fragments_max: 64,
     text: true,
-    binary: false,
+    binary: Binary::Refuse,
     utf8: true,
     whole: false,
 };
@@ -47,7 +48,7 @@ const FROM_SERVER: MessageRules = MessageRules {
     message_len_max: 1_048_576,
     fragments_max: 1_024,
     text: true,
-    binary: true,
+    binary: Binary::Allow,
     utf8: false,
     whole: false,
 };
@@ -78,10 +79,20 @@ pub(super) fn policy(
 ) -> Built<Policy> {
     let messages = raw.messages.clone().unwrap_or_default();
     let log = raw.log.clone().unwrap_or_default();
-    let (from_client, client_content) =
-        side(&messages.from_client.unwrap_or_default(), FROM_CLIENT, shared).map_err(within("messages.from_client"))?;
-    let (from_server, server_content) =
-        side(&messages.from_server.unwrap_or_default(), FROM_SERVER, shared).map_err(within("messages.from_server"))?;
+    let mut build = |at: &str, raw: Option<RawMessages>, defaults| {
+        let raw = raw.unwrap_or_default();
+        let (rules, content) = side(&raw, defaults, shared).map_err(within(at))?;
+        let doors = doors::of_side(&raw, rules.binary, &content.envelope);
+        warnings.extend(doors.into_iter().map(|warning| format!("{at}.{warning}")));
+        Ok((rules, content))
+    };
+    let (from_client, client_content) = build("messages.from_client", messages.from_client, FROM_CLIENT)?;
+    let (from_server, server_content) = build("messages.from_server", messages.from_server, FROM_SERVER)?;
+    warnings.extend(doors::of_fallback(raw, [&client_content.envelope, &server_content.envelope]));
+    let mut subprotocols = subprotocols(&raw.subprotocols.clone().unwrap_or_default())?;
+    for (side, content) in [("from_client", &client_content), ("from_server", &server_content)] {
+        restrict(&mut subprotocols, &content.envelope).map_err(within(&format!("messages.{side}")))?;
+    }
     let compression = compression(
         raw.compression,
         [("from_client", from_client, &client_content), ("from_server", from_server, &server_content)],
@@ -95,7 +106,7 @@ pub(super) fn policy(
         non_websocket: raw.non_websocket.unwrap_or(NonWebsocket::Pass),
         hosts: each("hosts", raw.hosts.as_deref(), |text: &String| authority(text))?,
         origin: origin(&raw.origin.clone().unwrap_or_default())?,
-        subprotocols: subprotocols(&raw.subprotocols.clone().unwrap_or_default())?,
+        subprotocols,
         auth: auth(&raw.auth.clone().unwrap_or_default(), environment, warnings)?,
         from_client,
         from_server,
@@ -187,6 +198,21 @@ fn subprotocols(raw: &RawSubprotocols) -> Built<SubprotocolRules> {
     Ok(SubprotocolRules { allow, required: raw.required.unwrap_or(false) })
 }
 
+/// Leaves the subprotocols that there is an envelope for: the client offers, and the upstream chooses, no other.
+fn restrict(rules: &mut SubprotocolRules, envelopes: &Envelopes) -> Built<()> {
+    let Envelopes::BySubprotocol(envelopes) = envelopes else { return Ok(()) };
+    if rules.allow.is_empty() {
+        rules.allow = envelopes.keys().filter(|name| !name.is_empty()).cloned().collect();
+    } else {
+        rules.allow.retain(|name| envelopes.contains_key(name));
+    }
+    if rules.allow.is_empty() {
+        return Err(ConfigError::new("envelope", "names none of the subprotocols that are allowed"));
+    }
+    rules.required |= !envelopes.contains_key("");
+    Ok(())
+}
+
 fn compression(raw: Option<Compression>, sides: [(&str, MessageRules, &Rc<ContentRules>); 2]) -> Built<Compression> {
     let compression = raw.unwrap_or(Compression::Refuse);
     for (name, rules, content) in sides {
@@ -217,12 +243,18 @@ fn side(raw: &RawMessages, defaults: MessageRules, shared: &mut Shared) -> Built
         message_len_max: positive("max_message_bytes", raw.max_message_bytes, defaults.message_len_max)?,
         fragments_max: u32::try_from(fragments_max).unwrap_or(u32::MAX),
         text: allowed(raw.text, defaults.text),
-        binary: allowed(raw.binary, defaults.binary),
+        binary: raw.binary.unwrap_or(defaults.binary),
         // What a text says can be judged only where it is text, and when it is whole.
         utf8: raw.utf8.unwrap_or(defaults.utf8) || content.read_text(),
         whole: raw.whole.unwrap_or(defaults.whole) || content.read_text(),
     };
-    if !rules.text && !rules.binary {
+    if rules.binary == Binary::Text && content.envelope.contain(Envelope::SocketIo) {
+        return Err(ConfigError::new(
+            "binary",
+            "text would judge the attachments of socket.io as texts, which they are not",
+        ));
+    }
+    if !rules.text && rules.binary == Binary::Refuse {
         return Err(ConfigError::new("", "text and binary both refused: nothing could be said"));
     }
     Ok((rules, content))

@@ -10,9 +10,11 @@ use super::raw::{RawAuthorize, RawJson, RawMessages};
 use super::values::Count;
 use super::{ConfigError, within};
 use crate::content::authorize::{Authorization, Authorizations, Glob};
+use crate::content::envelope::Envelopes;
 use crate::content::patterns::Patterns;
 use crate::content::rule_sets::RuleSet;
 use crate::content::{ContentRules, JsonRules, Schemas};
+use crate::http::list::token;
 use crate::json::pointer::Pointer;
 use crate::json::reader::Bounds;
 use crate::json::schema::{Formats, Schema};
@@ -55,11 +57,26 @@ fn content(raw: &RawMessages) -> Built<ContentRules> {
     }
     Ok(ContentRules {
         json,
-        envelope: raw.envelope,
+        envelope: envelopes(raw.envelope.clone().unwrap_or_default())?,
         authorize: Authorizations::new(authorize).map_err(|problem| ConfigError::new("authorize", problem))?,
         patterns: patterns(raw)?,
         tunnels: raw.tunnels == Some(Access::Allow),
     })
+}
+
+fn envelopes(envelopes: Envelopes) -> Built<Envelopes> {
+    if let Envelopes::BySubprotocol(by_name) = &envelopes {
+        let is_name = |name: &String| name.is_empty() || token(name.as_bytes()).is_ok();
+        if let Some(name) = by_name.keys().find(|name| !is_name(name)) {
+            return Err(ConfigError::new("", "a subprotocol is a token (RFC 9110 §5.6.2)")
+                .under(name)
+                .within("envelope"));
+        }
+        if !by_name.keys().any(|name| !name.is_empty()) {
+            return Err(ConfigError::new("envelope", "names no subprotocol: every connection would be refused"));
+        }
+    }
+    Ok(envelopes)
 }
 
 fn json(raw: &RawJson) -> Built<JsonRules> {

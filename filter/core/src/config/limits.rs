@@ -42,8 +42,8 @@ pub(super) fn limits(raw: &RawPolicy, compression: Compression) -> Built<LimitRu
         if on_excess == OnExcess::Drop && compression != Compression::Refuse {
             return Err(ConfigError::new("on_excess", "drop needs compression: refuse"));
         }
-        let envelope = from_client.and_then(|side| side.envelope);
-        if on_excess == OnExcess::Drop && envelope == Some(Envelope::SocketIo) {
+        let envelopes = from_client.and_then(|side| side.envelope.as_ref());
+        if on_excess == OnExcess::Drop && envelopes.is_some_and(|own| own.contain(Envelope::SocketIo)) {
             return Err(ConfigError::new("on_excess", "drop would part texts of socket.io from their attachments"));
         }
         let limits = LimitRules {

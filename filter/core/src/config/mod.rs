@@ -9,6 +9,7 @@
 
 mod build;
 mod content;
+mod doors;
 mod limits;
 mod raw;
 mod structure;

@@ -9,9 +9,10 @@ use serde_json::{Map, Value};
 use super::build::Built;
 use super::values::{Count, Span};
 use super::{ConfigError, step};
-use crate::content::envelope::Envelope;
+use crate::content::envelope::{Envelope, Envelopes};
 use crate::content::rule_sets::RuleSet;
 use crate::json::schema::Formats;
+use crate::message::Binary;
 use crate::policy::{Access, BufferLimits, Compression, Fail, Mode, NonWebsocket, OnExcess};
 
 /// What can be read from the tree. Serde's derives are ten times the code, all of which an Envoy compiles at its start, and their
@@ -165,6 +166,7 @@ pub(super) enum OnExpiry {
 
 words! {
     Access { "allow" => Allow, "refuse" => Refuse, }
+    Binary { "allow" => Allow, "refuse" => Refuse, "text" => Text, }
     BufferLimits { "default" => Default, "halved" => Halved, }
     Compression { "refuse" => Refuse, "inspect" => Inspect, "pass" => Pass, }
     Envelope { "json" => Json, "graphql-transport-ws" => GraphqlTransportWs, "socket.io" => SocketIo, }
@@ -301,12 +303,12 @@ raw! {
         max_frame_bytes: Count,
         max_fragments: Count,
         text: Access,
-        binary: Access,
+        binary: Binary,
         utf8: bool,
         whole: bool,
         json: RawJson,
         authorize: Vec<RawAuthorize>,
-        envelope: Envelope,
+        envelope: Envelopes,
         deny_patterns: Vec<RawPattern>,
         rule_sets: Vec<RuleSet>,
         tunnels: Access,
@@ -418,6 +420,15 @@ raw! {
 #[derive(Clone)]
 pub(super) struct RawKeySet {
     pub(super) keys: Vec<Value>,
+}
+
+impl Read for Envelopes {
+    fn read(value: &Value) -> Built<Self> {
+        match value {
+            Value::Object(_) => BTreeMap::read(value).map(Self::BySubprotocol),
+            _ => Envelope::read(value).map(Self::One),
+        }
+    }
 }
 
 impl Read for RawKeySet {

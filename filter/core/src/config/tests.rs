@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Parsed, parse};
 use crate::http::authority::Authority;
+use crate::message::Binary;
 use crate::policy::{Access, BufferLimits, Compression, Fail, Mode, NonWebsocket, Place, Policy, Source};
 
 /// The secret that [`read`] finds in its environment.
@@ -81,7 +82,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!((policy.origin.missing, policy.origin.opaque), (Access::Refuse, Access::Refuse));
     assert_eq!((policy.from_client.frame_len_max, policy.from_client.fragments_max), (65_536, 64));
     assert_eq!((policy.from_server.message_len_max, policy.from_server.fragments_max), (1_048_576, 1_024));
-    assert_eq!((policy.from_client.binary, policy.from_server.binary), (false, true));
+    assert_eq!((policy.from_client.binary, policy.from_server.binary), (Binary::Refuse, Binary::Allow));
     assert_eq!((policy.auth.required, policy.auth.forward), (true, false));
     assert_eq!(policy.auth.sources.len(), 4);
     assert_eq!(policy.auth.providers[0].rules.clock_skew, Duration::from_secs(60));
@@ -126,7 +127,7 @@ fn every_key_that_exists_is_read() {
     assert_eq!((policy.mode, policy.fail, policy.non_websocket), (Mode::Monitor, Fail::Open, NonWebsocket::Refuse));
     assert_eq!(policy.buffer_limits, BufferLimits::Halved);
     assert_eq!(policy.from_client.message_len_max, 10);
-    assert_eq!((policy.from_client.text, policy.from_client.binary), (false, true));
+    assert_eq!((policy.from_client.text, policy.from_client.binary), (false, Binary::Allow));
     assert_eq!(policy.auth.sources[0], Source::Header("x-token".into()));
     assert_eq!(policy.auth.claim_headers, [("sub".to_owned(), "x-user".to_owned())]);
     assert_eq!(policy.auth.providers[0].rules.require.len(), 3);
@@ -451,6 +452,11 @@ fn what_messages_may_say_is_checked_at_its_path() {
         ("json", json!({"formats": "check"}), "json.formats: expected assert or annotate"),
         ("authorize", json!([{"claims": {"role": "a"}}]), "authorize: needs json"),
         ("envelope", json!("xml"), "envelope: expected json or"),
+        ("envelope", json!({"a": "xml"}), "envelope.a: expected json or"),
+        ("envelope", json!({"a b": "json"}), "envelope[\"a b\"]: a subprotocol is a token"),
+        ("envelope", json!({}), "envelope: names no subprotocol"),
+        ("envelope", json!({"": "json"}), "envelope: names no subprotocol"),
+        ("binary", json!("json"), "binary: expected allow or refuse or text"),
         ("deny_patterns", json!([{"name": "a"}]), "deny_patterns[0].regex: is required"),
         ("deny_patterns", json!([{"regex": "a"}]), "deny_patterns[0].name: is required"),
         ("deny_patterns", json!([{"name": "A", "regex": "a"}]), "deny_patterns[0].name: expected up to 64"),
@@ -475,11 +481,94 @@ fn what_messages_may_say_is_checked_at_its_path() {
         (json!({"when": {"type": "*"}, "claims": {"a": 1}}), "authorize[0].when.type: expected a JSON Pointer"),
         (json!({"equals": {"user": "sub"}}), "authorize[0].equals.user: expected a JSON Pointer"),
         (json!({"claims": {"role": []}}), "authorize[0].claims.role: an empty list"),
-        (json!({"missing": "pass", "claims": {"role": 1}}), "authorize[0].missing: unknown variant"),
+        (json!({"missing": "pass", "claims": {"role": 1}}), "authorize[0].missing: expected allow or refuse"),
     ] {
         let config = with(with_json.clone(), "/messages/from_client/authorize", json!([rule]));
         refuse(&config, &format!("messages.from_client.{problem}"));
     }
+}
+
+fn base(config: &Value) -> Policy {
+    (**read(config).unwrap().policies.base()).clone()
+}
+
+#[test]
+fn envelopes_agree_with_subprotocols_and_binary() {
+    let config = with(good(), "/messages/from_client/envelope", json!({"a": "json", "b": "socket.io"}));
+    assert_eq!(base(&config).subprotocols.allow, ["a", "b"]);
+    assert!(base(&config).subprotocols.required);
+    let config = with(config, "/messages/from_server/envelope", json!({"b": "socket.io", "c": "json", "": "json"}));
+    assert_eq!(base(&config).subprotocols.allow, ["b"]);
+    let listed = with(config.clone(), "/subprotocols/allow", json!(["a"]));
+    refuse(&listed, "messages.from_server.envelope: names none of the subprotocols");
+    let binary = with(config, "/messages/from_client/binary", json!("text"));
+    refuse(&binary, "messages.from_client.binary: text would judge the attachments of socket.io");
+    let binary = with(good(), "/messages/from_client/binary", json!("text"));
+    assert_eq!(base(&binary).from_client.binary, Binary::Text);
+}
+
+/// The warnings about messages of a policy whose client's side this is.
+fn doors(from_client: Value, other: Value) -> Vec<String> {
+    let mut config = with(good(), "/messages/from_client", from_client);
+    for (key, value) in other.as_object().unwrap() {
+        config[key] = value.clone();
+    }
+    read(&config).unwrap().warnings
+}
+
+#[test]
+fn doors_beside_the_rules_are_named() {
+    let none = json!({});
+    let binary = "messages.from_client.binary: allow lets messages pass";
+    for (rules, is_door) in [
+        (json!({"binary": "allow"}), false),
+        (json!({"binary": "text", "json": {}}), false),
+        (json!({"json": {}}), false),
+        (json!({"binary": "allow", "json": {}}), true),
+        (json!({"binary": "allow", "deny_patterns": [{"name": "a", "regex": "a"}]}), true),
+        (json!({"binary": "allow", "rule_sets": ["sql_injection"]}), true),
+    ] {
+        let warnings = doors(rules.clone(), none.clone());
+        assert_eq!(warnings.iter().any(|warning| warning.starts_with(binary)), is_door, "{rules}");
+        assert_eq!(warnings.len(), usize::from(is_door), "{rules}");
+    }
+    let config = with(good(), "/messages/from_server/json", json!({}));
+    assert!(read(&config).unwrap().warnings[0].starts_with("messages.from_server.binary: allow lets"));
+
+    let socket = json!({"envelope": "socket.io"});
+    assert!(doors(socket.clone(), none.clone())[0].starts_with("non_websocket: pass lets clients of socket.io"));
+    assert!(doors(json!({"envelope": {"a": "socket.io"}}), none.clone())[0].starts_with("non_websocket: "));
+    assert!(doors(socket, json!({"non_websocket": "refuse"})).is_empty());
+
+    let object =
+        |required: Value, properties: Value| json!({"type": "object", "required": required, "properties": properties});
+    let kind = json!({"/type": "*"});
+    let deep = json!({"/a/b": "*"});
+    for (rules, when, is_door) in [
+        (json!({}), &kind, true),
+        (json!({}), &json!({}), false),
+        (json!({}), &json!({"": "*"}), false),
+        (json!({"schema": object(json!(["type"]), none.clone())}), &kind, false),
+        (json!({"schema": {"allOf": [object(json!(["type"]), none.clone())]}}), &kind, false),
+        // Arrays need no members.
+        (json!({"schema": {"required": ["type"]}}), &kind, true),
+        (json!({"schema": object(json!(["a"]), json!({"a": {"required": ["b"]}}))}), &deep, true),
+        (json!({"schema": object(json!(["a"]), json!({"a": object(json!(["b"]), none.clone())}))}), &deep, false),
+        (json!({"discriminator": "/type", "schemas": {"a": {}}}), &kind, false),
+        (json!({"discriminator": "/type", "schemas": {"a": {}}, "otherwise": "allow"}), &kind, true),
+        (json!({"discriminator": "/kind", "schemas": {"a": object(json!(["type"]), none.clone())}}), &kind, false),
+    ] {
+        for (missing, outcome) in [("refuse", "are refused"), ("allow", "pass it unasked")] {
+            let rule = json!({"when": when, "missing": missing, "claims": {"role": "a"}});
+            let warnings = doors(json!({"json": rules, "authorize": [rule]}), none.clone());
+            let start = "messages.from_client.authorize[0].when: no schema and no discriminator requires /";
+            let is_named = warnings.iter().any(|warning| warning.starts_with(start) && warning.ends_with(outcome));
+            assert_eq!(is_named, is_door, "{rules} {when}: {warnings:?}");
+        }
+    }
+    let first =
+        json!({"json": {}, "envelope": "socket.io", "authorize": [{"when": {"/0": "*"}, "claims": {"role": "a"}}]});
+    assert!(doors(first, json!({"non_websocket": "refuse"})).is_empty());
 }
 
 #[test]

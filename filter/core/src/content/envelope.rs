@@ -9,6 +9,8 @@
 //! What only the envelope's own protocol says (pings, acknowledgements, `connection_init`) has to have its shape, and is within
 //! the bounds of JSON; schemas and authorization are for the messages inside.
 
+use std::collections::BTreeMap;
+
 use crate::json::document::{Document, Twins, Value, View};
 use crate::violation::Violation;
 use crate::wire::Side;
@@ -22,6 +24,41 @@ pub enum Envelope {
     Json,
     /// Socket.IO 5 in Engine.IO 4 packets.
     SocketIo,
+}
+
+/// What wraps the messages of one side.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Envelopes {
+    /// One envelope for each negotiated subprotocol; the empty name is for none.
+    BySubprotocol(BTreeMap<String, Envelope>),
+    /// The same on every connection.
+    One(Envelope),
+}
+
+impl Default for Envelopes {
+    fn default() -> Self {
+        Self::One(Envelope::Json)
+    }
+}
+
+impl Envelopes {
+    /// The envelope on a connection with this subprotocol; `None` where there may be no such connection.
+    #[must_use]
+    pub fn of(&self, subprotocol: &str) -> Option<Envelope> {
+        match self {
+            Self::BySubprotocol(envelopes) => envelopes.get(subprotocol).copied(),
+            Self::One(envelope) => Some(*envelope),
+        }
+    }
+
+    /// Whether some connection has this envelope.
+    #[must_use]
+    pub fn contain(&self, envelope: Envelope) -> bool {
+        match self {
+            Self::BySubprotocol(envelopes) => envelopes.values().any(|own| *own == envelope),
+            Self::One(own) => *own == envelope,
+        }
+    }
 }
 
 /// A text without its envelope.
@@ -47,20 +84,17 @@ enum Kind {
 /// The most binary attachments of one Socket.IO packet: as many as its own parser takes by default.
 const ATTACHMENTS_MAX: u32 = 10;
 
-/// The names of events that Socket.IO keeps for itself.
+/// The names of events that Socket.IO keeps for itself; of a client's also [`CLIENT_RESERVED_EVENT`].
 const RESERVED_EVENTS: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+
+/// A server emits what a client sends, and Node throws where nobody listens for this one; servers send it in earnest.
+const CLIENT_RESERVED_EVENT: &str = "error";
 
 /// Not a packet of this envelope.
 const REFUSED: Violation = Violation::SchemaRefused;
 
 impl Envelope {
-    /// The envelope that a negotiated subprotocol means.
-    #[must_use]
-    pub fn of_subprotocol(name: &str) -> Option<Self> {
-        (name == "graphql-transport-ws").then_some(Self::GraphqlTransportWs)
-    }
-
     /// Takes off what stands around the JSON.
     ///
     /// # Errors
@@ -95,7 +129,7 @@ impl Envelope {
                 }
             }
             (Kind::Arguments { is_event, attachments }, _) => {
-                check_arguments(root, is_event)?;
+                check_arguments(root, is_event, from)?;
                 if let Some(attachments) = attachments {
                     check_placeholders(document, attachments)?;
                 }
@@ -121,20 +155,21 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// Engine.IO protocol 4, "Packet encoding".
+/// Engine.IO protocol 4, "Packet encoding". Either side may ping and pong: in protocol 3 it is the client that pings.
 fn engine_io(text: &str, from: Side) -> Result<Packet<'_>, Violation> {
     let own = |json| Ok(Packet { head: "", json, kind: Kind::Own });
     match (text.split_at_checked(1).ok_or(REFUSED)?, from) {
-        (("4", packet), _) => socket_io(packet),
+        (("4", packet), from) => socket_io(packet, from),
         (("0", handshake), Side::Server) => own(Some(handshake)),
-        (("1" | "5" | "6", ""), _) | (("2" | "3", "" | "probe"), _) => own(None),
+        (("1" | "2" | "3", ""), _) | (("2", "probe") | ("5", ""), Side::Client) => own(None),
+        (("3", "probe") | ("6", ""), Side::Server) => own(None),
         _ => Err(REFUSED),
     }
 }
 
 /// Socket.IO protocol 5, "Packet encoding":
 /// `<packet type>[<# of binary attachments>-][<namespace>,][<acknowledgment id>][JSON-stringified payload without binary]`
-fn socket_io(text: &str) -> Result<Packet<'_>, Violation> {
+fn socket_io(text: &str, from: Side) -> Result<Packet<'_>, Violation> {
     let (kind, rest) = text.split_at_checked(1).ok_or(REFUSED)?;
     let is_binary = matches!(kind, "5" | "6");
     let (attachments, rest) = if is_binary {
@@ -148,11 +183,11 @@ fn socket_io(text: &str) -> Result<Packet<'_>, Violation> {
     let json = rest.get(id_len..).filter(|json| !json.is_empty());
     let head = text.strip_suffix(json.unwrap_or_default()).unwrap_or_default();
     let has_id = id_len > 0;
-    let kind = match (kind, json.is_some(), has_id) {
+    let kind = match (kind, json.is_some(), has_id, from) {
         // CONNECT with or without an object; DISCONNECT; CONNECT_ERROR.
-        ("0", _, false) | ("1", false, false) | ("4", true, false) => Kind::Own,
-        ("2" | "5", true, _) => Kind::Arguments { is_event: true, attachments },
-        ("3" | "6", true, true) => Kind::Arguments { is_event: false, attachments },
+        ("0", _, false, _) | ("1", false, false, _) | ("4", true, false, Side::Server) => Kind::Own,
+        ("2" | "5", true, _, _) => Kind::Arguments { is_event: true, attachments },
+        ("3" | "6", true, true, _) => Kind::Arguments { is_event: false, attachments },
         _ => return Err(REFUSED),
     };
     Ok(Packet { head, json, kind })
@@ -166,13 +201,14 @@ fn attachments(count: &str) -> Result<u32, Violation> {
 }
 
 /// An event is a list that begins with its name.
-fn check_arguments(root: Value<'_>, is_event: bool) -> Result<(), Violation> {
+fn check_arguments(root: Value<'_>, is_event: bool, from: Side) -> Result<(), Violation> {
     let View::Array(mut items) = root.view() else { return Err(REFUSED) };
     if !is_event {
         return Ok(());
     }
     match items.next().map(Value::view) {
         Some(View::Number(_)) => Ok(()),
+        Some(View::String(CLIENT_RESERVED_EVENT)) if from == Side::Client => Err(REFUSED),
         Some(View::String(name)) if !RESERVED_EVENTS.contains(&name) => Ok(()),
         Some(View::Array(_) | View::Boolean(_) | View::Null | View::Object(_) | View::String(_)) | None => Err(REFUSED),
     }

@@ -21,7 +21,7 @@ use crate::token::Verified;
 use crate::violation::Violation;
 use crate::wire::Side;
 use authorize::Authorizations;
-use envelope::{Envelope, Packet};
+use envelope::{Envelope, Envelopes, Packet};
 use patterns::Patterns;
 use tunnels::Exempt;
 
@@ -30,8 +30,8 @@ use tunnels::Exempt;
 pub struct ContentRules {
     /// What a text has to be.
     pub json: Option<JsonRules>,
-    /// What wraps a text; `None`: what the subprotocol means, otherwise JSON.
-    pub envelope: Option<Envelope>,
+    /// What wraps a text.
+    pub envelope: Envelopes,
     /// Who may say what; only with `json`.
     pub authorize: Authorizations,
     /// What no text may say.
@@ -72,8 +72,8 @@ pub enum Schemas {
 pub struct Handshake {
     /// The token of the client, where messages are judged by its claims.
     pub sender: Option<Rc<Verified>>,
-    /// What the negotiated subprotocol wraps messages in.
-    pub envelope: Option<Envelope>,
+    /// The negotiated subprotocol; empty for none.
+    pub subprotocol: Box<str>,
     /// The protocols that the negotiated subprotocol is there to carry.
     pub exempt: Exempt,
 }
@@ -118,17 +118,12 @@ impl ContentRules {
         matches!(self.json, Some(JsonRules { schemas: Schemas::ByType { .. }, .. }))
     }
 
-    /// The envelope of a side's messages.
-    fn envelope(&self, handshake: &Handshake) -> Envelope {
-        self.envelope.or(handshake.envelope).unwrap_or(Envelope::Json)
-    }
-
     /// A binary message begins; `attachments` are announced and have not come. Gives how many are due behind it.
     ///
     /// # Errors
     /// [`Violation::SchemaRefused`] for one that nobody announced, where the envelope says that they are.
-    pub fn receive_binary(&self, attachments: u32) -> Result<u32, Violation> {
-        match (&self.json, self.envelope) {
+    pub fn receive_binary(&self, handshake: &Handshake, attachments: u32) -> Result<u32, Violation> {
+        match (&self.json, self.envelope.of(&handshake.subprotocol)) {
             (Some(_), Some(Envelope::SocketIo)) => attachments.checked_sub(1).ok_or(Violation::SchemaRefused),
             (_, _) => Ok(attachments),
         }
@@ -149,7 +144,8 @@ impl ContentRules {
         attachments: u32,
         fits: &mut dyn FnMut(&str) -> bool,
     ) -> Result<u32, Refusal> {
-        let envelope = self.envelope(handshake);
+        // There is no such connection, unless somebody lets it pass all the same.
+        let envelope = self.envelope.of(&handshake.subprotocol).ok_or(Violation::SchemaRefused)?;
         let Some(json) = &self.json else {
             self.search_text(envelope, text, from)?;
             return Ok(0);

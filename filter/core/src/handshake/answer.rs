@@ -6,7 +6,6 @@ use super::compression::Offers;
 use super::subprotocol::Offer;
 use super::upgrade::{Protocol, accept};
 use crate::content::Handshake;
-use crate::content::envelope::Envelope;
 use crate::content::tunnels::Exempt;
 use crate::http::headers::{Headers, Repeated};
 use crate::http::list::{tokens, trim};
@@ -93,11 +92,10 @@ impl Pending {
         // In monitor mode an answer that nobody asked for passes; its frames may then be compressed, and pass unread.
         let deflate =
             deflate.unwrap_or(Some(Deflate { client_takeover: true, server_takeover: true, inspected: false }));
-        let subprotocol = response.one("sec-websocket-protocol").ok().flatten().map(trim);
-        let subprotocol = subprotocol.and_then(|name| str::from_utf8(name).ok()).unwrap_or_default();
+        let subprotocol = subprotocol(response);
         let handshake = Handshake {
             sender: self.sender,
-            envelope: Envelope::of_subprotocol(subprotocol),
+            subprotocol: subprotocol.into(),
             exempt: Exempt::for_subprotocol(subprotocol),
         };
         let session = Session::new(self.policy, self.place, deflate, handshake, self.held, birth);
@@ -108,7 +106,7 @@ impl Pending {
         let names = |field: &str, option: &str| {
             tokens(response.all(field)).is_ok_and(|found| found.iter().any(|name| name.eq_ignore_ascii_case(option)))
         };
-        let subprotocol = match (response.one("sec-websocket-protocol"), &self.offer) {
+        let is_offered = match (response.one("sec-websocket-protocol"), &self.offer) {
             (Ok(None), _) | (Ok(Some(_)), None) => true,
             (Ok(Some(chosen)), Some(offer)) => offer.contains(trim(chosen)),
             (Err(_), _) => false,
@@ -116,6 +114,13 @@ impl Pending {
         names("upgrade", "websocket")
             && names("connection", "upgrade")
             && response.one("sec-websocket-accept").is_ok_and(|line| line.map(trim) == Some(self.accept.as_bytes()))
-            && subprotocol
+            && is_offered
+            && self.policy.admits(subprotocol(response))
     }
+}
+
+/// The one that was chosen; empty for none.
+fn subprotocol(response: &Headers) -> &str {
+    let chosen = response.one("sec-websocket-protocol").ok().flatten().map(trim);
+    chosen.and_then(|name| str::from_utf8(name).ok()).unwrap_or_default()
 }

@@ -620,6 +620,38 @@ fn the_upstream_chooses_what_was_offered() {
 }
 
 #[test]
+fn a_subprotocol_without_an_envelope_is_never_negotiated() {
+    let protocol = "sec-websocket-protocol";
+    let with_map = |map: serde_json::Value| policies(json!({"messages": {"from_client": {"envelope": map}}}));
+    let strict = with_map(json!({"chat.v1": "graphql-transport-ws"}));
+    let lenient = with_map(json!({"chat.v1": "graphql-transport-ws", "": "json"}));
+    for (offer, seen, by_strict, by_lenient) in [
+        (None, None, Some(SubprotocolRefused), None),
+        (Some("chat.v2"), None, Some(SubprotocolRefused), Some(SubprotocolRefused)),
+        (Some("chat.v2, chat.v1"), Some("chat.v1"), None, None),
+    ] {
+        let fields = || offer.map_or_else(good, |offer| and(good(), protocol, offer));
+        for (policies, expected) in [(&strict, by_strict), (&lenient, by_lenient)] {
+            let opening = open(policies, fields());
+            assert_eq!(refusal(&opening), expected, "{offer:?}");
+            let (Some(seen), None) = (seen, expected) else { continue };
+            assert_eq!(edited(&opening, &fields(), protocol), [seen]);
+        }
+    }
+    let chosen = |policies: &Policies, chosen: &[(&str, &str)]| {
+        let opening = open(policies, and(good(), protocol, "chat.v1, chat.v2"));
+        let Decision::Upgrade(pending) = opening.decision else { panic!("refused") };
+        pending.check(&answer(chosen), BIRTH).map(|opened| opened.would_refuse)
+    };
+    assert_eq!(chosen(&strict, &[(protocol, "chat.v1")]), Ok(None));
+    assert_eq!(chosen(&strict, &[]), Err(BadUpstreamHandshake));
+    assert_eq!(chosen(&strict, &[(protocol, "chat.v2")]), Err(BadUpstreamHandshake));
+    assert_eq!(chosen(&lenient, &[]), Ok(None));
+    let monitoring = json!({"mode": "monitor", "messages": {"from_server": {"envelope": {"chat.v1": "json"}}}});
+    assert_eq!(chosen(&policies(monitoring), &[]), Ok(Some(BadUpstreamHandshake)));
+}
+
+#[test]
 fn a_client_that_offers_only_its_token_hears_its_marker() {
     let opened = |offer: &str, chosen: &[(&str, &str)]| {
         let fields = and(without("authorization"), "sec-websocket-protocol", offer);

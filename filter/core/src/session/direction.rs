@@ -322,7 +322,7 @@ impl Direction {
         match header.opcode {
             Opcode::Text | Opcode::Binary => {
                 if header.opcode == Opcode::Binary {
-                    self.attachments = terms.content.receive_binary(self.attachments)?;
+                    self.attachments = terms.content.receive_binary(terms.handshake, self.attachments)?;
                 }
                 let start = Self::start(scan, &header)?;
                 self.payload = Payload::new(&header, start, self.framing.from, terms)

@@ -11,7 +11,7 @@ use crate::content::{ContentRules, Refusal};
 use crate::violation::Violation;
 use crate::wire::Side;
 use crate::wire::deflate::Inflater;
-use crate::wire::header::{FrameHeader, Opcode};
+use crate::wire::header::FrameHeader;
 use crate::wire::mask::Mask;
 use crate::wire::utf8::Utf8;
 
@@ -53,7 +53,7 @@ impl Payload {
     /// The payload of the message that begins with `header` and, where they are known, the two bytes of `start`; `None` when nothing in
     /// it has to be read.
     pub(super) fn new(header: &FrameHeader, start: Option<[u8; 2]>, from: Side, terms: &Terms<'_>) -> Option<Self> {
-        let is_text = header.opcode == Opcode::Text;
+        let is_text = terms.rules.is_text(header.opcode);
         let is_clear =
             terms.content.tunnels || start.is_some_and(|start| terms.conversation.get().is_clear(from, start));
         let plain = Plain {

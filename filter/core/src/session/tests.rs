@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::{Birth, Budget, CLOSE_TIMEOUT, PEER_CLOSE_TIMEOUT, Received, Session};
 use crate::content::Handshake;
+use crate::message::Binary;
 use crate::policy::{Mode, Place, Policies, Policy};
 use crate::time::Moment;
 use crate::verdict::Passage;
@@ -62,7 +63,7 @@ fn session(mode: Mode) -> Session {
     policy.mode = mode;
     policy.from_client.frame_len_max = 100;
     policy.from_client.message_len_max = 100;
-    policy.from_client.binary = false;
+    policy.from_client.binary = Binary::Refuse;
     policy.from_server.frame_len_max = 1_000;
     policy.from_server.message_len_max = 1_000;
     policy.from_client.utf8 = false;

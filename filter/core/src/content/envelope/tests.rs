@@ -49,10 +49,8 @@ fn what_socket_io_says_itself_is_no_message() {
         "2",
         "3",
         "2probe",
-        "3probe",
         "1",
         "5",
-        "6",
         "40",
         r#"40{"token":"x"}"#,
         "40/ns,",
@@ -60,14 +58,28 @@ fn what_socket_io_says_itself_is_no_message() {
         r#"40/ns,{"a":1}"#,
         "41",
         "41/ns,",
-        r#"44{"message":"no"}"#,
         "431[]",
         r#"43/ns,12["ok"]"#,
         r#"461-7[{"_placeholder":true,"num":0}]"#,
     ] {
         check(Envelope::SocketIo, Side::Client, text, Ok(None));
     }
-    check(Envelope::SocketIo, Side::Server, r#"0{"sid":"x"}"#, Ok(None));
+    for text in [r#"0{"sid":"x"}"#, "2", "3", "3probe", "6", r#"44{"message":"no"}"#, r#"44/ns,{"message":"no"}"#] {
+        check(Envelope::SocketIo, Side::Server, text, Ok(None));
+    }
+}
+
+#[test]
+fn a_side_of_socket_io_says_what_is_for_it_to_say() {
+    for text in
+        [r#"0{"sid":"x"}"#, "3probe", "6", r#"44{"message":"no"}"#, r#"44/ns,{"message":"no"}"#, r#"42["error",1]"#]
+    {
+        check(Envelope::SocketIo, Side::Client, text, Err(Violation::SchemaRefused));
+    }
+    for text in ["2probe", "5"] {
+        check(Envelope::SocketIo, Side::Server, text, Err(Violation::SchemaRefused));
+    }
+    check(Envelope::SocketIo, Side::Server, r#"42["error",1]"#, Ok(Some("error")));
 }
 
 #[test]

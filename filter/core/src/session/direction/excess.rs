@@ -21,7 +21,7 @@ impl Direction {
             Opcode::Continuation => 0,
             Opcode::Binary | Opcode::Ping | Opcode::Pong | Opcode::Text => 1,
         };
-        let is_typed = header.opcode == Opcode::Text && terms.content.read_type();
+        let is_typed = terms.rules.is_text(header.opcode) && terms.content.read_type();
         let fits = self.pace.receive(&limits.per_connection, begins, header.payload_len, terms.now, terms.budget)
             && (begins == 0 || header.opcode.is_control() || is_typed || terms.budget.ask(""));
         match (fits, limits.on_excess, terms.mode) {

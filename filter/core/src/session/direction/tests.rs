@@ -5,6 +5,7 @@ use miniz_oxide::deflate::stream::deflate;
 use miniz_oxide::{MZFlush, MZStatus};
 
 use super::*;
+use crate::message::Binary;
 use crate::session::tests::{NOW, Unlimited, frame};
 use crate::violation::Violation::{InvalidDeflate, InvalidUtf8, MessageTooBig, Overloaded, ProtocolError};
 use crate::wire::Side;
@@ -14,7 +15,7 @@ const HEADERS: MessageRules = MessageRules {
     message_len_max: 1_000_000,
     fragments_max: 100,
     text: true,
-    binary: true,
+    binary: Binary::Allow,
     utf8: false,
     whole: false,
 };

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::{LivenessRules, PING_LEN};
 use crate::config::tests::permissive;
 use crate::content::Handshake;
+use crate::message::Binary;
 use crate::policy::{Mode, Place, Policy};
 use crate::session::tests::{BIRTH, NOW, Unlimited, forwarded, frame};
 use crate::session::{Birth, CLOSE_TIMEOUT, Due, PEER_CLOSE_TIMEOUT, Session};
@@ -198,7 +199,7 @@ fn answers_to_our_pings_go_no_further() {
             for piece in 1..=sent.len() {
                 let mut policy = Policy { liveness: RULES, ..permissive() };
                 policy.from_client.whole = whole;
-                policy.from_client.binary = true;
+                policy.from_client.binary = Binary::Allow;
                 let mut session = open_under(policy, BIRTH);
                 ping(&mut session, 25_000);
                 let pieces = sent.chunks(piece).map(|piece| send(&mut session, Client, piece, 26_000));

@@ -12,7 +12,8 @@ use crate::policy::Place;
 use crate::session::Session;
 use crate::session::tests::{BIRTH, NOW, Unlimited, frame};
 use crate::violation::Violation::{
-    self, InvalidJson, InvalidUtf8, JsonRefused, PatternRefused, SchemaRefused, TunnelRefused, TypeRefused,
+    self, InvalidJson, InvalidUtf8, JsonRefused, NotAuthorized, PatternRefused, SchemaRefused, TunnelRefused,
+    TypeRefused,
 };
 use crate::wire::Side;
 
@@ -106,6 +107,58 @@ fn json_is_judged_as_a_whole() {
     check(&schema(), 1, br#"{"type":"good","Type":"chat"}"#, Some(JsonRefused), None);
     check(&schema(), 1, b"{\"type\":\"good\",\"a\":\"\xc3\x28\"}", Some(InvalidUtf8), None);
     check(&schema(), 2, b"\0", Some(TypeRefused), None);
+}
+
+#[test]
+fn binary_messages_are_judged_as_texts_where_they_are_texts() {
+    let mut messages = schema();
+    messages["binary"] = json!("text");
+    messages["deny_patterns"] = json!([{"name": "word", "regex": "^forbidden$"}]);
+    messages["authorize"] = json!([{"when": {"/type": "good"}, "claims": {"role": "admin"}, "missing": "allow"}]);
+    for (text, violation) in [
+        (&br#"{"type":"chat","text":"x"}"#[..], None),
+        (br#"{"type":"chat"}"#, Some(SchemaRefused)),
+        (br#"{"type":"chat","text":"forbidden"}"#, Some(PatternRefused)),
+        (br#"{"type":"chat","text":[[[1]]]}"#, Some(JsonRefused)),
+        (br#"{"type":"good"}"#, Some(NotAuthorized)),
+        (b"{", Some(InvalidJson)),
+        (b"\x00", Some(InvalidJson)),
+        (b"{\"type\":\"chat\",\"text\":\"\xff\"}", Some(InvalidUtf8)),
+    ] {
+        for opcode in [0x81, 0x82] {
+            let mut session = open(&messages, Handshake::default(), &Rc::default());
+            let received = session.receive(Side::Client, frame(opcode, text).as_slice(), NOW, &Unlimited).unwrap();
+            assert_eq!(received.violation, violation, "{}", String::from_utf8_lossy(text));
+        }
+    }
+    // Without other rules they are UTF-8 all the same.
+    check(&json!({"binary": "text"}), 2, b"a\xff", Some(InvalidUtf8), None);
+    check(&json!({"binary": "text", "max_fragments": 99}), 2, "κόσμε".as_bytes(), None, None);
+}
+
+#[test]
+fn a_subprotocol_chooses_no_envelope_that_the_policy_does_not_give_it() {
+    let subscribe = frame(0x81, br#"{"id":"1","type":"subscribe","payload":{"query":"x"}}"#);
+    let event = frame(0x81, br#"42["x"]"#);
+    let map = json!({"graphql-transport-ws": "graphql-transport-ws", "io": "socket.io"});
+    for (envelope, subprotocol, bytes, violation) in [
+        (json!("json"), "graphql-transport-ws", &subscribe, Some(SchemaRefused)),
+        (json!("json"), "", &event, Some(InvalidJson)),
+        (json!("graphql-transport-ws"), "", &subscribe, None),
+        (map.clone(), "graphql-transport-ws", &subscribe, None),
+        (map.clone(), "io", &event, None),
+        (map.clone(), "graphql-transport-ws", &event, Some(InvalidJson)),
+        // No such connection comes up, but in monitor mode.
+        (map.clone(), "", &subscribe, Some(SchemaRefused)),
+        (map, "other", &subscribe, Some(SchemaRefused)),
+    ] {
+        let schema = json!({"schema": {"properties": {"payload": false}}});
+        let messages = json!({"envelope": envelope, "json": schema});
+        let handshake = Handshake { subprotocol: subprotocol.into(), ..Handshake::default() };
+        let mut session = open(&messages, handshake, &Rc::default());
+        let received = session.receive(Side::Client, bytes.as_slice(), NOW, &Unlimited).unwrap();
+        assert_eq!(received.violation, violation, "{envelope} {subprotocol}");
+    }
 }
 
 #[test]

@@ -1,0 +1,83 @@
+//! Warnings about combinations of keys that hold, and leave a door beside the rules.
+
+use serde_json::Value;
+
+use super::raw::{RawAuthorize, RawJson, RawMessages, RawPolicy};
+use crate::content::envelope::{Envelope, Envelopes};
+use crate::json::pointer::Pointer;
+use crate::message::Binary;
+use crate::policy::{Access, NonWebsocket};
+
+/// What one side's messages may say without being asked; paths begin with its keys.
+pub(super) fn of_side(raw: &RawMessages, binary: Binary, envelopes: &Envelopes) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let patterns = raw.deny_patterns.as_ref().is_some_and(|list| !list.is_empty());
+    let sets = raw.rule_sets.as_ref().is_some_and(|list| !list.is_empty());
+    if binary == Binary::Allow && (raw.json.is_some() || patterns || sets) {
+        let instead = match envelopes.contain(Envelope::SocketIo) {
+            true => "as attachments of socket.io are",
+            false => "text judges them as texts are",
+        };
+        warnings
+            .push(format!("binary: allow lets messages pass that json, patterns and rule sets never see; {instead}"));
+    }
+    let Some(json) = &raw.json else { return warnings };
+    for (index, rule) in raw.authorize.iter().flatten().enumerate() {
+        if let Some(pointer) = unrequired(json, rule, envelopes) {
+            let outcome = if rule.missing == Some(Access::Allow) { "pass it unasked" } else { "are refused" };
+            warnings.push(format!(
+                "authorize[{index}].when: no schema and no discriminator requires {pointer}: messages without it {outcome}"
+            ));
+        }
+    }
+    warnings
+}
+
+/// What a policy lets in that is no WebSocket.
+pub(super) fn of_fallback(raw: &RawPolicy, envelopes: [&Envelopes; 2]) -> Option<String> {
+    let passes = matches!(raw.non_websocket, None | Some(NonWebsocket::Pass));
+    let has_fallback = envelopes.iter().any(|envelopes| envelopes.contain(Envelope::SocketIo));
+    let problem = "non_websocket: pass lets clients of socket.io say the same by long polling, past every rule: \
+                   authenticate, or refuse";
+    (passes && has_fallback).then(|| problem.to_owned())
+}
+
+/// A pointer of `when` that a message need not have.
+fn unrequired<'a>(json: &RawJson, rule: &'a RawAuthorize, envelopes: &Envelopes) -> Option<&'a str> {
+    let mut pointers = rule.when.iter().flatten().map(|(pointer, _)| pointer.as_str());
+    pointers.find(|text| {
+        let Some(pointer) = Pointer::parse(text) else { return false };
+        let tokens: Vec<&str> = pointer.tokens().collect();
+        let by_envelope = match (tokens.as_slice(), envelopes) {
+            ([], _) => true,
+            (["0"], Envelopes::One(Envelope::SocketIo)) => true,
+            (["query"], Envelopes::One(Envelope::GraphqlTransportWs)) => true,
+            (_, _) => false,
+        };
+        !by_envelope && !by_json(json, text, &tokens)
+    })
+}
+
+/// Whether every message that `json` lets pass has this place.
+fn by_json(json: &RawJson, pointer: &str, tokens: &[&str]) -> bool {
+    if let Some(schema) = &json.schema {
+        return requires(schema, tokens);
+    }
+    let Some(schemas) = json.schemas.as_ref().filter(|_| json.otherwise != Some(Access::Allow)) else { return false };
+    json.discriminator.as_deref() == Some(pointer) || schemas.values().all(|schema| requires(schema, tokens))
+}
+
+/// Whether a schema says, in plain words, that a value has this place.
+fn requires(schema: &Value, tokens: &[&str]) -> bool {
+    let Some((token, rest)) = tokens.split_first() else { return true };
+    let names = |name: &str| {
+        schema.get("required").and_then(Value::as_array).is_some_and(|list| list.iter().any(|own| own == name))
+    };
+    let is_object = schema.get("type").is_some_and(|kind| kind == "object");
+    let below = || schema.get("properties").and_then(|members| members.get(token));
+    let here = is_object && names(token) && (rest.is_empty() || below().is_some_and(|schema| requires(schema, rest)));
+    here || schema
+        .get("allOf")
+        .and_then(Value::as_array)
+        .is_some_and(|list| list.iter().any(|schema| requires(schema, tokens)))
+}
