@@ -8,7 +8,7 @@
 //! L0  time secret violation                                              values
 //! L1  wire/{header,mask,utf8,deflate,close}   http/{headers,list,…}  regex
 //!     protobuf                                                           bytes in, values out
-//! L2  json/{reader,schema}  content/{patterns,tunnels,envelope,authorize}
+//! L2  json/{reader,schema}  content/{patterns,views,tunnels,envelope,authorize}
 //!     limits/{rate,address,…}  message  timers  ratelimit
 //!     token/{jws,claims,keys}  succession                                what values mean
 //! L3  policy  verdict                                                    what is allowed, what was decided

@@ -163,7 +163,11 @@ impl<'a> Found<'a> {
             Ok(Some(value)) => match value.view() {
                 View::Number(text) => {
                     let decimal = Decimal::parse(text.as_bytes());
-                    Self::Number(Number { text, plain: decimal.map(Decimal::to_plain).unwrap_or_default(), decimal })
+                    Self::Number(Number {
+                        text,
+                        plain: decimal.and_then(|decimal| decimal.to_plain(usize::MAX)).unwrap_or_default(),
+                        decimal,
+                    })
                 }
                 View::Array(_) | View::Boolean(_) | View::Null | View::Object(_) | View::String(_) => {
                     Self::Value(value)

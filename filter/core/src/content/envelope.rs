@@ -140,11 +140,6 @@ impl Envelope {
 }
 
 impl<'a> Packet<'a> {
-    /// A text without an envelope.
-    pub(super) const fn whole(text: &'a str) -> Self {
-        Self { head: "", json: Some(text), kind: Kind::Inside }
-    }
-
     /// How many binary messages come behind it and belong to it.
     #[must_use]
     pub const fn attachments(&self) -> u32 {

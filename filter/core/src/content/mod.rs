@@ -9,11 +9,12 @@ pub mod envelope;
 pub mod patterns;
 pub mod rule_sets;
 pub mod tunnels;
+pub mod views;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::json::document::{Document, Twins, Value};
+use crate::json::document::{Twins, Value};
 use crate::json::pointer::Pointer;
 use crate::json::reader::{Bounds, read};
 use crate::json::schema::Schema;
@@ -21,7 +22,7 @@ use crate::token::Verified;
 use crate::violation::Violation;
 use crate::wire::Side;
 use authorize::Authorizations;
-use envelope::{Envelope, Envelopes, Packet};
+use envelope::{Envelope, Envelopes};
 use patterns::Patterns;
 use tunnels::Exempt;
 
@@ -87,18 +88,6 @@ pub struct Refusal {
     pub rule: Option<Rc<str>>,
 }
 
-/// How deep a string that is JSON itself is read for patterns: messages in messages are common, further ones are not.
-const STRING_DEPTH_MAX: u8 = 3;
-
-/// Bounds for what is only searched: of memory by the message, of the stack by nothing, since reading takes none.
-const UNBOUNDED: Bounds = Bounds {
-    depth_max: usize::MAX,
-    keys_max: usize::MAX,
-    string_len_max: usize::MAX,
-    unique_keys: false,
-    exact: false,
-};
-
 impl From<Violation> for Refusal {
     fn from(violation: Violation) -> Self {
         Self { violation, rule: None }
@@ -147,11 +136,10 @@ impl ContentRules {
         // There is no such connection, unless somebody lets it pass all the same.
         let envelope = self.envelope.of(&handshake.subprotocol).ok_or(Violation::SchemaRefused)?;
         let Some(json) = &self.json else {
-            self.search_text(envelope, text, from)?;
+            self.search(text)?;
             return Ok(0);
         };
         let packet = envelope.open(text, from)?;
-        self.search(packet.head)?;
         // Only what the transport says itself may stand between a packet and its attachments.
         if attachments > 0 && (packet.json.is_some() || !packet.head.is_empty()) {
             return Err(Violation::SchemaRefused.into());
@@ -160,17 +148,18 @@ impl ContentRules {
             true => Err(Violation::RateExceeded),
             false => Ok(()),
         };
-        let Some(text) = packet.json else {
+        let Some(inside) = packet.json else {
+            self.search(text)?;
             fits("")?;
             return Ok(attachments);
         };
-        let document = read(text, &json.bounds)?;
+        let document = read(inside, &json.bounds)?;
         let message = envelope.message(&packet, &document, from)?;
         let kind = message.map_or(Ok(None), |message| json.schemas.kind(message))?;
         if let Some(message) = message {
             json.schemas.check(message, kind)?;
         }
-        self.search_strings(&document, STRING_DEPTH_MAX)?;
+        self.search(text)?;
         let sender = handshake.sender.as_deref();
         if !message.is_none_or(|message| self.authorize.is_empty() || self.authorize.allow(message, sender)) {
             return Err(Violation::NotAuthorized.into());
@@ -179,68 +168,19 @@ impl ContentRules {
         Ok(packet.attachments())
     }
 
-    /// Looks for patterns in a text that may be JSON, or not.
-    fn search_text(&self, envelope: Envelope, text: &str, from: Side) -> Result<(), Refusal> {
-        let whole = Packet::whole(text);
-        let packet = envelope.open(text, from).unwrap_or(whole);
-        self.search(packet.head)?;
-        self.search_value(packet.json.unwrap_or_default(), STRING_DEPTH_MAX)
-    }
-
-    /// A text that is JSON is searched as its readers see it: without escapes, string by string. Another one is searched as it
-    /// is, and without escapes: there are readers who take more for JSON than we do.
-    fn search_value(&self, text: &str, depth: u8) -> Result<(), Refusal> {
-        match read(text, &UNBOUNDED) {
-            Ok(document) => self.search_strings(&document, depth),
-            Err(_) => {
-                self.search(text)?;
-                if text.contains('\\') { self.search(&without_escapes(text)) } else { Ok(()) }
-            }
-        }
-    }
-
-    fn search_strings(&self, document: &Document<'_>, depth: u8) -> Result<(), Refusal> {
-        if self.patterns.is_none() {
-            return Ok(());
-        }
-        for string in document.strings() {
-            match depth.checked_sub(1) {
-                // Without an escape its readers see what we see.
-                Some(depth) if string.starts_with(['{', '[', '"']) && string.contains('\\') => {
-                    self.search_value(string, depth)?
-                }
-                Some(_) | None => self.search(string)?,
-            }
-        }
-        Ok(())
-    }
-
+    /// Looks for patterns in all that a text may say.
     fn search(&self, text: &str) -> Result<(), Refusal> {
-        match self.patterns.as_ref().and_then(|patterns| patterns.find(text)) {
+        let Some(patterns) = &self.patterns else { return Ok(()) };
+        let mut found = None;
+        views::any(text, &mut |view| {
+            found = patterns.find(view);
+            found.is_some()
+        });
+        match found {
             Some(rule) => Err(Refusal { violation: Violation::PatternRefused, rule: Some(Rc::clone(rule)) }),
             None => Ok(()),
         }
     }
-}
-
-/// Whatever a backslash may mean to a reader of something like JSON.
-fn without_escapes(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, behind)) = rest.split_once('\\') {
-        plain.push_str(before);
-        let digits = behind.strip_prefix('u').and_then(|digits| digits.get(..4));
-        let code_point = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
-        rest = match code_point {
-            Some(code_point) => {
-                plain.push(char::from_u32(code_point).unwrap_or(char::REPLACEMENT_CHARACTER));
-                behind.get(5..).unwrap_or_default()
-            }
-            None => behind,
-        };
-    }
-    plain.push_str(rest);
-    plain
 }
 
 impl Schemas {
@@ -271,3 +211,6 @@ impl Schemas {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

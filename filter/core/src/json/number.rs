@@ -65,30 +65,33 @@ impl Decimal {
         i64::try_from(if self.negative { magnitude.checked_neg()? } else { magnitude }).ok()
     }
 
-    /// It without an exponent, as shortly as it goes: 9 for 9.0 and for 90e-1. At most 450 characters, by the bounds on digits and
-    /// exponents.
+    /// It without an exponent, as shortly as it goes: 9 for 9.0 and for 90e-1. `None` where that is longer than `len_max` bytes; by the
+    /// bounds on digits and exponents it is never longer than 450.
     #[must_use]
-    pub fn to_plain(self) -> String {
-        let mut digits = Vec::new();
+    pub fn to_plain(self, len_max: usize) -> Option<String> {
+        // So many digits behind the point, and so many zeros before it that are not in the mantissa.
+        let places = usize::try_from(self.exponent.saturating_neg()).unwrap_or_default();
+        let zeros = usize::try_from(self.exponent).unwrap_or_default();
+        let digits = usize::from(self.digits).max(places.saturating_add(1));
+        let signs = usize::from(self.negative).saturating_add(usize::from(places > 0));
+        if digits.saturating_add(zeros).saturating_add(signs) > len_max {
+            return None;
+        }
+        let mut reversed = Vec::with_capacity(digits);
         let mut rest = self.mantissa;
-        while rest != 0 || digits.is_empty() {
-            digits.push(char::from_digit(u32::try_from(rest % 10).unwrap_or_default(), 10).unwrap_or('0'));
+        while reversed.len() < digits {
+            reversed.push(char::from_digit(u32::try_from(rest % 10).unwrap_or_default(), 10).unwrap_or('0'));
             rest /= 10;
         }
-        // So that a digit stands before the point.
-        let places = usize::try_from(self.exponent.saturating_neg()).unwrap_or_default();
-        while digits.len() <= places {
-            digits.push('0');
-        }
         let mut text = String::from(if self.negative { "-" } else { "" });
-        for (place, digit) in digits.iter().enumerate().rev() {
+        for (place, digit) in reversed.iter().enumerate().rev() {
             text.push(*digit);
             if place == places && place > 0 {
                 text.push('.');
             }
         }
-        text.extend(core::iter::repeat_n('0', usize::try_from(self.exponent).unwrap_or_default()));
-        text
+        text.extend(core::iter::repeat_n('0', zeros));
+        Some(text)
     }
 
     /// Whether it is whole: 1.0 is.

@@ -192,7 +192,21 @@ fn patterns_see_what_readers_see() {
         (r#"{"n":NaN,"a":"4\u0031\u00311111111111111"}"#, Some("card")),
         ("it is forbidden", None),
         (r#"{"forbidden fruit":"x"}"#, None),
-        (r#"{"n":4111111111111111}"#, None),
+        // Numbers, and what servers read that is no JSON for us.
+        (r#"{"n":4111111111111111}"#, Some("card")),
+        (r#"{"n":4.111111111111111e15}"#, Some("card")),
+        ("\u{feff}{\"a\":\"forbidden\"}", Some("word")),
+        ("{\"a\":\"forbidden\"}\0", Some("word")),
+        ("{\"a\":1}\n{\"a\":\"forbidden\"}", Some("word")),
+        ("{\"type\":1,\"arguments\":[\"forbidden\"]}\x1e", Some("word")),
+        (r#"["{\"a\":\"forbidden\"}"]"#, Some("word")),
+        (r#"a["{\"a\":\"forbidden\"}"]"#, Some("word")),
+        (r#"42["x",{"a":"forbidden"}]"#, Some("word")),
+        ("SEND\ndestination:/q\n\n{\"a\":\"forbidden\"}\0", Some("word")),
+        ("{\"a\":\"forbidden\"} // comment", Some("word")),
+        (r#"{"a":" {\"b\":\"forbidden\"}"}"#, Some("word")),
+        (r#"{"a":"\ufeff{\"b\":\"forbidden\"}"}"#, Some("word")),
+        (r#"{"a":"it is forbidden to say \"so\""}"#, None),
     ] {
         check(&messages, 1, text.as_bytes(), rule.map(|_| PatternRefused), rule);
     }

@@ -1,0 +1,106 @@
+//! What honest messages look like to patterns, however they are carried.
+
+use serde_json::json;
+
+use super::*;
+use crate::config::parse;
+
+const HONEST: [&str; 24] = [
+    "say \"hi\" to Ann & Bob, it's five o'clock -- or so",
+    "\"quoted\" and 'quoted', (maybe) 50% off; see you @ 5!",
+    "I'd select a table from the \"union\" catalogue, or drop by; where 1 = one?",
+    "don't; won't; can't -- \"that's all\" she said, 'or else'",
+    "C:\\Users\\ann\\new folder\\report.txt",
+    "\\\\server\\share\\file",
+    "fn main() { println!(\"Hello, \\\"world\\\"!\\n\"); }",
+    "const a = {\"x\": 'y', z: [1, 2, 3]}; // it's \"fine\"",
+    "if (a < b && c > d) { return \"ok\"; } else { return 'no'; }",
+    "SELECT is a keyword in SQL; so are UNION and DROP. \"Really?\" 'Yes.'",
+    "# Title\n\nSome *markdown* with `code` and \"quotes\".\n\n- it's a list\n- and \"another\" item\n\n> said 'he'",
+    "```js\nlet s = \"a\\\"b\";\n```\n\nand then:\n\n```sh\necho \"$HOME\"\n```",
+    "{\"level\":\"info\",\"msg\":\"GET /a?b=c&d=\\\"e\\\" 200\",\"ts\":1.7e9}\n{\"level\":\"warn\",\"msg\":\"it's slow\"}\n",
+    "{\"log\":\"{\\\"level\\\":\\\"error\\\",\\\"msg\\\":\\\"can't open \\\\\\\"a.txt\\\\\\\"\\\"}\"}",
+    "{\"type\":\"chat\",\"text\":\"O'Brien's \\\"best\\\" -- or so they say; and more\"}",
+    "{\"type\":1,\"target\":\"send\",\"arguments\":[\"it's me\",\"and \\\"you\\\"\"]}\x1e",
+    "[\"{\\\"type\\\":\\\"chat\\\",\\\"text\\\":\\\"it's \\\\\\\"late\\\\\\\" -- or early\\\"}\"]",
+    "a[\"{\\\"type\\\":\\\"chat\\\",\\\"text\\\":\\\"rock 'n' roll; and jazz\\\"}\"]",
+    "42[\"chat\",{\"text\":\"it's \\\"late\\\" or early, isn't it?\"}]",
+    "SEND\ndestination:/queue/a\ncontent-type:application/json\n\n{\"text\":\"it's late; or early\"}\0",
+    "{\"query\":\"query A($id: ID!) { user(id: $id) { name, posts(first: 10) { title } } }\",\"variables\":{\"id\":\"1\"}}",
+    "{\"html\":\"<p class=\\\"x\\\">Hello, <b>world</b>!</p>\",\"css\":\"a:hover { color: red; }\"}",
+    "name,\"age\",city\n\"O'Brien\",42,\"Cork\"\n",
+    "{'single': 'quotes', \"double\": \"it's\", n: 0x1f, /* a comment */ t: true}",
+];
+
+fn rules(deny: serde_json::Value) -> Rc<ContentRules> {
+    let sets = [
+        "sql_injection",
+        "cross_site_scripting",
+        "command_injection",
+        "path_traversal",
+        "nosql_injection",
+        "prototype_pollution",
+    ];
+    let config = json!({
+        "auth": {"required": false}, "messages": {"from_client": {"rule_sets": sets, "deny_patterns": deny}},
+    });
+    Rc::clone(&parse(config.to_string().as_bytes(), &|_| None).unwrap().policies.base().client_content)
+}
+
+fn judge(rules: &ContentRules, text: &str) -> Option<String> {
+    let refusal = rules.judge(text, Side::Client, &Handshake::default(), 0, &mut |_| true).err()?;
+    Some(refusal.rule.map(|rule| rule.to_string()).unwrap_or_default())
+}
+
+#[test]
+fn honest_messages_pass_however_they_are_carried() {
+    let rules = rules(json!([{"name": "card", "regex": "\\b4[0-9]{15}\\b"}]));
+    for text in HONEST {
+        let in_json = json!({ "type": "chat", "text": text }).to_string();
+        let in_array = json!([in_json]).to_string();
+        let in_event = format!("42{}", json!(["chat", { "text": text }]));
+        for carried in [text.to_owned(), format!("{in_json}\n{in_json}"), in_json, in_array, in_event] {
+            assert_eq!(judge(&rules, &carried), None, "{carried}");
+        }
+    }
+}
+
+#[test]
+fn an_attack_is_found_however_it_is_carried() {
+    let rules = rules(json!([{"name": "card", "regex": "\\b4[0-9]{15}\\b"}, {"name": "word", "regex": "^forbidden$"}]));
+    for attack in [
+        "<script>alert(1)</script>",
+        "'; DROP TABLE users--",
+        "../../../../etc/passwd",
+        "4111111111111111",
+        "forbidden",
+    ] {
+        let object = json!({ "a": attack }).to_string();
+        let escaped: String = attack.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+        let carriers = [
+            attack.to_owned(),
+            object.clone(),
+            format!("{{\"a\":\"{escaped}\"}}"),
+            format!("\u{feff}{object}"),
+            format!("{object}\0"),
+            format!("{object}\x1e"),
+            format!("{{\"n\":1}}\n{object}\r\n"),
+            format!("{{\"n\":NaN,\"b\":{object}}}"),
+            format!("{object} // \"comment\""),
+            format!("/* \" */ {object}"),
+            json!([object]).to_string(),
+            json!([format!("\u{feff} {object}")]).to_string(),
+            json!({ "a": json!([object]).to_string() }).to_string(),
+            format!("a{}", json!([object])),
+            format!("42{}", json!(["x", { "a": attack }])),
+            format!("42/ns,1{}", json!(["x", attack])),
+            format!("SEND\ndestination:/q\n\n{object}\0"),
+            format!("SEND\ndestination:/q\n\n{attack}\0"),
+            json!({ attack: 1 }).to_string(),
+            format!("{{'a':'{}'}}", attack.replace('\'', "\\'")),
+        ];
+        for text in carriers {
+            assert!(judge(&rules, &text).is_some(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Every text within a message that one of its readers may take for a string, unescaped.
+//!
+//! Nothing is asked about the format: what is JSON for us, for others, or hardly, is read the same, so that no white space, byte order mark,
+//! `NaN`, comment or frame around it hides what is in it.
+//!
+//! ```text
+//! a record of JSON      {"a":"x","n":1.50e1,b:NaN}      a   x   n   1.50e1   15   b   NaN
+//! anything else         say "hi" to 'them'              all of it, and the pieces between its quotes:   say   hi   to 'them'
+//! each string again     {"a":"{\"b\":\"x\"}"}           all of it, and what is in it:   {"b":"x"}   b   x
+//! ```
+//!
+//! A [`Record`] is what has quotes only where JSON has them, with nothing but brackets, commas, numbers and words between them: JSON itself,
+//! lines of it, records that end in 0x1E (SignalR) or NUL, and with a head such as those of Socket.IO (`42["a"]`) and SockJS (`a["…"]`).
+//! It is judged string by string: as one text, the first quote in it would be its own. In all other texts, each piece between two quotes
+//! may be a string, whichever quote opens it.
+
+use crate::json::number::Decimal;
+
+/// The most that is shown of a message, in times its length: the message or, of a record, its numbers in both forms; and the strings in it,
+/// those in these, and so on for [`DEPTH_MAX`] levels, of which none is longer than the one above.
+pub const VIEWS_MAX: usize = 4;
+
+/// How often a string is read again for strings in it: messages in messages are common, further ones are not, and none is read by a server
+/// that does not ask for it.
+const DEPTH_MAX: u8 = 3;
+
+/// How long a number may become without its exponent, in times what is written, so that all stay within [`VIEWS_MAX`].
+const PLAIN_LEN_MAX: usize = 3;
+
+/// A byte order mark: many readers step over it.
+const MARK: &str = "\u{feff}";
+
+/// Shows `see` every text in `text` until it says that it has seen enough; whether it has.
+pub fn any(text: &str, see: &mut dyn FnMut(&str) -> bool) -> bool {
+    let text = text.strip_prefix(MARK).unwrap_or(text);
+    let mut views = Views { see, seen_empty: false };
+    match Record::is_one(text) {
+        true => views.record(text, DEPTH_MAX),
+        false => views.see(text) || views.pieces(text, DEPTH_MAX),
+    }
+}
+
+/// One search.
+struct Views<'a> {
+    see: &'a mut dyn FnMut(&str) -> bool,
+    seen_empty: bool,
+}
+
+impl Views<'_> {
+    fn see(&mut self, text: &str) -> bool {
+        // There may be one for each two bytes of a message, and they are all the same.
+        if text.is_empty() && core::mem::replace(&mut self.seen_empty, true) {
+            return false;
+        }
+        (self.see)(text)
+    }
+
+    /// A string as it is written, and with `depth` left what is in it.
+    fn string(&mut self, raw: &str, depth: u8) -> bool {
+        let unescaped = raw.contains('\\').then(|| unescape(raw));
+        let text = unescaped.as_deref().unwrap_or(raw);
+        self.see(text)
+            || match depth {
+                0 => false,
+                _ if Record::is_one(text) => self.record(text, depth),
+                _ => self.pieces(text, depth),
+            }
+    }
+
+    fn record(&mut self, text: &str, depth: u8) -> bool {
+        Record::new(text).map_while(Result::ok).any(|token| match token {
+            Token::String(raw) => self.string(raw, depth.saturating_sub(1)),
+            Token::Word("false" | "null" | "true") => false,
+            Token::Word(word) => self.word(word, depth == DEPTH_MAX),
+        })
+    }
+
+    /// A number or something else without quotes; in a string it has been seen as it is written.
+    fn word(&mut self, word: &str, is_new: bool) -> bool {
+        let len_max = if is_new { word.len().saturating_mul(PLAIN_LEN_MAX) } else { word.len() };
+        let number = word.contains(['.', 'e', 'E']).then(|| Decimal::parse(word.as_bytes())).flatten();
+        let plain = number.filter(Decimal::is_integer).and_then(|number| number.to_plain(len_max));
+        match plain {
+            Some(plain) => self.see(&plain) || (is_new && self.see(word)),
+            None => self.see(word),
+        }
+    }
+
+    /// What stands between two quotes, whichever of them opens; and between what parts records and paragraphs.
+    fn pieces(&mut self, text: &str, depth: u8) -> bool {
+        let bytes = text.as_bytes();
+        let (mut start, mut at, mut before) = (0, 0_usize, 0);
+        while let Some(byte) = bytes.get(at).copied() {
+            let behind = at.saturating_add(1);
+            let next = match byte {
+                b'\\' => {
+                    at = at.saturating_add(2);
+                    before = byte;
+                    continue;
+                }
+                b'"' | RECORD_SEPARATOR | 0 => Some(behind),
+                b'\'' if is_bracketed(before, bytes.get(behind..).unwrap_or_default()) => Some(behind),
+                b'\n' => paragraph_end(bytes, behind),
+                _ => None,
+            };
+            if let Some(next) = next {
+                if self.piece(text.get(start..at).unwrap_or_default(), depth) {
+                    return true;
+                }
+                start = next;
+            }
+            if !byte.is_ascii_whitespace() {
+                before = byte;
+            }
+            at = next.unwrap_or(behind);
+        }
+        let last = text.get(start..).unwrap_or_default();
+        // Without a quote and without an escape, it has been seen.
+        (start > 0 || last.contains('\\')) && self.piece(last, depth)
+    }
+
+    fn piece(&mut self, raw: &str, depth: u8) -> bool {
+        !raw.is_empty() && self.string(raw, depth.saturating_sub(1))
+    }
+}
+
+/// What ends a record of SignalR, and begins one of RFC 7464.
+const RECORD_SEPARATOR: u8 = 0x1e;
+
+/// Whether an apostrophe is a quote of something like JSON: it stands where a value begins or ends.
+fn is_bracketed(before: u8, behind: &[u8]) -> bool {
+    let after = behind.iter().find(|byte| !byte.is_ascii_whitespace());
+    matches!(before, b'{' | b'[' | b',' | b':') || matches!(after, Some(b'}' | b']' | b',' | b':'))
+}
+
+/// Where the next paragraph begins, where a line break before `at` is followed by another: a frame of STOMP has its body there.
+fn paragraph_end(bytes: &[u8], at: usize) -> Option<usize> {
+    let breaks = bytes.get(at..)?.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
+    let is_empty_line = bytes.get(at..)?.iter().take(breaks).any(|byte| *byte == b'\n');
+    is_empty_line.then(|| at.saturating_add(breaks))
+}
+
+/// What stands in a record, beside brackets and commas.
+#[derive(Clone, Copy)]
+enum Token<'a> {
+    /// A string without its quotes.
+    String(&'a str),
+    /// A number, a name or a word without quotes, or the head.
+    Word(&'a str),
+}
+
+/// No record.
+struct NotOne;
+
+/// A text that is read as a record.
+struct Record<'a> {
+    text: &'a str,
+    at: usize,
+    depth: usize,
+    /// A value has ended, and no comma or colon has come.
+    is_behind_value: bool,
+    /// Only white space has come.
+    is_start: bool,
+}
+
+impl<'a> Record<'a> {
+    const fn new(text: &'a str) -> Self {
+        Self { text, at: 0, depth: 0, is_behind_value: false, is_start: true }
+    }
+
+    fn is_one(text: &'a str) -> bool {
+        let mut record = Self::new(text);
+        record.all(|token| token.is_ok()) && !record.is_start
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        self.text.as_bytes().get(self.at..).unwrap_or_default()
+    }
+
+    /// Steps over `len` bytes, and gives them.
+    fn take(&mut self, len: usize) -> &'a str {
+        let end = self.at.saturating_add(len);
+        let taken = self.text.get(self.at..end).unwrap_or_default();
+        (self.at, self.is_start) = (end, false);
+        taken
+    }
+
+    /// Whether nothing but white space is left.
+    fn is_end(&self) -> bool {
+        self.rest().iter().all(|byte| is_space(*byte))
+    }
+
+    fn string(&mut self) -> Result<Token<'a>, NotOne> {
+        let (is_all, rest) = (self.is_start, self.rest());
+        let mut len: usize = 1;
+        loop {
+            match rest.get(len) {
+                Some(b'"') => break,
+                Some(b'\\') => len = len.saturating_add(2),
+                Some(_) => len = len.saturating_add(1),
+                None => return Err(NotOne),
+            }
+        }
+        let quoted = self.take(len.saturating_add(1));
+        self.value(is_all)?;
+        Ok(Token::String(quoted.get(1..len).unwrap_or_default()))
+    }
+
+    fn word(&mut self) -> Result<Token<'a>, NotOne> {
+        let (is_all, is_head) = (self.is_start, self.depth == 0);
+        let is_part = |byte: &&u8| is_word(**byte) || (is_head && matches!(**byte, b',' | b'/'));
+        let len = self.rest().iter().take_while(is_part).count();
+        if len == 0 {
+            return Err(NotOne);
+        }
+        let word = self.take(len);
+        if is_head && is_all && matches!(self.rest().first(), Some(b'{' | b'[')) {
+            return Ok(Token::Word(word));
+        }
+        self.value(is_all && Decimal::parse(word.as_bytes()).is_some())?;
+        Ok(Token::Word(word))
+    }
+
+    /// A value has ended, which in no bracket may only be all there is.
+    fn value(&mut self, may_be_all: bool) -> Result<(), NotOne> {
+        if self.is_behind_value || (self.depth == 0 && !(may_be_all && self.is_end())) {
+            return Err(NotOne);
+        }
+        self.is_behind_value = true;
+        Ok(())
+    }
+
+    /// Steps over a bracket, a comma or a colon.
+    fn structure(&mut self, byte: u8) -> Result<(), NotOne> {
+        let is_inside = self.depth > 0;
+        let is_allowed = match byte {
+            b'{' | b'[' => !(is_inside && self.is_behind_value),
+            _ => is_inside,
+        };
+        self.depth = match byte {
+            b'{' | b'[' => self.depth.saturating_add(1),
+            b'}' | b']' => self.depth.saturating_sub(1),
+            _ => self.depth,
+        };
+        self.is_behind_value = matches!(byte, b'}' | b']');
+        self.take(1);
+        if is_allowed { Ok(()) } else { Err(NotOne) }
+    }
+}
+
+impl<'a> Iterator for Record<'a> {
+    type Item = Result<Token<'a>, NotOne>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.rest().first().copied() {
+                None if self.depth == 0 => return None,
+                None => {
+                    self.depth = 0;
+                    return Some(Err(NotOne));
+                }
+                Some(byte) if is_space(byte) => self.at = self.at.saturating_add(1),
+                Some(b'\xef') if self.rest().starts_with(MARK.as_bytes()) => {
+                    self.at = self.at.saturating_add(MARK.len())
+                }
+                Some(byte @ (b'{' | b'[' | b'}' | b']' | b',' | b':')) => {
+                    if let Err(NotOne) = self.structure(byte) {
+                        return Some(Err(NotOne));
+                    }
+                }
+                Some(b'"') => return Some(self.string()),
+                Some(_) => return Some(self.word()),
+            }
+        }
+    }
+}
+
+/// White space of JSON, and what parts records.
+const fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | RECORD_SEPARATOR | 0)
+}
+
+const fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | b'+' | b'-' | b'.')
+}
+
+/// A string without its escapes, those of JSON (RFC 8259 §7) and of JavaScript; it never becomes longer. Half a surrogate pair is
+/// U+FFFD, and a backslash before anything else is left out.
+fn unescape(raw: &str) -> String {
+    let mut plain = String::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some((before, behind)) = rest.split_once('\\') {
+        plain.push_str(before);
+        let mut characters = behind.chars();
+        let (character, len) = match characters.next() {
+            Some('b') => (Some('\u{8}'), 1),
+            Some('f') => (Some('\u{c}'), 1),
+            Some('n') => (Some('\n'), 1),
+            Some('r') => (Some('\r'), 1),
+            Some('t') => (Some('\t'), 1),
+            Some('v') => (Some('\u{b}'), 1),
+            Some('u') => code_point(behind).map_or((Some('u'), 1), |(character, len)| (Some(character), len)),
+            Some('x') => match hex(behind, 1, 2).and_then(char::from_u32) {
+                Some(character) => (Some(character), 3),
+                None => (Some('x'), 1),
+            },
+            Some('\n') => (None, 1),
+            Some(other) => (Some(other), other.len_utf8()),
+            None => (None, 0),
+        };
+        plain.extend(character);
+        rest = behind.get(len..).unwrap_or_default();
+    }
+    plain.push_str(rest);
+    plain
+}
+
+/// The character of `uXXXX`, or of `uXXXX\uXXXX`, and how many bytes that is.
+fn code_point(escape: &str) -> Option<(char, usize)> {
+    let unit = hex(escape, 1, 4)?;
+    let low = if escape.get(5..7) == Some("\\u") { hex(escape, 7, 4) } else { None };
+    match (unit, low) {
+        (0xd800..0xdc00, Some(low @ 0xdc00..0xe000)) => {
+            let code_point = ((unit & 0x3ff) << 10 | (low & 0x3ff)).saturating_add(0x1_0000);
+            Some((char::from_u32(code_point).unwrap_or(char::REPLACEMENT_CHARACTER), 11))
+        }
+        (unit, _) => Some((char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER), 5)),
+    }
+}
+
+fn hex(text: &str, start: usize, len: usize) -> Option<u32> {
+    let digits = text.get(start..start.saturating_add(len))?;
+    let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    u32::from_str_radix(digits, 16).ok().filter(|_| is_hex)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+use super::*;
+use crate::json::reader::{Bounds, read};
+
+fn views(text: &str) -> Vec<String> {
+    let mut views = Vec::new();
+    any(text, &mut |view| {
+        views.push(view.to_owned());
+        false
+    });
+    views
+}
+
+#[track_caller]
+fn check(text: &str, expected: &[&str]) {
+    assert_eq!(views(text), expected, "{text}");
+}
+
+/// All of these are seen, and the text itself only where it is no record.
+#[track_caller]
+fn sees(text: &str, is_record: bool, expected: &[&str]) {
+    let views = views(text);
+    for string in expected {
+        assert!(views.iter().any(|view| view == string), "{string} in {text:?}: {views:?}");
+    }
+    assert_eq!(!views.iter().any(|view| view == text), is_record, "{text:?}: {views:?}");
+}
+
+#[test]
+fn a_record_is_seen_string_by_string() {
+    check(r#"{"a":"x","b":[1,true,null,-2.5]}"#, &["a", "x", "b", "1", "-2.5"]);
+    check(r#""x""#, &["x"]);
+    check(" 4111 ", &["4111"]);
+    check(
+        r#"["\u0061\"\\\/\b\f\n\r\t\ud83d\ude00","\ud83d","\ud83d\u0061"]"#,
+        &["a\"\\/\u{8}\u{c}\n\r\t\u{1f600}", "a", "/\u{8}\u{c}\n\r\t\u{1f600}", "\u{fffd}", "\u{fffd}a"],
+    );
+    check(r#"{"":"","a":""}"#, &["", "a"]);
+    check("{}", &[]);
+}
+
+#[test]
+fn what_is_json_only_for_some_is_seen_likewise() {
+    let expected = &["a", "x' OR 1=1--", "n"];
+    for text in [
+        "\u{feff}{\"a\":\"x' OR 1=1--\",\"n\":1}",
+        " \u{feff} {\"a\":\"x' OR 1=1--\",\"n\":1}",
+        "{\"a\":\"x' OR 1=1--\",\"n\":NaN}",
+        "{\"a\":\"x' OR 1=1--\",\"n\":-Infinity,}",
+        "{\"a\":\"x' OR 1=1--\",n:01}",
+        "{\"a\":\"x' OR 1=1--\",\"n\":1}\0",
+        "{\"a\":\"x' OR 1=1--\",\"n\":1}\x1e",
+        "\x1e{\"a\":\"x' OR 1=1--\",\"n\":1}\n",
+        "{\"n\":1}\n{\"a\":\"x' OR 1=1--\"}\n",
+        "{\"n\":1}{\"a\":\"x' OR 1=1--\"}",
+        "42[\"n\",{\"a\":\"x' OR 1=1--\"}]",
+        "42/room,17[\"n\",{\"a\":\"x' OR 1=1--\"}]",
+        "451-[\"n\",{\"a\":\"x' OR 1=1--\"}]",
+        "a[\"{\\\"n\\\":1,\\\"a\\\":\\\"x' OR 1=1--\\\"}\"]",
+        "[\"\\ufeff {\\\"n\\\":1,\\\"a\\\":\\\"x' OR 1=1--\\\"}\"]",
+        "[\"{n:1,\\\"a\\\":\\\"x\\u0027 OR 1=1--\\\"}\"]",
+    ] {
+        sees(text, true, expected);
+    }
+    for text in [
+        "{\"a\":\"x' OR 1=1--\",\"n\":1} // note",
+        "{/* \" */\"a\":\"x' OR 1=1--\",\"n\":1}",
+        "{# it's \"\n\"a\":\"x' OR 1=1--\",\"n\":1}",
+        "{\"a\":\"x' OR 1=1--\",\"n\":1}{",
+        "SEND\ndestination:/queue/a\n\n{\"a\":\"x' OR 1=1--\",\"n\":1}\0",
+        "{'n':1,'a':'x\\' OR 1=1--'}",
+        "{\"n\":\"1\",\"a\":\"x' OR 1=1--\"",
+    ] {
+        sees(text, false, expected);
+    }
+    sees("SEND\r\nid:1\r\n\r\nforbidden\0", false, &["SEND\r\nid:1\r", "forbidden"]);
+    sees("\u{feff}forbidden", true, &["forbidden"]);
+}
+
+#[test]
+fn whatever_has_quotes_elsewhere_is_seen_whole_and_piece_by_piece() {
+    check("hello", &["hello"]);
+    check("", &[""]);
+    check("it's five o'clock", &["it's five o'clock"]);
+    check(
+        r#"say "hi" '; DROP TABLE users--"#,
+        &[r#"say "hi" '; DROP TABLE users--"#, "say ", "hi", " '; DROP TABLE users--"],
+    );
+    check(r"C:\new", &[r"C:\new", "C:\new"]);
+    check(r#"my name, "bob", hi"#, &[r#"my name, "bob", hi"#, "my name, ", "bob", ", hi"]);
+    // Nothing that a page or a shell reads as one text is seen in parts only.
+    for text in [
+        r#"<img src=x{"a":"b"}onerror=alert(1)>"#,
+        r#"{"a":"b"}<script>"#,
+        r#"1 UNION SELECT "a","b" FROM users"#,
+        r#""a","b""#,
+        r#"x {"a":"b"}"#,
+        r#"{"a":"b"} x"#,
+        "4111 1111 1111 1111",
+    ] {
+        sees(text, false, &[]);
+    }
+}
+
+#[test]
+fn numbers_are_seen_as_they_are_written_and_without_an_exponent() {
+    check(r#"{"card":4111111111111111}"#, &["card", "4111111111111111"]);
+    check("[4111111111111111.0]", &["4111111111111111", "4111111111111111.0"]);
+    check("[4.111111111111111e15,1.5]", &["4111111111111111", "4.111111111111111e15", "1.5"]);
+    check(r#"["[4.111111111111111e15]"]"#, &["[4.111111111111111e15]", "4111111111111111"]);
+    check("[1e300,1e9]", &["1e300", "1e9"]);
+    check("[1e8]", &["100000000", "1e8"]);
+}
+
+#[test]
+fn strings_in_strings_are_seen_three_times() {
+    let mut text = "deep".to_owned();
+    let mut seen = Vec::new();
+    for _ in 0..5 {
+        text = serde_json::json!({ "k": text }).to_string();
+        seen.push(views(&text).iter().any(|view| view == "deep"));
+    }
+    assert_eq!(seen, [true, true, true, false, false]);
+}
+
+/// Texts of all the kinds of bytes that mean something, some of them nested.
+fn generated(seed: u64) -> String {
+    const PARTS: [&str; 28] = [
+        "\"",
+        "\\",
+        "\\\"",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "'",
+        "a",
+        "union",
+        " ",
+        "\n",
+        "\n\n",
+        "\0",
+        "\x1e",
+        "\u{feff}",
+        "1",
+        "1e20",
+        "4.5e1",
+        "\\u0022",
+        "\\ud83d",
+        "é",
+        "/*",
+        "42",
+        "true",
+        "\"a\":\"b\"",
+    ];
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut text = String::new();
+    for round in 0..60 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        text.push_str(PARTS[(state >> 33) as usize % PARTS.len()]);
+        if round % 20 == 19 && state.is_multiple_of(3) {
+            text = serde_json::json!([text]).to_string();
+        }
+    }
+    text
+}
+
+#[test]
+fn what_is_seen_is_at_most_four_times_as_long() {
+    for seed in 0..20_000 {
+        let text = generated(seed);
+        let len: usize = views(&text).iter().map(String::len).sum();
+        assert!(len <= text.len() * VIEWS_MAX, "{len} of {}: {text:?}", text.len());
+    }
+    for text in [r#"["1e8""#, "1e8,", r#"\""#, r#"\\\""#, "'\"", "\"\\u0022\""] {
+        for text in
+            [text.repeat(1_000), serde_json::json!([text.repeat(1_000)]).to_string(), format!("[{}]", text.repeat(999))]
+        {
+            let len: usize = views(&text).iter().map(String::len).sum();
+            assert!(len <= text.len() * VIEWS_MAX, "{len} of {}", text.len());
+        }
+    }
+}
+
+#[test]
+fn every_string_of_json_is_seen_as_its_reader_sees_it() {
+    let bounds = Bounds { depth_max: 99, keys_max: 999, string_len_max: 9_999, unique_keys: false, exact: true };
+    let mut count = 0;
+    for seed in 0..50_000_u64 {
+        let text = serde_json::json!({ "a": generated(seed), "b": [seed, { generated(seed + 1): seed }] }).to_string();
+        let (document, views) = (read(&text, &bounds).unwrap(), views(&text));
+        for string in document.strings() {
+            assert!(views.iter().any(|view| view == string), "{string:?} in {text}");
+            count += 1;
+        }
+        assert!(!views.contains(&text));
+        if seed > 2_000 {
+            break;
+        }
+    }
+    assert!(count > 1_000);
+}
+
+#[test]
+fn a_search_ends_where_it_has_seen_enough() {
+    let mut seen = 0;
+    assert!(any(r#"["a","b","c"]"#, &mut |view| {
+        seen += 1;
+        view == "b"
+    }));
+    assert_eq!(seen, 2);
+}
