@@ -144,6 +144,8 @@ impl Policy {
 pub struct OriginRules {
     /// The origins that may ask.
     pub allow: Vec<OriginPattern>,
+    /// The origin of the very host that is asked for.
+    pub same_host: Access,
     /// No `Origin` line at all.
     pub missing: Access,
     /// `Origin: null`.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::content::Shared;
 use super::raw::{
-    RawAuth, RawMatch, RawMessages, RawOrigin, RawPolicy, RawProvider, RawSecret, RawSource, RawSubprotocols,
+    RawAuth, RawMatch, RawMessages, RawOrigin, RawPolicy, RawProvider, RawSecret, RawSource, RawSubprotocols, expected,
 };
 use super::values::{Count, Span};
 use super::{ConfigError, Environment, doors, limits, within};
@@ -105,7 +105,11 @@ pub(super) fn policy(
         buffer_limits: raw.buffer_limits.unwrap_or(BufferLimits::Default),
         non_websocket: raw.non_websocket.unwrap_or(NonWebsocket::Pass),
         hosts: each("hosts", raw.hosts.as_deref(), |text: &String| authority(text))?,
-        origin: origin(&raw.origin.clone().unwrap_or_default())?,
+        origin: origin(
+            &raw.origin.clone().unwrap_or_default(),
+            raw.hosts.as_ref().is_none_or(Vec::is_empty),
+            warnings,
+        )?,
         subprotocols,
         auth: auth(&raw.auth.clone().unwrap_or_default(), environment, warnings)?,
         from_client,
@@ -149,6 +153,9 @@ pub(super) fn route_is_met(policies: &Policies, matcher: &RouteMatch) -> Built<(
         Some(AuthorityPattern { host: HostPattern::Below(parent), port }) => {
             Authority { host: format!("x.{parent}"), port }
         }
+        Some(AuthorityPattern { host: HostPattern::Within(before, behind), port }) => {
+            Authority { host: format!("{before}x{behind}"), port }
+        }
         // A host that no other route means.
         None => Authority { host: String::new(), port: None },
     };
@@ -175,17 +182,28 @@ fn authority(text: &str) -> Built<AuthorityPattern> {
     })
 }
 
-fn origin(raw: &RawOrigin) -> Built<OriginRules> {
+fn origin(raw: &RawOrigin, any_host: bool, warnings: &mut Vec<String>) -> Built<OriginRules> {
     let pattern = |text: &String| {
         OriginPattern::parse(text).map_err(|Malformed| {
-            ConfigError::new("", "expected an origin such as \"https://app.example.com\" or \"https://*.example.com:8443\", without a path")
+            expected(
+                "an origin such as \"https://app.example.com\", \"https://*.example.com:8443\", \"https://pr-*.preview.example.com\", \
+                 \"http://localhost:*\", \"chrome-extension://<id>\" or \"file://\", without a path, names in punycode",
+            )
         })
     };
     let allow = each("origin.allow", raw.allow.as_deref(), pattern)?;
+    let same_host = raw.same_host.unwrap_or(Access::Refuse);
+    if same_host == Access::Allow && any_host {
+        let problem = "a page whose name is made to lead here (DNS rebinding) asks for its own host: list those that are served in hosts";
+        warnings.push(format!("origin.same_host: {problem}"));
+    }
+    // Any origin at all, unless `opaque` says otherwise: a page that may not ask as itself could do so from a sandboxed frame.
+    let opaque = if allow.contains(&OriginPattern::Any) { Access::Allow } else { Access::Refuse };
     Ok(OriginRules {
         allow,
+        same_host,
         missing: raw.missing.unwrap_or(Access::Refuse),
-        opaque: raw.opaque.unwrap_or(Access::Refuse),
+        opaque: raw.opaque.unwrap_or(opaque),
     })
 }
 

@@ -230,6 +230,7 @@ raw! {
 
     struct RawOrigin {
         allow: Vec<String>,
+        same_host: Access,
         missing: Access,
         opaque: Access,
     }

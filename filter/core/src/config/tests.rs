@@ -95,7 +95,7 @@ fn everything() -> Value {
     json!({
         "mode": "monitor", "fail": "open", "require_tls": false, "trust_forwarded_proto": true, "buffer_limits": "halved",
         "non_websocket": "refuse", "hosts": ["chat.example.com", "*.example.org:8443"],
-        "origin": {"allow": ["https://*.example.com"], "missing": "allow", "opaque": "allow"},
+        "origin": {"allow": ["https://*.example.com"], "same_host": "refuse", "missing": "allow", "opaque": "allow"},
         "subprotocols": {"allow": ["chat.v1"], "required": true},
         "auth": {
             "required": true, "forward": true, "claim_headers": {"sub": "X-User"}, "on_expiry": "ignore",
@@ -419,6 +419,37 @@ fn faults_of_routes_name_their_path() {
     refuse_at("/routes", route(json!({"path": "/"}), json!({"mode": 1})), "routes[0].policy.mode: ");
     refuse_at("/routes", route(json!({"path": "/"}), json!({"routes": []})), "routes[0].policy.routes: ");
     refuse_at("/routes", route(json!({"path": "/"}), json!({"hosts": [""]})), "routes[0].policy.hosts[0]: ");
+}
+
+#[test]
+fn weaknesses_are_warned_of_with_their_path() {
+    let jwks = json!({"inline": {"keys": [
+        {"kty": "RSA", "n": "AQAB", "e": "AQAB"}, {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
+    ]}});
+    let config =
+        with(with(good(), "/auth/providers/0/jwks", jwks), "/auth/providers/0/algorithms", json!(["EdDSA", "RS256"]));
+    let same_host = json!({"same_host": "allow"});
+    for (config, warning) in [
+        (config, "auth.providers[0].jwks.inline.keys[0]: passed over: an RSA key must have 2048 to 4096 bits"),
+        (with(good(), "/origin", same_host.clone()), "origin.same_host: "),
+        (
+            with(good(), "/routes", json!([{"match": {"path": "/a"}, "policy": {"origin": same_host.clone()}}])),
+            "routes[0].policy.origin.same_host: ",
+        ),
+    ] {
+        let warnings = read(&config).unwrap().warnings;
+        assert!(matches!(warnings.as_slice(), [only] if only.starts_with(warning)), "{warnings:?}");
+    }
+    let config = with(with(good(), "/origin", same_host), "/hosts", json!(["a.example"]));
+    assert_eq!(read(&config).unwrap().warnings, [""; 0]);
+}
+
+#[test]
+fn a_star_means_any_origin_at_all_unless_opaque_ones_are_refused() {
+    let opaque = |origin: Value| read(&with(good(), "/origin", origin)).unwrap().policies.base().origin.opaque;
+    assert_eq!(opaque(json!({"allow": ["*"]})), Access::Allow);
+    assert_eq!(opaque(json!({"allow": ["*"], "opaque": "refuse"})), Access::Refuse);
+    assert_eq!(opaque(json!({"allow": ["https://*.example.com", "file://"]})), Access::Refuse);
 }
 
 #[test]

@@ -262,7 +262,7 @@ fn judge(
     if !policy.hosts.is_empty() && !policy.hosts.iter().any(|host| host.matches(authority)) {
         return Err(Violation::HostRefused);
     }
-    check_origin(&policy.origin, headers)?;
+    check_origin(&policy.origin, headers, authority, is_secure(policy, request))?;
     let offer = match kind {
         Kind::Upgrade => Offer::new(&taken.protocols, &policy.subprotocols, policy.auth.forward)?,
         Kind::Other | Kind::Preflight => Offer::default(),
@@ -307,11 +307,14 @@ fn authority(headers: &Headers) -> Option<Authority> {
 }
 
 /// The `Origin` of a request that has at most one (RFC 6455 §10.2).
-fn check_origin(rules: &OriginRules, headers: &Headers) -> Result<(), Violation> {
+fn check_origin(rules: &OriginRules, headers: &Headers, authority: &Authority, secure: bool) -> Result<(), Violation> {
     let allowed = match headers.all("origin").next().map(|line| Claim::parse(trim(line))) {
         None => rules.missing == Access::Allow,
         Some(Ok(Claim::Opaque)) => rules.opaque == Access::Allow,
-        Some(Ok(Claim::Tuple(origin))) => rules.allow.iter().any(|pattern| pattern.matches(&origin)),
+        Some(Ok(Claim::Tuple(origin))) => {
+            rules.allow.iter().any(|pattern| pattern.matches(&origin))
+                || (rules.same_host == Access::Allow && origin.is_at(authority, secure))
+        }
         Some(Err(Malformed)) => false,
     };
     if allowed { Ok(()) } else { Err(Violation::OriginRefused) }

@@ -265,6 +265,19 @@ fn hosts_and_origins_are_on_their_lists() {
         check_refusal(with("origin", origin), Some(OriginRefused));
     }
     check_refusal(without("origin"), Some(OriginRefused));
+    let same = policies(json!({"origin": {"allow": [], "same_host": "allow"}}));
+    for (origin, expected) in [
+        ("https://chat.example.com", None),
+        ("http://chat.example.com", None),
+        ("https://chat.example.com:8443", Some(OriginRefused)),
+        ("https://app.example.com", Some(OriginRefused)),
+        ("null", Some(OriginRefused)),
+    ] {
+        assert_eq!(refusal(&open(&same, with("origin", origin))), expected, "{origin}");
+    }
+    let mut secure = request(with("origin", "http://chat.example.com"));
+    secure.tls = true;
+    assert_eq!(refusal(&decide(&same, &secure, &Rc::default())), Some(OriginRefused));
     let lax = policies(json!({"origin": {"missing": "allow", "opaque": "allow"}}));
     assert_eq!(refusal(&open(&lax, without("origin"))), None);
     assert_eq!(refusal(&open(&lax, with("origin", "null"))), None);

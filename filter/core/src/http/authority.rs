@@ -24,33 +24,40 @@ impl Authority {
     /// digits, `-`, `.` and `_`, a bad IPv6 literal, or a port that is none.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let text = str::from_utf8(bytes).map_err(|_| Malformed)?;
-        let (host, port) = match text.strip_prefix('[') {
-            Some(literal) => {
-                let (address, rest) = literal.split_once(']').ok_or(Malformed)?;
-                let address: Ipv6Addr = address.parse().map_err(|_| Malformed)?;
-                let port = if rest.is_empty() { None } else { Some(rest.strip_prefix(':').ok_or(Malformed)?) };
-                (format!("[{address}]"), port)
-            }
-            None => {
-                let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
-                (host_name(host)?, port)
-            }
-        };
-        let port = match port {
-            None => None,
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                // An empty or too large number does not parse.
-                Some(digits.parse().map_err(|_| Malformed)?)
-            }
-            Some(_) => return Err(Malformed),
-        };
-        Ok(Self { host, port })
+        let (name, port) = split(text)?;
+        Ok(Self { host: host(name)?, port })
     }
 
     /// The same with `port`, where none was written.
     #[must_use]
     pub fn with_default_port(self, port: u16) -> Self {
         Self { port: self.port.or(Some(port)), ..self }
+    }
+}
+
+/// The host as it is written, and the port.
+fn split(text: &str) -> Result<(&str, Option<u16>), Malformed> {
+    // The colons of an IPv6 literal are none of a port.
+    let literal_len = if text.starts_with('[') { text.find(']').ok_or(Malformed)? } else { 0 };
+    let (_, rest) = text.split_at_checked(literal_len).ok_or(Malformed)?;
+    let Some((_, digits)) = rest.split_once(':') else { return Ok((text, None)) };
+    // Nothing listens on port 0, and no client writes zeros in front. An empty or too large number does not parse.
+    if digits.starts_with('0') || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Malformed);
+    }
+    let host_len = text.len().saturating_sub(digits.len()).saturating_sub(1);
+    let host = text.get(..host_len).ok_or(Malformed)?;
+    Ok((host, Some(digits.parse().map_err(|_| Malformed)?)))
+}
+
+/// A host in its normal form.
+fn host(text: &str) -> Result<String, Malformed> {
+    match text.strip_prefix('[') {
+        Some(literal) => {
+            let address: Ipv6Addr = literal.strip_suffix(']').ok_or(Malformed)?.parse().map_err(|_| Malformed)?;
+            Ok(format!("[{address}]"))
+        }
+        None => host_name(text),
     }
 }
 
@@ -64,16 +71,40 @@ fn host_name(host: &str) -> Result<String, Malformed> {
     Ok(host.to_ascii_lowercase())
 }
 
-/// A host, or with `*.` in front any host below it.
+/// How many labels have to stand behind a star that is a part of one: `https://pr-*.com` would mean whoever buys such a name.
+const LABELS_BEHIND_MIN: usize = 2;
+
+/// A host, or with a star some hosts.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum HostPattern {
-    /// Every subdomain of this host, at any depth; not the host itself.
+    /// `*.` in front: every subdomain of this host, at any depth; not the host itself.
     Below(String),
     /// This host.
     Exactly(String),
+    /// A star elsewhere, for one character or more of a label: what stands before and behind it.
+    Within(String, String),
 }
 
 impl HostPattern {
+    /// Reads `example.com`, `*.example.com` or `pr-*.preview.example.com`.
+    ///
+    /// # Errors
+    /// [`Malformed`] for two stars, for a star in an address, with too little behind it, or where what is left is no host.
+    fn parse(text: &str) -> Result<Self, Malformed> {
+        let Some((before, behind)) = text.split_once('*') else { return Ok(Self::Exactly(host(text)?)) };
+        let last = behind.rsplit('.').next().unwrap_or_default();
+        if last.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Malformed);
+        }
+        host_name(&format!("{before}x{behind}"))?;
+        let (before, behind) = (before.to_ascii_lowercase(), behind.to_ascii_lowercase());
+        match behind.strip_prefix('.') {
+            Some(parent) if before.is_empty() => Ok(Self::Below(parent.to_owned())),
+            _ if behind.split('.').skip(1).count() >= LABELS_BEHIND_MIN => Ok(Self::Within(before, behind)),
+            _ => Err(Malformed),
+        }
+    }
+
     /// Whether `host`, in lower case, is meant.
     #[must_use]
     pub fn matches(&self, host: &str) -> bool {
@@ -82,6 +113,10 @@ impl HostPattern {
                 host.strip_suffix(parent.as_str()).is_some_and(|labels| labels.len() > 1 && labels.ends_with('.'))
             }
             Self::Exactly(exact) => host == exact,
+            Self::Within(before, behind) => {
+                let star = host.strip_prefix(before.as_str()).and_then(|rest| rest.strip_suffix(behind.as_str()));
+                star.is_some_and(|star| !star.is_empty() && !star.contains('.'))
+            }
         }
     }
 }
@@ -96,15 +131,13 @@ pub struct AuthorityPattern {
 }
 
 impl AuthorityPattern {
-    /// Reads `example.com`, `*.example.com`, either with `:port`.
+    /// Reads a [`HostPattern`], with or without `:port`.
     ///
     /// # Errors
-    /// [`Malformed`] when what is left without `*.` is no authority.
+    /// [`Malformed`] for what is neither.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        let parent = text.strip_prefix("*.");
-        let Authority { host, port } = Authority::parse(parent.unwrap_or(text).as_bytes())?;
-        let host = if parent.is_some() { HostPattern::Below(host) } else { HostPattern::Exactly(host) };
-        Ok(Self { host, port })
+        let (host, port) = split(text)?;
+        Ok(Self { host: HostPattern::parse(host)?, port })
     }
 
     /// Whether `authority` is meant; a pattern without a port means every port.
@@ -135,8 +168,9 @@ mod tests {
     #[test]
     fn what_is_no_authority_is_refused() {
         for text in [
-            "", ".", "a..b", "a.", ".a", "a:b", "a:", "a:65536", "a:-1", "a:+1", "u@a", "a/b", "a b", "a,b", "%61",
-            "[::1", "[::1]x", "[a]", "::1", "ä", "a\0",
+            "", ".", "a..b", "a.", ".a", "a:b", "a:", "a:0", "a:0443", "a:65536", "a:-1", "a:+1", "a:1:1", "[::1]:",
+            "[::1]:0", "[::1]]", "[::1]1:2", "u@a", "a/b", "a b", "a,b", "%61", "[::1", "[::1]x", "[a]", "::1", "ä",
+            "a\0",
         ] {
             check(text, Err(Malformed));
         }
@@ -149,5 +183,51 @@ mod tests {
         let matches = |text: &str| pattern.matches(&Authority::parse(text.as_bytes()).unwrap());
         assert!(matches("a.example.com") && matches("a.b.example.com:99"));
         assert!(!matches("example.com") && !matches("evilexample.com") && !matches("a.example.com.evil.io"));
+    }
+
+    #[test]
+    fn a_star_within_a_label_stays_in_it() {
+        let matches = |pattern: &str, text: &str| HostPattern::parse(pattern).unwrap().matches(text);
+        for (pattern, accepted, refused) in [
+            (
+                "pr-*.preview.example.com",
+                &["pr-1.preview.example.com", "pr-a-b.preview.example.com"][..],
+                &[
+                    "pr-.preview.example.com",
+                    "pr-1.x.preview.example.com",
+                    "xpr-1.preview.example.com",
+                    "pr-1.preview.example.com.evil.io",
+                    "pr-1preview.example.com",
+                    "preview.example.com",
+                ][..],
+            ),
+            (
+                "App-*-Team.Example.com",
+                &["app-x-team.example.com"],
+                &["app--team.example.com", "app-team.example.com", "app-x.y-team.example.com"],
+            ),
+            ("a.*.example.com", &["a.b.example.com"], &["a.b.c.example.com", "a..example.com", "a.example.com"]),
+            ("*-app.example.com", &["x-app.example.com"], &["-app.example.com", "y.x-app.example.com"]),
+        ] {
+            assert!(accepted.iter().all(|text| matches(pattern, text)), "{pattern}");
+            assert!(!refused.iter().any(|text| matches(pattern, text)), "{pattern}");
+        }
+        for pattern in [
+            "*",
+            "*.",
+            "a*",
+            "*a.com",
+            "a.*.com",
+            "*.*.example.com",
+            "*.1",
+            "*.0.0.1",
+            "1*.0.0.1",
+            "*.[::1]",
+            "[::*]",
+            "[*",
+            ".*.a.b",
+        ] {
+            assert_eq!(HostPattern::parse(pattern), Err(Malformed), "{pattern}");
+        }
     }
 }
