@@ -172,8 +172,30 @@ pub struct AuthRules {
     pub forward: bool,
     /// Who issues them.
     pub providers: Vec<Provider>,
-    /// Claims by path, and the request header (lower case) that tells the upstream.
-    pub claim_headers: Vec<(String, String)>,
+    /// What the upstream is told.
+    pub claim_headers: Vec<ClaimHeader>,
+}
+
+/// A claim that the upstream is told in a header of the request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClaimHeader {
+    /// The path of the claim.
+    pub claim: String,
+    /// The header, in lower case.
+    pub name: String,
+    /// How the claim is written there.
+    pub format: ClaimFormat,
+}
+
+/// How a claim is written in a header.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ClaimFormat {
+    /// Base64 (RFC 4648 §4) of a string, or of the JSON of anything else.
+    Base64,
+    /// JSON, in ASCII.
+    Json,
+    /// As it is; the elements of a list are joined by commas.
+    Text,
 }
 
 /// A place in the handshake where a credential may be.
@@ -181,8 +203,13 @@ pub struct AuthRules {
 pub enum Source {
     /// The cookie of this name.
     Cookie(String),
-    /// The header of this name, in lower case: `Bearer <token>`.
-    Header(String),
+    /// `<scheme> <token>` in the header of this name, in lower case; in others than `authorization` also bare.
+    Header {
+        /// The name of the header.
+        name: String,
+        /// The scheme.
+        scheme: String,
+    },
     /// The query parameter of this name.
     Query(String),
     /// `<marker>, <token>` or `<marker>.<base64url token>` among the subprotocols.

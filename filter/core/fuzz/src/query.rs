@@ -11,9 +11,10 @@ pub fn query(data: &[u8]) {
     let name = if name.is_empty() { "token" } else { name };
     let target = input.rest();
 
-    let (values, rest) = take(target, name);
-    let is_own =
-        |parameter: &&[u8]| naive_decode(parameter.split(|byte| *byte == b'=').next().unwrap()) == name.as_bytes();
+    let (values, rest) = take(target, name, |_| true);
+    let is_name = |part: &[u8]| naive_decode(part.split(|byte| *byte == b'=').next().unwrap()) == name.as_bytes();
+    // Some servers part parameters at semicolons too.
+    let is_own = |parameter: &&[u8]| is_name(parameter) || parameter.split(|byte| *byte == b';').skip(1).any(is_name);
     let (path, parameters) = split(target);
     let (own, others): (Vec<_>, Vec<_>) = parameters.iter().copied().partition(is_own);
     assert_eq!(values.len(), own.len());
@@ -21,7 +22,7 @@ pub fn query(data: &[u8]) {
         assert_eq!(rest, target, "a target without the parameter is changed");
     } else {
         assert_eq!(split(&rest), (path, others.clone()), "something else is changed");
-        assert_eq!(take(&rest, name).0, Vec::<Vec<u8>>::new(), "a parameter is left");
+        assert_eq!(take(&rest, name, |_| true).0, Vec::<Vec<u8>>::new(), "a parameter is left");
     }
 
     // One more, in the hardest spelling, is one more value at its place.
@@ -30,7 +31,7 @@ pub fn query(data: &[u8]) {
         let mut more = parameters.clone();
         let before = more[..index].iter().copied().filter(|parameter| is_own(parameter)).count();
         more.insert(index, planted.as_bytes());
-        let (found, rest) = take(&[path, b"?", &more.join(&b'&')].concat(), name);
+        let (found, rest) = take(&[path, b"?", &more.join(&b'&')].concat(), name, |_| true);
         let mut expected = values.clone();
         expected.insert(before, path.to_vec());
         assert_eq!(found, expected);

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::content::Shared;
 use super::raw::{
-    RawAuth, RawMatch, RawMessages, RawOrigin, RawPolicy, RawProvider, RawSecret, RawSource, RawSubprotocols, expected,
+    RawAuth, RawClaimHeader, RawMatch, RawMessages, RawOrigin, RawPolicy, RawProvider, RawSecret, RawSource,
+    RawSubprotocols, expected,
 };
 use super::values::{Count, Span};
 use super::{ConfigError, Environment, doors, limits, within};
@@ -20,10 +21,11 @@ use crate::http::authority::{Authority, AuthorityPattern, HostPattern};
 use crate::http::list::token;
 use crate::http::origin::OriginPattern;
 use crate::http::path;
+use crate::json::pointer::Pointer;
 use crate::message::{Binary, MessageRules};
 use crate::policy::{
-    Access, Ambiguous, AuthRules, BufferLimits, Compression, Fail, LogRules, Mode, NonWebsocket, OriginRules, Place,
-    Policies, Policy, RouteMatch, Source, SubprotocolRules,
+    Access, Ambiguous, AuthRules, BufferLimits, ClaimFormat, ClaimHeader, Compression, Fail, LogRules, Mode,
+    NonWebsocket, OriginRules, Place, Policies, Policy, RouteMatch, Source, SubprotocolRules,
 };
 use crate::secret::Secret;
 use crate::token::Provider;
@@ -307,7 +309,7 @@ fn auth(raw: &RawAuth, environment: Environment<'_>, warnings: &mut Vec<String>)
 
 fn default_sources() -> Vec<Source> {
     vec![
-        Source::Header("authorization".into()),
+        Source::Header { name: "authorization".into(), scheme: "Bearer".into() },
         Source::Cookie("session".into()),
         Source::Subprotocol("bearer".into()),
         Source::Query("token".into()),
@@ -320,7 +322,11 @@ fn source(raw: &RawSource) -> Built<Source> {
         Err(Malformed) => Err(ConfigError::new(key, "expected a token (RFC 9110 §5.6.2)")),
     };
     Ok(match (&raw.header, &raw.cookie, &raw.subprotocol, &raw.query) {
-        (Some(name), None, None, None) => Source::Header(header_name(name).map_err(within("header"))?),
+        (Some(name), None, None, None) => Source::Header {
+            name: header_name(name).map_err(within("header"))?,
+            scheme: as_token("prefix", raw.prefix.as_deref().unwrap_or("Bearer"))?,
+        },
+        _ if raw.prefix.is_some() => return Err(ConfigError::new("prefix", "belongs to a header")),
         (None, Some(name), None, None) => Source::Cookie(as_token("cookie", name)?),
         (None, None, Some(marker), None) => Source::Subprotocol(as_token("subprotocol", marker)?),
         (None, None, None, Some(name)) if name.is_empty() => {
@@ -342,18 +348,30 @@ fn header_name(name: &str) -> Built<String> {
     Ok(name)
 }
 
-fn claim_headers(raw: Option<&BTreeMap<String, String>>) -> Built<Vec<(String, String)>> {
-    let mut built: Vec<(String, String)> = Vec::new();
-    for (claim, name) in raw.into_iter().flatten() {
-        let at = |error: ConfigError| error.under(claim).within("auth.claim_headers");
-        // Names are compared as servers see them that take `_` for `-`.
-        let name = header_name(&name.replace('_', "-")).map_err(at)?;
-        if name == "authorization" || built.iter().any(|(_, other)| *other == name) {
-            return Err(at(ConfigError::new("", "this header is taken")));
-        }
-        built.push((claim.clone(), name));
+fn claim_headers(raw: Option<&BTreeMap<String, RawClaimHeader>>) -> Built<Vec<ClaimHeader>> {
+    let mut built: Vec<ClaimHeader> = Vec::new();
+    for (claim, raw) in raw.into_iter().flatten() {
+        let build = || {
+            // Names are compared as servers see them that take `_` for `-`.
+            let name = raw.header.as_deref().ok_or_else(|| ConfigError::new("header", "is required"))?;
+            let name = header_name(&name.replace('_', "-"))?;
+            if name == "authorization" || built.iter().any(|other| other.name == name) {
+                return Err(ConfigError::new("", "this header is taken"));
+            }
+            Ok(ClaimHeader { claim: claim_path(claim)?, name, format: raw.format.unwrap_or(ClaimFormat::Text) })
+        };
+        let header = build().map_err(|error: ConfigError| error.under(claim).within("auth.claim_headers"))?;
+        built.push(header);
     }
     Ok(built)
+}
+
+/// The path of a claim: what begins with a slash is a JSON Pointer.
+pub(super) fn claim_path(path: &str) -> Built<String> {
+    if path.starts_with('/') && Pointer::parse(path).is_none() {
+        return Err(expected("a claim, or a JSON Pointer into the claims (RFC 6901)"));
+    }
+    Ok(path.to_owned())
 }
 
 fn provider(raw: &RawProvider, environment: Environment<'_>, at: &str, warnings: &mut Vec<String>) -> Built<Provider> {
@@ -374,10 +392,7 @@ fn provider(raw: &RawProvider, environment: Environment<'_>, at: &str, warnings:
     if clock_skew > CLOCK_SKEW_MAX {
         return Err(ConfigError::new("clock_skew", "at most 5m"));
     }
-    let mut require = Vec::new();
-    for (claim, value) in raw.require.iter().flatten() {
-        require.push((claim.clone(), requirement(value).map_err(|error| error.under(claim).within("require"))?));
-    }
+    let require = requirements(raw.require.as_ref()).map_err(within("require"))?;
     let rules = ClaimRules {
         issuer: raw.issuer.clone(),
         audiences: raw.audiences.clone().unwrap_or_default(),
@@ -451,14 +466,33 @@ fn secret(source: &RawSecret, environment: Environment<'_>) -> Built<Secret<Vec<
     Ok(Secret::new(value.into_bytes()))
 }
 
-pub(super) fn requirement(value: &Value) -> Built<Requirement> {
-    match value {
-        Value::Array(values) if values.is_empty() => Err(ConfigError::new("", "an empty list can never be met")),
-        Value::Array(values) => Ok(Requirement::OneOf(values.clone())),
-        Value::Object(members) => match (members.len(), members.get("contains")) {
-            (1, Some(element)) => Ok(Requirement::Contains(element.clone())),
-            _ => Err(ConfigError::new("", "expected a value, a list of values or {\"contains\": value}")),
-        },
-        scalar => Ok(Requirement::OneOf(vec![scalar.clone()])),
+/// What claims must be.
+pub(super) fn requirements(raw: Option<&BTreeMap<String, Value>>) -> Built<Vec<(String, Requirement)>> {
+    let mut built = Vec::new();
+    for (claim, value) in raw.into_iter().flatten() {
+        let requirement = claim_path(claim).and_then(|path| Ok((path, requirement(value)?)));
+        built.push(requirement.map_err(|error| error.under(claim))?);
     }
+    Ok(built)
+}
+
+fn requirement(value: &Value) -> Built<Requirement> {
+    let values = |value: &Value| match value {
+        Value::Array(values) if values.is_empty() => Err(ConfigError::new("", "an empty list can never be met")),
+        Value::Array(values) if values.iter().any(Value::is_null) => Err(never_null()),
+        Value::Array(values) => Ok(values.clone()),
+        Value::Null => Err(never_null()),
+        value => Ok(vec![value.clone()]),
+    };
+    match value {
+        Value::Object(members) => match (members.len(), members.get("contains")) {
+            (1, Some(elements)) => values(elements).map(Requirement::Contains).map_err(within("contains")),
+            _ => Err(expected("a value, a list of values or {\"contains\": a value or a list of values}")),
+        },
+        value => values(value).map(Requirement::OneOf),
+    }
+}
+
+fn never_null() -> ConfigError {
+    ConfigError::new("", "null can never be met: a claim that is null is absent")
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-use super::build::{Built, each, requirement};
+use super::build::{Built, claim_path, each, requirements};
 use super::raw::{RawAuthorize, RawJson, RawMessages};
 use super::values::Count;
 use super::{ConfigError, within};
@@ -134,13 +134,10 @@ fn authorization(raw: &RawAuthorize) -> Built<Authorization> {
         let at = |error: ConfigError| error.under(text).within("when");
         rule.when.push((pointer(text).map_err(at)?, Glob::new(glob)));
     }
-    for (claim, value) in raw.claims.iter().flatten() {
-        let at = |error: ConfigError| error.under(claim).within("claims");
-        rule.claims.push((claim.clone(), requirement(value).map_err(at)?));
-    }
+    rule.claims = requirements(raw.claims.as_ref()).map_err(within("claims"))?;
     for (text, claim) in raw.equals.iter().flatten() {
         let at = |error: ConfigError| error.under(text).within("equals");
-        rule.equals.push((pointer(text).map_err(at)?, claim.clone()));
+        rule.equals.push((pointer(text).map_err(at)?, claim_path(claim).map_err(at)?));
     }
     if rule.claims.is_empty() && rule.equals.is_empty() {
         return Err(ConfigError::new("", "needs claims or equals, or it would ask for nothing"));

@@ -13,7 +13,7 @@ use crate::content::envelope::{Envelope, Envelopes};
 use crate::content::rule_sets::RuleSet;
 use crate::json::schema::Formats;
 use crate::message::Binary;
-use crate::policy::{Access, BufferLimits, Compression, Fail, Mode, NonWebsocket, OnExcess};
+use crate::policy::{Access, BufferLimits, ClaimFormat, Compression, Fail, Mode, NonWebsocket, OnExcess};
 
 /// What can be read from the tree. Serde's derives are ten times the code, all of which an Envoy compiles at its start, and their
 /// errors repeat what they could not read.
@@ -157,6 +157,23 @@ macro_rules! words {
     )*};
 }
 
+/// The name of a header, or an object that says how the claim is written there too.
+#[derive(Clone)]
+pub(super) struct RawClaimHeader {
+    pub(super) header: Option<String>,
+    pub(super) format: Option<ClaimFormat>,
+}
+
+impl Read for RawClaimHeader {
+    fn read(value: &Value) -> Built<Self> {
+        if let Value::String(name) = value {
+            return Ok(Self { header: Some(name.clone()), format: None });
+        }
+        let fields = Fields::new(value, &["header", "format"])?;
+        Ok(Self { header: fields.read("header")?, format: fields.read("format")? })
+    }
+}
+
 /// What becomes of a connection whose token ends.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum OnExpiry {
@@ -168,6 +185,7 @@ words! {
     Access { "allow" => Allow, "refuse" => Refuse, }
     Binary { "allow" => Allow, "refuse" => Refuse, "text" => Text, }
     BufferLimits { "default" => Default, "halved" => Halved, }
+    ClaimFormat { "text" => Text, "json" => Json, "base64" => Base64, }
     Compression { "refuse" => Refuse, "inspect" => Inspect, "pass" => Pass, }
     Envelope { "json" => Json, "graphql-transport-ws" => GraphqlTransportWs, "socket.io" => SocketIo, }
     Fail { "closed" => Closed, "open" => Open, }
@@ -247,7 +265,7 @@ raw! {
         forward: bool,
         providers: Vec<RawProvider>,
         cookie: Value,
-        claim_headers: BTreeMap<String, String>,
+        claim_headers: BTreeMap<String, RawClaimHeader>,
         tickets: Value,
         renew: Value,
         on_expiry: OnExpiry,

@@ -8,7 +8,9 @@ use serde_json::{Map, Value, json};
 use super::{Parsed, parse};
 use crate::http::authority::Authority;
 use crate::message::Binary;
-use crate::policy::{Access, BufferLimits, Compression, Fail, Mode, NonWebsocket, Place, Policy, Source};
+use crate::policy::{
+    Access, BufferLimits, ClaimFormat, ClaimHeader, Compression, Fail, Mode, NonWebsocket, Place, Policy, Source,
+};
 
 /// The secret that [`read`] finds in its environment.
 const SECRET: &str = "an HMAC secret of more than 32 bytes";
@@ -98,12 +100,12 @@ fn everything() -> Value {
         "origin": {"allow": ["https://*.example.com"], "same_host": "refuse", "missing": "allow", "opaque": "allow"},
         "subprotocols": {"allow": ["chat.v1"], "required": true},
         "auth": {
-            "required": true, "forward": true, "claim_headers": {"sub": "X-User"}, "on_expiry": "ignore",
-            "sources": [{"header": "X-Token"}, {"cookie": "sid"}, {"subprotocol": "jwt"}, {"query": "t"}],
+            "required": true, "forward": true, "claim_headers": {"sub": "X-User", "/a/b.c": {"header": "X_B", "format": "json"}}, "on_expiry": "ignore",
+            "sources": [{"header": "X-Token", "prefix": "Token"}, {"cookie": "sid"}, {"subprotocol": "jwt"}, {"query": "t"}],
             "providers": [{
                 "name": "a", "issuer": "i", "audiences": ["x"], "algorithms": ["HS512", "HS256"],
                 "jwks": {"secret": {"inline": "x".repeat(64)}}, "clock_skew": "5s", "max_age": "1h",
-                "require": {"a": 1, "b": ["x", "y"], "c.d": {"contains": "z"}},
+                "require": {"a": 1, "b": ["x", "y"], "c.d": {"contains": "z"}, "/e/f.g": {"contains": ["z"]}},
             }],
             "cookie": null, "tickets": null, "revocation": null, "back_channel_logout": null,
         },
@@ -128,9 +130,11 @@ fn every_key_that_exists_is_read() {
     assert_eq!(policy.buffer_limits, BufferLimits::Halved);
     assert_eq!(policy.from_client.message_len_max, 10);
     assert_eq!((policy.from_client.text, policy.from_client.binary), (false, Binary::Allow));
-    assert_eq!(policy.auth.sources[0], Source::Header("x-token".into()));
-    assert_eq!(policy.auth.claim_headers, [("sub".to_owned(), "x-user".to_owned())]);
-    assert_eq!(policy.auth.providers[0].rules.require.len(), 3);
+    assert_eq!(policy.auth.sources[0], Source::Header { name: "x-token".into(), scheme: "Token".into() });
+    let header = |claim: &str, name: &str, format| ClaimHeader { claim: claim.into(), name: name.into(), format };
+    let headers = [header("/a/b.c", "x-b", ClaimFormat::Json), header("sub", "x-user", ClaimFormat::Text)];
+    assert_eq!(policy.auth.claim_headers, headers);
+    assert_eq!(policy.auth.providers[0].rules.require.len(), 4);
     assert_eq!(parsed.warnings.len(), 1, "the inline secret");
 }
 
@@ -173,6 +177,26 @@ fn values_that_mean_nothing_name_their_path() {
     refuse_at("/auth/sources", json!([{"query": ""}]), "auth.sources[0].query: ");
     refuse_at("/auth/claim_headers", json!({"sub": "Sec-WebSocket-Key"}), "auth.claim_headers.sub: ");
     refuse_at("/auth/claim_headers", json!({"a": "x-u", "b": "X_U"}), "auth.claim_headers.b: ");
+    for (header, path) in [
+        (json!({"format": "json"}), "b.header: is required"),
+        (json!({"header": "x-b", "format": "xml"}), "b.format: expected text or json or base64"),
+        (json!({"header": "x-b", "prefix": "a"}), "b.prefix: unknown field"),
+        (json!({"header": "Host"}), "b: this header has a meaning"),
+        (json!(["x-b"]), "b: expected an object"),
+    ] {
+        refuse_at("/auth/claim_headers", json!({"b": header}), &format!("auth.claim_headers.{path}"));
+    }
+    refuse_at("/auth/claim_headers", json!({"/a~": "x-b"}), "auth.claim_headers[\"/a~\"]: expected a claim");
+    for (source, path) in [
+        (json!({}), ": needs one of header"),
+        (json!({"header": "x-a", "cookie": "b"}), ": needs one of header"),
+        (json!({"cookie": "b", "prefix": "JWT"}), ".prefix: belongs to a header"),
+        (json!({"header": "authorization", "prefix": ""}), ".prefix: expected a token"),
+        (json!({"header": "authorization", "prefix": "a b"}), ".prefix: expected a token"),
+        (json!("authorization"), ": expected an object"),
+    ] {
+        refuse_at("/auth/sources", json!([source]), &format!("auth.sources[0]{path}"));
+    }
     refuse_at("/messages/from_server/max_fragments", json!(0), "messages.from_server.max_fragments: ");
     refuse_at("/messages/from_client/text", json!("refuse"), "messages.from_client: ");
 }
@@ -196,6 +220,10 @@ fn impossible_combinations_name_their_path() {
         ("clock_skew", json!("6m"), "clock_skew: at most 5m"),
         ("require", json!({"a": []}), "require.a: "),
         ("require", json!({"a": {"contain": 1}}), "require.a: "),
+        ("require", json!({"a": null}), "require.a: null can never be met"),
+        ("require", json!({"a": [1, null]}), "require.a: null can never be met"),
+        ("require", json!({"a": {"contains": []}}), "require.a.contains: an empty list"),
+        ("require", json!({"/a~2": 1}), "require[\"/a~2\"]: expected a claim, or a JSON Pointer"),
     ] {
         refuse_at(&format!("/auth/providers/0/{key}"), value, &format!("auth.providers[0].{start}"));
     }

@@ -1,19 +1,19 @@
 //! Where credentials are in a handshake, and how they leave it (RFC 6750 §2, §5.3).
 //!
-//! Every place that the policy names is looked at, and every one is emptied, not only the one that decides. Other
-//! cookies, parameters and subprotocols stay as they are.
+//! Every place that the policy names is looked at, and every one is emptied, not only the one that decides. What is no JWT by its
+//! [shape](crate::token::shape) stays, as do other cookies, parameters and subprotocols: it is the upstream's own.
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 use super::upgrade::hyphenated;
 use crate::http::headers::Headers;
 use crate::http::list::{is_token_byte, tokens, trim};
 use crate::http::{cookie, query};
-use crate::policy::{AuthRules, Source};
+use crate::policy::{AuthRules, ClaimFormat, Source};
 use crate::secret::Secret;
-use crate::token::Verified;
+use crate::token::{Verified, shape};
 use crate::verdict::Edit;
 use crate::violation::Violation;
 
@@ -52,9 +52,9 @@ impl Taken {
         edits
     }
 
-    /// Notes a token, unless it is empty (a cookie after logout) or known.
+    /// Notes a token, unless it is known.
     fn note(&mut self, token: &[u8]) {
-        if !token.is_empty() && !self.tokens.iter().any(|known| known.expose() == token) {
+        if !self.tokens.iter().any(|known| known.expose() == token) {
             self.tokens.push(Secret::new(token.to_vec()));
         }
     }
@@ -73,38 +73,36 @@ impl Taken {
         }
     }
 
-    fn take_header(&mut self, headers: &Headers, name: &str) {
+    fn take_header(&mut self, headers: &Headers, name: &str, schemes: &[&str], shape: Shape) {
         let mut rest = Vec::new();
         let mut found = false;
         for line in self.lines(headers, name) {
             // A proxy may fold repeated lines into one; no token has a comma.
-            let (bearer, other): (Vec<_>, Vec<_>) = line
-                .split(|byte| *byte == b',')
-                .map(|part| (part, bearer(trim(part), name)))
-                .partition(|(_, t)| t.is_some());
-            found |= !bearer.is_empty();
-            for (_, token) in bearer {
-                self.note(token.unwrap_or_default());
+            let (tokens, other): (Vec<_>, Vec<_>) = line.split(|byte| *byte == b',').partition(|part| shape(part));
+            tokens.iter().for_each(|part| self.note(without_scheme(trim(part), name, schemes)));
+            // To those who skip a comma, there may be one more.
+            let other = other.join(&b',');
+            let is_token = shape(&other);
+            if is_token {
+                self.note(&other);
+            } else if !other.is_empty() || tokens.is_empty() {
+                rest.push(other);
             }
-            if !other.is_empty() {
-                rest.push(other.into_iter().map(|(part, _)| part).collect::<Vec<_>>().join(&b','));
-            }
+            found |= is_token || !tokens.is_empty();
         }
         if found {
             self.replace(name, rest);
         }
     }
 
-    fn take_cookie(&mut self, headers: &Headers, name: &str) {
+    fn take_cookie(&mut self, headers: &Headers, name: &str, shape: Shape) {
         let lines = self.lines(headers, "cookie");
         let mut rest = Vec::new();
         let mut found = false;
         for line in &lines {
-            let (values, left) = cookie::take(line, name);
+            let (values, left) = cookie::take(line, name, shape);
             found |= !values.is_empty();
-            for value in values {
-                self.note(value);
-            }
+            values.iter().for_each(|value| self.note(value));
             rest.extend(left);
         }
         if found {
@@ -112,77 +110,99 @@ impl Taken {
         }
     }
 
-    fn take_query(&mut self, headers: &Headers, name: &str) {
+    fn take_query(&mut self, headers: &Headers, name: &str, shape: Shape) {
         let target = self.target.clone().or_else(|| headers.all(":path").next().map(<[u8]>::to_vec));
-        let (values, left) = query::take(&target.unwrap_or_default(), name);
-        for value in &values {
-            self.note(value);
-        }
+        let (values, left) = query::take(&target.unwrap_or_default(), name, shape);
+        values.iter().for_each(|value| self.note(value));
         if !values.is_empty() {
             self.target = Some(left);
         }
     }
 
+    /// A token counts wherever in the list it stands: servers take the item behind the marker, or the last, or try each.
     fn take_subprotocol(&mut self, marker: &str) {
         let mut found = Vec::new();
-        let mut is_token = false;
         for item in &mut self.protocols {
-            if is_token {
-                item.credential = true;
-                is_token = false;
-                found.push(item.name.clone().into_bytes());
-            } else if item.name == marker {
-                (item.credential, item.marker) = (true, true);
-                is_token = true;
-            } else if let Some(token) = item.name.strip_prefix(marker).and_then(|rest| rest.strip_prefix('.')) {
-                item.credential = true;
-                // A compact token has dots, its base64url has none.
-                let decoded = if token.contains('.') { None } else { URL_SAFE_NO_PAD.decode(token).ok() };
-                found.push(decoded.unwrap_or_else(|| token.as_bytes().to_vec()));
-            }
+            let behind = item.name.strip_prefix(marker).and_then(|rest| rest.strip_prefix('.'));
+            let token = encoded(behind.unwrap_or(&item.name));
+            item.marker |= item.name == marker;
+            item.credential |= item.marker || token.is_some();
+            found.extend(token);
         }
-        for token in found {
-            self.note(&token);
-        }
+        found.iter().for_each(|token| self.note(token));
     }
+}
+
+/// The token that an item of the list is, compact or in base64url.
+fn encoded(item: &str) -> Option<Vec<u8>> {
+    if shape::is_token(item.as_bytes()) {
+        return Some(item.as_bytes().to_vec());
+    }
+    let is_token = shape::is_token(&shape::decode(item.as_bytes()));
+    is_token.then(|| URL_SAFE_NO_PAD.decode(item).unwrap_or_else(|_| item.as_bytes().to_vec()))
 }
 
 /// Finds the credentials of a handshake in all of `sources`.
 pub(super) fn take(headers: &Headers, sources: &[Source]) -> Taken {
+    take_all(headers, sources, shape::is_token)
+}
+
+/// What to change so that nothing is left in any place of `sources`, whatever its shape: a request that goes nowhere may still be logged.
+pub(super) fn clear(headers: &Headers, sources: &[Source]) -> Vec<Edit> {
+    take_all(headers, sources, |_| true).edits()
+}
+
+/// What counts as a credential in its place.
+type Shape = fn(&[u8]) -> bool;
+
+fn take_all(headers: &Headers, sources: &[Source], shape: Shape) -> Taken {
     let offered = tokens(headers.all("sec-websocket-protocol")).unwrap_or_default();
     let protocols = offered.into_iter().map(Offered::plain).collect();
     let mut taken = Taken { protocols, ..Taken::default() };
     for source in sources {
         match source {
-            Source::Cookie(name) => taken.take_cookie(headers, name),
-            Source::Header(name) => taken.take_header(headers, name),
-            Source::Query(name) => taken.take_query(headers, name),
+            Source::Cookie(name) => taken.take_cookie(headers, name, shape),
+            Source::Header { name, .. } => {
+                let schemes = sources.iter().filter_map(|source| match source {
+                    Source::Header { name: other, scheme } if other == name => Some(scheme.as_str()),
+                    Source::Cookie(_) | Source::Header { .. } | Source::Query(_) | Source::Subprotocol(_) => None,
+                });
+                let schemes: Vec<&str> = schemes.collect();
+                // Some servers take `_` for `-`.
+                let mut names: Vec<String> = Vec::new();
+                for own in headers.names().filter(|own| hyphenated(own) == hyphenated(name.as_bytes())) {
+                    let own = String::from_utf8_lossy(own).into_owned();
+                    if !names.contains(&own) {
+                        taken.take_header(headers, &own, &schemes, shape);
+                        names.push(own);
+                    }
+                }
+            }
+            Source::Query(name) => taken.take_query(headers, name, shape),
             Source::Subprotocol(marker) => taken.take_subprotocol(marker),
         }
     }
     taken
 }
 
-/// The token of one header value: behind `Bearer`, or in a header of its own the whole value. Other schemes of
-/// `Authorization` are no credential of ours. Whatever stands around the name of the scheme, somebody may read a token behind it.
-fn bearer<'a>(value: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let scheme = value.iter().position(|byte| is_token_byte(*byte)).and_then(|start| value.get(start..));
-    match scheme.unwrap_or(value).split_at_checked(6) {
-        Some((scheme, rest))
-            if scheme.eq_ignore_ascii_case(b"bearer") && !rest.first().copied().is_some_and(is_token_byte) =>
-        {
-            Some(trim(rest))
-        }
-        _ if name == "authorization" => None,
-        _ => Some(value),
-    }
+/// The token of a header value behind one of the `schemes`. Without any, all of the value; in `authorization` nothing, which is no
+/// good token: others may read one there, as they may whatever stands around the name of the scheme.
+fn without_scheme<'a>(value: &'a [u8], name: &str, schemes: &[&str]) -> &'a [u8] {
+    let start = value.iter().position(|byte| is_token_byte(*byte)).unwrap_or_default();
+    let behind = |scheme: &&str| {
+        let (own, rest) = value.get(start..)?.split_at_checked(scheme.len())?;
+        let ends = !rest.first().copied().is_some_and(is_token_byte);
+        (own.eq_ignore_ascii_case(scheme.as_bytes()) && ends).then(|| trim(rest))
+    };
+    let bare = if name == "authorization" { b"" } else { value };
+    schemes.iter().find_map(behind).unwrap_or(bare)
 }
 
 /// Takes out every header of the client that the upstream would believe to be ours, in any spelling.
 pub(super) fn spoofed_claims(headers: &Headers, auth: &AuthRules) -> Vec<Edit> {
     headers
         .names()
-        .filter(|name| auth.claim_headers.iter().any(|(_, own)| *own == hyphenated(name)))
+        .filter(|name| auth.claim_headers.iter().any(|own| own.name == hyphenated(name)))
         .map(|name| Edit::remove(&String::from_utf8_lossy(name)))
         .collect()
 }
@@ -190,24 +210,41 @@ pub(super) fn spoofed_claims(headers: &Headers, auth: &AuthRules) -> Vec<Edit> {
 /// The claims that the upstream is told, as headers.
 ///
 /// # Errors
-/// [`Violation::ClaimRefused`] when a claim cannot be told without ambiguity: control characters, an object, a list
+/// [`Violation::ClaimRefused`] when a claim cannot be told as text without ambiguity: control characters, an object, a list
 /// whose elements have commas.
 pub(super) fn claim_headers(auth: &AuthRules, credential: Option<&Verified>) -> Result<Vec<Edit>, Violation> {
     let Some(credential) = credential else { return Ok(vec![]) };
     let mut edits = Vec::new();
-    for (path, name) in &auth.claim_headers {
-        if let Some(claim) = credential.claim(path) {
-            edits.push(Edit::set(name, field_value(claim).ok_or(Violation::ClaimRefused)?));
+    for header in &auth.claim_headers {
+        if let Some(claim) = credential.claim(&header.claim) {
+            let value = match header.format {
+                ClaimFormat::Base64 => STANDARD.encode(claim.as_str().map_or_else(|| claim.to_string(), str::to_owned)),
+                ClaimFormat::Json => ascii(&claim.to_string()),
+                ClaimFormat::Text => text(claim).ok_or(Violation::ClaimRefused)?,
+            };
+            edits.push(Edit::set(&header.name, value));
         }
     }
     Ok(edits)
 }
 
-fn field_value(claim: &Value) -> Option<String> {
+/// JSON whose strings have escapes for what is not printable ASCII.
+fn ascii(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for character in json.chars() {
+        if matches!(character, ' '..='~') {
+            escaped.push(character);
+        } else {
+            character.encode_utf16(&mut [0; 2]).iter().for_each(|unit| escaped.push_str(&format!("\\u{unit:04x}")));
+        }
+    }
+    escaped
+}
+
+fn text(claim: &Value) -> Option<String> {
     let text = match claim {
         Value::Array(items) => {
-            let items: Option<Vec<String>> = items.iter().map(scalar).collect();
-            let items = items?;
+            let items: Vec<String> = items.iter().map(scalar).collect::<Option<_>>()?;
             if items.iter().any(|item| item.contains(',')) {
                 return None;
             }

@@ -180,7 +180,7 @@ fn refuse(policies: &Policies, policy: &Rc<Policy>, request: &Request, violation
             sources.push(source.clone());
         }
     }
-    let mut edits = credential::take(&request.headers, &sources).edits();
+    let mut edits = credential::clear(&request.headers, &sources);
     // A list that is malformed may hide a credential that was not found in it.
     if request.headers.has("sec-websocket-protocol") {
         edits.push(Edit::remove("sec-websocket-protocol"));

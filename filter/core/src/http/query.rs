@@ -1,11 +1,12 @@
 //! One parameter among the others of a query (RFC 3986 §3.4).
 
-/// Takes the parameter `name` out of a request target.
+/// Takes the parameters `name` out of a request target whose value is `wanted`.
 ///
-/// Gives its values, percent-decoded, and the target without it, everything else byte for byte as it was. The name is
-/// compared decoded, so that no spelling of it stays behind.
+/// Gives their values, percent-decoded, and the target without them, everything else byte for byte as it was. The name is
+/// compared decoded, so that no spelling of it stays behind. Some servers part parameters at semicolons too: one in which they see the
+/// name counts, with all of its text as the value.
 #[must_use]
-pub fn take(target: &[u8], name: &str) -> (Vec<Vec<u8>>, Vec<u8>) {
+pub fn take(target: &[u8], name: &str, wanted: impl Fn(&[u8]) -> bool) -> (Vec<Vec<u8>>, Vec<u8>) {
     let Some(mark) = target.iter().position(|byte| *byte == b'?') else {
         return (Vec::new(), target.to_vec());
     };
@@ -13,12 +14,9 @@ pub fn take(target: &[u8], name: &str) -> (Vec<Vec<u8>>, Vec<u8>) {
     let mut values = Vec::new();
     let mut rest = Vec::new();
     for parameter in query.get(1..).unwrap_or_default().split(|byte| *byte == b'&') {
-        let equals = parameter.iter().position(|byte| *byte == b'=').unwrap_or(parameter.len());
-        let (key, value) = parameter.split_at(equals);
-        if decode(key) == name.as_bytes() {
-            values.push(decode(value.get(1..).unwrap_or_default()));
-        } else {
-            rest.push(parameter);
+        match value(parameter, name.as_bytes()).filter(|value| wanted(value)) {
+            Some(value) => values.push(value),
+            None => rest.push(parameter),
         }
     }
     if values.is_empty() {
@@ -30,6 +28,22 @@ pub fn take(target: &[u8], name: &str) -> (Vec<Vec<u8>>, Vec<u8>) {
         left.extend(rest.join(&b'&'));
     }
     (values, left)
+}
+
+/// The value of a parameter, where its name is `name` to anyone.
+fn value(parameter: &[u8], name: &[u8]) -> Option<Vec<u8>> {
+    let (key, value) = pair(parameter);
+    if decode(key) == name {
+        return Some(decode(value));
+    }
+    let mut parts = parameter.split(|byte| *byte == b';').skip(1);
+    parts.any(|part| decode(pair(part).0) == name).then(|| decode(parameter))
+}
+
+fn pair(parameter: &[u8]) -> (&[u8], &[u8]) {
+    let equals = parameter.iter().position(|byte| *byte == b'=').unwrap_or(parameter.len());
+    let (key, value) = parameter.split_at(equals);
+    (key, value.get(1..).unwrap_or_default())
 }
 
 /// `bytes` with each `%XX` replaced by its byte; a `%` that starts none stays.
@@ -74,7 +88,7 @@ mod tests {
 
     #[track_caller]
     fn check(target: &str, values: &[&str], rest: &str) {
-        let (found, left) = take(target.as_bytes(), "token");
+        let (found, left) = take(target.as_bytes(), "token", |value| value != b"own");
         assert_eq!(found, values.iter().map(|v| v.as_bytes()).collect::<Vec<_>>(), "{target}");
         assert_eq!(String::from_utf8(left).unwrap(), rest);
     }
@@ -86,6 +100,15 @@ mod tests {
         check("/chat?%74oken=x%2Ey&token=z", &["x.y", "z"], "/chat");
         check("/chat?token", &[""], "/chat");
         check("/chat?token=a=b&", &["a=b"], "/chat?");
+    }
+
+    #[test]
+    fn a_parameter_that_is_not_wanted_stays_and_one_that_some_servers_see_is_seen() {
+        check("/chat?token=own&token=%6fwn&a", &[], "/chat?token=own&token=%6fwn&a");
+        check("/chat?token=own&token=x", &["x"], "/chat?token=own");
+        check("/chat?a=1;token=x&b", &["a=1;token=x"], "/chat?b");
+        check("/chat?a=1;%74oken=%78;c", &["a=1;token=x;c"], "/chat");
+        check("/chat?a=1;xtoken=x&b=token;c", &[], "/chat?a=1;xtoken=x&b=token;c");
     }
 
     #[test]

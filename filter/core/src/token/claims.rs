@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::json::number::Decimal;
 use crate::time::Timestamp;
 use crate::violation::Violation;
 
@@ -26,12 +27,12 @@ pub struct ClaimRules {
     pub require: Vec<(String, Requirement)>,
 }
 
-/// What a required claim must be.
+/// What a required claim must be. Numbers are compared by what they are worth: 9 is 9.0.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Requirement {
-    /// A list with this element, or a space-separated string with it (RFC 8693 §4.2: `scope`).
-    Contains(Value),
-    /// One of these values.
+    /// A list with one of these elements, or a space-separated string with one of them (RFC 8693 §4.2: `scope`).
+    Contains(Vec<Value>),
+    /// One of these values, or a list that has one of them.
     OneOf(Vec<Value>),
 }
 
@@ -39,12 +40,28 @@ impl Requirement {
     /// Whether `claim` is what is required.
     #[must_use]
     pub fn is_met(&self, claim: &Value) -> bool {
+        let is_any = |values: &[Value], own: &Value| values.iter().any(|value| is_same(value, own));
         match (self, claim) {
-            (Self::Contains(element), Value::Array(list)) => list.contains(element),
-            (Self::Contains(Value::String(word)), Value::String(words)) => words.split(' ').any(|w| w == word),
+            (Self::Contains(values), Value::Array(list)) => list.iter().any(|item| is_any(values, item)),
+            (Self::Contains(values), Value::String(words)) => {
+                values.iter().filter_map(Value::as_str).any(|value| words.split(' ').any(|word| word == value))
+            }
             (Self::Contains(_), _) => false,
-            (Self::OneOf(values), claim) => values.contains(claim),
+            (Self::OneOf(values), Value::Array(list)) => {
+                is_any(values, claim) || list.iter().any(|item| is_any(values, item))
+            }
+            (Self::OneOf(values), claim) => is_any(values, claim),
         }
+    }
+}
+
+fn is_same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => {
+            let one = Decimal::from_value(one);
+            one.is_some() && one == Decimal::from_value(other)
+        }
+        (one, other) => one == other,
     }
 }
 
@@ -69,7 +86,7 @@ impl ClaimRules {
         let expires_at = numeric_date(claims, "exp")?.ok_or(invalid)?;
         let not_before = numeric_date(claims, "nbf")?;
         let issued_at = numeric_date(claims, "iat")?;
-        if !matches!(claims.get("sub"), None | Some(Value::String(_))) || !self.is_for_us(claims.get("aud")) {
+        if !matches!(find(claims, "sub"), None | Some(Value::String(_))) || !self.is_for_us(find(claims, "aud")) {
             return Err(invalid);
         }
 
@@ -107,20 +124,45 @@ impl ClaimRules {
     }
 }
 
-/// The claim that `path` names: a name of its own (`https://example.com/roles`), or names joined by dots that reach into
-/// objects (`realm_access.roles`).
+/// An integer as `sub`, which RFC 7519 §4.1.2 does not know and many issuers write, becomes its decimal text.
+pub(super) fn read_subject(claims: &mut Map<String, Value>) {
+    /// 2^53: beyond it a double is one of several integers.
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    if let Some(claim @ Value::Number(_)) = claims.get_mut("sub") {
+        let is_whole = |number: f64| number.fract() == 0.0 && number.abs() < EXACT_MAX;
+        #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and in range")]
+        let text = match &*claim {
+            Value::Number(number) if number.is_f64() => {
+                number.as_f64().filter(|number| is_whole(*number)).map(|number| (number as i64).to_string())
+            }
+            number => Some(number.to_string()),
+        };
+        if let Some(text) = text {
+            *claim = Value::String(text);
+        }
+    }
+}
+
+/// The claim that `path` names: a name of its own (`https://example.com/roles`), names joined by dots that reach into
+/// objects (`realm_access.roles`), or a JSON Pointer (`/resource_access/my.app/roles`). A claim that is null is absent.
 #[must_use]
 pub fn find<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
-    if let Some(claim) = claims.get(path) {
-        return Some(claim);
-    }
-    let (name, rest) = path.split_once('.')?;
-    find(claims.get(name)?.as_object()?, rest)
+    let claim = claims.get(path).or_else(|| match path.strip_prefix('/') {
+        Some(pointer) => {
+            let (name, rest) = pointer.split_at_checked(pointer.find('/').unwrap_or(pointer.len()))?;
+            claims.get(&name.replace("~1", "/").replace("~0", "~"))?.pointer(rest)
+        }
+        None => {
+            let (name, rest) = path.split_once('.')?;
+            find(claims.get(name)?.as_object()?, rest)
+        }
+    });
+    claim.filter(|claim| !claim.is_null())
 }
 
 /// A NumericDate (RFC 7519 §2): seconds since the epoch, a fraction cut off.
 fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, Violation> {
-    let Some(claim) = claims.get(name) else { return Ok(None) };
+    let Some(claim) = find(claims, name) else { return Ok(None) };
     let seconds = claim.as_f64().ok_or(Violation::CredentialInvalid)?;
     if !(0.0..=NUMERIC_DATE_MAX).contains(&seconds) {
         return Err(Violation::CredentialInvalid);

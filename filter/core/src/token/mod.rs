@@ -10,6 +10,7 @@
 pub mod claims;
 pub mod jws;
 pub mod keys;
+pub mod shape;
 
 use serde_json::{Map, Value};
 
@@ -73,7 +74,7 @@ impl Verified {
         self.expires_at
     }
 
-    /// The claim that `path` names.
+    /// The claim that `path` names; one that is null is absent.
     #[must_use]
     pub fn claim(&self, path: &str) -> Option<&Value> {
         claims::find(&self.claims, path)
@@ -94,7 +95,8 @@ pub fn verify(token: &[u8], providers: &[Provider], now: Timestamp) -> Result<Ve
         .filter(|provider| provider.rules.accepts_issuer(issuer))
         .find(|provider| provider.keys.verify(&jws))
         .ok_or(Violation::CredentialInvalid)?;
-    let claims = jws.into_claims();
+    let mut claims = jws.into_claims();
+    claims::read_subject(&mut claims);
     let expires_at = provider.rules.check(&claims, now)?;
     Ok(Verified { provider: provider.name.clone(), claims, expires_at })
 }

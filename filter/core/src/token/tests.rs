@@ -246,7 +246,49 @@ fn tokens_are_for_us_and_from_the_issuer() {
         check_claims(with(json!({"iss": issuer})), Err(CredentialInvalid));
     }
     check_claims(with(json!({"iss": null})), Err(CredentialInvalid));
-    check_claims(with(json!({"sub": 1})), Err(CredentialInvalid));
+    for subject in [json!(1.5), json!(true), json!([1]), json!({}), json!(9_007_199_254_740_992.0), json!(1e300)] {
+        check_claims(with(json!({"sub": subject})), Err(CredentialInvalid));
+    }
+}
+
+#[test]
+fn an_integer_is_a_subject_by_its_decimal_text() {
+    for (subject, text) in [
+        ("42", "42"),
+        ("-7", "-7"),
+        ("18446744073709551615", "18446744073709551615"),
+        ("42.0", "42"),
+        ("1e3", "1000"),
+        ("\"42\"", "42"),
+    ] {
+        let claims = claims().to_string().replace("\"alice\"", subject);
+        let token = token(HEADER, &claims);
+        let verified = verify(token.as_bytes(), &[asymmetric()], Timestamp::from_secs(NOW)).unwrap();
+        assert_eq!((verified.subject(), verified.claim("sub")), (Some(text), Some(&json!(text))), "{subject}");
+    }
+}
+
+#[test]
+fn a_claim_that_is_null_is_absent() {
+    let null = |name: &str| claims().to_string().replacen('{', &format!("{{\"{name}\":null,"), 1);
+    for name in ["nbf", "iat", "email"] {
+        check_with(asymmetric(), &token(HEADER, &null(name)), Ok(()));
+    }
+    let without = |name: &str| {
+        let mut claims = claims();
+        claims[name] = Value::Null;
+        token(HEADER, &claims.to_string())
+    };
+    for (name, expected) in [
+        ("sub", Ok(())),
+        ("exp", Err(CredentialInvalid)),
+        ("aud", Err(CredentialInvalid)),
+        ("iss", Err(CredentialInvalid)),
+    ] {
+        check_with(asymmetric(), &without(name), expected);
+    }
+    let nobody = verify(without("sub").as_bytes(), &[asymmetric()], Timestamp::from_secs(NOW)).unwrap();
+    assert_eq!((nobody.subject(), nobody.claim("sub")), (None, None));
 }
 
 #[test]
@@ -261,17 +303,53 @@ fn old_tokens_are_refused_where_an_age_is_set() {
 #[test]
 fn required_claims_are_met() {
     let token = |claims: Value| token(HEADER, &with(claims).to_string());
+    let one_of = |values: Value| Requirement::OneOf(values.as_array().unwrap().clone());
+    let contains = |values: Value| Requirement::Contains(values.as_array().unwrap().clone());
     let rows = [
-        ("role", Requirement::OneOf(vec![json!("admin")]), json!({"role": "admin"}), true),
-        ("role", Requirement::OneOf(vec![json!("admin")]), json!({"role": "user"}), false),
-        ("role", Requirement::OneOf(vec![json!("admin")]), json!({"role": ["admin"]}), false),
-        ("role", Requirement::OneOf(vec![json!("a"), json!(2)]), json!({"role": 2}), true),
-        ("role", Requirement::OneOf(vec![json!("a")]), json!({}), false),
-        ("realm.roles", Requirement::Contains(json!("a")), json!({"realm": {"roles": ["b", "a"]}}), true),
-        ("realm.roles", Requirement::Contains(json!("a")), json!({"realm": {"roles": ["ab"]}}), false),
-        ("scope", Requirement::Contains(json!("chat")), json!({"scope": "mail chat"}), true),
-        ("scope", Requirement::Contains(json!("chat")), json!({"scope": "chatty"}), false),
-        ("https://x.y/z", Requirement::OneOf(vec![json!(true)]), json!({"https://x.y/z": true}), true),
+        ("role", one_of(json!(["admin"])), json!({"role": "admin"}), true),
+        ("role", one_of(json!(["admin"])), json!({"role": "user"}), false),
+        ("role", one_of(json!(["admin"])), json!({"role": ["user", "admin"]}), true),
+        ("role", one_of(json!(["admin"])), json!({"role": ["user"]}), false),
+        ("role", one_of(json!(["admin"])), json!({"role": []}), false),
+        ("role", one_of(json!(["admin"])), json!({"role": [["admin"]]}), false),
+        ("role", one_of(json!(["admin"])), json!({"role": "user admin"}), false),
+        ("role", one_of(json!(["admin"])), json!({"role": {"admin": true}}), false),
+        ("role", one_of(json!([["a", "b"]])), json!({"role": ["a", "b"]}), true),
+        ("role", one_of(json!(["a", 2])), json!({"role": 2}), true),
+        ("role", one_of(json!(["a"])), json!({}), false),
+        ("role", one_of(json!(["a", true])), json!({"role": false}), false),
+        ("level", one_of(json!([9])), json!({"level": 9.0}), true),
+        ("level", one_of(json!([9.0])), json!({"level": [1, 9]}), true),
+        ("level", one_of(json!([90e-1])), json!({"level": 9}), true),
+        ("level", one_of(json!([9])), json!({"level": "9"}), false),
+        ("level", one_of(json!([0.1])), json!({"level": 0.10}), true),
+        ("level", contains(json!([9])), json!({"level": [8, 9.0]}), true),
+        ("realm.roles", contains(json!(["a"])), json!({"realm": {"roles": ["b", "a"]}}), true),
+        ("realm.roles", contains(json!(["a"])), json!({"realm": {"roles": ["ab"]}}), false),
+        ("realm.roles", contains(json!(["x", "a"])), json!({"realm": {"roles": ["b", "a"]}}), true),
+        ("realm.roles", contains(json!(["a"])), json!({"realm": {"roles": null}}), false),
+        ("scope", contains(json!(["chat"])), json!({"scope": "mail chat"}), true),
+        ("scope", contains(json!(["x", "chat"])), json!({"scope": "mail chat"}), true),
+        ("scope", contains(json!(["chat"])), json!({"scope": "chatty"}), false),
+        ("scope", contains(json!([1])), json!({"scope": "1"}), false),
+        ("https://x.y/z", one_of(json!([true])), json!({"https://x.y/z": true}), true),
+        (
+            "/resource_access/my.app/roles",
+            one_of(json!(["a"])),
+            json!({"resource_access": {"my.app": {"roles": ["a"]}}}),
+            true,
+        ),
+        (
+            "resource_access.my.app.roles",
+            one_of(json!(["a"])),
+            json!({"resource_access": {"my.app": {"roles": ["a"]}}}),
+            false,
+        ),
+        ("/https:~1~1x.y~1z/~0", one_of(json!([1])), json!({"https://x.y/z": {"~": 1}}), true),
+        ("/roles/1", one_of(json!(["b"])), json!({"roles": ["a", "b"]}), true),
+        ("/roles/01", one_of(json!(["b"])), json!({"roles": ["a", "b"]}), false),
+        ("/roles", one_of(json!(["b"])), json!({"/roles": "b"}), true),
+        ("/", one_of(json!(["b"])), json!({"": "b"}), true),
     ];
     for (path, requirement, claims, met) in rows {
         let require = vec![(path.to_owned(), requirement)];

@@ -58,10 +58,10 @@ fn what_is_asked_of_an_upgrade_is_asked_of_a_request() {
         (plain(&[("origin", "-")]), Some(OriginRefused)),
         (and(plain(&[]), "origin", "https://evil.io"), Some(BadUpgrade)),
         (plain(&[("authorization", "-")]), Some(CredentialMissing)),
-        (plain(&[("authorization", "Bearer x.y.z")]), Some(CredentialInvalid)),
+        (plain(&[("authorization", &format!("Bearer {FORGED}"))]), Some(CredentialInvalid)),
         (plain(&[("authorization", &other)]), Some(CredentialInvalid)),
         (plain(&[("authorization", &old)]), Some(CredentialExpired)),
-        (and(plain(&[]), "cookie", "session=x.y.z"), Some(CredentialAmbiguous)),
+        (and(plain(&[]), "cookie", &format!("session={FORGED}")), Some(CredentialAmbiguous)),
     ] {
         let said = format!("{fields:?}");
         let opening = open(&authenticating(json!({})), fields.clone());
@@ -96,7 +96,7 @@ fn a_preflight_has_no_credential_and_only_a_preflight() {
     };
     check(&[], true, None);
     check(&[("origin", "https://evil.io")], true, Some(OriginRefused));
-    check(&[("authorization", "Bearer x.y.z")], true, Some(CredentialInvalid));
+    check(&[("authorization", &format!("Bearer {FORGED}"))], true, Some(CredentialInvalid));
     check(&[], false, Some(CredentialMissing));
     let opening = |fields: Fields| {
         let mut asked = request(fields);

@@ -1,0 +1,249 @@
+//! Whether somebody behind us may read a text as a JSON Web Token, by its shape alone.
+//!
+//! Cookies and parameters of the same names as ours may hold an application's own tokens (Flask's session, Phoenix's token):
+//! they are none of our business, and stay. A JWT never does, in whatever spelling a server forgives: quoted and escaped as
+//! cookies are, percent-encoded once or more, with white space or a scheme around it, padded, in the other alphabet of
+//! base64, with bytes in between that careless decoders skip. So this asks for less than [`super::jws`] does, and what it
+//! takes for a token and `jws` does not is refused.
+
+use serde_json::Value;
+
+use crate::http::query;
+use crate::json;
+
+/// How often a text is decoded: once by a server, once by its framework, and once more by whoever decodes to be sure.
+const DECODING_COUNT_MAX: usize = 3;
+
+/// Whether `text` is or has in it three parts, the first of which is a JSON object with a member `alg`.
+#[must_use]
+pub fn is_token(text: &[u8]) -> bool {
+    let mut text = text.to_vec();
+    if has_header(&text) {
+        return true;
+    }
+    for _ in 0..DECODING_COUNT_MAX {
+        let decoded = unescape(&query::decode(&text));
+        if decoded == text {
+            return false;
+        }
+        if has_header(&decoded) {
+            return true;
+        }
+        text = decoded;
+    }
+    false
+}
+
+/// How many parts an encrypted token has (RFC 7516 §3.1).
+const ENCRYPTED_PART_COUNT: usize = 5;
+
+/// Whether a part that is followed by two more is a header.
+fn has_header(text: &[u8]) -> bool {
+    let parts: Vec<&[u8]> = text.split(|byte| *byte == b'.').collect();
+    let encrypted = parts.len() == ENCRYPTED_PART_COUNT;
+    let mut heads = parts.iter().take(parts.len().saturating_sub(2));
+    // What stands in front of it belongs to it, or is something else: a scheme, a quote, a plus for a space.
+    let readings = |head| [head, last_word(head, |byte| sextet(byte).is_some()), last_word(head, is_base64url)];
+    heads.any(|head| readings(head).iter().any(|head| is_header(&decode(head), encrypted)))
+}
+
+/// A JSON object with `alg`; in an `encrypted` token, without the `enc` that says so (RFC 7516 §4.1.2).
+fn is_header(bytes: &[u8], encrypted: bool) -> bool {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
+    if bytes.first() != Some(&b'{') {
+        return false;
+    }
+    match json::parse(bytes) {
+        Ok(Value::Object(members)) => {
+            let has = |wanted: &str| members.keys().any(|name| name.eq_ignore_ascii_case(wanted));
+            has("alg") && !(encrypted && has("enc"))
+        }
+        Ok(_) => false,
+        // What a lenient reader makes of it, nobody knows: a name that stands twice, a comment, white space of another kind.
+        Err(_) => unescape(bytes).to_ascii_lowercase().windows(3).any(|window| window == b"alg"),
+    }
+}
+
+/// The last run of bytes of an alphabet, but for what follows it: padding.
+fn last_word(part: &[u8], is_text: impl Fn(u8) -> bool) -> &[u8] {
+    let end = part.iter().rposition(|byte| is_text(*byte)).map_or(0, |last| last.saturating_add(1));
+    let word = part.get(..end).unwrap_or_default();
+    let start = word.iter().rposition(|byte| !is_text(*byte)).map_or(0, |other| other.saturating_add(1));
+    word.get(start..).unwrap_or_default()
+}
+
+const fn is_base64url(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
+
+/// Base64 in either alphabet; what is of neither, is skipped.
+#[must_use]
+pub fn decode(text: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let (mut bits, mut bit_count) = (0_u32, 0_u32);
+    for value in text.iter().copied().filter_map(sextet) {
+        bits = bits.wrapping_shl(6) | value;
+        bit_count = bit_count.wrapping_add(6);
+        if bit_count >= 8 {
+            bit_count = bit_count.wrapping_sub(8);
+            decoded.extend(bits.wrapping_shr(bit_count).to_le_bytes().first());
+        }
+    }
+    decoded
+}
+
+fn sextet(byte: u8) -> Option<u32> {
+    let value = match byte {
+        b'A'..=b'Z' => byte.wrapping_sub(b'A'),
+        b'a'..=b'z' => byte.wrapping_sub(b'a').wrapping_add(26),
+        b'0'..=b'9' => byte.wrapping_sub(b'0').wrapping_add(52),
+        b'+' | b'-' => 62,
+        b'/' | b'_' => 63,
+        _ => return None,
+    };
+    Some(value.into())
+}
+
+/// A text without its backslashes: `\056` is a byte as cookies have it (RFC 2109, Python), `\u0061` one as JSON has it, and `\.` is a dot.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, tail @ ..] = rest {
+        let escaped = match (first, tail) {
+            (b'\\', [b'u', b'0', b'0', digits @ ..]) => number(digits, 2, 16),
+            (b'\\', [b'x', digits @ ..]) => number(digits, 2, 16),
+            (b'\\', digits) => {
+                number(digits, 3, 8).or_else(|| digits.split_first().map(|(byte, after)| (*byte, after)))
+            }
+            _ => None,
+        };
+        let (byte, after) = escaped.unwrap_or((*first, tail));
+        plain.push(byte);
+        rest = after;
+    }
+    plain
+}
+
+/// A byte of `len` digits, and what follows.
+fn number(text: &[u8], len: usize, radix: u32) -> Option<(u8, &[u8])> {
+    let (digits, after) = text.split_at_checked(len)?;
+    Some((u8::from_str_radix(str::from_utf8(digits).ok()?, radix).ok()?, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
+
+    use super::*;
+
+    fn header(text: &str) -> String {
+        URL_SAFE_NO_PAD.encode(text)
+    }
+
+    #[test]
+    fn a_token_is_known_in_every_spelling() {
+        let head = header(r#"{"alg":"HS256","typ":"JWT"}"#);
+        let token = format!("{head}.e30.c2ln");
+        let (first, rest) = head.split_at(5);
+        let percent = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+        let octal = |text: &str| text.bytes().map(|byte| format!("\\{byte:03o}")).collect::<String>();
+        for text in [
+            token.clone(),
+            format!("\"{token}\""),
+            format!(" {token}\t"),
+            format!("+{token}+"),
+            format!("/{token}"),
+            format!("Bearer {token}"),
+            format!("JWT\u{a0}{token}"),
+            format!("token={token}"),
+            format!("a, {token}, b"),
+            format!("v1.{token}"),
+            format!("{token}."),
+            format!("{token}!.x"),
+            format!("{head}.."),
+            format!("{head}.e30.c2ln=="),
+            format!("{head}==.e30.c2ln"),
+            format!("{}.e30.c2ln", header(r#"{"alg":"none","enc":"x"}"#)),
+            format!("{head}.e30.c2ln.x.y"),
+            format!("{first}!{rest}.e30."),
+            format!("{first}\r\n {rest}.e30."),
+            format!("{first}={rest}.e30."),
+            token.replace('.', "%2E"),
+            token.replace('.', "%252e"),
+            token.replace('.', "%25252E"),
+            percent(&token),
+            percent(&percent(&token)),
+            token.replace('.', "\\056"),
+            token.replace('.', "\\."),
+            octal(&token),
+            percent(&octal(&token)),
+            format!("{}.e30.", STANDARD.encode(r#"{"alg":"none","x":"???>>>"}"#)),
+            format!("{}.e30.", URL_SAFE.encode(r#"{"alg":"none","x":"???>>>"}"#)),
+            format!("{}.e30.", header("\u{feff}{\"alg\":1}")),
+            format!("{}.e30.", header(" \r\n\t{ \"typ\" : null, \"alg\" : null }")),
+            format!("{}.e30.", header(r#"{"ALG":"none"}"#)),
+            format!("{}.e30.", header(r#"{"\u0061lg":"none"}"#)),
+            format!("{}.e30.", header(r#"{"alg":"none","alg":"HS256"}"#)),
+            format!("{}.e30.", header(r#"{"\u0061lg":"none","x":1,"x":2}"#)),
+            format!("{}.e30.", header("{/**/\"alg\":\"none\"}")),
+            format!("{}.e30.", header("{'alg':'none',}")),
+            format!("{}.e30.", header("{\"alg\":\"none\"")),
+        ] {
+            assert!(is_token(text.as_bytes()), "{text}");
+        }
+        assert!(is_token(&[header("{\"alg\":\"none\"}").as_bytes(), b".\xff."].concat()));
+    }
+
+    #[test]
+    fn other_tokens_are_none() {
+        let head = header(r#"{"alg":"HS256"}"#);
+        for text in [
+            "",
+            ".",
+            "..",
+            "...",
+            "a.b.c",
+            "x.y.z",
+            "opaque",
+            // Flask's, plain and compressed; Django's, Rails', Express's, Phoenix's, PASETO, Google's.
+            "eyJfZnJlc2giOmZhbHNlLCJ1c2VyIjoiYWxnIn0.ZxYzAQ.sfl2kJ8d_Zr4",
+            ".eJyrVkosLcmIz8nPS1eyUkrMS1GqBQBCRAX3.ZxYzAQ.sfl2kJ8d_Zr4",
+            "eyJ1c2VyIjoxfQ:1tAbCd:sfl2kJ8d_Zr4",
+            "eyJfcmFpbHMiOnt9fQ%3D%3D--0123456789abcdef",
+            "s%3A5ZxYzAQ.sfl2kJ8d%2FZr4",
+            "SFMyNTY.g2gDYQFuBgD4hL0.sfl2kJ8d_Zr4",
+            "v4.local.c2ZsMmtKOGRfWnI0.eyJraWQiOiJ4In0",
+            "ya29.a0AfB_by.sfl2kJ8d",
+            // Two parts, and no header but its text.
+            &format!("{head}.e30"),
+            r#"{"alg":"HS256"}.e30.c2ln"#,
+            &format!("{}.e30.c2ln", header(r#"["alg"]"#)),
+            &format!("{}.e30.c2ln", header(r#"{"typ":"JWT","a":{"alg":1}}"#)),
+            &format!("{}.e30.c2ln", header("alg")),
+            // Encrypted (RFC 7516), in five parts.
+            &format!("{}..aXY.dGV4dA.dGFn", header(r#"{"alg":"dir","enc":"A256GCM"}"#)),
+            "%",
+            "%%%",
+            "\\",
+            "\\0",
+        ] {
+            assert!(!is_token(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn any_base64_is_decoded_as_by_those_who_skip_what_they_do_not_know() {
+        for (text, bytes) in [
+            ("", &b""[..]),
+            ("Zg", b"f"),
+            ("Zg==", b"f"),
+            ("Zm8", b"fo"),
+            ("Z m\n9v!", b"foo"),
+            ("-_+/", b"\xfb\xff\xbf"),
+            ("Zh", b"f"),
+        ] {
+            assert_eq!(decode(text.as_bytes()), bytes, "{text}");
+        }
+    }
+}
