@@ -41,7 +41,8 @@ const REFUSED: [(&str, &str); 24] = [
     ("vocabulary.json", "schema that uses custom metaschema with with no validation vocabulary"),
 ];
 
-const BOUNDS: Bounds = Bounds { depth_max: 64, keys_max: 1024, string_len_max: 65_536, unique_keys: true, exact: true };
+const BOUNDS: Bounds =
+    Bounds { depth_max: 64, keys_max: 1024, string_len_max: 65_536, unique_keys: true, surrogates: false };
 
 #[derive(Default)]
 struct Tally {

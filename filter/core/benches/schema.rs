@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 const BOUNDS: Bounds =
-    Bounds { depth_max: 32, keys_max: 1_024, string_len_max: 65_536, unique_keys: true, exact: true };
+    Bounds { depth_max: 32, keys_max: 1_024, string_len_max: 65_536, unique_keys: true, surrogates: false };
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();

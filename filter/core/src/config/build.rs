@@ -83,9 +83,10 @@ pub(super) fn policy(
     let log = raw.log.clone().unwrap_or_default();
     let mut build = |at: &str, raw: Option<RawMessages>, defaults| {
         let raw = raw.unwrap_or_default();
-        let (rules, content) = side(&raw, defaults, shared).map_err(within(at))?;
-        let doors = doors::of_side(&raw, rules.binary, &content.envelope);
-        warnings.extend(doors.into_iter().map(|warning| format!("{at}.{warning}")));
+        let mut own = Vec::new();
+        let (rules, content) = side(&raw, defaults, shared, &mut own).map_err(within(at))?;
+        own.extend(doors::of_side(&raw, rules.binary, &content.envelope));
+        warnings.extend(own.into_iter().map(|warning| format!("{at}.{warning}")));
         Ok((rules, content))
     };
     let (from_client, client_content) = build("messages.from_client", messages.from_client, FROM_CLIENT)?;
@@ -254,13 +255,19 @@ pub(super) fn positive(key: &str, value: Option<Count>, default: u64) -> Built<u
     }
 }
 
-fn side(raw: &RawMessages, defaults: MessageRules, shared: &mut Shared) -> Built<(MessageRules, Rc<ContentRules>)> {
+fn side(
+    raw: &RawMessages,
+    defaults: MessageRules,
+    shared: &mut Shared,
+    warnings: &mut Vec<String>,
+) -> Built<(MessageRules, Rc<ContentRules>)> {
     let allowed = |access: Option<Access>, default: bool| access.map_or(default, |access| access == Access::Allow);
     let fragments_max = positive("max_fragments", raw.max_fragments, defaults.fragments_max.into())?;
-    let content = shared.content(raw)?;
+    let message_len_max = positive("max_message_bytes", raw.max_message_bytes, defaults.message_len_max)?;
+    let content = shared.content(raw, message_len_max, warnings)?;
     let rules = MessageRules {
-        frame_len_max: positive("max_frame_bytes", raw.max_frame_bytes, defaults.frame_len_max)?,
-        message_len_max: positive("max_message_bytes", raw.max_message_bytes, defaults.message_len_max)?,
+        frame_len_max: positive("max_frame_bytes", raw.max_frame_bytes, message_len_max)?,
+        message_len_max,
         fragments_max: u32::try_from(fragments_max).unwrap_or(u32::MAX),
         text: allowed(raw.text, defaults.text),
         binary: raw.binary.unwrap_or(defaults.binary),

@@ -24,30 +24,60 @@ use crate::policy::Access;
 const DEPTH_MAX: u64 = 128;
 
 /// What most parsers and applications take without a thought.
-const BOUNDS: Bounds =
-    Bounds { depth_max: 32, keys_max: 1_024, string_len_max: 65_536, unique_keys: true, exact: true };
+const DEPTH_DEFAULT: usize = 32;
+const KEYS_DEFAULT: usize = 1_024;
 
 /// The longest name of a rule, in bytes: it becomes a part of a counter's name.
 const RULE_NAME_LEN_MAX: usize = 64;
 
 /// What has been compiled: routes mostly say nothing new about messages.
 #[derive(Default)]
-pub(super) struct Shared(Vec<(RawMessages, Rc<ContentRules>)>);
+pub(super) struct Shared(Vec<Known>);
+
+struct Known {
+    raw: RawMessages,
+    message_len_max: u64,
+    content: Rc<ContentRules>,
+    warnings: Vec<String>,
+}
 
 impl Shared {
-    /// Builds the rules of one side; faults are named from its keys on.
-    pub(super) fn content(&mut self, raw: &RawMessages) -> Built<Rc<ContentRules>> {
-        if let Some((_, known)) = self.0.iter().find(|(own, _)| own == raw) {
-            return Ok(Rc::clone(known));
+    /// Builds the rules of one side, whose messages are at most so long; faults and warnings are named from its keys on.
+    pub(super) fn content(
+        &mut self,
+        raw: &RawMessages,
+        message_len_max: u64,
+        warnings: &mut Vec<String>,
+    ) -> Built<Rc<ContentRules>> {
+        let is_same = |known: &&Known| known.raw == *raw && known.message_len_max == message_len_max;
+        if let Some(known) = self.0.iter().find(is_same) {
+            warnings.extend_from_slice(&known.warnings);
+            return Ok(Rc::clone(&known.content));
         }
-        let built = Rc::new(content(raw)?);
-        self.0.push((raw.clone(), Rc::clone(&built)));
-        Ok(built)
+        let content = Rc::new(content(raw, message_len_max)?);
+        let own: Vec<String> =
+            raw.json.iter().flat_map(misspelt).map(|error| error.within("json").to_string()).collect();
+        warnings.extend_from_slice(&own);
+        self.0.push(Known { raw: raw.clone(), message_len_max, content: Rc::clone(&content), warnings: own });
+        Ok(content)
     }
 }
 
-fn content(raw: &RawMessages) -> Built<ContentRules> {
-    let json = raw.json.as_ref().map(json).transpose().map_err(|error| error.within("json"))?;
+/// Keywords of schemas that check nothing.
+fn misspelt(raw: &RawJson) -> Vec<ConfigError> {
+    let unknown = |schema: &Value| {
+        let keywords = Schema::unknown_keywords(schema).into_iter();
+        keywords.map(|pointer| ConfigError::new(pointer, "no keyword of JSON Schema, so it checks nothing"))
+    };
+    let one = raw.schema.iter().flat_map(unknown).map(within("schema"));
+    let by_type = raw.schemas.iter().flatten();
+    one.chain(by_type.flat_map(|(name, schema)| unknown(schema).map(|error| error.under(name).within("schemas"))))
+        .collect()
+}
+
+fn content(raw: &RawMessages, message_len_max: u64) -> Built<ContentRules> {
+    let json =
+        raw.json.as_ref().map(|raw| json(raw, message_len_max)).transpose().map_err(|error| error.within("json"))?;
     let authorize = each("authorize", raw.authorize.as_deref(), authorization)?;
     if json.is_none() && !authorize.is_empty() {
         return Err(ConfigError::new("authorize", "needs json: its pointers lead into JSON messages"));
@@ -79,19 +109,20 @@ fn envelopes(envelopes: Envelopes) -> Built<Envelopes> {
     Ok(envelopes)
 }
 
-fn json(raw: &RawJson) -> Built<JsonRules> {
+fn json(raw: &RawJson, message_len_max: u64) -> Built<JsonRules> {
     let count = |key: &str, value: Option<Count>, default: usize, max: u64| match value {
         Some(Count(count)) if !(1..=max).contains(&count) => {
             Err(ConfigError::new(key, format_args!("must be 1 to {max}")))
         }
         value => Ok(value.and_then(|Count(count)| usize::try_from(count).ok()).unwrap_or(default)),
     };
+    let string_len_max = usize::try_from(message_len_max).unwrap_or(usize::MAX);
     let bounds = Bounds {
-        depth_max: count("max_depth", raw.max_depth, BOUNDS.depth_max, DEPTH_MAX)?,
-        keys_max: count("max_keys", raw.max_keys, BOUNDS.keys_max, u32::MAX.into())?,
-        string_len_max: count("max_string_bytes", raw.max_string_bytes, BOUNDS.string_len_max, u32::MAX.into())?,
+        depth_max: count("max_depth", raw.max_depth, DEPTH_DEFAULT, DEPTH_MAX)?,
+        keys_max: count("max_keys", raw.max_keys, KEYS_DEFAULT, u32::MAX.into())?,
+        string_len_max: count("max_string_bytes", raw.max_string_bytes, string_len_max, u32::MAX.into())?,
         unique_keys: raw.duplicate_keys != Some(Access::Allow),
-        exact: true,
+        surrogates: raw.surrogates != Some(Access::Refuse),
     };
     let formats = raw.formats.unwrap_or(Formats::Assert);
     // Where in a schema, its JSON Pointer says.

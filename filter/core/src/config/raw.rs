@@ -339,6 +339,7 @@ raw! {
         max_keys: Count,
         max_string_bytes: Count,
         duplicate_keys: Access,
+        surrogates: Access,
         formats: Formats,
         schema: Value,
         discriminator: String,

@@ -576,6 +576,47 @@ fn doors(from_client: Value, other: Value) -> Vec<String> {
 }
 
 #[test]
+fn frames_and_strings_may_be_as_long_as_messages() {
+    let bounds = |config: &Value| {
+        let policy = base(config);
+        let json = policy.client_content.json.as_ref().unwrap();
+        (policy.from_client.message_len_max, policy.from_client.frame_len_max, json.bounds.string_len_max)
+    };
+    let config = with(good(), "/messages/from_client/json", json!({}));
+    assert_eq!(bounds(&config), (65_536, 65_536, 65_536));
+    let longer = with(config, "/messages/from_client/max_message_bytes", json!(100_000));
+    assert_eq!(bounds(&longer), (100_000, 100_000, 100_000));
+    let own = with(longer, "/messages/from_client/json/max_string_bytes", json!(5));
+    assert_eq!(bounds(&with(own, "/messages/from_client/max_frame_bytes", json!(7))), (100_000, 7, 5));
+    // The same words of either side do not mean the same.
+    let server = with(with(good(), "/messages/from_server/json", json!({})), "/messages/from_client/json", json!({}));
+    let policy = base(&server);
+    let json = policy.server_content.json.as_ref().unwrap();
+    assert_eq!((policy.from_server.frame_len_max, json.bounds.string_len_max), (1_048_576, 1_048_576));
+}
+
+#[test]
+fn half_an_emoji_is_no_fault_unless_written() {
+    let surrogates = |json: Value| {
+        base(&with(good(), "/messages/from_client/json", json)).client_content.json.as_ref().unwrap().bounds.surrogates
+    };
+    assert!(surrogates(json!({})) && surrogates(json!({"surrogates": "allow"})));
+    assert!(!surrogates(json!({"surrogates": "refuse"})));
+}
+
+#[test]
+fn misspelt_keywords_of_schemas_are_named_once() {
+    let problem = "no keyword of JSON Schema, so it checks nothing";
+    let warnings = doors(json!({"json": {"schema": {"properties": {"a": {"requierd": ["b"]}}}}}), json!({}));
+    assert_eq!(warnings, [format!("messages.from_client.json.schema/properties/a/requierd: {problem}")]);
+    let config =
+        json!({"json": {"discriminator": "/t", "schemas": {"a b": {"typ": "object"}, "c": {"type": "object"}}}});
+    let routes = json!({"routes": [{"match": {"path": "/x"}, "policy": {"require_tls": false}}]});
+    let expected = format!("messages.from_client.json.schemas[\"a b\"]/typ: {problem}");
+    assert_eq!(doors(config, routes), [expected]);
+}
+
+#[test]
 fn doors_beside_the_rules_are_named() {
     let none = json!({});
     let binary = "messages.from_client.binary: allow lets messages pass";

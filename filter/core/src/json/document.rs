@@ -94,14 +94,6 @@ impl<'a> Document<'a> {
         self.value(0)
     }
 
-    /// Every string and every name, without escapes.
-    pub fn strings(&self) -> impl Iterator<Item = &str> {
-        self.nodes
-            .iter()
-            .filter(|node| matches!(node.kind, Kind::String | Kind::Unescaped))
-            .map(|node| self.text(*node))
-    }
-
     /// Every object, wherever it stands.
     pub fn objects(&'a self) -> impl Iterator<Item = Value<'a>> {
         let is_object = |(_, node): &(usize, &Node)| node.kind == Kind::Object;

@@ -57,7 +57,8 @@ mod tests {
     use super::*;
     use crate::json::reader::{Bounds, read};
 
-    const BOUNDS: Bounds = Bounds { depth_max: 9, keys_max: 99, string_len_max: 99, unique_keys: true, exact: true };
+    const BOUNDS: Bounds =
+        Bounds { depth_max: 9, keys_max: 99, string_len_max: 99, unique_keys: true, surrogates: false };
 
     #[track_caller]
     fn check(pointer: &str, expected: Option<&str>) {

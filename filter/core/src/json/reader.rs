@@ -17,16 +17,15 @@ pub struct Bounds {
     pub string_len_max: usize,
     /// Whether a name may stand once only in an object, however it is escaped.
     pub unique_keys: bool,
-    /// Whether it has to be read the same everywhere: numbers that few can read back are refused, and so is half of a surrogate
-    /// pair. Otherwise that half is U+FFFD.
-    pub exact: bool,
+    /// Whether a value may have half of a surrogate pair, which is then U+FFFD. A name never has: it would be another one for each reader.
+    pub surrogates: bool,
 }
 
 /// Reads a whole message.
 ///
 /// # Errors
-/// [`Violation::InvalidJson`] for what is not JSON: a byte order mark, anything behind the value and surrogates without their
-/// half among it. [`Violation::JsonRefused`] for what is over `bounds`, for a name that stands twice, and for numbers that few can
+/// [`Violation::InvalidJson`] for what is not JSON: a byte order mark, anything behind the value and, where they may not stand,
+/// surrogates without their half among it. [`Violation::JsonRefused`] for what is over `bounds`, for a name that stands twice, and for numbers that few can
 /// read back exactly: of more than 38 significant digits, or beyond what a double holds (RFC 8259 §6).
 pub fn read<'a>(text: &'a str, bounds: &Bounds) -> Result<Document<'a>, Violation> {
     Reader::new(text, bounds).read::<true>()
@@ -110,7 +109,7 @@ impl<'a> Reader<'a> {
     /// Reads a scalar, or the opening of what is not empty: then a value is next.
     fn read_value(&mut self) -> Read<bool> {
         match self.peek() {
-            Some(b'"') => self.read_string()?,
+            Some(b'"') => self.read_string(self.bounds.surrogates.then_some(char::REPLACEMENT_CHARACTER))?,
             Some(b'{') => return self.open_container(Kind::Object, b'}'),
             Some(b'[') => return self.open_container(Kind::Array, b']'),
             Some(b'-' | b'0'..=b'9') => self.read_number()?,
@@ -182,7 +181,7 @@ impl<'a> Reader<'a> {
         if self.peek() != Some(b'"') {
             return Err(INVALID);
         }
-        self.read_string()?;
+        self.read_string(None)?;
         if self.peek() != Some(b':') {
             return Err(INVALID);
         }
@@ -190,7 +189,8 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn read_string(&mut self) -> Read<()> {
+    /// A string; `half` is what half of a surrogate pair becomes, where it may stand.
+    fn read_string(&mut self, half: Option<char>) -> Read<()> {
         self.advance(1);
         let start = self.at;
         self.advance(plain_len(self.rest()));
@@ -198,7 +198,7 @@ impl<'a> Reader<'a> {
             Some(b'"') => (Kind::String, start, self.at.saturating_sub(start)),
             _ => {
                 let unescaped = self.document.unescaped.len();
-                self.unescape(start)?;
+                self.unescape(start, half)?;
                 (Kind::Unescaped, unescaped, self.document.unescaped.len().saturating_sub(unescaped))
             }
         };
@@ -211,7 +211,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Copies the string that began at `start`, up to its quote, without its escapes.
-    fn unescape(&mut self, start: usize) -> Read<()> {
+    fn unescape(&mut self, start: usize, half: Option<char>) -> Read<()> {
         let mut start = start;
         loop {
             let plain = self.document.text.get(start..self.at).unwrap_or_default();
@@ -220,7 +220,7 @@ impl<'a> Reader<'a> {
                 [b'"', ..] => return Ok(()),
                 [b'\\', b'u', ..] => {
                     self.advance(2);
-                    let character = self.read_code_point()?;
+                    let character = self.read_code_point(half)?;
                     self.document.unescaped.push(character);
                 }
                 [b'\\', escape, ..] => {
@@ -245,7 +245,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The character of four digits, or of four and four more behind `\u`, beyond the Basic Multilingual Plane (RFC 8259 §7).
-    fn read_code_point(&mut self) -> Read<char> {
+    fn read_code_point(&mut self, half: Option<char>) -> Read<char> {
         let unit = self.read_hex4()?;
         let behind = self.at;
         if (0xd800..0xdc00).contains(&unit) && self.rest().first_chunk() == Some(b"\\u") {
@@ -257,8 +257,8 @@ impl<'a> Reader<'a> {
             self.at = behind;
         }
         match char::from_u32(unit) {
-            None if !self.bounds.exact => Ok(char::REPLACEMENT_CHARACTER),
-            character => character.ok_or(INVALID),
+            Some(character) => Ok(character),
+            None => half.ok_or(INVALID),
         }
     }
 
@@ -300,7 +300,7 @@ impl<'a> Reader<'a> {
         }
         let token = self.bytes.get(start..self.at).unwrap_or_default();
         let is_long = has_exponent || token.len() > SHORT_NUMBER_LEN;
-        if is_long && self.bounds.exact && Decimal::parse(token).is_none() {
+        if is_long && Decimal::parse(token).is_none() {
             return Err(REFUSED);
         }
         self.push(kind, start, token.len());

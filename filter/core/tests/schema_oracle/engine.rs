@@ -43,7 +43,8 @@ impl From<bool> for Verdict {
     }
 }
 
-const BOUNDS: Bounds = Bounds { depth_max: 64, keys_max: 1024, string_len_max: 65_536, unique_keys: true, exact: true };
+const BOUNDS: Bounds =
+    Bounds { depth_max: 64, keys_max: 1024, string_len_max: 65_536, unique_keys: true, surrogates: false };
 
 /// Compiles `schema`.
 pub(crate) fn compile(schema: &Value, asserts: bool) -> Result<Schema, Verdict> {

@@ -24,7 +24,7 @@ fn a_star_is_any_run_of_characters() {
     check_glob("*ab*ab", &["abab", "ababab"], &["ab", "abab "]);
 }
 
-const BOUNDS: Bounds = Bounds { depth_max: 9, keys_max: 99, string_len_max: 999, unique_keys: true, exact: true };
+const BOUNDS: Bounds = Bounds { depth_max: 9, keys_max: 99, string_len_max: 999, unique_keys: true, surrogates: false };
 
 fn rules(rules: &Json) -> Authorizations {
     let pointer = |text: &str| Pointer::parse(text).unwrap();

@@ -1,7 +1,7 @@
 use super::*;
 use crate::json::reader::{Bounds, read};
 
-const BOUNDS: Bounds = Bounds { depth_max: 9, keys_max: 99, string_len_max: 999, unique_keys: true, exact: true };
+const BOUNDS: Bounds = Bounds { depth_max: 9, keys_max: 99, string_len_max: 999, unique_keys: true, surrogates: false };
 
 /// The message inside, as serde_json would write its first string or name; empty for none.
 fn open(envelope: Envelope, from: Side, text: &str) -> Result<Option<String>, Violation> {

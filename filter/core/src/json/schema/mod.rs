@@ -15,6 +15,7 @@ mod constant;
 pub mod format;
 mod judge;
 mod program;
+mod spelling;
 mod uri;
 
 use std::fmt;
@@ -52,6 +53,12 @@ impl Schema {
     /// [`SchemaFault`] for keywords of the wrong type, and for what cannot be honoured.
     pub fn compile(document: &serde_json::Value, formats: Formats) -> Result<Self, SchemaFault> {
         compile::compile(document, formats).map(Self)
+    }
+
+    /// The JSON Pointers of keywords in `document` that no dialect knows: they check nothing.
+    #[must_use]
+    pub fn unknown_keywords(document: &serde_json::Value) -> Vec<String> {
+        spelling::unknown_keywords(document)
     }
 
     /// Applies the schema to a value of a message.

@@ -8,7 +8,7 @@ use crate::json::reader::{Bounds, read};
 use crate::violation::Violation::{JsonRefused, SchemaRefused};
 
 const BOUNDS: Bounds =
-    Bounds { depth_max: 128, keys_max: 100_000, string_len_max: 1_000_000, unique_keys: true, exact: true };
+    Bounds { depth_max: 128, keys_max: 100_000, string_len_max: 1_000_000, unique_keys: true, surrogates: false };
 const DRAFT_7: &str = "http://json-schema.org/draft-07/schema#";
 
 #[track_caller]
