@@ -8,6 +8,7 @@
 
 mod adapter;
 mod close;
+mod content;
 mod cookie;
 mod decoder;
 mod deflate;
@@ -18,9 +19,11 @@ mod input;
 mod limits;
 mod policy;
 mod query;
+mod schema;
 mod token;
 
 pub use close::close;
+pub use content::content;
 pub use cookie::cookie;
 pub use decoder::decoder;
 pub use deflate::deflate;
@@ -29,14 +32,16 @@ pub use handshake::handshake;
 pub use limits::limits;
 pub use policy::policy;
 pub use query::query;
+pub use schema::schema;
 pub use token::token;
 
 /// A target: its name, which is that of its file and of its corpus, and its property.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, in the order of their names.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 12] = [
     ("close", close),
+    ("content", content),
     ("cookie", cookie),
     ("decoder", decoder),
     ("deflate", deflate),
@@ -45,5 +50,6 @@ pub const TARGETS: [Target; 10] = [
     ("limits", limits),
     ("policy", policy),
     ("query", query),
+    ("schema", schema),
     ("token", token),
 ];

@@ -4,6 +4,7 @@ use portcullis_core::config::{self, ConfigError, Parsed};
 use portcullis_core::handshake::{Decision, Protocol, Request};
 use portcullis_core::http::headers::Headers;
 use portcullis_core::json;
+use portcullis_core::message::Binary;
 use serde_json::{Map, Value};
 
 use crate::adapter;
@@ -101,7 +102,7 @@ fn assert_holds(parsed: &Parsed) {
         assert!(!policy.auth.required || !(policy.auth.providers.is_empty() || policy.auth.sources.is_empty()));
         assert!(!policy.auth.providers.is_empty() || policy.auth.sources.is_empty());
         for rules in [&policy.from_client, &policy.from_server] {
-            assert!(rules.text || rules.binary);
+            assert!(rules.text || rules.binary != Binary::Refuse);
             assert!(rules.frame_len_max > 0 && rules.message_len_max > 0 && rules.fragments_max > 0);
         }
         for portcullis_core::policy::ClaimHeader { name, .. } in &policy.auth.claim_headers {
