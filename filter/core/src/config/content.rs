@@ -202,11 +202,7 @@ fn patterns(raw: &RawMessages) -> Built<Option<Patterns>> {
     if rules.is_empty() && sets.is_empty() {
         return Ok(None);
     }
-    let mut patterns = Patterns::default();
-    let own = if rules.is_empty() { Ok(()) } else { patterns.add(rules) };
-    own.map_err(|(index, error)| ConfigError::new(format!("deny_patterns[{index}].regex"), error))?;
-    for set in sets {
-        patterns.add(set.rules().iter().copied()).map_err(|(_, error)| ConfigError::new("rule_sets", error))?;
-    }
+    let patterns = Patterns::new(&rules, sets);
+    let patterns = patterns.map_err(|(index, error)| ConfigError::new(format!("deny_patterns[{index}].regex"), error))?;
     Ok(Some(patterns))
 }

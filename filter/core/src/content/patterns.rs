@@ -1,44 +1,53 @@
-//! Patterns that no message may match, each with a name.
-//!
-//! Rules that were written together share an automaton. All in one would look at a text only once, but its states multiply: three sets of
-//! rules took 2 MB of text 50 times as long as one after the other.
+//! Patterns that no message may match, each with a name: the operator's expressions, and sets of rules that are built in.
 
 use std::rc::Rc;
 
+use super::rule_sets::{RuleSet, Subject};
 use crate::regex::{RegexError, RegexSet};
 
-/// Named expressions.
+/// Named expressions, and sets of rules.
 #[derive(Debug, Default)]
-pub struct Patterns(Vec<Group>);
-
-/// The expressions of one automaton, and their names.
-#[derive(Debug)]
-struct Group {
+pub struct Patterns {
     names: Vec<Rc<str>>,
-    set: RegexSet,
+    own: Option<RegexSet>,
+    sets: Vec<RuleSet>,
+    /// The names of the rules of all sets.
+    set_names: Vec<Rc<str>>,
 }
 
 impl Patterns {
-    /// Adds an automaton of `rules`, names and expressions.
+    /// The operator's `rules`, names and expressions, and the sets that are built in.
     ///
     /// # Errors
     /// [`RegexError`] with the index of the rule: where all are too large together, of the first that does not fit.
-    pub fn add<'a>(&mut self, rules: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<(), (usize, RegexError)> {
-        let (names, patterns): (Vec<Rc<str>>, Vec<&str>) =
-            rules.into_iter().map(|(name, regex)| (name.into(), regex)).unzip();
-        let set = RegexSet::new(patterns)?;
-        self.0.push(Group { names, set });
-        Ok(())
+    pub fn new(rules: &[(&str, &str)], sets: Vec<RuleSet>) -> Result<Self, (usize, RegexError)> {
+        let names = rules.iter().map(|(name, _)| Rc::from(*name)).collect();
+        let own = match rules {
+            [] => None,
+            _ => Some(RegexSet::new(rules.iter().map(|(_, regex)| *regex).collect())?),
+        };
+        let set_names = sets.iter().flat_map(|set| set.names()).map(|name| Rc::from(*name)).collect();
+        Ok(Self { names, own, sets, set_names })
     }
 
     /// All names, in the order of the rules.
     pub fn names(&self) -> impl Iterator<Item = &Rc<str>> {
-        self.0.iter().flat_map(|group| &group.names)
+        self.names.iter().chain(&self.set_names)
     }
 
     /// The name of a rule that `text` matches.
     #[must_use]
     pub fn find(&self, text: &str) -> Option<&Rc<str>> {
-        self.0.iter().find_map(|Group { names, set }| set.first_match(text).and_then(|index| names.get(index)))
+        let own = self.own.as_ref().and_then(|own| own.first_match(text));
+        own.and_then(|index| self.names.get(index)).or_else(|| self.find_built_in(text))
+    }
+
+    fn find_built_in(&self, text: &str) -> Option<&Rc<str>> {
+        if self.sets.is_empty() {
+            return None;
+        }
+        let subject = Subject::new(text);
+        let name = self.sets.iter().find_map(|set| set.find(&subject))?;
+        self.set_names.iter().find(|own| &***own == name)
     }
 }

@@ -1,14 +1,19 @@
 //! The rules that are built in: what attacks say and honest messages do not.
 //!
-//! Each set is a table of named patterns with its tests: attacks that have to match, and look-alikes that must not. A rule sees
-//! one string of a message at a time, its JSON escapes resolved, names of members as well as values.
+//! Each set is code, not a list of expressions: scanners that go over a text once and look a bounded number of bytes further where a rule may begin.
+//! So the work is linear, whatever the text. A rule sees one string of a message at a time, its JSON escapes resolved, names of members as well as
+//! values; as it was written, and once more with its encodings undone ([`plain`]).
 
+mod bytes;
 mod command_injection;
 mod cross_site_scripting;
 mod nosql_injection;
 mod path_traversal;
+mod plain;
 mod prototype_pollution;
 mod sql_injection;
+
+use std::borrow::Cow;
 
 /// A set of rules.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -27,17 +32,72 @@ pub enum RuleSet {
     SqlInjection,
 }
 
-impl RuleSet {
-    /// Names and patterns.
+/// A text as the rules read it.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    written: Reading<'a>,
+    /// Where it has encodings.
+    plain: Option<Reading<'static>>,
+}
+
+/// One reading of a text.
+#[derive(Debug)]
+struct Reading<'a> {
+    exact: Cow<'a, [u8]>,
+    /// In lower case.
+    folded: Vec<u8>,
+}
+
+impl<'a> Subject<'a> {
+    /// Undoes the encodings of `text`, once for all sets.
     #[must_use]
-    pub const fn rules(self) -> &'static [(&'static str, &'static str)] {
+    pub fn new(text: &'a str) -> Self {
+        let reading = |exact: Cow<'a, [u8]>| Reading { folded: exact.to_ascii_lowercase(), exact };
+        let plain = plain::plain(text).map(|exact| Reading { folded: exact.to_ascii_lowercase(), exact: Cow::Owned(exact) });
+        Self { written: reading(Cow::Borrowed(text.as_bytes())), plain }
+    }
+}
+
+impl RuleSet {
+    /// All sets.
+    pub const ALL: [Self; 6] = [
+        Self::CommandInjection,
+        Self::CrossSiteScripting,
+        Self::NosqlInjection,
+        Self::PathTraversal,
+        Self::PrototypePollution,
+        Self::SqlInjection,
+    ];
+
+    /// The names of its rules.
+    #[must_use]
+    pub const fn names(self) -> &'static [&'static str] {
         match self {
-            Self::CommandInjection => command_injection::RULES,
-            Self::CrossSiteScripting => cross_site_scripting::RULES,
-            Self::NosqlInjection => nosql_injection::RULES,
-            Self::PathTraversal => path_traversal::RULES,
-            Self::PrototypePollution => prototype_pollution::RULES,
-            Self::SqlInjection => sql_injection::RULES,
+            Self::CommandInjection => command_injection::NAMES,
+            Self::CrossSiteScripting => cross_site_scripting::NAMES,
+            Self::NosqlInjection => nosql_injection::NAMES,
+            Self::PathTraversal => path_traversal::NAMES,
+            Self::PrototypePollution => prototype_pollution::NAMES,
+            Self::SqlInjection => sql_injection::NAMES,
+        }
+    }
+
+    /// The name of a rule that `subject` matches.
+    #[must_use]
+    pub fn find(self, subject: &Subject<'_>) -> Option<&'static str> {
+        let written = self.read(&subject.written, None);
+        written.or_else(|| self.read(subject.plain.as_ref()?, Some(&subject.written.folded)))
+    }
+
+    /// `written`: where `reading` is without its encodings, what it was with them.
+    fn read(self, reading: &Reading<'_>, written: Option<&[u8]>) -> Option<&'static str> {
+        match self {
+            Self::CommandInjection => command_injection::find(&reading.folded),
+            Self::CrossSiteScripting => cross_site_scripting::find(&reading.folded, written),
+            Self::NosqlInjection => nosql_injection::find(&reading.exact),
+            Self::PathTraversal => path_traversal::find(&reading.folded, written),
+            Self::PrototypePollution => prototype_pollution::find(&reading.exact),
+            Self::SqlInjection => sql_injection::find(&reading.folded),
         }
     }
 }

@@ -16,81 +16,251 @@
 #[cfg(test)]
 mod tests;
 
-/// The operators that change what a query selects, or run code.
-macro_rules! operator {
-    () => {
-        concat!(
-            r"(?:\$|%24)(?:eq|ne|gte?|lte?|n?in|n?or|and|not|exists|regex|where|expr|mod|elemMatch|jsonSchema",
-            r"|func(?:tion)?|accumulator|eval|lookup)"
-        )
-    };
-}
+use super::bytes::{
+    eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word, last, places, skip, spaces, split, split_near, starts, tail, word, words,
+};
 
-/// Out of a string by its first quote.
-macro_rules! quote_out {
-    () => {
-        r#"^[^'"]*(?:['"]|%2[27])(?:[\s)}\]]|%20)*"#
-    };
-}
-
-/// Name and pattern.
-pub(super) const RULES: &[(&str, &str)] = &[
-    // An operator as a key: `{"password": {"$ne": ""}}`.
-    ("nosql_injection.operator_key", concat!("^", operator!(), "$")),
-    // An operator as a form field: `user[$ne]=x`.
-    (
-        "nosql_injection.operator_field",
-        concat!(
-            r"(?:^|[?&])[\w.]*(?:(?:\[|%5[Bb])\w*(?:\]|%5[Dd]))*(?:\[|%5[Bb])",
-            operator!(),
-            r"(?:\]|%5[Dd])(?:[=&\[]|%5[Bb]|$)"
-        ),
-    ),
-    // An object with an operator, as text: `{"user": {"$gt": ""}}`.
-    ("nosql_injection.operator_object", concat!(r#"^\s*[{\[](?:[\s\S]*[\s{"',])?"#, operator!(), r#"["']?\s*:"#)),
-    // An operator behind a value, in an object that the value did not open: `1, $where: '1 == 1'`.
-    ("nosql_injection.operator_after_value", concat!(r#"^(?:[^{]*,)?\s*["']?"#, operator!(), r#"["']?\s*:\s*["'{\[]"#)),
-    // A condition of a script behind a quote: `' || this.password.match(/^a/)//`.
-    (
-        "nosql_injection.script_condition",
-        concat!(
-            quote_out!(),
-            r"(?:\|\||&&|%7[Cc]%7[Cc]|%26%26)(?:[\s(!]|%20)*",
-            r#"(?:this\b|true\b|\d+\s*(?:[=!]==?\s*\d|\|\||&&)|['"]\w*['"]\s*[=!]==?|Object\.|db\.|tojson\()"#
-        ),
-    ),
-    // The same of constants, with nothing before it: `|| 1==1`.
-    ("nosql_injection.bare_condition", r"^\s*(?:\|\||&&)\s*\d+\s*==\s*\d"),
-    // A statement of a script behind a quote or a word: `'; return true; var x='`, `1;sleep(5000)`.
-    (
-        "nosql_injection.script_statement",
-        concat!(
-            "(?:",
-            quote_out!(),
-            r#"|^\w*);\s*(?:return[\s(]*(?:true\b|this\.|['"]\w*['"]\s*==)"#,
-            r"|(?:do\s*\{[^}]*\}\s*)?while\s*\(\s*(?:1|true)|sleep\(\d",
-            r"|(?:var\s+)?\w+=new(?:\s|%20)Date\(|db\.\w+\.\w+\()"
-        ),
-    ),
-    // Commands behind the end of a script: `1});return 1;db.stores.mapReduce(`.
-    ("nosql_injection.command_after_return", r";\s*return\s+\w+\s*;\s*db\."),
-    // The command and the function of a map and reduce.
-    ("nosql_injection.map_reduce", r"^(?:mapReduce$|\s*function\s*\w*\s*\(\s*\)\s*\{(?:[\s\S]*[\s;{}])?emit\()"),
-    // The names and the text of the document that a script runs on: `Object.keys(this)[0].match('^p')`.
-    ("nosql_injection.script_of_document", r"\bObject\.keys\(this\)\s*\[|\btojson(?:oneline)?\(this\b"),
-    // The way out of a property in Cypher: `'}) RETURN n //`.
-    (
-        "nosql_injection.cypher_clause",
-        concat!(
-            "(?i)",
-            quote_out!(),
-            r"(?:or\s+\w+=\w+\s+)?(?:return\s+\w|set\s+\w+\.\w+\s*=",
-            r"|(?:optional\s+)?match\s*\(|(?:detach\s+)?delete\s+\w|call\s+\w+\.\w|load\s+csv\b|with\s+\d).*//"
-        ),
-    ),
-    // Further commands in the protocol of Redis: `x\r\n*1\r\n$8\r\nFLUSHALL`.
-    (
-        "nosql_injection.redis_command",
-        r"(?i)(?:\r\n|%0d%0a)(?:\*\d+(?:\r\n|%0d%0a)\$\d|(?:flushall|slaveof|replicaof|config(?:\s|%20)set)\b)",
-    ),
+pub(super) const NAMES: &[&str] = &[
+    "nosql_injection.bare_condition",
+    "nosql_injection.command_after_return",
+    "nosql_injection.cypher_clause",
+    "nosql_injection.map_reduce",
+    "nosql_injection.operator_after_value",
+    "nosql_injection.operator_field",
+    "nosql_injection.operator_key",
+    "nosql_injection.operator_object",
+    "nosql_injection.redis_command",
+    "nosql_injection.script_condition",
+    "nosql_injection.script_of_document",
+    "nosql_injection.script_statement",
+    "nosql_injection.shell_command",
 ];
+
+/// The operators that change what a query selects, or run code.
+const OPERATORS: &[&str] = &[
+    "eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", "or", "nor", "and", "not", "exists", "regex", "where", "expr", "mod", "elemMatch", "jsonSchema", "func",
+    "function", "accumulator", "eval", "lookup",
+];
+
+/// The rule that `text` matches; its case counts.
+pub(super) fn find(text: &[u8]) -> Option<&'static str> {
+    let start = spaces(text);
+    if starts(start, &["||", "&&"]) && is_comparison(spaces(start.get(2..)?)) {
+        return Some("nosql_injection.bare_condition");
+    }
+    if is_write(start) {
+        return Some("nosql_injection.shell_command");
+    }
+    if is_map_reduce(start) {
+        return Some("nosql_injection.map_reduce");
+    }
+    operators(text).or_else(|| ways_out(text)).or_else(|| words(text).find_map(|(before, name, after)| at_word(before, name, after))).or_else(|| redis(text))
+}
+
+/// A text that is nothing but a command of the shell that writes: `db.users.drop();`.
+fn is_write(start: &[u8]) -> bool {
+    let Some(collection) = start.strip_prefix(b"db.") else { return false };
+    let (method, arguments) = word(word(collection).1.strip_prefix(b".").unwrap_or_default());
+    let writes = is_one(method, &["insert", "insertOne", "insertMany", "remove", "drop", "deleteOne", "deleteMany", "mapReduce"]);
+    writes && first(arguments) == b'(' && ends(start.trim_ascii_end(), &[")", ";"])
+}
+
+/// What follows an operator.
+fn operator(rest: &[u8]) -> Option<&[u8]> {
+    let (name, behind) = word(rest.strip_prefix(b"$")?);
+    is_one(name, OPERATORS).then_some(behind)
+}
+
+fn operators(text: &[u8]) -> Option<&'static str> {
+    let object = matches!(first(spaces(text)), b'{' | b'[');
+    let opens = text.iter().position(|byte| *byte == b'{').unwrap_or(text.len());
+    places(text, |byte| byte == b'$').find_map(|(before, rest)| {
+        let behind = operator(rest)?;
+        if before.is_empty() && behind.is_empty() {
+            return Some("nosql_injection.operator_key");
+        }
+        if before.is_empty() && first(behind) == b'=' && !starts(behind, &["=="]) {
+            return Some("nosql_injection.operator_field");
+        }
+        if last(before) == b'[' && first(behind) == b']' && is_field(before) {
+            let next = behind.get(1..)?;
+            return matches!(next, [] | [b'=' | b'&' | b'[', ..]).then_some("nosql_injection.operator_field");
+        }
+        let value = spaces(skip(behind, |byte| matches!(byte, b'"' | b'\'')).strip_prefix(b":").or_else(|| spaces(behind).strip_prefix(b":"))?);
+        let quoted = before.trim_ascii_end();
+        let separated = is_space(last(before)) || matches!(last(before), b'{' | b'"' | b'\'' | b',') || before.is_empty();
+        if object && separated {
+            return Some("nosql_injection.operator_object");
+        }
+        let key = quoted.strip_suffix(b"\"").or_else(|| quoted.strip_suffix(b"'")).unwrap_or(quoted).trim_ascii_end();
+        let follows = key.is_empty() || last(key) == b',';
+        (follows && before.len() <= opens && matches!(first(value), b'"' | b'\'' | b'{' | b'[')).then_some("nosql_injection.operator_after_value")
+    })
+}
+
+/// Whether `before` ends within a form's field: `user[name][`.
+fn is_field(before: &[u8]) -> bool {
+    let near = tail(before, super::bytes::REACH);
+    let start = near.iter().rposition(|byte| !(is_word(*byte) || matches!(byte, b'.' | b'[' | b']')));
+    match start {
+        Some(at) => near.get(at).is_some_and(|byte| matches!(byte, b'?' | b'&')),
+        None => near.len() == before.len(),
+    }
+}
+
+/// Behind the first quote of each kind, or a word.
+fn ways_out(text: &[u8]) -> Option<&'static str> {
+    let quotes = [b'\'', b'"'].into_iter().filter_map(|quote| text.iter().position(|byte| *byte == quote)).filter_map(|at| text.get(at.saturating_add(1)..));
+    let found = quotes.filter_map(|rest| {
+        let rest = skip(rest, |byte| is_space(byte) || matches!(byte, b')' | b'}' | b']'));
+        condition(rest).or_else(|| statement(rest)).or_else(|| further(rest)).or_else(|| cypher(rest))
+    });
+    let bare = statement(word(text).1);
+    found.into_iter().next().or(bare)
+}
+
+/// A condition of a script: `' || this.password.match(/^a/)//`.
+fn condition(rest: &[u8]) -> Option<&'static str> {
+    let rest = eat_any(rest, &["||", "&&"])?;
+    let rest = skip(rest, |byte| is_space(byte) || matches!(byte, b'(' | b'!'));
+    let (name, behind) = word(rest);
+    let found = match name {
+        b"this" | b"true" => true,
+        b"Object" | b"db" => first(behind) == b'.',
+        b"tojson" => first(behind) == b'(',
+        b"" => match rest.split_first() {
+            Some((quote, literal)) if is_quote(*quote) => {
+                let (_, behind) = word(literal);
+                behind.first() == Some(quote) && starts(spaces(behind.get(1..).unwrap_or_default()), &["==", "!="])
+            }
+            _ => false,
+        },
+        _ => is_comparison(rest) || name.iter().all(|byte| is_digit(*byte)) && starts(spaces(behind), &["||", "&&"]),
+    };
+    found.then_some("nosql_injection.script_condition")
+}
+
+/// `1 == 1`
+fn is_comparison(rest: &[u8]) -> bool {
+    let (left, behind) = split(rest, is_digit);
+    let right = eat_any(spaces(behind), &["===", "!==", "==", "!="]);
+    !left.is_empty() && right.is_some_and(|right| is_digit(first(spaces(right))))
+}
+
+/// A statement of a script: `'; return true; var x='`.
+fn statement(rest: &[u8]) -> Option<&'static str> {
+    let rest = skip(spaces(rest.strip_prefix(b";")?), |byte| byte == b'+' || is_space(byte));
+    let (name, behind) = word(rest);
+    let (name, behind) = if name == b"var" { word(spaces(behind)) } else { (name, behind) };
+    let found = match name {
+        b"return" => {
+            let value = skip(behind, |byte| is_space(byte) || byte == b'(');
+            let (name, after) = word(value);
+            let literal = value.split_first().filter(|(quote, _)| is_quote(**quote)).is_some_and(|(_, literal)| {
+                starts(spaces(word(literal).1.get(1..).unwrap_or_default()), &["=="])
+            });
+            is_one(name, &["true", "1"]) || name == b"this" && first(after) == b'.' || literal
+        }
+        b"sleep" => first(behind) == b'(' && is_digit(first(behind.get(1..)?)),
+        b"do" => {
+            let body = spaces(behind).strip_prefix(b"{")?;
+            spaces(split_near(body, b"}")?.1).starts_with(b"while")
+        }
+        b"while" => starts(skip(behind, |byte| is_space(byte) || byte == b'('), &["1", "true"]),
+        b"db" => {
+            let (_, call) = word(behind.strip_prefix(b".")?);
+            let (method, arguments) = word(call.strip_prefix(b".")?);
+            !method.is_empty() && first(arguments) == b'('
+        }
+        b"" => false,
+        _ => starts(spaces(behind), &["="]) && starts(spaces(spaces(behind).get(1..)?), &["new Date(", "new+Date("]),
+    };
+    found.then_some("nosql_injection.script_statement")
+}
+
+/// A further member of the query: `' } ], $comment:'x`.
+fn further(rest: &[u8]) -> Option<&'static str> {
+    let member = skip(spaces(rest.strip_prefix(b",")?), is_quote);
+    let (name, behind) = word(member.strip_prefix(b"$")?);
+    (is_letter(first(name)) && first(spaces(skip(behind, is_quote))) == b':').then_some("nosql_injection.operator_after_value")
+}
+
+/// The way out of a property in Cypher: `'}) RETURN n //`.
+fn cypher(rest: &[u8]) -> Option<&'static str> {
+    let (clause, behind) = word(rest);
+    let mut folded = [0_u8; 8];
+    let clause = fold(clause, &mut folded)?;
+    let next = spaces(behind);
+    let (name, after) = word(next);
+    let told = match clause {
+        b"or" => {
+            let (value, rest) = word(spaces(after).strip_prefix(b"=").map(spaces)?);
+            return if value.is_empty() { None } else { cypher(spaces(rest)) };
+        }
+        b"return" | b"with" => !name.is_empty(),
+        b"set" => first(after) == b'.' && spaces(word(after.get(1..)?).1).starts_with(b"="),
+        b"optional" | b"match" | b"detach" | b"delete" => first(next) == b'(' || !name.is_empty() && clause != b"match",
+        b"call" => first(after) == b'.',
+        b"load" => name.eq_ignore_ascii_case(b"csv"),
+        _ => false,
+    };
+    let commented = head(rest, 512).windows(2).any(|window| window == b"//");
+    (told && next.len() < behind.len() && commented).then_some("nosql_injection.cypher_clause")
+}
+
+fn fold<'a>(name: &[u8], folded: &'a mut [u8; 8]) -> Option<&'a [u8]> {
+    let place = folded.get_mut(..name.len())?;
+    place.copy_from_slice(name);
+    place.make_ascii_lowercase();
+    Some(place)
+}
+
+/// The command and the function of a map and reduce.
+fn is_map_reduce(start: &[u8]) -> bool {
+    if start == b"mapReduce" {
+        return true;
+    }
+    let Some(rest) = start.strip_prefix(b"function") else { return false };
+    let rest = spaces(word(spaces(rest)).1);
+    let body = rest.strip_prefix(b"(").map(spaces).and_then(|rest| rest.strip_prefix(b")")).map(spaces).and_then(|rest| rest.strip_prefix(b"{"));
+    body.is_some_and(|body| words(body).any(|(before, name, after)| name == b"emit" && first(after) == b'(' && (before.is_empty() || is_space(last(before)) || matches!(last(before), b';' | b'{' | b'}'))))
+}
+
+fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
+    match name {
+        b"Object" => {
+            let index = spaces(after.strip_prefix(b".keys(this)")?);
+            (first(index) == b'[').then_some("nosql_injection.script_of_document")
+        }
+        b"tojson" | b"tojsononeline" => {
+            let (argument, behind) = word(after.strip_prefix(b"(")?);
+            let _ = behind;
+            (argument == b"this").then_some("nosql_injection.script_of_document")
+        }
+        // `1});return 1;db.stores.mapReduce(`
+        b"db" => {
+            let end = tail(before, 64).trim_ascii_end().strip_suffix(b";")?;
+            let value = end.iter().rposition(|byte| !is_word(*byte)).and_then(|at| end.get(..=at))?.trim_ascii_end();
+            let chained = ends(value, &["return"]) && ends(value.strip_suffix(b"return").map(|rest| rest.trim_ascii_end()).unwrap_or_default(), &[";"]);
+            (chained && first(after) == b'.').then_some("nosql_injection.command_after_return")
+        }
+        _ => None,
+    }
+}
+
+/// Further commands in the protocol of Redis.
+fn redis(text: &[u8]) -> Option<&'static str> {
+    places(text, |byte| byte == b'\r').find_map(|(_, rest)| {
+        let rest = rest.strip_prefix(b"\r\n")?;
+        if let Some(count) = rest.strip_prefix(b"*") {
+            let size = skip(count, is_digit).strip_prefix(b"\r\n$")?;
+            return is_digit(first(size)).then_some("nosql_injection.redis_command");
+        }
+        let (name, behind) = word(rest);
+        let mut folded = [0_u8; 8];
+        let name = fold(name, &mut folded).unwrap_or_default();
+        let config = name == b"config" && spaces(behind).get(..3).is_some_and(|set| set.eq_ignore_ascii_case(b"set")) && is_space(first(behind));
+        let long = rest.get(..9).is_some_and(|name| name.eq_ignore_ascii_case(b"replicaof"));
+        (config || long || is_one(name, &["flushall", "slaveof"])).then_some("nosql_injection.redis_command")
+    })
+}

@@ -10,110 +10,307 @@
 
 #[cfg(test)]
 mod tests;
+mod wrapper;
 
-/// A pattern from its parts: strings, and the words below.
-macro_rules! path {
-    // A value from its start: perhaps a parameter's name, a scheme, a directory.
-    (@START) => { r"^\s*(?:[\w\[\].-]+=)?" };
-    // Files that attackers read, behind the last separator of their directory.
-    (@SECRET) => { concat!(
-        r"(?:etc[/\\]+(?:\./)*(?:passwd|g?shadow|group|hosts|issue|sudoers|master\.passwd|security/|ssh/|crontab|fstab",
-        r"|resolv|apache2/|nginx/|my\.cnf|mysql/)|proc/+(?:self|version|\d+|cmdline|net|sched)|root/+\.|var/+log/",
-        r"|var/+run/secrets|usr/local/apache|\.ssh\b|\.aws/|\.git/|\.env\b|\.ht(?:access|passwd)|\.bash_history",
-        r"|wp-config|web\.config|(?:web|meta)-inf\b|id_rsa\b|boot\.ini|win\.ini|system32",
-        r"|win(?:dows|nt)[/\\]+(?:win\.ini|system|repair|debug))",
-    ) };
-    (@$literal:literal) => { $literal };
-    ($($part:tt)+) => { concat!("(?i)", $(path!(@$part)),+) };
+use super::bytes::{
+    eat_any, first, head, is_digit, is_letter, is_one, is_quote, is_slash, is_space, is_word, last, places, skip, split, starts, trim, word,
+};
+
+pub(super) const NAMES: &[&str] = &[
+    "path_traversal.absolute_secret",
+    "path_traversal.encoded_parent",
+    "path_traversal.encoded_secret",
+    "path_traversal.file_wrapper",
+    "path_traversal.many_parents",
+    "path_traversal.nested_parent",
+    "path_traversal.null_byte",
+    "path_traversal.parent_directories",
+    "path_traversal.parent_of_secret",
+    "path_traversal.php_wrapper",
+    "path_traversal.windows_share",
+];
+
+/// How many steps up no project is deep enough for.
+const MANY_PARENTS: usize = 6;
+
+/// How many steps to where one is already only make a name too long for what checks it.
+const MANY_STEPS: usize = 16;
+
+/// How many separators and dots may stand before the name that they lead to.
+const NEAR: usize = 16;
+
+/// The rule that `text` matches, which is in lower case; `written`: what it was before its encodings were undone, if it had any.
+pub(super) fn find(text: &[u8], written: Option<&[u8]>) -> Option<&'static str> {
+    let steps = Steps::read(text);
+    if let Some(written) = written {
+        if steps.parents > Steps::read(written).parents {
+            return Some("path_traversal.encoded_parent");
+        }
+        if secrets(text) > secrets(written) {
+            return Some("path_traversal.encoded_secret");
+        }
+    }
+    steps.find(text).or_else(|| absolute(text)).or_else(|| null_byte(text)).or_else(|| wrapper::find(text, written))
 }
 
-/// Name and pattern.
-pub(super) const RULES: &[(&str, &str)] = &[
-    // Steps up and nothing else: `../../config.php`, `images/../../config.php`.
-    (
-        "path_traversal.parent_directories",
-        path![
-            r"^\s*(?:[/\\]\.\.[/\\]"
-            r"|[^\s'\x22<>(){}]*\.\.[/\\]+(?:[^\s'\x22<>(){}]*[/\\])?\.\.[/\\][^\s'\x22<>(){}]*\s*$)"
-        ],
-    ),
-    // Steps up that no project is deep enough for, within a text: `GET /../../../../../../x HTTP/1.1`.
-    ("path_traversal.many_parents", path![r"(?:\.\.[/\\]+){6}"]),
-    // Steps up to a secret: `file=../etc/passwd&x=1`.
-    ("path_traversal.parent_of_secret", path![r"\.\.[/\\]\S*[/\\]?" SECRET]),
-    // Steps up that are encoded, doubled or in overlong UTF-8: `..%2f`, `%2e%2e/`, `..%c0%af`.
-    (
-        "path_traversal.encoded_parent",
-        path![
-            r"(?:(?:%(?:25)*2e|%c0%[ae]e|%e0%80%ae|%uff0e|%u002e|\uff0e|0x2e|%%32%65|\\x2e|\\u002e){2}(?:[/\\\uff0f%]"
-            r"|0x[25]|\\[xu])|(?:\.(?:%(?:25)*2e|%c0%ae|%%32%65|%00\.)|(?:%(?:25)*2e|%c0%ae)\.)[/\\%]|(?:^"
-            r"|\W)\.\.0x(?:2f|5c)|\.\.(?:%(?:25)*(?:2f|5c)|%25%32%66|%c0%(?:af|2f|9v|5c)|%c1%(?:9c|1c|pc|8s)|%e0%80%af"
-            r"|%f0%80%80%af|%u221[56]|%uf025|%bg%qf|%uff0f|%ef%bc%8f|%%32%66|%%35%63|\\x2f|\\u002f"
-            r"|[\u2215\u2216\u2044\uff0f]|%0[0ad][/\\%]))"
-        ],
-    ),
-    // Steps up that a filter uncovers: `....//....//`, `..;/`, `.../.\`.
-    (
-        "path_traversal.nested_parent",
-        path![
-            r"(?:(?:\.\.\.\.[/\\]{2}){2}|(?:\.\.\.[/\\]\.[/\\]){1}|/\.\.;[\w=]*/|\.\.\\/\.\.\\?/?|\.\./\\[\w.]"
-            r"|\.\.\\\.\.\\\.\.\\|\.{4}[/\\]+" SECRET r")"
-        ],
-    ),
-    // The absolute name of a secret, alone: `/etc/passwd`.
-    (
-        "path_traversal.absolute_secret",
-        path![
-            START r"(?:/+|%2f|[\\/]*[a-z]:[\\/]+|\\+|/\./)+(?:\./)*(?:etc[/\\]+(?:\./)*(?:passwd|g?shadow|sudoers"
-            r"|master\.passwd|security/(?:o?passwd|user))-?|proc/+(?:self|\d+)/(?:environ|cmdline|fd/|maps|mem|cwd/"
-            r"|root/|exe)[\w/.]*|root/\.(?:ssh|aws|kube|docker|bash_history)[\w/.]*|(?:home|users)/[\w.]+/\.(?:ssh|aws"
-            r"|bash_history|netrc|git-credentials)\S*|var/run/secrets/\S*|var/log/(?:apache2?|httpd|nginx)/(?:access"
-            r"|error)\S*|boot\.ini|win(?:dows|nt)[/\\]+(?:win\.ini|system\.ini|repair[/\\]\w+"
-            r"|system32[/\\]+(?:config[/\\]\w+|drivers[/\\]etc[/\\]hosts))|inetpub[/\\]\S*web\.config|(?:web"
-            r"|meta)-inf/\S+)(?:%00\S*|%23|[?#\x00]|/?\.\w{0,4})*\s*(?:$|[&\x00])"
-        ],
-    ),
-    // The same where encoded: `%2fetc%2fpasswd`, `/%5C../etc`.
-    (
-        "path_traversal.encoded_secret",
-        path![
-            r"(?:%(?:25)*2f|%c0%af|%5c)(?:etc|windows|winnt|proc)(?:/|\\|%(?:25)*2f|%c0%af|%5c)(?:passwd|shadow|hosts"
-            r"|group|issue|win\.ini|system|self)"
-        ],
-    ),
-    // The end of a name cut off: `report.php%00.jpg`.
-    (
-        "path_traversal.null_byte",
-        path![
-            r"\.[a-z]\w*(?:%(?:25)*00\s*$|(?:%(?:25)*00|\x00|\\0|\\x00|\\u0000)\.\w+\s*$)|(?:\x00|%(?:25)*00)\.(?:jpe?g"
-            r"|png|gif|html?|txt|pdf|php|ini|css|js)\b"
-        ],
-    ),
-    // Wrappers of PHP: `php://filter/convert.base64-encode/resource=index.php`.
-    (
-        "path_traversal.php_wrapper",
-        path![
-            r"(?:php(?::|%3a)(?:/|%2f){2}filter(?:/|%2f)|(?:^|^[\w\[\]]+=)(?:php://(?:input|fd/|stdin|temp)|data:(?://"
-            r"|text/plain[^<%]*(?:,(?:<|%3c)|64,pd[89])))|\b(?:phar|expect|glob|ogg|ssh2\.\w+|compress\.(?:zlib|bzip2)"
-            r"|rar)://[\w./%]|\bzip://\S+(?:#|%23))"
-        ],
-    ),
-    // Wrappers of others, to a file or a host: `file:///etc/passwd`, `jar:http://…!/`, `netdoc:///etc/passwd`.
-    (
-        "path_traversal.file_wrapper",
-        path![
-            r"(?:\bfile(?::|%3a)(?:/|\\|%2f|localhost|127\.0\.0\.1)*\S{0,1}:?[/\\]*" SECRET r"|(?:^"
-            r"|[\s'\x22=(])file:/{4,}\w|\b(?:netdoc|local_file|url:file|view-source:file):/|\bjar:(?:https?|ftp"
-            r"|file):\S*!/)"
-        ],
-    ),
-    // Shares and devices of Windows that no one links to: `\\192.0.2.1\c$`, `\\.\PhysicalDrive0`.
-    (
-        "path_traversal.windows_share",
-        path![
-            r"(?:(?:^|[\s='\x22])\\\\(?:[^\\\s]+\\(?:[a-z]|admin|ipc)\$|[^\\\s]+@(?:ssl|\d+)|[.?]\\(?:physicaldrive"
-            r"|globalroot|unc\\|[a-z]:\\windows)|\S*\\davwwwroot)|^\s*(?:[\w]+=)?(?:%5c){2}[\w.%-]+%5c|^\\\\(?:[2-9]"
-            r"|1[13-68]\d?|12\d|[2-9]\d|17[013-9]|19[013-9]|2\d\d)(?:\.\d+){3}\\\S+$)"
-        ],
-    ),
-];
+/// What takes the place of a separator where decoders know no other escapes.
+fn separator(rest: &[u8]) -> Option<&[u8]> {
+    match rest {
+        // An escape.
+        [b'\\', b'u', b'0', b'0', ..] | [b'\\', b'x', b'2' | b'5', ..] => None,
+        [b'/' | b'\\', behind @ ..] => Some(behind),
+        [b'0', b'x', b'2', b'f', behind @ ..] | [b'0', b'x', b'5', b'c', behind @ ..] => Some(behind),
+        _ => None,
+    }
+}
+
+/// The steps of a path.
+struct Steps {
+    /// How many steps up.
+    parents: usize,
+    /// How many in a row.
+    row_max: usize,
+    /// How many steps to where one is, in a row.
+    here_max: usize,
+    is_nested: bool,
+    is_hex: bool,
+    to_secret: bool,
+    /// Whether the text begins with one.
+    leads: bool,
+}
+
+impl Steps {
+    fn read(text: &[u8]) -> Self {
+        let mut steps = Self { parents: 0, row_max: 0, here_max: 0, is_nested: false, is_hex: false, to_secret: false, leads: false };
+        let (mut row, mut here) = (0_usize, 0_usize);
+        let mut rest = text;
+        let mut last = 0_u8;
+        while let Some((byte, behind)) = rest.split_first() {
+            let (dots, after) = dots(rest);
+            let Some(behind_separator) = separator(after).filter(|_| dots > 0) else {
+                if separator(rest).is_none() {
+                    (row, here) = (0, 0);
+                }
+                last = *byte;
+                rest = if dots > 1 { after } else { behind };
+                continue;
+            };
+            let hex = first(rest) == b'0' || first(after) == b'0';
+            if dots == 1 {
+                here = here.saturating_add(1);
+                steps.here_max = steps.here_max.max(here);
+            } else {
+                row = row.saturating_add(1);
+                steps.parents = steps.parents.saturating_add(1);
+                steps.row_max = steps.row_max.max(row);
+                steps.is_hex |= hex && !is_word(last);
+                steps.leads |= rest.len() == text.len() || rest.len().saturating_add(1) == text.len() && is_slash(first(text));
+                steps.to_secret |= dots == 2 && is_secret_near(behind_separator);
+                steps.is_nested |= is_nested(dots, after, behind_separator);
+            }
+            last = b'/';
+            rest = behind_separator;
+        }
+        steps
+    }
+
+    fn find(&self, text: &[u8]) -> Option<&'static str> {
+        if self.is_hex {
+            return Some("path_traversal.encoded_parent");
+        }
+        if self.is_nested {
+            return Some("path_traversal.nested_parent");
+        }
+        if self.to_secret {
+            return Some("path_traversal.parent_of_secret");
+        }
+        if self.row_max >= MANY_PARENTS || self.here_max >= MANY_STEPS {
+            return Some("path_traversal.many_parents");
+        }
+        let value = trim(text);
+        let whole = !value.iter().any(|byte| is_space(*byte) || matches!(byte, b'\'' | b'"' | b'<' | b'>' | b'(' | b')'));
+        let url = value.windows(3).take(16).any(|window| window == b"://");
+        if whole && !url && (self.parents >= 2 || self.parents == 1 && self.leads && is_slash(first(value))) {
+            return Some("path_traversal.parent_directories");
+        }
+        junk(value).or_else(|| parameters(text))
+    }
+}
+
+/// Dots at the start, as they are or as `0x2e`, and what follows.
+fn dots(rest: &[u8]) -> (usize, &[u8]) {
+    let (mut count, mut rest) = (0_usize, rest);
+    while let Some(behind) = eat_any(rest, &[".", "0x2e"]) {
+        count = count.saturating_add(1);
+        rest = behind;
+    }
+    // Control characters are left out by some.
+    let controls = split(head(rest, NEAR), |byte| matches!(byte, 1..=8 | 14..=31)).0.len();
+    (count, rest.get(controls..).filter(|_| count > 1).unwrap_or(rest))
+}
+
+/// Steps up that a filter uncovers: `....//....//`, `.../.\`, `..\/`.
+fn is_nested(dots: usize, after: &[u8], behind: &[u8]) -> bool {
+    let next = skip(behind, is_slash);
+    match dots {
+        2 => {
+            // `..\/..\/`, `../\x`
+            let mixed = is_slash(first(behind)) && first(behind) != first(after);
+            mixed && (is_word(first(next)) || first(next) == b'.') && (first(after) == b'/' || starts(next, &["..\\", "../"]))
+        }
+        3 => starts(behind, &["./", ".\\", "./."]),
+        4.. => is_slash(first(behind)) && (starts(next, &["..../", "....\\"]) || is_secret_near(next)) || is_secret_near(next) || starts(next, &["..../", "....\\"]) && is_slash(first(behind)),
+        _ => false,
+    }
+}
+
+/// `/..;/`, which one server takes for a parameter and the next for a step up.
+fn parameters(text: &[u8]) -> Option<&'static str> {
+    text.windows(4).enumerate().filter(|(_, window)| *window == b"/..;").find_map(|(at, _)| {
+        let behind = skip(text.get(at.saturating_add(4)..)?, |byte| is_word(byte) || byte == b'=');
+        (first(behind) == b'/').then_some("path_traversal.nested_parent")
+    })
+}
+
+/// A value that is nothing but marks in the place of dots, and a secret: `??/??/etc/passwd`.
+fn junk(value: &[u8]) -> Option<&'static str> {
+    let path = skip(value, |byte| is_slash(byte) || matches!(byte, b'.' | b'?' | b'%' | b':' | b';'));
+    let marks = value.get(..value.len().saturating_sub(path.len())).unwrap_or_default();
+    let told = marks.len() >= 3 && marks.iter().any(|byte| matches!(byte, b'.' | b'?')) && marks.iter().any(|byte| is_slash(*byte));
+    let hex = marks.len() >= 2 && marks.contains(&b'?') && starts(path, &["0x2f", "0x5c"]);
+    (told && is_secret(path) || hex).then_some("path_traversal.nested_parent")
+}
+
+/// Files that attackers read, behind a separator.
+fn is_secret(rest: &[u8]) -> bool {
+    let rest = slashes(rest);
+    let (directory, behind) = split(rest, |byte| is_word(byte) || matches!(byte, b'.' | b'-'));
+    // `etc0x2fpasswd`
+    let (directory, behind) = match directory.windows(4).position(|window| matches!(window, b"0x2f" | b"0x5c")) {
+        Some(at) => rest.split_at_checked(at).unwrap_or((directory, behind)),
+        None => (directory, behind),
+    };
+    let name = slashes(behind);
+    let inside = name.len() < behind.len();
+    match directory {
+        b"etc" => inside && starts(name, &["passwd", "shadow", "gshadow", "group", "hosts", "issue", "sudoers", "master.passwd", "security/", "ssh/", "crontab", "fstab", "resolv", "apache2/", "nginx/", "my.cnf", "mysql/", "motd", "hostname", "httpd/"]),
+        b"proc" => inside && starts(name, &["self", "version", "cmdline", "net", "sched", "1/", "2/", "mounts"]),
+        b"root" => inside && first(name) == b'.',
+        b"var" => inside && starts(name, &["log/", "run/secrets", "log\\", "mail/", "spool/"]),
+        b"usr" => inside && starts(name, &["local/apache"]),
+        b"windows" | b"winnt" => inside && starts(name, &["win.ini", "system", "repair", "debug", "desktop.ini"]),
+        b".ssh" | b"id_rsa" | b"web-inf" | b"meta-inf" | b"boot.ini" | b"win.ini" | b"system32" | b"web.config" | b".htaccess" | b".htpasswd" | b".env" | b".bash_history" | b"wp-config.php" => true,
+        b".aws" | b".git" | b".svn" => inside,
+        _ => starts(directory, &["wp-config", ".env.", "boot.ini", "win.ini", "passwd."]) && !inside,
+    }
+}
+
+/// The same, perhaps behind further steps.
+fn is_secret_near(rest: &[u8]) -> bool {
+    let path = skip(head(rest, NEAR), |byte| is_slash(byte) || byte == b'.');
+    let path = rest.get(head(rest, NEAR).len().saturating_sub(path.len())..).unwrap_or_default();
+    // Names that begin with a dot are reached one step back.
+    let dotted = rest.len().checked_sub(path.len().saturating_add(1)).and_then(|at| rest.get(at..)).filter(|name| first(name) == b'.');
+    is_secret(path) || dotted.is_some_and(is_secret)
+}
+
+/// What follows separators, and steps to where one is.
+fn slashes(rest: &[u8]) -> &[u8] {
+    let mut rest = rest;
+    for _ in 0..NEAR {
+        match separator(rest).or_else(|| eat_any(rest, &["./"])) {
+            Some(behind) => rest = behind,
+            None => break,
+        }
+    }
+    rest
+}
+
+/// How many secrets a text names by an absolute path.
+fn secrets(text: &[u8]) -> usize {
+    places(text, is_slash).filter(|(before, rest)| !is_word(last(before)) && !is_slash(last(before)) && starts(slashes(rest), &["etc", "windows", "winnt", "proc"]) && is_secret(rest)).count()
+}
+
+/// The absolute name of a secret, alone: `/etc/passwd`.
+fn absolute(text: &[u8]) -> Option<&'static str> {
+    let value = trim(text);
+    let (parameter, behind) = split(value, |byte| is_word(byte) || matches!(byte, b'[' | b']' | b'.' | b'-'));
+    let path = behind.strip_prefix(b"=").filter(|_| !parameter.is_empty()).unwrap_or(value);
+    let path = eat_any(path, &["%systemroot%", "%windir%"]).filter(|path| is_slash(first(path))).map_or(path, |path| path);
+    let path = split(path, |byte| !matches!(byte, b'&' | b'\0' | b'#' | b'?' | b'%' | b';')).0;
+    if path.iter().any(|byte| is_space(*byte) && *byte != b' ') {
+        return None;
+    }
+    let drive = matches!(path, [letter, b':', b'/' | b'\\', ..] if is_letter(*letter));
+    let home = starts(path, &["~/.ssh/id", "~/.aws/", "~/.bash_history"]);
+    if home {
+        return Some("path_traversal.absolute_secret");
+    }
+    if !(is_slash(first(path)) || drive) {
+        return None;
+    }
+    let path = if drive { path.get(2..)? } else { path };
+    let path = slashes(path);
+    let spaced = path.contains(&b' ');
+    (!spaced && is_absolute_secret(path)).then_some("path_traversal.absolute_secret")
+}
+
+fn is_absolute_secret(path: &[u8]) -> bool {
+    let (directory, behind) = split(path, |byte| is_word(byte) || matches!(byte, b'.' | b'-'));
+    let rest = slashes(behind);
+    let name = split(rest, |byte| is_word(byte) || matches!(byte, b'.' | b'-')).0;
+    let stem = name.split(|byte| *byte == b'.').next().unwrap_or(name);
+    let stem = stem.strip_suffix(b"-").unwrap_or(stem);
+    let ended = rest.len() == name.len() || rest.len() == name.len().saturating_add(1);
+    match directory {
+        b"etc" => ended && (is_one(stem, &["passwd", "shadow", "gshadow", "sudoers"]) || starts(name, &["master.passwd"])) || starts(rest, &["security/passwd", "security/opasswd", "security/user"]),
+        b"proc" => {
+            let (process, what) = word(rest);
+            if process == b"version" && what.is_empty() {
+                return true;
+            }
+            let what = slashes(what);
+            (process == b"self" || is_digit(first(process))) && starts(what, &["environ", "cmdline", "fd/", "maps", "mem", "cwd/", "root/", "exe"])
+        }
+        b"root" => starts(rest, &[".ssh", ".aws", ".kube", ".docker", ".bash_history"]),
+        b"home" | b"users" => {
+            let (_, what) = split(rest, |byte| !is_slash(byte));
+            starts(slashes(what), &[".ssh", ".aws", ".bash_history", ".netrc", ".git-credentials"]) && !what.is_empty()
+        }
+        b"var" => {
+            starts(rest, &["run/secrets/"])
+                || starts(rest, &["log/auth.log", "log/secure"])
+                || eat_any(rest, &["log/apache2/", "log/apache/", "log/httpd/", "log/nginx/"]).is_some_and(|log| starts(log, &["access", "error"]))
+        }
+        b"boot.ini" => true,
+        b"win.ini" => !behind.starts_with(b"/"),
+        b"windows" | b"winnt" => {
+            let system = eat_any(rest, &["system32"]).map(slashes).unwrap_or_default();
+            starts(rest, &["win.ini", "system.ini", "repair\\", "repair/"]) || starts(system, &["config\\", "config/", "drivers\\etc\\hosts", "drivers/etc/hosts"])
+        }
+        b"inetpub" => !rest.is_empty() && (path.ends_with(b"web.config") || starts(rest, &["wwwroot"])),
+        b"web-inf" | b"meta-inf" => !rest.is_empty(),
+        _ => false,
+    }
+}
+
+/// The end of a name cut off: `report.php%00.jpg`.
+fn null_byte(text: &[u8]) -> Option<&'static str> {
+    const NULS: &[&str] = &["\0", "%00", "%2500", "\\0", "\\x00", "\\u0000"];
+    places(text, |byte| matches!(byte, b'\0' | b'%' | b'\\')).find_map(|(before, rest)| {
+        let behind = eat_any(rest, NULS)?;
+        let dot = before.iter().rev().take(16).position(|byte| !is_word(*byte))?;
+        let at = before.len().checked_sub(dot.saturating_add(1))?;
+        let extension = before.get(at.saturating_add(1)..)?;
+        let named = before.get(at) == Some(&b'.') && is_letter(first(extension));
+        let (end, ending) = word(behind.strip_prefix(b".").unwrap_or_default());
+        let whole = trim(ending).is_empty();
+        let percent = first(rest) == b'%';
+        let cut = named && (percent && trim(behind).is_empty() || first(behind) == b'.' && !end.is_empty() && whole);
+        let plain = percent || first(rest) == b'\0';
+        let replaced = plain && first(behind) == b'.' && is_one(end, &["jpg", "jpeg", "png", "gif", "htm", "html", "txt", "pdf", "php", "ini", "css", "js"]);
+        let index = plain && percent && is_one(word(behind).0, &["index"]) && starts(word(behind).1, &[".htm", ".php"]);
+        let _ = is_quote(0);
+        (cut || replaced || index).then_some("path_traversal.null_byte")
+    })
+}

@@ -14,84 +14,120 @@
 #[cfg(test)]
 mod tests;
 
-/// `__proto__` as it is, percent-encoded, escaped twice, and so that a filter that removes it once leaves it.
-macro_rules! proto {
-    () => {
-        r"(?:(?:_|%5[Ff]|\\u005[Ff]){2}pro(?:__proto__)?to(?:_|%5[Ff]|\\u005[Ff]){2})"
-    };
+use super::bytes::{REACH, eat_any, ends, first, is_one, is_quote, is_space, is_word, last, skip, spaces, starts, tail, word, words};
+
+pub(super) const NAMES: &[&str] = &[
+    "prototype_pollution.accessor_key",
+    "prototype_pollution.constructor_key",
+    "prototype_pollution.constructor_object",
+    "prototype_pollution.constructor_step",
+    "prototype_pollution.function_constructor",
+    "prototype_pollution.globals_key",
+    "prototype_pollution.globals_step",
+    "prototype_pollution.node_options",
+    "prototype_pollution.proto_end",
+    "prototype_pollution.proto_key",
+    "prototype_pollution.proto_object",
+    "prototype_pollution.proto_step",
+];
+
+/// The rule that `text` matches; its case counts.
+pub(super) fn find(text: &[u8]) -> Option<&'static str> {
+    if let Some(found) = key(text) {
+        return Some(found);
+    }
+    let object = matches!(first(spaces(text)), b'{' | b'[');
+    words(text).find_map(|(before, name, after)| match name {
+        // As it is, and so that a filter that removes it once leaves it.
+        b"__proto__" | b"__pro__proto__to__" => proto(before, after, object),
+        b"constructor" | b"constconstructorructor" => constructor(before, after, object),
+        b"require" | b"import" | b"loader" => {
+            let value = skip(after, |byte| is_space(byte) || byte == b'=');
+            let option = ends(before, &["--", "--experimental-"]) && value.len() < after.len();
+            (option && starts(value, &["/proc/self/", "data:"])).then_some("prototype_pollution.node_options")
+        }
+        b"__globals__" => {
+            let path = before.iter().rposition(|byte| !is_join(*byte)).map_or(b"".as_slice(), |at| before.get(..=at).unwrap_or_default());
+            (path.len() < before.len() && ends(path, &["__init__", "__func__", "__call__"])).then_some("prototype_pollution.globals_step")
+        }
+        _ => None,
+    })
 }
 
-/// `constructor`, likewise.
-macro_rules! constructor {
-    () => {
-        "(?:const(?:constructor)?ructor)"
-    };
+/// A text that is such a name, and nothing else.
+fn key(text: &[u8]) -> Option<&'static str> {
+    match text {
+        b"__proto__" | b"__pro__proto__to__" => Some("prototype_pollution.proto_key"),
+        b"constructor" | b"constconstructorructor" => Some("prototype_pollution.constructor_key"),
+        b"__globals__" => Some("prototype_pollution.globals_key"),
+        b"__defineGetter__" | b"__defineSetter__" | b"__lookupGetter__" | b"__lookupSetter__" => Some("prototype_pollution.accessor_key"),
+        _ => None,
+    }
 }
 
 /// What joins the steps of a path: dots, slashes, and brackets with or without quotes.
-macro_rules! join {
-    () => {
-        r#"(?:[.\[\]'"/]|%5[BbDd]|%2[27EeFf])+"#
-    };
+const fn is_join(byte: u8) -> bool {
+    matches!(byte, b'.' | b'[' | b']' | b'\'' | b'"' | b'/')
 }
 
-/// A part of a path, or nothing.
-macro_rules! steps {
-    () => {
-        r#"[\w$.\[\]'"/%-]*"#
-    };
+/// What a path is made of.
+const fn is_step(byte: u8) -> bool {
+    is_word(byte) || is_join(byte) || matches!(byte, b'$' | b'%' | b'-')
 }
 
-/// The start of a text that is a path or an address, or of a field of a form.
-macro_rules! field {
-    () => {
-        concat!("(?:^|[?&#])", steps!())
-    };
+/// Whether `before` is the start of a path or an address, or of a field of a form.
+fn is_field(before: &[u8]) -> bool {
+    let near = tail(before, REACH);
+    match near.iter().rposition(|byte| !is_step(*byte)) {
+        Some(at) => near.get(at).is_some_and(|byte| matches!(byte, b'?' | b'&' | b'#')),
+        None => near.len() == before.len(),
+    }
 }
 
-/// The end of a path: of the text, or the value of a field.
-macro_rules! end {
-    () => {
-        concat!(steps!(), "(?:=[^=>]|=?$)")
-    };
+/// Whether a path ends here: with the text, or before the value of a field.
+fn is_value(rest: &[u8]) -> bool {
+    match rest {
+        [] | [b'='] => true,
+        [b'=', next, ..] => !matches!(next, b'=' | b'>'),
+        _ => false,
+    }
 }
 
-/// Name and pattern.
-pub(super) const RULES: &[(&str, &str)] = &[
-    // The prototype as a key: `{"__proto__": {"isAdmin": true}}`.
-    ("prototype_pollution.proto_key", concat!("^", proto!(), "$")),
-    // The prototype as a step of a path: `user.__proto__.isAdmin`, `?__proto__[isAdmin]=1`.
-    ("prototype_pollution.proto_step", concat!(field!(), proto!(), join!(), end!())),
-    // The prototype as the last step, where a value follows: `user.__proto__={}`.
-    ("prototype_pollution.proto_end", concat!(field!(), join!(), proto!(), "(?:=[^=>]|$)")),
-    // The prototype in an object as text: `{"__proto__": {"isAdmin": true}}`.
-    ("prototype_pollution.proto_object", concat!(r"^\s*[{\[][\s\S]*", proto!(), r#"["']?\s*:\s*[{\["]"#)),
-    // The other way to it as a key: `{"constructor": {"prototype": {"isAdmin": true}}}`.
-    ("prototype_pollution.constructor_key", concat!("^", constructor!(), "$")),
-    // The other way as steps of a path: `constructor[prototype][isAdmin]=1`.
-    (
-        "prototype_pollution.constructor_step",
-        concat!(field!(), constructor!(), join!(), r"proto(?:prototype)?type\b", end!()),
-    ),
-    // The other way in an object as text.
-    (
-        "prototype_pollution.constructor_object",
-        r#"^\s*[{\[][\s\S]*\bconstructor["']?\s*:\s*\{\s*["']?prototype["']?\s*:"#,
-    ),
-    // The methods that put accessors on an object, as keys.
-    ("prototype_pollution.accessor_key", "^__(?:define|lookup)[GS]etter__$"),
-    // From any value to the constructor of functions: `constructor.constructor('return process')()`.
-    (
-        "prototype_pollution.function_constructor",
-        concat!(
-            r#"\bconstructor(?:["'`\])]*(?:\.|\?\.|\[["'`])constructor)?["'`\])]*\(\s*["'`]\s*"#,
-            r"(?:return|throw|alert|process|globalThis|this)\b"
-        ),
-    ),
-    // What makes a polluted environment run a program.
-    ("prototype_pollution.node_options", r"--(?:require|import|loader|experimental-loader)[=\s]+(?:/proc/self/|data:)"),
-    // The globals of a Python module as a key.
-    ("prototype_pollution.globals_key", "^__globals__$"),
-    // The same as a step of a path: `__class__.__init__.__globals__.app`.
-    ("prototype_pollution.globals_step", concat!("__(?:init|func|call)__", join!(), r"__globals__")),
-];
+fn proto(before: &[u8], after: &[u8], object: bool) -> Option<&'static str> {
+    let field = is_field(before);
+    if field && is_join(first(after)) && is_value(skip(after, is_step)) {
+        return Some("prototype_pollution.proto_step");
+    }
+    if field && is_join(last(before)) && is_value(after) {
+        return Some("prototype_pollution.proto_end");
+    }
+    let value = spaces(spaces(skip(after, is_quote)).strip_prefix(b":")?);
+    (object && matches!(first(value), b'{' | b'[' | b'"' | b'\'' | b't' | b'f' | b'0'..=b'9')).then_some("prototype_pollution.proto_object")
+}
+
+fn constructor(before: &[u8], after: &[u8], object: bool) -> Option<&'static str> {
+    let joined = skip(after, is_join);
+    if joined.len() < after.len() {
+        let (name, behind) = word(joined);
+        if is_one(name, &["prototype", "protoprototypetype"]) && is_field(before) && is_value(skip(behind, is_step)) {
+            return Some("prototype_pollution.constructor_step");
+        }
+    }
+    if let Some(found) = function(after) {
+        return Some(found);
+    }
+    let inner = spaces(skip(after, is_quote)).strip_prefix(b":").map(spaces)?;
+    let member = skip(spaces(inner.strip_prefix(b"{")?), is_quote);
+    let value = spaces(skip(member.strip_prefix(b"prototype")?, is_quote));
+    (object && first(value) == b':').then_some("prototype_pollution.constructor_object")
+}
+
+/// From any value to the constructor of functions: `constructor.constructor('return process')()`.
+fn function(after: &[u8]) -> Option<&'static str> {
+    let closed = |rest| skip(rest, |byte| is_quote(byte) || matches!(byte, b']' | b')'));
+    let rest = closed(after);
+    let rest = eat_any(rest, &[".", "?.", "['", "[\"", "[`"]).and_then(|rest| rest.strip_prefix(b"constructor")).map_or(rest, closed);
+    let code = spaces(rest.strip_prefix(b"(")?);
+    let (name, _) = word(spaces(code.get(1..)?));
+    (is_quote(first(code)) && is_one(name, &["return", "throw", "alert", "process", "globalThis", "this"])).then_some("prototype_pollution.function_constructor")
+}

@@ -1,26 +1,21 @@
 //! What each set is held to.
 
-use crate::regex::RegexSet;
+use super::{RuleSet, Subject};
 
 /// The fewest rows of a table.
 const ROW_COUNT_MIN: usize = 60;
 
-fn set(rules: &[(&str, &str)]) -> RegexSet {
-    RegexSet::new(rules.iter().map(|(_, pattern)| *pattern)).unwrap()
-}
-
-/// Each of `attacks` is found, none of `look_alikes` is, and without any one of `rules` some attack would pass.
+/// Each of `attacks` is found, none of `look_alikes` is, and each rule finds something.
 #[track_caller]
-pub(super) fn check(rules: &[(&str, &str)], attacks: &[&str], look_alikes: &[&str]) {
+pub(super) fn check(set: RuleSet, attacks: &[&str], look_alikes: &[&str]) {
     assert!(attacks.len() >= ROW_COUNT_MIN && look_alikes.len() >= ROW_COUNT_MIN, "more rows are due");
-    let all = set(rules);
-    let name = |text: &str| all.first_match(text).map(|index| rules[index].0);
+    let name = |text: &str| set.find(&Subject::new(text));
     let missed: Vec<_> = attacks.iter().filter(|text| name(text).is_none()).collect();
     assert!(missed.is_empty(), "missed: {missed:#?}");
     let alarms: Vec<_> = look_alikes.iter().filter_map(|text| Some((text, name(text)?))).collect();
     assert!(alarms.is_empty(), "false alarms: {alarms:#?}");
-    for (index, (name, _)) in rules.iter().enumerate() {
-        let others = set(&[&rules[..index], &rules[index + 1..]].concat());
-        assert!(attacks.iter().any(|text| others.first_match(text).is_none()), "{name} finds nothing by itself");
-    }
+    let found: Vec<_> = attacks.iter().filter_map(|text| name(text)).collect();
+    let idle: Vec<_> = set.names().iter().filter(|name| !found.contains(name)).collect();
+    assert!(idle.is_empty(), "no row shows {idle:?}");
+    assert!(found.iter().all(|name| set.names().contains(name)), "a rule without a name");
 }

@@ -1,6 +1,6 @@
 //! What the rules find, what they leave alone, and that none of them is idle.
 
-use super::RULES;
+use crate::content::rule_sets::RuleSet;
 use crate::content::rule_sets::tests::check;
 
 /// One row for each shape of an attack.
@@ -247,5 +247,5 @@ const LOOK_ALIKES: &[&str] = &[
 
 #[test]
 fn attacks_are_found_and_look_alikes_left_alone() {
-    check(RULES, ATTACKS, LOOK_ALIKES);
+    check(RuleSet::CommandInjection, ATTACKS, LOOK_ALIKES);
 }

@@ -1,0 +1,388 @@
+//! What a line says in several places that only attacks say together, in one pass: which words it has had is remembered.
+
+use super::super::bytes::{
+    eat_any, ends, first, is_digit, is_letter, is_one, is_quote, is_space, is_word, last, near, skip, spaces, split, starts, word, words,
+};
+use super::shell::is_known;
+use super::template;
+
+/// Which words the line has had.
+#[derive(Default)]
+struct Line {
+    base64: bool,
+    bitsadmin: bool,
+    certutil: bool,
+    chmod: bool,
+    connects: bool,
+    decodes: bool,
+    downloads: bool,
+    iex: bool,
+    interpreter: bool,
+    mkfifo: bool,
+    netcat: bool,
+    net_user: bool,
+    plain_download: bool,
+    powershell: bool,
+    regsvr: bool,
+    socat: bool,
+    /// `socket(`
+    socket: bool,
+    /// `{{` or `{%`
+    template: bool,
+    wmic: bool,
+}
+
+pub(super) fn find(text: &[u8]) -> Option<&'static str> {
+    let mut line = Line::default();
+    let mut seen = 0_usize;
+    for (before, name, after) in words(text) {
+        let since = before.get(seen..).unwrap_or_default();
+        if since.contains(&b'\n') {
+            line = Line::default();
+        }
+        line.template |= since.windows(2).any(|pair| matches!(pair, [b'{', b'{' | b'%']));
+        seen = before.len();
+        let found = line.receive(before, name, after).or_else(|| template::receive(before, name, after, line.template));
+        if found.is_some() {
+            return found;
+        }
+    }
+    shellshock(text)
+}
+
+/// A function of Bash that goes on: `() { :;}; id`.
+fn shellshock(text: &[u8]) -> Option<&'static str> {
+    super::super::bytes::places(text, |byte| byte == b'(').find_map(|(before, rest)| {
+        let body = spaces(spaces(rest.strip_prefix(b"()")?).strip_prefix(b"{")?);
+        let behind = skip(body, |byte| matches!(byte, b':' | b'_' | b';' | b' '));
+        let closed = behind.strip_prefix(b"}");
+        let empty = closed.is_some_and(|rest| body.len() > behind.len() && (starts(spaces(rest), &[";", ">"])));
+        let whole = before.trim_ascii_start().is_empty() && !before.iter().any(|byte| is_word(*byte)) && (closed.is_some() || near(behind, &["}"]) && near(behind, &["};", "} ;"]));
+        let starts_so = starts(body, &["_;", "_ ;"]) && near(behind, &[">_["]);
+        (empty || whole || starts_so).then_some("command_injection.shellshock")
+    })
+}
+
+impl Line {
+    fn receive(&mut self, before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
+        if self.chmod && ends(before, &[";./", "; ./", "&./", "& ./"]) {
+            return Some("command_injection.download_and_run");
+        }
+        if last(before) == b'{' && first(after) == b',' && is_known(name) {
+            let argument = after.get(1..).unwrap_or_default();
+            let hidden = matches!(first(argument), b'-' | b'/' | b'$' | b'"' | b'\'') || starts(argument, &["http"]);
+            return hidden.then_some("command_injection.hidden_space");
+        }
+        match first(name) {
+            b'b' | b'x' | b'o' => self.decoders(before, name, after),
+            b'c' | b'w' | b'f' | b'r' | b't' => self.tools(before, name, after),
+            b'd' | b'i' | b'h' | b'j' | b'u' | b'n' => self.network(before, name, after),
+            b's' | b'z' | b'k' | b'p' | b'm' | b'e' | b'a' | b'g' | b'v' | b'l' | b'q' | b'y' => self.shells(before, name, after),
+            b'0'..=b'9' => {
+                self.plain_download |= self.downloads && first(after) == b'.' && name.len() <= 3 && is_digit(last(name)) && after.iter().take(12).filter(|byte| **byte == b'.').count() >= 3;
+                None
+            }
+            b'_' => import(name, after),
+            _ => None,
+        }
+    }
+
+    fn decoders(&mut self, before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
+        match name {
+            b"base64" => {
+                self.base64 = true;
+                let option = skip(after, |byte| is_space(byte) || matches!(byte, b'.' | b'+' | b','));
+                self.decodes |= starts(option, &["-d", "--d", "-di"]) || starts(skip(option, |byte| byte == b'-'), &["${ifs}-d", "$ifs-d"]);
+                let fed = ends(before, &["<<<$(", "<<< $(", "<<<"]);
+                fed.then_some("command_injection.decoded_command")
+            }
+            b"xxd" => {
+                self.decodes |= starts(spaces(after), &["-r"]);
+                ends(before, &["<<<$(", "<<<"]).then_some("command_injection.decoded_command")
+            }
+            b"openssl" => {
+                self.decodes |= starts(spaces(after), &["enc"]);
+                None
+            }
+            b"bash" | b"zsh" => self.shell(before, after),
+            b"bitsadmin" => {
+                self.bitsadmin = true;
+                None
+            }
+            b"os" if ends(before, &["import "]) => {
+                let code = skip(after, |byte| byte != b'.' && byte != b'\n');
+                starts(code, &[".system(", ".popen("]).then_some("command_injection.script_call")
+            }
+            _ => None,
+        }
+    }
+
+    fn tools(&mut self, before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
+        let windows = Some("command_injection.windows_tool");
+        match name {
+            b"curl" | b"wget" | b"fetch" if is_space(first(after)) || starts(after, &["$", "+"]) => {
+                self.downloads = true;
+                let end = before.trim_ascii_end();
+                self.plain_download |= matches!(last(end), b';' | b'|' | b'&' | b'`') || ends(end, &["$("]);
+                // `"$(curl …)"` is how programs are installed, unless a shell follows.
+                None
+            }
+            b"certutil" => {
+                self.certutil = true;
+                None
+            }
+            b"transfer" if self.bitsadmin && ends(before, &["/"]) => windows,
+            b"frombase64string" if self.iex => Some("command_injection.powershell"),
+            b"call_user_func" => superglobal(after),
+            b"cmd" if self.netcat && runs(before) => Some("command_injection.reverse_shell"),
+            // A formula that starts it.
+            b"cmd" if matches!(last(before), b'=' | b'+' | b'-' | b'@') && starts(after, &["|'", "|\""]) => windows,
+            b"cmd" => {
+                let argument = spaces(eat_any(after, &[".exe"]).unwrap_or(after));
+                let run = eat_any(argument, &["/c", "/k"])?;
+                let end = before.trim_ascii_end();
+                let chained = matches!(last(end), b';' | b'|' | b'&');
+                let (program, _) = word(skip(run, |byte| is_space(byte) || is_quote(byte)));
+                let told = is_one(program, &["powershell", "whoami", "ping", "net", "type", "certutil", "calc", "start"]);
+                (chained || told).then_some("command_injection.windows_tool")
+            }
+            b"chmod" => {
+                let mode = spaces(after);
+                self.chmod |= self.downloads && (starts(mode, &["+x", "a+x", "u+x"]) || word(mode).0.contains(&b'7'));
+                None
+            }
+            b"tmp" if self.chmod && ends(before, &[";/", "; /", "&/", "& /"]) => Some("command_injection.download_and_run"),
+            b"fsockopen" | b"tcpsocket" => {
+                self.connects = true;
+                None
+            }
+            b"regsvr32" => {
+                self.regsvr = true;
+                None
+            }
+            b"rundll32" => {
+                let argument = spaces(eat_any(after, &[".exe"]).unwrap_or(after));
+                starts(argument, &["javascript:", "\\\\", "url.dll"]).then_some("command_injection.windows_tool")
+            }
+            b"wmic" => {
+                self.wmic = true;
+                None
+            }
+            b"create" if self.wmic && ends(before, &["call "]) => windows,
+            b"reg" => starts(spaces(after), &["save hklm"]).then_some("command_injection.windows_tool"),
+            b"windowstyle" | b"w" if self.powershell && matches!(last(before), b'-' | b'/') => starts(spaces(after), &["hid", "1"]).then_some("command_injection.powershell"),
+            b"rev" => {
+                self.decodes |= ends(before.trim_ascii_end(), &["|"]);
+                ends(before, &["$("]).then_some(()).filter(|()| after.starts_with(b"<<<")).map(|()| "command_injection.decoded_command")
+            }
+            b"tcpclient" => ends(before, &["system.net.sockets.", "net.sockets."]).then_some("command_injection.reverse_shell"),
+            b"ruby" => self.code(after),
+            b"require" => {
+                let module = skip(after, |byte| byte == b'(' || is_space(byte) || is_quote(byte));
+                let call = skip(module.strip_prefix(b"child_process")?, |byte| is_quote(byte) || byte == b')');
+                starts(call, &[".exec", ".spawn", ".fork"]).then_some("command_injection.script_call")
+            }
+            b"class" => java_class(before, after),
+            _ => None,
+        }
+    }
+
+    fn network(&mut self, before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
+        let reverse = Some("command_injection.reverse_shell");
+        match name {
+            b"nc" | b"ncat" | b"netcat" => {
+                self.netcat = true;
+                None
+            }
+            b"net" | b"net1" => {
+                self.net_user = is_one(word(spaces(after)).0, &["user", "localgroup", "group"]);
+                None
+            }
+            b"dev" | b"inet" => {
+                let target = eat_any(after, &["/tcp/", "/udp/"])?;
+                let (host, behind) = split(target, |byte| is_word(byte) || matches!(byte, b'-' | b'.' | b'$' | b'{' | b'}'));
+                let address = is_digit(first(host)) || first(host) == b'$' || host.contains(&b'.') && first(behind) == b'/' || name == b"inet" && !host.is_empty();
+                (ends(before, &["/"]) && address).then_some("command_injection.reverse_shell")
+            }
+            b"urlcache" | b"decode" | b"urlfetch" if self.certutil && matches!(last(before), b'-' | b'/') => Some("command_injection.windows_tool"),
+            b"ifs" => {
+                let name = before.strip_suffix(b"{").unwrap_or(before).strip_suffix(b"$")?;
+                (is_letter(last(name)) || matches!(last(name), b';' | b'|' | b'&' | b')')).then_some("command_injection.hidden_space")
+            }
+            b"dup2" if self.socket && first(after) == b'(' => reverse,
+            b"iex" | b"invoke" => {
+                let invoked = name == b"iex" || starts(after, &["-expression"]);
+                self.iex |= invoked;
+                let end = before.trim_ascii_end();
+                let chained = name == b"iex" && matches!(last(end), b';' | b'|' | b'&') && first(spaces(after)) == b'(';
+                (invoked && self.powershell || chained).then_some("command_injection.powershell")
+            }
+            b"http" | b"https" => {
+                let url = starts(after, &["://"]);
+                self.plain_download |= url && name == b"http" && self.downloads;
+                let remote = self.regsvr && url;
+                if self.iex && url && name == b"http" {
+                    return Some("command_injection.powershell");
+                }
+                remote.then_some("command_injection.windows_tool")
+            }
+            b"join" if self.iex && ends(before, &["-"]) => Some("command_injection.powershell"),
+            b"downloadstring" | b"downloadfile" => {
+                let address = skip(after, |byte| byte == b'(' || is_space(byte) || is_quote(byte));
+                (self.powershell || self.iex || last(before) == b'.' && starts(address, &["http://"])).then_some("command_injection.powershell")
+            }
+            b"node" => self.code(after),
+            b"include" | b"hex2bin" => superglobal(after),
+            _ => None,
+        }
+    }
+
+    fn shells(&mut self, before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
+        let reverse = Some("command_injection.reverse_shell");
+        match name {
+            b"sh" | b"zsh" | b"dash" | b"ksh" | b"ash" => self.shell(before, after),
+            b"e" | b"ec" | b"enc" | b"encodedcommand" | b"encoded" if self.powershell && matches!(last(before), b'-' | b'/') && is_space(first(after)) => {
+                let code = skip(after, |byte| is_space(byte) || is_quote(byte));
+                let (code, _) = split(code, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='));
+                (code.len() >= 12).then_some("command_injection.powershell")
+            }
+            b"python" | b"python3" | b"perl" | b"php" => {
+                let piped = ends(skip_path(before), &["|", "| sudo", "|sudo"]);
+                if piped && self.plain_download && self.downloads && !is_word(first(after)) {
+                    return Some("command_injection.download_and_run");
+                }
+                self.code(after)
+            }
+            b"mkfifo" => {
+                self.mkfifo = true;
+                None
+            }
+            b"socat" => {
+                self.socat = true;
+                None
+            }
+            b"exec" if self.socat && first(after) == b':' => reverse,
+            b"exec" | b"system" | b"popen" if self.interpreter => {
+                let call = skip(after, |byte| byte == b'(' || is_space(byte));
+                (is_quote(first(call)) && call.len() < after.len() || is_quote(first(after))).then_some("command_injection.script_call")
+            }
+            b"exec" if self.connects => reverse,
+            b"system" | b"exec" | b"shell_exec" | b"passthru" | b"popen" | b"proc_open" | b"eval" | b"assert" => {
+                superglobal(after).or_else(|| markup(before, after))
+            }
+            b"socket" => {
+                self.socket |= first(after) == b'(';
+                None
+            }
+            b"spawn" => (ends(before, &["pty."]) && first(after) == b'(').then_some("command_injection.reverse_shell"),
+            b"subprocess" if self.socket => reverse,
+            b"stdin" if self.socket && ends(before.trim_ascii_end(), &["open("]) => reverse,
+            b"powershell" | b"pwsh" => {
+                self.powershell = true;
+                None
+            }
+            b"mshta" => {
+                let argument = skip(eat_any(after, &[".exe"]).unwrap_or(after), |byte| is_space(byte) || is_quote(byte));
+                starts(argument, &["http:", "https:", "vbscript:", "javascript:"]).then_some("command_injection.windows_tool")
+            }
+            b"add" if self.net_user && ends(before, &["/"]) => Some("command_injection.windows_tool"),
+            b"process" => starts(after, &[".mainmodule", ".binding"]).then_some("command_injection.script_call"),
+            b"programfiles" => (ends(before, &["%"]) && starts(after, &[":~"])).then_some("command_injection.windows_tool"),
+            b"lua" | b"awk" => self.code(after),
+            b"echo" | b"printf" => {
+                let end = before.trim_ascii_end();
+                self.decodes |= end.is_empty() || matches!(last(end), b';' | b'|' | b'&' | b'(' | b'\n');
+                let encoded = ends(before, &["$("]) && starts(skip(after, |byte| is_space(byte) || is_quote(byte)), &["\\x", "\\1"]);
+                encoded.then_some("command_injection.decoded_command")
+            }
+            b"ssi" | b"esi" => {
+                let element = after.strip_prefix(b":")?;
+                (ends(before, &["<"]) && starts(element, &["include", "inline", "debug"])).then_some("command_injection.script_call")
+            }
+            _ => None,
+        }
+    }
+
+    /// A shell: what is written into it, or that it is one for somebody else.
+    fn shell(&mut self, before: &[u8], after: &[u8]) -> Option<&'static str> {
+        let end = skip_path(before);
+        let piped = ends(end, &["|", "| sudo", "|sudo"]);
+        let rest = spaces(after);
+        let ended = rest.is_empty() || matches!(first(rest), b'-' | b';' | b'&' | b'|' | b'<' | b')' | b'\'' | b'"' | b'`') || first(after) == b'\n';
+        if piped && self.decodes && ended {
+            return Some("command_injection.decoded_command");
+        }
+        if piped && self.downloads && self.plain_download && !is_word(first(after)) {
+            return Some("command_injection.download_and_run");
+        }
+        let interactive = rest.strip_prefix(b"-i").map(spaces);
+        let redirected = interactive.is_some_and(|rest| matches!(first(rest), b'<' | b'>' | b'&' | b'|') || is_digit(first(rest)) && rest.get(1) == Some(&b'>'));
+        if redirected || interactive.is_some() && (self.mkfifo || self.socket) || piped && self.netcat && end.len() < before.trim_ascii_end().len() {
+            return Some("command_injection.reverse_shell");
+        }
+        if self.netcat && (runs(before) || ends(before, &["-e ", "-c ", "-e", "-c"])) || self.connects && !is_word(first(after)) {
+            return Some("command_injection.reverse_shell");
+        }
+        let target = skip(rest, |byte| matches!(byte, b'/' | b'.'));
+        let chained = ends(before.trim_ascii_end(), &[";", "&"]);
+        (self.downloads && (self.chmod && chained || chained && starts(target, &["tmp/"]) && self.plain_download)).then_some("command_injection.download_and_run")
+    }
+
+    /// Code for an interpreter, on the command line.
+    fn code(&mut self, after: &[u8]) -> Option<&'static str> {
+        let option = skip(after, |byte| is_space(byte) || byte == b'-' || is_letter(byte));
+        self.interpreter |= is_space(first(after)) && is_quote(first(spaces(option)));
+        None
+    }
+}
+
+/// What stands before the directory of a program.
+fn skip_path(before: &[u8]) -> &[u8] {
+    let name = before.iter().rposition(|byte| !is_word(*byte) && *byte != b'/').map_or(0, |at| at.saturating_add(1));
+    let path = before.get(name..).unwrap_or_default();
+    let start = if first(path) == b'/' { before.get(..name).unwrap_or_default() } else { before };
+    start.trim_ascii_end()
+}
+
+/// Whether a program is an argument of `-e` or `-c`: `-e /bin/sh`.
+fn runs(before: &[u8]) -> bool {
+    let end = skip_path(before);
+    let option = end.iter().rposition(|byte| is_space(*byte)).map_or(end, |at| end.get(at.saturating_add(1)..).unwrap_or_default());
+    first(option) == b'-' && matches!(last(option), b'e' | b'c') && end.len() < before.len()
+}
+
+/// What a request says, or an encoding hides, run at once.
+fn superglobal(after: &[u8]) -> Option<&'static str> {
+    let argument = spaces(spaces(after).strip_prefix(b"(")?);
+    let found = starts(argument, &["$_get", "$_post", "$_request", "$_cookie", "$_server", "base64_decode(", "gzinflate(", "str_rot13(", "hex2bin("]);
+    found.then_some("command_injection.script_call")
+}
+
+/// A call at the start of a block of PHP, Smarty or ERB.
+fn markup(before: &[u8], after: &[u8]) -> Option<&'static str> {
+    let end = before.trim_ascii_end();
+    let end = end.strip_suffix(b"@").unwrap_or(end).trim_ascii_end();
+    let end = end.strip_suffix(b"echo").unwrap_or(end).trim_ascii_end();
+    let block = ends(end, &["<?", "<?php", "<?=", "<%=", "<%", "${@print(", "{${"]) || ends(before, &["#{", "${"]);
+    let braces = ends(before, &["{"]) && is_quote(first(after.get(1..).unwrap_or_default()));
+    let call = matches!(first(after), b'(' | b' ' | b'\'' | b'$');
+    (call && (block || braces)).then_some("command_injection.script_call")
+}
+
+/// `__import__('os').system('id')`
+fn import(name: &[u8], after: &[u8]) -> Option<&'static str> {
+    if name != b"__import__" {
+        return None;
+    }
+    let module = skip(spaces(after).strip_prefix(b"(")?, |byte| is_space(byte) || is_quote(byte));
+    let (module, behind) = word(module);
+    let behind = skip(behind, |byte| is_space(byte) || is_quote(byte));
+    let known = is_one(module, &["os", "subprocess", "pty", "socket", "builtins", "commands"]);
+    (known && starts(spaces(behind.strip_prefix(b")")?), &["."])).then_some("command_injection.template_object")
+}
+
+fn java_class(before: &[u8], after: &[u8]) -> Option<&'static str> {
+    let reflected = starts(after, &[".inspect(", ".forname(", ".classloader"]);
+    let found = reflected && matches!(last(before), b'.' | b'$');
+    found.then_some("command_injection.java_expression")
+}

@@ -1,0 +1,168 @@
+//! Templates and expression languages that reach for the runtime, look-ups of Log4j, includes of servers.
+
+use super::super::bytes::{eat_any, ends, first, head, is_digit, is_one, is_quote, is_space, is_word, near, places, skip, spaces, split, starts, word, words};
+
+pub(super) fn find(text: &[u8]) -> Option<&'static str> {
+    let found = places(text, |byte| matches!(byte, b'{' | b'<' | b'[' | b'(' | b'$' | b'#')).find_map(|(before, rest)| opening(before, rest));
+    found
+}
+
+/// What a word says of a template; `is_open`: one has begun on its line.
+pub(super) fn receive(before: &[u8], name: &[u8], after: &[u8], is_open: bool) -> Option<&'static str> {
+    if is_open {
+        if let Some(found) = object(before, name, after) {
+            return Some(found);
+        }
+    }
+    at_word(before, name, after)
+}
+
+/// Where a template or an expression opens.
+fn opening(before: &[u8], rest: &[u8]) -> Option<&'static str> {
+    if first(rest) == b'<' {
+        return erb(rest);
+    }
+    let probe = eat_any(rest, &["{{", "${{", "${", "#{", "[[", "{=", "(", "{%", "{"])?;
+    match first(rest) {
+        b'(' => (ends(before, &["@"])).then(|| multiplied(probe)).flatten(),
+        b'{' if starts(rest, &["{%", "{{"]) => {
+            if ends(before, &["{"]) {
+                return None;
+            }
+            multiplied(skip(probe, |byte| byte == b'{'))
+        }
+        b'{' if ends(before, &["*", "@", "~"]) => multiplied(probe),
+        b'{' => expression(before, probe).or_else(|| php(before, probe)),
+        b'$' | b'#' => multiplied(probe).or_else(|| expression(before, probe)).or_else(|| lookup(rest)).or_else(|| ruby(probe)).or_else(|| php(before, probe)),
+        _ => multiplied(probe),
+    }
+}
+
+/// A template that only shows it is one: `{{7*7}}`.
+fn multiplied(rest: &[u8]) -> Option<&'static str> {
+    let start = spaces(rest);
+    let (left, behind) = split(start, is_digit);
+    let probe = if left.is_empty() {
+        let letter = start.strip_prefix(b"'").or_else(|| start.strip_prefix(b"\""))?;
+        skip(letter, is_word).get(1..)?.strip_prefix(b".touppercase()")?
+    } else {
+        let behind = spaces(behind);
+        let sign = first(behind);
+        let right = skip(spaces(behind.get(1..)?), is_quote);
+        let (right, ending) = split(right, is_digit);
+        let told = matches!(sign, b'*' | b'+' | b'-') && !right.is_empty() || sign == b'/' && right == b"0";
+        if !told { return None }
+        skip(ending, is_quote)
+    };
+    starts(spaces(probe), &["}", "%>", "]]", ")"]).then_some("command_injection.template_probe")
+}
+
+/// The inside of a template of Jinja or Twig that reaches for the runtime.
+fn object(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
+    let bare = skip(name, |byte| byte == b'_');
+    let bare = bare.strip_suffix(b"__").unwrap_or(bare);
+    let dunder = (name.len() > bare.len() || ends(before, &["__ "]))
+        && is_one(bare, &["class", "mro", "base", "bases", "subclasses", "globals", "builtins", "init", "import", "getattribute", "getitem", "dict"]);
+    let argument = skip(after, |byte| byte == b'(' || is_space(byte) || is_quote(byte));
+    let call = match name {
+        b"attr" => starts(argument, &["_", "\\x", "request"]),
+        b"popen" | b"system" => first(after) == b'(' && ends(before, &["."]),
+        b"_self" => starts(after, &[".env"]),
+        b"registerundefinedfiltercallback" | b"get_user_file" | b"lipsum" | b"cycler" => true,
+        b"config" => starts(after, &[".items", ".from_"]),
+        b"map" | b"filter" | b"sort" | b"reduce" => is_one(word(argument).0, &["system", "exec", "passthru", "shell_exec"]) && first(after) == b'(',
+        _ => false,
+    };
+    (dunder || call).then_some("command_injection.template_object")
+}
+
+/// Ruby in a string, or a module of Node.
+fn ruby(inner: &[u8]) -> Option<&'static str> {
+    let code = spaces(inner);
+    starts(code, &["`", "system(", "%x", "io.popen", "global.process", "require(", "process.", "exec("]).then_some("command_injection.script_call")
+}
+
+/// `{${phpinfo()}}`, `${@print(md5(1))}`, `{php}`.
+fn php(before: &[u8], inner: &[u8]) -> Option<&'static str> {
+    let marks = split(head(inner, 8), |byte| matches!(byte, b'$' | b'{' | b'@') || is_space(byte)).0;
+    let code = inner.get(marks.len()..).unwrap_or_default();
+    let (name, behind) = word(code);
+    let print = code.len() < inner.len() && is_one(name, &["print", "phpinfo", "sleep", "system", "passthru", "exec", "eval"]) && first(behind) == b'(';
+    let nested = ends(before, &["{", "{$"]) && is_one(name, &["phpinfo", "sleep", "print", "system", "eval"]) && first(behind) == b'(';
+    let smarty = name == b"php" && first(behind) == b'}' && code.len() == inner.len();
+    (print || nested || smarty).then_some("command_injection.script_call")
+}
+
+/// The inside of an expression of Java, up to the end of its line.
+fn expression(before: &[u8], inner: &[u8]) -> Option<&'static str> {
+    let opened = ends(before, &["$", "#", "%", "*", "@"]) || first(inner) == b'(' || true;
+    let line = split(head(inner, 128), |byte| byte != b'\n').0;
+    if !line.contains(&b'(') && !line.contains(&b'.') {
+        return None;
+    }
+    let _ = (opened, is_word(0));
+    let code = spaces(line);
+    starts(code, &["t(java", "new java", "#rt", "(#", "''.getclass", "\"\".getclass"]).then_some("command_injection.java_expression")
+}
+
+/// Look-ups of Log4j, plain and nested: `${jndi:ldap://evil.example/a}`.
+fn lookup(rest: &[u8]) -> Option<&'static str> {
+    let inner = spaces(rest.strip_prefix(b"${")?);
+    let (name, behind) = word(inner);
+    let found = match name {
+        b"jndi" => first(spaces(behind)) == b':',
+        b"lower" | b"upper" => first(behind) == b':' && !starts(behind, &[":}"]),
+        b"env" | b"sys" | b"main" | b"date" | b"ctx" | b"k8s" | b"map" | b"base64" | b"bundle" | b"java" => {
+            let value = split(head(behind, 64), |byte| byte != b'}').0;
+            let default = value.windows(2).rposition(|window| window == b":-").and_then(|at| value.get(at.saturating_add(2)..));
+            first(behind) == b':' && (default.is_some_and(|letters| letters.len() == 1) || name == b"date" && starts(behind, &[":'"]))
+        }
+        b"j" | b"" => {
+            let defaults = split(head(behind, 24), |byte| !matches!(byte, b'{' | b'}')).0;
+            let letter = defaults.windows(3).rposition(|window| window == b"::-").or_else(|| defaults.starts_with(b"::-").then_some(0));
+            letter.is_some() || starts(behind, &["${lower", "${upper", "${::-", "${env:", "${sys:", "${date:"]) && near(behind, &[":"])
+        }
+        _ => false,
+    };
+    found.then_some("command_injection.log4j_lookup")
+}
+
+fn erb(rest: &[u8]) -> Option<&'static str> {
+    let code = eat_any(rest, &["<%=", "<%"])?;
+    if let Some(found) = multiplied(code) {
+        return Some(found);
+    }
+    starts(spaces(code), &["system", "exec", "`", "io.popen", "file.open", "open(", "%x", "require"]).then_some("command_injection.script_call")
+}
+
+fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
+    let java = Some("command_injection.java_expression");
+    match name {
+        // Includes of servers: `<!--#exec cmd="id" -->`.
+        b"exec" | b"include" | b"config" | b"echo" | b"printenv" if is_space(first(after)) => {
+            ends(before, &["<!--#", "<!-- #", "&lt;!--#"]).then_some("command_injection.script_call")
+        }
+        b"__subclasses__" => (ends(before, &["."]) && starts(spaces(after).strip_prefix(b"()").map(spaces)?, &["["])).then_some("command_injection.template_object"),
+        b"__globals__" => (ends(before, &["."]) && first(after) == b'[').then_some("command_injection.template_object"),
+        b"__mro__" => (ends(before, &["."]) && first(after) == b'[' && near(after, &["]."])).then_some("command_injection.template_object"),
+        b"__class__" | b"__mro" | b"__builtins__" | b"__base__" => {
+            let indexed = matches!(before, [.., b'[', b'\'' | b'"']) && matches!(after, [b'\'' | b'"', b']', b'[', ..]);
+            indexed.then_some("command_injection.template_object")
+        }
+        b"_memberaccess" | b"_memberacces" => java,
+        b"java" => {
+            let class = starts(after, &[".lang."]);
+            let typed = class && ends(before, &["t(", "@", "new ", "forname(\"", "forname('"]) && (!ends(before, &["new "]) || starts(after, &[".lang.processbuilder"]));
+            typed.then_some("command_injection.java_expression")
+        }
+        b"freemarker" => starts(after, &[".template.utility"]).then_some("command_injection.java_expression"),
+        b"org" => ends(before, &["t(", "${t("]).then_some("command_injection.java_expression"),
+        b"getclass" => {
+            let call = spaces(after).strip_prefix(b"()")?;
+            starts(call, &[".forname("]).then_some("command_injection.java_expression")
+        }
+        b"getruntime" => (ends(before, &[")."]) && starts(after, &["().exec("])).then_some("command_injection.java_expression"),
+        b"scriptenginemanager" => ends(before, &["javax.script."]).then_some("command_injection.java_expression"),
+        _ => None,
+    }
+}

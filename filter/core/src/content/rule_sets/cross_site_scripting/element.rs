@@ -1,0 +1,165 @@
+//! Tags: what an element or one of its attributes runs.
+//!
+//! A text is cut at each `<`, and each piece is read once as a tag and what follows it. So a `<` within an attribute begins a tag as well, which is
+//! how browsers read it in some of the contexts that a text may be put into.
+
+use super::super::bytes::{first, is_letter, is_one, is_quote, is_space, is_word, last, near, skip, spaces, split, starts, word};
+use super::script::is_call;
+
+pub(super) fn find(text: &[u8]) -> Option<&'static str> {
+    let mut pieces = text.split(|byte| *byte == b'<').peekable();
+    let mut before = pieces.next().unwrap_or_default();
+    let mut is_open = false;
+    while let Some(piece) = pieces.next() {
+        let next = pieces.peek().copied().unwrap_or_default();
+        let found = element(before, piece, next, is_open);
+        if found.is_some() {
+            return found;
+        }
+        is_open = is_letter(first(piece)) && !piece.contains(&b'>');
+        before = piece;
+    }
+    utf7(text)
+}
+
+/// In UTF-7, as which old browsers may read a page that does not say what it is.
+fn utf7(text: &[u8]) -> Option<&'static str> {
+    let at = text.windows(5).position(|window| window == b"+adw-")?;
+    let rest = skip(text.get(at..)?.strip_prefix(b"+adw-")?, |byte| byte == b'/');
+    (is_letter(first(rest)) && near(rest, &["+ad4-", ">", "="])).then_some("cross_site_scripting.script_code")
+}
+
+/// What ends a tag's name or an attribute.
+fn is_gap(byte: u8) -> bool {
+    byte <= b' ' || matches!(byte, b'/' | b'+' | b'"' | b'\'' | b'`')
+}
+
+/// Where a tag ends: a `>` before a quote is taken for one in a value.
+fn split_tag(piece: &[u8]) -> (&[u8], &[u8]) {
+    let mut at = 0_usize;
+    while let Some(rest) = piece.get(at..) {
+        let (attributes, behind) = split(rest, |byte| byte != b'>');
+        let end = at.saturating_add(attributes.len());
+        match behind {
+            [b'>', b'"' | b'\'', ..] => at = end.saturating_add(1),
+            _ => return piece.split_at_checked(end).unwrap_or((piece, &[])),
+        }
+    }
+    (piece, &[])
+}
+
+/// The element that begins with `piece`, whose `<` is left out.
+fn element(before: &[u8], piece: &[u8], next: &[u8], is_open: bool) -> Option<&'static str> {
+    let start = skip(piece, |byte| matches!(byte, b'%' | b'?'));
+    let (name, rest) = split(start, |byte| is_word(byte) || matches!(byte, b'-' | b':' | b'.'));
+    let (attributes, _) = split_tag(rest);
+    if name.is_empty() {
+        let goes_on = is_open && first(piece) == b'/' || matches!(piece, [b'!', b' ', ..] | [b'/', b' ', ..]);
+        return if goes_on { handlers(piece) } else { None };
+    }
+    if !is_letter(first(name)) || name.contains(&b'.') || last(name) == b':' {
+        return None;
+    }
+    let local = name.rsplit(|byte| *byte == b':').next().unwrap_or(name);
+    if local == b"script" && last(before) != b':' {
+        let found = script(attributes, rest, next);
+        if found.is_some() {
+            return found;
+        }
+    }
+    if !is_gap(first(rest)) {
+        return None;
+    }
+    handlers(attributes).or_else(|| document(local, attributes)).or_else(|| meta(piece, local, attributes))
+}
+
+/// A script element with a source, or with code.
+fn script(attributes: &[u8], rest: &[u8], next: &[u8]) -> Option<&'static str> {
+    let sourced = is_gap(first(attributes)) && attribute_values(attributes).any(|(name, value)| is_one(name, &["src", "href"]) && !value.is_empty());
+    if sourced {
+        return Some("cross_site_scripting.script_source");
+    }
+    let delimited = matches!(first(rest), b'>' | b'/') || is_space(first(rest));
+    // `>` ends the tag here even before a quote: code may begin with one.
+    let code = skip(rest, |byte| byte != b'>').strip_prefix(b">")?;
+    let token = skip(spaces(code), |byte| !is_space(byte));
+    let token = spaces(code).get(..spaces(code).len().saturating_sub(token.len())).unwrap_or_default();
+    let runs = |code: &[u8]| code.iter().any(|byte| matches!(byte, b'(' | b'`' | b'=' | b';' | b'['));
+    let keyword = is_one(word(spaces(code)).0, &["var", "let", "const", "throw", "import", "new"]) && is_space(first(word(spaces(code)).1));
+    let begins = matches!(first(token), b':' | b'`') || token.is_empty();
+    let called = runs(code) && near(code, &[");", "()", "=\"", "='", ")."]);
+    let closed = called || runs(code) && starts(next, &["/script", "\\/script"]);
+    (delimited && (keyword || !begins && runs(token) || closed)).then_some("cross_site_scripting.script_code")
+}
+
+/// Event handlers: `onerror=alert(1)`.
+fn handlers(attributes: &[u8]) -> Option<&'static str> {
+    let handled = attribute_values(attributes).any(|(name, value)| {
+        let event = name.strip_prefix(b"on").unwrap_or_default();
+        let code = match value.strip_prefix(b"{") {
+            Some(code) => is_call(spaces(code)),
+            None => !matches!(first(value), b'=' | 0) && !is_space(first(value)),
+        };
+        event.len() >= 3 && event.iter().all(|byte| is_letter(*byte)) && code
+    });
+    handled.then_some("cross_site_scripting.event_handler")
+}
+
+/// Names and values of attributes: words between gaps and `=`.
+fn attribute_values(attributes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    super::super::bytes::places(attributes, |byte| byte == b'=').filter_map(|(before, rest)| {
+        let space = |byte: u8| is_space(byte) || byte == b'+';
+        let value = skip(rest.strip_prefix(b"=")?, space);
+        let named = before.iter().rposition(|byte| !space(*byte)).and_then(|at| before.get(..=at)).unwrap_or_default();
+        let start = named.iter().rposition(|byte| is_gap(*byte) || *byte == b'\\');
+        let name = start.map_or(named, |at| named.get(at.saturating_add(1)..).unwrap_or_default());
+        let local = name.rsplit(|byte| *byte == b':').next().unwrap_or(name);
+        // `onload!#$%=` is read as `onload` by some.
+        Some((if local.starts_with(b"on") { word(local).0 } else { local }, value))
+    })
+}
+
+/// Elements that bring a document, or move this one.
+fn document(name: &[u8], attributes: &[u8]) -> Option<&'static str> {
+    let foreign = |value: &[u8]| {
+        let value = skip(value, |byte| is_quote(byte) || is_space(byte));
+        starts(value, &["http://", "https://", "//", "data:"])
+    };
+    let found = match name {
+        b"iframe" => attribute_values(attributes).any(|(name, value)| name == b"srcdoc" && !value.is_empty() || name == b"src" && starts(skip(value, is_quote), &["data:text", "//0"])),
+        b"meta" => attribute_values(attributes).any(|(name, value)| name == b"http-equiv" && starts(skip(value, is_quote), &["refresh", "set-cookie", "link"])),
+        b"link" => attribute_values(attributes).any(|(name, value)| {
+            name == b"rel" && starts(skip(value, is_quote), &["import"]) || name == b"href" && starts(skip(value, is_quote), &["data:", "//0"])
+        }),
+        b"object" | b"applet" => attribute_values(attributes).any(|(name, value)| is_one(name, &["data", "code", "codebase"]) && foreign(value)),
+        b"base" => attribute_values(attributes).any(|(name, value)| name == b"href" && foreign(value)),
+        b"layer" => attribute_values(attributes).any(|(name, value)| name == b"src" && !value.is_empty()),
+        b"embed" => attribute_values(attributes).any(|(name, value)| is_one(name, &["src", "code"]) && foreign(value)),
+        b"set" | b"animate" | b"animatetransform" | b"animatemotion" => {
+            let written = attribute_values(attributes).any(|(name, value)| {
+                let target = skip(value, |byte| is_quote(byte) || is_space(byte));
+                name == b"attributename" && (starts(target, &["href", "xlink:href", "innerhtml"]) || target.len() > 4 && target.starts_with(b"on"))
+            });
+            return written.then_some("cross_site_scripting.animated_attribute");
+        }
+        _ => false,
+    };
+    found.then_some("cross_site_scripting.document_element")
+}
+
+/// What old browsers ran: behaviours, data islands, stylesheets of XML.
+fn meta(piece: &[u8], name: &[u8], attributes: &[u8]) -> Option<&'static str> {
+    let instruction = first(piece) == b'?';
+    let found = attribute_values(attributes).any(|(attribute, value)| {
+        let value = skip(value, |byte| is_quote(byte) || is_space(byte));
+        match name {
+            b"style" => attribute == b"type" && starts(value, &["text/javascript"]),
+            b"object" => attribute == b"type" && starts(value, &["text/x-scriptlet"]),
+            b"import" if instruction => attribute == b"implementation",
+            b"xml-stylesheet" if instruction => attribute == b"href" && starts(value, &["data:", "javascript:", "#"]),
+            b"set" => attribute == b"to" && near(value, &["onerror", "<script"]),
+            _ => attribute == b"datasrc" && first(value) == b'#' || attribute == b"handler" && first(value) == b'#' || attribute == b"style" && near(value, &["behavior:url(", "behavior: url("]),
+        }
+    });
+    found.then_some("cross_site_scripting.document_element")
+}

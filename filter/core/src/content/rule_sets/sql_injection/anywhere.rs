@@ -1,0 +1,334 @@
+//! What only injections say, wherever it stands.
+
+use super::super::bytes::{
+    eat_any, ends, first, is_digit, is_letter, is_one, is_quote, is_space, is_word, last, near, skip, spaces, split, split_near, starts, tail, word, words,
+};
+use super::expression::{Place, condition};
+use super::{gap, gap_close, gap_open, is_call, is_comment, is_end};
+
+/// The keywords that are found in pieces: `UN/**/ION`.
+const SPLIT_KEYWORDS: &[&str] = &["union", "select", "insert", "delete", "update", "where", "having", "sleep", "from", "order", "drop"];
+
+/// A list of columns that is longer is none of prose.
+const LIST_LEN_MAX: usize = 32;
+
+pub(super) fn find(text: &[u8]) -> Option<&'static str> {
+    words(text).find_map(|(before, name, after)| at_word(before, name, after)).or_else(|| joins(text))
+}
+
+/// `||` and `&&` before a comparison of literals.
+fn joins(text: &[u8]) -> Option<&'static str> {
+    text.windows(2).enumerate().filter(|(_, pair)| matches!(pair, [b'|', b'|'] | [b'&', b'&'])).find_map(|(at, _)| {
+        let rest = text.get(at.saturating_add(2)..)?;
+        is_quote(first(gap_open(rest))).then(|| condition(rest, Place::Word)).flatten().filter(|name| *name == "sql_injection.quoted_tautology")
+    })
+}
+
+fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
+    if first(after) == b'/' && starts(after, &["/*"]) && is_letter(first(name)) {
+        if let Some(found) = split_keyword(name, after) {
+            return Some(found);
+        }
+    }
+    if ends(before, &["/*!"]) {
+        let keyword = skip(name, is_digit);
+        // A dump has a space there.
+        if keyword.len() < name.len() && !keyword.is_empty() {
+            return Some("sql_injection.versioned_comment");
+        }
+        let keyword = if keyword.is_empty() { word(gap(after)).0 } else { keyword };
+        let found = is_one(keyword, &["union", "select", "or", "xor", "and", "from", "where", "unionselect"]);
+        return found.then_some("sql_injection.versioned_comment");
+    }
+    match first(name) {
+        b'0'..=b'9' => {
+            if name.ends_with(b"union") {
+                return union(before, after);
+            }
+            let other = word(spaces(spaces(after).strip_prefix(b"=")?)).0;
+            let written = after.get(1..).unwrap_or_default().starts_with(name) || name.len() > 3;
+            (name.len() >= 3 && other == name && written && last(before) != b'.' && name.iter().all(|byte| is_digit(*byte))).then_some("sql_injection.constant_condition")
+        }
+        b'a' | b'o' => match name {
+            b"or" | b"and" => condition_anywhere(after),
+            _ => None,
+        },
+        b'b' => match name {
+            b"benchmark" => benchmark(after),
+            _ => None,
+        },
+        b'c' => match name {
+            b"case" => case(after),
+            b"char" | b"chr" => codes(name, after),
+            b"convert" => starts(gap_open(after), &["int,"]).then_some(()).and_then(|()| reads(after)),
+            b"cast" => is_call(after).then_some(()).and_then(|()| reads_first(after)),
+            b"ctxsys" => starts(after, &[".drithsx"]).then_some("sql_injection.error_message"),
+            _ => None,
+        },
+        b'd' => match name {
+            b"dbms_pipe" | b"dbms_lock" => starts(after, &[".receive_message", ".sleep"]).then_some("sql_injection.time_delay"),
+            b"dbms_xslprocessor" | b"dbms_ldap" | b"dbms_utility" | b"dbms_java" => starts(after, &[".init(", ".read2clob", ".sqlid", ".runjava"]).then_some("sql_injection.error_message"),
+            _ => None,
+        },
+        b'e' | b'u' => match name {
+            b"union" => union(before, after),
+            b"extractvalue" | b"updatexml" => (is_call(after) && near(after, &["concat", "0x", "select", "@@"])).then_some("sql_injection.error_message"),
+            b"exp" => nested_query(after),
+            b"exec" | b"execute" => starts(gap(after), &["xp_", "sp_oa", "master..", "master.dbo"]).then_some("sql_injection.file_or_command"),
+            b"utl_inaddr" | b"utl_http" => starts(after, &[".get_host", ".request"]).then_some(if name == b"utl_http" { "sql_injection.file_or_command" } else { "sql_injection.error_message" }),
+            _ => None,
+        },
+        b'f' => match name {
+            b"floor" => {
+                let argument = gap_open(after).strip_prefix(b"rand")?;
+                let (_, behind) = split_near(argument, b")")?;
+                starts(gap_close(behind), &["*"]).then_some("sql_injection.error_message")
+            }
+            _ => None,
+        },
+        b'g' => matches!(name, b"gtid_subset" | b"gtid_subtract" if is_call(after)).then_some("sql_injection.error_message"),
+        b'h' | b'n' | b'x' => match name {
+            b"having" | b"not" | b"xor" => condition_anywhere(after).filter(|name| *name == "sql_injection.quoted_tautology"),
+            b"xp_cmdshell" | b"xp_dirtree" | b"xp_regread" => {
+                (is_quote(first(gap(after))) || last(before) == b'.').then_some("sql_injection.file_or_command")
+            }
+            _ => None,
+        },
+        b'i' => match name {
+            b"into" => {
+                let (kind, path) = word(gap(after));
+                (is_one(kind, &["outfile", "dumpfile"]) && (is_quote(first(gap(path))) || starts(gap(path), &["0x"]))).then_some("sql_injection.file_or_command")
+            }
+            _ => None,
+        },
+        b'j' | b'l' | b'm' | b'p' => match name {
+            b"pg_sleep" => delayed(before, after),
+            b"json_keys" | b"polygon" | b"multipoint" | b"linestring" | b"multipolygon" => nested_query(after),
+            b"load_file" => file(after),
+            b"like" => {
+                let arguments = after.strip_prefix(b"(")?;
+                near(arguments, &["randomblob("]).then_some("sql_injection.time_delay")
+            }
+            b"pg_read_file" | b"lo_import" | b"pg_ls_dir" => starts(after, &["('"]).then_some("sql_injection.file_or_command"),
+            b"program" => {
+                let copies = is_quote(first(gap(after))) && ends(before, &["from ", "to "]) && near(tail(before, 128), &["copy "]);
+                copies.then_some("sql_injection.file_or_command")
+            }
+            b"procedure" => (starts(gap(after), &["analyse"])).then_some("sql_injection.error_message"),
+            b"load_extension" => (is_call(after) && ends(before, &["select ", "select("])).then_some("sql_injection.file_or_command"),
+            _ => None,
+        },
+        b'r' => {
+            let digits = split(gap_open(after), is_digit).0.len();
+            (name == b"randomblob" && digits >= 6).then_some("sql_injection.time_delay")
+        }
+        b's' => match name {
+            b"select" => select(before, after),
+            b"sleep" => delayed(before, after),
+            b"sp_oacreate" | b"sp_oamethod" | b"sp_addsrvrolemember" => (is_quote(first(gap(after)))).then_some("sql_injection.file_or_command"),
+            _ => None,
+        },
+        b'w' => {
+            let (delay, time) = word(gap(after));
+            (name == b"waitfor" && is_one(delay, &["delay", "time"]) && is_quote(first(gap(time)))).then_some("sql_injection.time_delay")
+        }
+        _ => None,
+    }
+}
+
+/// Whether a keyword is put together around comments.
+fn split_keyword(name: &[u8], after: &[u8]) -> Option<&'static str> {
+    let mut matching: Vec<&[u8]> = SPLIT_KEYWORDS.iter().filter_map(|keyword| keyword.as_bytes().strip_prefix(name)).filter(|rest| !rest.is_empty()).collect();
+    let mut rest = after;
+    while !matching.is_empty() {
+        let (_, behind) = split_near(rest.strip_prefix(b"/*")?, b"*/")?;
+        let (piece, behind) = word(behind);
+        if piece.is_empty() {
+            return None;
+        }
+        matching = matching.into_iter().filter_map(|keyword| keyword.strip_prefix(piece)).collect();
+        if matching.iter().any(|keyword| keyword.is_empty()) {
+            return Some("sql_injection.split_keyword");
+        }
+        rest = behind;
+    }
+    None
+}
+
+/// A comparison that nobody writes outside of a condition: of literals, or of constants before a comment.
+fn condition_anywhere(after: &[u8]) -> Option<&'static str> {
+    let start = gap_open(after);
+    if is_quote(first(start)) || is_letter(first(start)) && is_quote(start.get(1).copied().unwrap_or_default()) {
+        // `Or('a') == 'a'` is code.
+        if first(after) == b'(' {
+            return None;
+        }
+        return condition(after, Place::Word).filter(|name| *name == "sql_injection.quoted_tautology");
+    }
+    if starts(start, &["true"]) || is_digit(first(start)) {
+        let (left, behind) = split(start, |byte| is_word(byte));
+        let (right, ending) = match spaces(behind).strip_prefix(b"=") {
+            Some(right) => word(spaces(right)),
+            None => (left, behind),
+        };
+        let compared = is_digit(first(left)) && behind.len() != ending.len() || left == b"true";
+        let ending = spaces(gap_close(ending));
+        let constant = compared && is_digit(first(right)) || left == b"true";
+        if constant && !right.is_empty() && is_comment(ending) && (is_end(ending) || starts(ending, &["--"])) {
+            return Some("sql_injection.constant_condition");
+        }
+    }
+    if starts(start, &["sleep(", "pg_sleep(", "benchmark("]) {
+        let ending = gap_close(skip(start, |byte| byte != b')' && byte != b'\n'));
+        return (is_comment(ending) && is_end(ending)).then_some("sql_injection.time_delay");
+    }
+    None
+}
+
+/// Columns of another table: `UNION ALL SELECT 1,password FROM users--`.
+fn union(before: &[u8], after: &[u8]) -> Option<&'static str> {
+    if is_word(last(before)) {
+        return None;
+    }
+    let separated = gap_open(after);
+    if separated.len() == after.len() {
+        return None;
+    }
+    let (all, behind) = word(separated);
+    let (query, columns) = if is_one(all, &["all", "distinct", "distinctrow"]) { word(gap_open(behind)) } else { (all, behind) };
+    if !is_one(query, &["select"]) {
+        return None;
+    }
+    is_columns(columns).then_some("sql_injection.union_select")
+}
+
+/// The columns of a `SELECT`, told from prose by what stands in them.
+fn is_columns(rest: &[u8]) -> bool {
+    let start = gap_open(rest);
+    if starts(start, &["@@"]) {
+        return true;
+    }
+    let behind = match first(start) {
+        b'\'' | b'"' => match start.split_first().and_then(|(quote, literal)| split_near(literal, &[*quote])) {
+            Some((_, behind)) => behind,
+            None => return true,
+        },
+        b'*' => start.get(1..).unwrap_or_default(),
+        _ => {
+            let (name, behind) = word(skip(start, |byte| byte == b'-'));
+            if is_one(name, &["case", "top"]) {
+                return starts(gap(behind), &["when"]) || is_digit(first(gap(behind)));
+            }
+            if first(behind) == b'(' {
+                return true;
+            }
+            if name == b"null" {
+                return true;
+            }
+            if is_digit(first(name)) {
+                behind
+            } else {
+                return is_list(start);
+            }
+        }
+    };
+    let ending = spaces(gap_close(behind));
+    let ending = if ending.is_empty() { return true } else { ending };
+    matches!(first(ending), b',' | b';' | b'|' | b'#' | b'\'' | b'"' | b'+' | b')' | b'/') || starts(ending, &["--", "from", "into", "limit", "order", "where", "union"])
+}
+
+/// `a, b from`
+fn is_list(rest: &[u8]) -> bool {
+    let (mut rest, mut commas) = (rest, 0_usize);
+    for _ in 0..LIST_LEN_MAX {
+        let (name, behind) = split(rest, |byte| is_word(byte) || matches!(byte, b'.' | b'`'));
+        if name.is_empty() {
+            return false;
+        }
+        match gap(behind).strip_prefix(b",") {
+            Some(next) => (rest, commas) = (gap(next), commas.saturating_add(1)),
+            None => return commas > 0 && starts(gap(behind), &["from"]),
+        }
+    }
+    true
+}
+
+/// A call that only waits.
+fn benchmark(after: &[u8]) -> Option<&'static str> {
+    let (count, behind) = split(gap_open(after), |byte| is_digit(byte) || is_space(byte));
+    (is_call(after) && !count.is_empty() && starts(spaces(behind), &[","])).then_some("sql_injection.time_delay")
+}
+
+/// A call that waits on a condition: `if(1=1,sleep(5),0)`.
+fn delayed(before: &[u8], after: &[u8]) -> Option<&'static str> {
+    let argument = after.strip_prefix(b"(")?;
+    let condition = tail(before, 96);
+    let found = is_digit(first(argument)) && ends(before.trim_ascii_end(), &[","]) && !condition.contains(&b';') && near(condition, &["if("]);
+    found.then_some("sql_injection.time_delay")
+}
+
+/// `case when 1=1`
+fn case(after: &[u8]) -> Option<&'static str> {
+    let condition = gap_open(gap(after).strip_prefix(b"when")?);
+    let (left, behind) = split(condition, is_digit);
+    let right = spaces(spaces(behind).strip_prefix(b"=")?);
+    (!left.is_empty() && is_digit(first(right))).then_some("sql_injection.constant_condition")
+}
+
+/// Text spelt in codes: `chr(97)||chr(98)||chr(99)`, `char(97,98,99)`.
+fn codes(name: &[u8], after: &[u8]) -> Option<&'static str> {
+    let mut rest = after;
+    for count in 1..=3_u8 {
+        let (code, behind) = split(spaces(rest).strip_prefix(b"(")?, |byte| is_word(byte) || matches!(byte, b',' | b' '));
+        let values = code.iter().filter(|byte| **byte == b',').count();
+        if word(code).0.len() < 2 || matches!(code, b"10" | b"13") {
+            return None;
+        }
+        let behind = behind.strip_prefix(b")")?;
+        if count == 3 || values >= 3 {
+            break;
+        }
+        rest = skip(behind, |byte| is_space(byte) || matches!(byte, b'|' | b'+' | b',' | b'&')).strip_prefix(name)?;
+    }
+    Some("sql_injection.character_codes")
+}
+
+/// Whether what is converted is read from the server first.
+fn reads(after: &[u8]) -> Option<&'static str> {
+    let (_, argument) = split_near(after, b",")?;
+    starts(gap_open(argument), &["@@", "select"]).then_some("sql_injection.error_message")
+}
+
+fn reads_first(after: &[u8]) -> Option<&'static str> {
+    starts(gap_open(after), &["@@", "select"]).then_some("sql_injection.error_message")
+}
+
+fn nested_query(after: &[u8]) -> Option<&'static str> {
+    let query = skip(after, |byte| matches!(byte, b'(' | b'~') || is_space(byte));
+    let brackets = after.len().saturating_sub(query.len());
+    (brackets >= 2 && is_call(after) && starts(query, &["select"])).then_some("sql_injection.error_message")
+}
+
+fn file(after: &[u8]) -> Option<&'static str> {
+    let argument = spaces(spaces(after).strip_prefix(b"(")?);
+    let path = argument.get(1..).unwrap_or_default();
+    let absolute = is_quote(first(argument)) && (starts(path, &["/", "\\\\"]) || path.get(1) == Some(&b':'));
+    (absolute || starts(argument, &["0x", "concat", "char"])).then_some("sql_injection.file_or_command")
+}
+
+/// `(select sleep(5))`, `select load_extension(`.
+fn select(before: &[u8], after: &[u8]) -> Option<&'static str> {
+    let column = skip(gap_open(after), |byte| byte == b'!' || byte == b'~');
+    let bracketed = ends(before, &["("]);
+    if ends(before, &[":=("]) {
+        return Some("sql_injection.joined_query");
+    }
+    if bracketed && starts(column, &["sleep(", "pg_sleep(", "benchmark("]) {
+        return Some("sql_injection.time_delay");
+    }
+    // `(select(0)from(select(sleep(6)))v)`, `(select * from (select(sleep(5)))a)`
+    if first(after) == b'(' && bracketed && starts(column, &["sleep"]) {
+        return Some("sql_injection.time_delay");
+    }
+    None
+}

@@ -1,0 +1,313 @@
+//! What follows the value that a text was written as.
+
+use super::super::bytes::{eat_any, first, is_digit, is_one, is_quote, is_space, is_word, near, skip, spaces, split, starts, word};
+use super::expression::{Place, condition, joined};
+use super::{gap, gap_close, gap_open, is_bare_comment, is_call, is_comment, is_end, is_function};
+
+/// The longest text that is looked through for a comment that ends a list of values.
+const VALUES_LEN_MAX: usize = 512;
+
+pub(super) fn find(text: &[u8]) -> Option<&'static str> {
+    let start = gap(text);
+    if is_subquery(start) {
+        return Some("sql_injection.joined_query");
+    }
+    let found = behind(start, Place::Start).or_else(|| behind_value(gap_open(start)));
+    found.or_else(|| quotes(text))
+}
+
+/// Whether a text is nothing but a query in brackets, as it takes the place of a value.
+fn is_subquery(text: &[u8]) -> bool {
+    let query = gap_open(text);
+    let ends = text.trim_ascii_end();
+    let closed = super::super::bytes::last(ends) == b')' || is_comment(ends.get(ends.len().saturating_sub(2)..).unwrap_or_default());
+    first(text) == b'(' && closed && query.strip_prefix(b"select").is_some_and(|rest| is_query(rest))
+}
+
+/// Whether what follows `SELECT` is none of prose.
+pub(super) fn is_query(rest: &[u8]) -> bool {
+    let column = gap_open(rest);
+    let (name, behind) = word(column);
+    is_digit(first(column)) || is_quote(first(column)) || matches!(first(column), b'*' | b'@' | b'!') || is_one(name, &["case", "null", "distinct"]) || first(behind) == b'('
+}
+
+/// Behind a number or a word at the start, or behind the first `=` of a form's field.
+fn behind_value(text: &[u8]) -> Option<&'static str> {
+    let unsigned = skip(text, |byte| byte == b'-');
+    let number = is_digit(first(unsigned));
+    let (value, rest) = split(unsigned, |byte| is_word(byte) || byte == b'.' || !number && matches!(byte, b'-' | b'@'));
+    if value.is_empty() {
+        return None;
+    }
+    if let Some(field) = rest.strip_prefix(b"=") {
+        let (value, rest) = split(skip(field, |byte| byte == b'-'), |byte| is_word(byte) || matches!(byte, b'.' | b'-' | b'@'));
+        let place = if is_digit(first(value)) { Place::Number } else { Place::Word };
+        return if value.is_empty() || rest.is_empty() { None } else { behind(rest, place) };
+    }
+    // `8.0union`
+    let digits = skip(value, |byte| is_digit(byte) || byte == b'.');
+    if is_digit(first(value)) && starts(digits, &["union", "or", "and", "xor"]) {
+        let glued = unsigned.get(value.len().saturating_sub(digits.len())..).unwrap_or_default();
+        return behind(glued, Place::Number);
+    }
+    // A bracket or a comment that closes what the text did not open.
+    let closes = starts(spaces(rest), &[")", "*/", "$$", "]"]);
+    if first(spaces(rest)) == b';' && is_statement(value) {
+        return None;
+    }
+    behind(rest, if is_digit(first(value)) || closes { Place::Number } else { Place::Word })
+}
+
+/// Behind the quotes of each kind: the first, the first that is not doubled, and the first that is not escaped; then, for what is an injection
+/// behind any quote, all others.
+fn quotes(text: &[u8]) -> Option<&'static str> {
+    let mut firsts = [[false; 3]; 3];
+    let statement = is_statement(text);
+    for (at, byte) in text.iter().enumerate() {
+        let kind = match byte {
+            b'\'' => 0,
+            b'"' => 1,
+            b'`' => 2,
+            _ => continue,
+        };
+        let Some((before, rest)) = text.split_at_checked(at) else { continue };
+        let Some((quote, rest)) = rest.split_first() else { continue };
+        let escaped = before.last() == Some(&b'\\');
+        let doubled = rest.first() == Some(quote) || before.last() == Some(quote);
+        let Some(seen) = firsts.get_mut(kind) else { continue };
+        let [plain, single, bare] = seen;
+        let is_first = !*plain || (!doubled && !*single) || (!escaped && !doubled && !*bare);
+        *plain = true;
+        *single |= !doubled;
+        *bare |= !escaped && !doubled;
+        let found = if is_first {
+            behind(rest, Place::Quote).or_else(|| comment(before, rest, statement))
+        } else if statement {
+            None
+        } else {
+            behind(rest, Place::Word)
+        };
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
+/// Whether a text is a statement itself.
+fn is_statement(text: &[u8]) -> bool {
+    let (name, _) = word(spaces(text));
+    is_one(
+        name,
+        &[
+            "alter", "begin", "call", "copy", "create", "declare", "delete", "describe", "drop", "exec", "execute", "explain", "grant", "insert",
+            "merge", "replace", "select", "set", "show", "truncate", "update", "use", "with",
+        ],
+    )
+}
+
+/// The rest of the statement, or of a list of values, is commented out: `admin'--`, `x','admin')--`.
+fn comment(before: &[u8], rest: &[u8], statement: bool) -> Option<&'static str> {
+    let plain = |byte: u8| is_word(byte) || matches!(byte, b'.' | b'@' | b'%' | b'+' | b'-' | b'*');
+    let value = skip(before, plain).is_empty();
+    let ending = skip(rest, |byte| is_space(byte) || is_digit(byte) || matches!(byte, b'(' | b')' | b';' | b'=' | b'<' | b'>' | b'+' | b'\0'));
+    let inside = before.last().is_some() && rest.starts_with(b"/*") && rest.ends_with(b"*/");
+    if value && (is_bare_comment(ending) || inside) {
+        return Some("sql_injection.comment_after_quote");
+    }
+    // `1'<'2`
+    let operators = skip(rest, |byte| matches!(byte, b'=' | b'<' | b'>' | b'!'));
+    if value && operators.len() < rest.len() && matches!(first(operators), b'\'' | b'"') && !rest.starts_with(b"==") {
+        return Some("sql_injection.quoted_tautology");
+    }
+    let list = !statement && !before.iter().any(|byte| is_space(*byte) || *byte == b'(');
+    if list && first(spaces(rest)) == b',' && rest.len() <= VALUES_LEN_MAX {
+        let at = rest.iter().rposition(|byte| *byte == b')')?;
+        let (values, ending) = rest.split_at_checked(at)?;
+        if !values.contains(&b'(') && is_bare_comment(skip(ending, |byte| is_space(byte) || matches!(byte, b')' | b';'))) {
+            return Some("sql_injection.comment_after_values");
+        }
+    }
+    None
+}
+
+/// Whether `rest` goes on as a statement does, and a value does not.
+fn behind(rest: &[u8], place: Place) -> Option<&'static str> {
+    let rest = skip_closers(rest, place);
+    if first(rest) == b';' {
+        return statement(skip(rest, |byte| is_space(byte) || byte == b';' || byte == b'+'), place);
+    }
+    if let Some(condition_behind) = eat_any(rest, &["||", "&&"]) {
+        return condition(condition_behind, place).or_else(|| joined(condition_behind, place));
+    }
+    let (name, after) = word(rest);
+    if !name.is_empty() {
+        return clause(name, after, rest, place);
+    }
+    let operators = skip(rest, |byte| matches!(byte, b'-' | b'*' | b'/' | b'%' | b'^' | b'=' | b'<' | b'>' | b',' | b'~' | b'|' | b'&' | b'+' | b'!'));
+    if (operators.len() < rest.len() || first(rest) == b'(') && !is_comment(rest) && matches!(place, Place::Quote | Place::Number) {
+        return joined(operators, place).or_else(|| delay(operators));
+    }
+    None
+}
+
+/// Closing brackets and gaps; a value that closes several quotes has them between.
+fn skip_closers(rest: &[u8], place: Place) -> &[u8] {
+    let rest = gap_close(rest);
+    match place {
+        Place::Quote => gap_close(skip(rest, |byte| byte == b'%' || byte == b']')),
+        Place::Number => gap_close(skip(rest, |byte| byte == b'$' || byte == b']')),
+        Place::Start | Place::Word => rest,
+    }
+}
+
+/// A clause that begins with `name`.
+fn clause(name: &[u8], after: &[u8], rest: &[u8], place: Place) -> Option<&'static str> {
+    match name {
+        b"or" | b"and" | b"xor" | b"having" | b"where" | b"not" => {
+            if name == b"where" && place != Place::Start && place != Place::Quote {
+                return None;
+            }
+            let ends = super::super::bytes::ends(after.trim_ascii_end(), &["--", "#"]);
+            if name == b"where" && place == Place::Start && !ends {
+                return None;
+            }
+            condition(after, place).or_else(|| match place {
+                Place::Quote | Place::Number => joined(after, place),
+                Place::Start => joined(after, place).filter(|_| starts(gap_open(after), &["select"])),
+                Place::Word => None,
+            })
+        }
+        b"union" => {
+            let (all, columns) = word(gap_open(after));
+            let (query, behind) = if is_one(all, &["all", "distinct"]) { word(gap_open(columns)) } else { (all, columns) };
+            let strict = matches!(place, Place::Start | Place::Word);
+            let found = is_one(query, &["select", "values", "table"]) && !behind.is_empty() && !strict;
+            found.then_some("sql_injection.statement_after_value")
+        }
+        b"order" | b"group" => column_count(after, place),
+        b"exec" | b"execute" => {
+            let target = gap(after);
+            (matches!(place, Place::Quote | Place::Number) && starts(target, &["master", "sp_", "xp_"])).then_some("sql_injection.statement_after_value")
+        }
+        // `abc) AS x WHERE 1=1`, `abc' IN BOOLEAN MODE) AND 1=1`
+        b"as" if matches!(place, Place::Number | Place::Quote) => {
+            let (alias, rest) = word(gap(after));
+            let rest = gap_close(rest);
+            (!alias.is_empty() && starts(rest, &["where", "union", "limit", "on"])).then_some(())?;
+            let (name, after) = word(rest);
+            clause(name, after, rest, place)
+        }
+        b"in" if starts(gap(after), &["boolean mode"]) => {
+            let rest = gap_close(gap(after).strip_prefix(b"boolean mode")?);
+            let (name, after) = word(rest);
+            if name == b"in" { None } else { clause(name, after, rest, place) }
+        }
+        b"rlike" | b"regexp" | b"like" | b"in" | b"div" | b"procedure" | b"between" => {
+            let query = joined(after, place).filter(|_| name != b"in" || starts(gap_open(after), &["select", "case"]));
+            let listed = name == b"in" && place == Place::Quote && first(gap(after)) == b'(' && super::super::bytes::ends(after.trim_ascii_end(), &["--", "#"]);
+            query.or(if listed { Some("sql_injection.condition_after_quote") } else { None }).or_else(|| {
+                let literal = matches!(first(gap_open(after)), b'\'' | b'"') && matches!(name, b"like" | b"rlike" | b"regexp");
+                (literal && matches!(place, Place::Quote | Place::Start) && gap_open(after).len() <= 64)
+                    .then_some("sql_injection.condition_after_quote")
+            })
+        }
+        b"waitfor" => delay(rest),
+        b"sleep" | b"pg_sleep" | b"benchmark" if place == Place::Start && is_call(after) => {
+            let arguments = skip(gap_open(after), |byte| byte != b')' && byte != b'\n');
+            let ending = spaces(gap_close(arguments));
+            let telling = is_comment(ending) || starts(ending, &["=\"", "='"]) || name == b"benchmark" && ending.is_empty();
+            telling.then_some("sql_injection.time_delay")
+        }
+        b"if" if place == Place::Start && first(after) == b'(' => near(after, &[") select", ") drop", ") waitfor", ") exec"]).then_some("sql_injection.stacked_statement"),
+        b"select" if place == Place::Start => system_table(after),
+        b"insert" | b"create" | b"drop" | b"grant" | b"delete" | b"alter" | b"update" | b"truncate" if place == Place::Quote => {
+            statement(rest, place).map(|_| "sql_injection.statement_after_value")
+        }
+        b"limit" | b"into" if place == Place::Quote => {
+            let (count, ending) = split(gap(after), |byte| is_digit(byte) || byte == b',');
+            (!count.is_empty() && is_comment(ending) && is_end(ending)).then_some("sql_injection.column_count")
+        }
+        _ => None,
+    }
+}
+
+fn delay(rest: &[u8]) -> Option<&'static str> {
+    let rest = gap_open(rest).strip_prefix(b"waitfor")?;
+    starts(gap(rest), &["delay", "time"]).then_some("sql_injection.time_delay")
+}
+
+/// How many columns there are: `order by 10--`, and nothing else.
+fn column_count(after: &[u8], place: Place) -> Option<&'static str> {
+    let columns = gap_open(gap(after).strip_prefix(b"by")?);
+    let (name, behind) = word(columns);
+    if starts(gap(behind), &["having"]) && !name.is_empty() {
+        return Some("sql_injection.column_count");
+    }
+    if place == Place::Word && !is_digit(first(columns)) {
+        return None;
+    }
+    if !is_digit(first(name)) && !matches!(name, b"sleep" | b"benchmark") {
+        return None;
+    }
+    let ending = skip(behind, |byte| is_word(byte) || is_space(byte) || is_quote(byte) || matches!(byte, b',' | b'(' | b')'));
+    let first_ending = spaces(behind);
+    let found = is_comment(first_ending) || is_comment(ending) || first(first_ending) == b',' && is_end(ending) || is_call(behind);
+    let whole = place == Place::Start && is_end(first_ending) || place == Place::Quote && is_end(first_ending);
+    (found || whole).then_some("sql_injection.column_count")
+}
+
+/// A statement that reads what only administrators read: `select @@version`.
+fn system_table(after: &[u8]) -> Option<&'static str> {
+    let found = starts(gap(after), &["@@", "current_user", "session_user", "current_setting("])
+        || near(after, &["from sysusers", "from syslogins", "master..", "from pg_shadow", "from pg_group", "from mysql.user", "from sys.user$"]);
+    found.then_some("sql_injection.system_table")
+}
+
+/// A further statement: `; DROP TABLE users`.
+fn statement(rest: &[u8], place: Place) -> Option<&'static str> {
+    let rest = gap_open(rest);
+    let (verb, after) = word(rest);
+    let object = gap(after);
+    let (object_name, behind_object) = word(object);
+    let found = match verb {
+        b"drop" | b"alter" | b"create" | b"truncate" | b"insert" | b"merge" | b"delete" | b"replace" | b"rename" => {
+            is_one(
+                object_name,
+                &[
+                    "table", "database", "schema", "user", "login", "view", "function", "procedure", "index", "role", "into", "from", "trigger",
+                    "or", "temporary", "extension", "server", "assembly", "tablespace",
+                ],
+            ) && !spaces(behind_object).is_empty()
+                && !starts(spaces(behind_object), &["the ", "a ", "my ", "your ", "our ", "this ", "it "])
+        }
+        b"update" => {
+            let target = skip(object, |byte| is_word(byte) || matches!(byte, b'.' | b'[' | b']' | b'`' | b'"'));
+            starts(gap(target), &["set"])
+        }
+        b"grant" | b"revoke" => is_one(word(gap(behind_object)).0, &["on", "to", "from"]),
+        b"exec" | b"execute" => {
+            is_quote(first(gap_open(after))) || starts(gap_open(after), &["@", "master", "sp_", "xp_", "immediate"]) || object_name.contains(&b'_') || first(behind_object) == b'.'
+        }
+        b"declare" | b"set" => matches!(first(gap_open(after)), b'@' | b'\''),
+        b"begin" => starts(object, &["declare"]) || starts(behind_object, &[".sleep("]),
+        b"shutdown" => is_end(after) || starts(object, &["with"]),
+        b"waitfor" => is_one(object_name, &["delay", "time"]),
+        b"if" => first(object) == b'(' && near(object, &["select", "exec", "drop", "waitfor"]),
+        b"select" => {
+            place != Place::Word && (near(after, &["from ", "from\n", "from/", "from(", "from`", "from["]) || near(after, &["("]))
+                || starts(object, &["@@", "*"]) || first(gap(behind_object)) == b'(' && is_function(object_name)
+                || is_digit(first(object)) && { let r = spaces(behind_object); r.is_empty() || is_comment(r) || first(r) == b',' }
+        }
+        b"copy" => near(after, &[" to program", " from program", " to '", " from '"]),
+        b"load" => is_one(object_name, &["data", "file"]),
+        b"attach" => starts(object, &["database"]),
+        b"call" | b"do" => is_call(behind_object),
+        b"handler" => near(after, &[" open", " read"]),
+        b"show" => is_one(object_name, &["tables", "databases", "columns", "variables", "grants"]),
+        b"use" | b"desc" => !object_name.is_empty() && is_end(behind_object) && is_comment(spaces(skip(behind_object, |byte| byte == b';'))),
+        b"backup" => starts(object, &["database", "log"]),
+        _ => false,
+    };
+    found.then_some("sql_injection.stacked_statement")
+}
