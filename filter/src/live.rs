@@ -72,12 +72,9 @@ impl Live {
     /// Takes what the client sent; `end`: it sends nothing any more, which over HTTP/2 does not end the stream.
     pub(crate) fn receive_from_client(&mut self, root: &Root, len: usize, end: bool) -> Flow {
         self.guard(root, |live| {
-            if end {
-                live.session.finish(root.now());
-            }
             live.to_client.answer();
             let body = Body::new(BufferType::RequestBody, len);
-            live.receive(root, Side::Client, &body, &[])?;
+            live.receive(root, Side::Client, &body, &[], end)?;
             live.write_to_client()?;
             Ok(Flow::Forward)
         })
@@ -88,7 +85,7 @@ impl Live {
         self.guard(root, |live| {
             let body = Body::new(BufferType::ResponseBody, len);
             let turn = live.to_client.receive(root, len, live.session.policy().buffer_limits);
-            let len = live.receive(root, Side::Server, &body, turn.waiting())?;
+            let len = live.receive(root, Side::Server, &body, turn.waiting(), end)?;
             if end {
                 return Way::end(&turn, len);
             }
@@ -198,11 +195,14 @@ impl Live {
 
     /// Has the bytes of one side judged and what may not pass taken out; `before` goes first. Gives the length of what
     /// is in the host's buffer then.
-    fn receive(&mut self, root: &Root, from: Side, body: &Body, before: &[u8]) -> Hosted<usize> {
+    fn receive(&mut self, root: &Root, from: Side, body: &Body, before: &[u8], end: bool) -> Hosted<usize> {
         let policy = Rc::clone(self.session.policy());
         let wallet = Wallet { policy: &policy, purse: self.purse.as_ref(), now: root.now() };
         let received =
             self.session.receive(from, body, root.now(), &wallet).map_err(|Unreadable| HostError::NONSENSE)?;
+        if end {
+            self.session.finish(from, root.now());
+        }
         if let Some(violation) = received.violation {
             self.verdict(root, violation, received.rule.as_deref());
         }

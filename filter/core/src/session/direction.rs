@@ -29,7 +29,7 @@ use crate::time::Moment;
 use crate::violation::Violation;
 use crate::wire::deflate::Inflater;
 use crate::wire::header::{FrameHeader, Framing, HEADER_LEN_MAX, Opcode};
-use crate::wire::{Chunk, Unreadable};
+use crate::wire::{Chunk, Side, Unreadable};
 
 /// The longest frame that streaming holds until it is whole, in bytes of payload: the default of `max_frame_bytes`. A longer
 /// one would hold more memory than a connection is worth; a violation within it leaves the other side half a frame.
@@ -86,6 +86,8 @@ pub(super) struct Terms<'a> {
     pub(super) conversation: &'a Cell<Conversation>,
     /// In monitor mode everything goes on, whatever is found.
     pub(super) mode: Mode,
+    /// The connection was refused: a Close of ours takes the place of this side's.
+    pub(super) is_closing: bool,
     /// Whether that many bytes more may be held.
     pub(super) has_room: &'a dyn Fn(usize) -> bool,
     /// How much may be sent, where that is limited.
@@ -217,18 +219,14 @@ impl Direction {
         len
     }
 
-    /// Nothing is judged any more: what is held is dropped, and all memory freed at once.
-    pub(super) fn stop(&mut self) {
+    /// Nothing is judged any more: what is held is dropped, and all memory freed at once. Of the side that broke the rules not even the
+    /// frame in hand goes on.
+    pub(super) fn stop(&mut self, offender: Option<Side>) {
+        self.severed |= offender == Some(self.framing.from) && !self.is_between_frames();
         self.message_held = Vec::new();
         self.frame_held = Vec::new();
         self.payload = None;
         self.inflater = None;
-    }
-
-    /// Likewise for the side that broke the rules: not even the frame in hand goes on.
-    pub(super) fn sever(&mut self) {
-        self.severed = !self.is_between_frames();
-        self.stop();
     }
 
     /// Whether what has gone on so far ends with a frame.
@@ -425,6 +423,10 @@ impl Direction {
             Opcode::Close => {
                 self.check_close(scan, &frame.header)?;
                 self.closed = true;
+                if terms.is_closing {
+                    self.swallow_frame(scan);
+                    return Ok(());
+                }
             }
             Opcode::Pong if !frame.passing && self.is_for_us(scan, &frame.header, terms)? => {
                 self.found.pongs = self.found.pongs.saturating_add(1);

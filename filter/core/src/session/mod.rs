@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!         receive: no fault           receive, tick: fault, refuse()
-//!   Open ───────────────────▶ Open ──────────────────────────▶ Closing ── CLOSE_TIMEOUT ──▶ reset
+//!   Open ───────────────────▶ Open ──────────────────────────▶ Closing ── CLOSE_TIMEOUT ──▶ reset   (closing.rs)
 //!                              └── monitor ──▶ Unjudged
 //! ```
 //!
@@ -11,6 +11,7 @@
 //! never half a frame, but for the longest of frames. In `Closing` each way gets one Close as soon as it stands between two
 //! frames; everything else is dropped, and no memory is held any more.
 
+mod closing;
 mod direction;
 mod liveness;
 mod pace;
@@ -28,13 +29,14 @@ use crate::policy::{Ambiguous, Mode, Place, Policies, Policy};
 use crate::time::Moment;
 use crate::verdict::Passage;
 use crate::violation::Violation;
-use crate::wire::close::{INTERNAL_ERROR, close_frame};
 use crate::wire::deflate::Inflater;
 use crate::wire::header::Framing;
 use crate::wire::{Chunk, Side, Unreadable};
+use closing::Closing;
 use direction::{Direction, Terms};
 use liveness::{Liveness, PING_LEN, Step, Traffic};
 
+pub use closing::CLOSE_GRACE;
 pub use pace::Budget;
 
 /// How long the peers may take to end a connection after our Close, before it is reset. RFC 6455 §7.1.1 leaves it open;
@@ -92,15 +94,6 @@ enum State {
     /// In monitor mode, after the first violation: a refused connection would have ended there.
     Unjudged,
     Closing(Closing),
-}
-
-#[derive(Debug)]
-struct Closing {
-    violation: Violation,
-    /// The close code that the client still has to get.
-    to_client: Option<u16>,
-    /// The close code that the server still has to get.
-    to_server: Option<u16>,
 }
 
 /// How the messages of a connection are compressed (RFC 7692 §7.1), where they are.
@@ -173,11 +166,12 @@ impl Session {
     /// When [`Session::tick`] has to be called; `None`: not before the next bytes.
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
-        let liveness = match &self.state {
+        let due = match &self.state {
             State::Open if self.end_by.is_none() => self.liveness.deadline(&self.policy.liveness, &self.traffic()),
-            State::Open | State::Unjudged | State::Closing(_) => None,
+            State::Closing(closing) => closing.server_until,
+            State::Open | State::Unjudged => None,
         };
-        [self.end_by, liveness].into_iter().flatten().min()
+        [self.end_by, due].into_iter().flatten().min()
     }
 
     /// Whether the last bytes may have brought the deadline nearer: otherwise it only moves away.
@@ -190,6 +184,11 @@ impl Session {
     pub fn tick(&mut self, now: Moment) -> Due {
         if self.end_by.is_some_and(|end| now >= end) {
             return Due::Reset;
+        }
+        if let State::Closing(Closing { server_until: Some(until), .. }) = &self.state
+            && now >= *until
+        {
+            self.stop_server(None);
         }
         if self.end_by.is_some() || !matches!(self.state, State::Open) {
             return Due::Nothing;
@@ -239,9 +238,12 @@ impl Session {
         }
     }
 
-    /// One side sends nothing any more, with a Close or without: the other may finish, but not stay.
-    pub fn finish(&mut self, now: Moment) {
+    /// `from` sends nothing any more, with a Close or without: the other may finish, but not stay.
+    pub fn finish(&mut self, from: Side, now: Moment) {
         self.end_by.get_or_insert_with(|| now.saturating_add(PEER_CLOSE_TIMEOUT));
+        if from == Side::Server {
+            self.stop_server(None);
+        }
     }
 
     /// Takes the next bytes of one side; `now` may be some milliseconds late.
@@ -258,6 +260,11 @@ impl Session {
         match &self.state {
             State::Open => self.judge(from, chunk, now, budget),
             State::Unjudged => self.pass(from, chunk),
+            State::Closing(closing) if from == Side::Server && closing.server_until.is_some() => {
+                let received = self.judge(from, chunk, now, budget)?;
+                // The first verdict sticks.
+                Ok(Received { violation: None, rule: None, ..received })
+            }
             State::Closing(_) => {
                 let keep = self.direction_mut(from).finish_frame(chunk.len());
                 Ok(Received::pass(Vec::new(), keep))
@@ -288,7 +295,9 @@ impl Session {
         now: Moment,
         budget: &dyn Budget,
     ) -> Result<Received, Unreadable> {
+        let is_closing = matches!(self.state, State::Closing(_));
         let Self { policy, from_client, from_server, handshake, conversation, share, liveness, .. } = self;
+        let mode = if is_closing { Mode::Enforce } else { policy.mode };
         let direction = match from {
             Side::Client => &mut *from_client,
             Side::Server => &mut *from_server,
@@ -309,7 +318,8 @@ impl Session {
             content,
             handshake,
             conversation,
-            mode: policy.mode,
+            mode,
+            is_closing,
             has_room: &has_room,
             limits,
             budget,
@@ -337,53 +347,57 @@ impl Session {
         if received.violation.is_none() && grows && !share.all().has_room(0, policy.limits.held_len_max) {
             received.violation = Some(Violation::Overloaded);
         }
-        match (received.violation, self.policy.mode) {
+        match (received.violation, mode) {
+            (None, _) if is_closing && self.from_server.is_closed() => self.stop_server(None),
             (None, _) => {}
-            (Some(violation), Mode::Enforce) => self.refuse(violation, Some(from), now),
+            (Some(violation), Mode::Enforce) => {
+                let server_until = (from == Side::Client).then(|| now.saturating_add(CLOSE_GRACE));
+                self.close(violation, Some(from), server_until, now);
+            }
             (Some(_), Mode::Monitor) => self.state = State::Unjudged,
         }
         Ok(received)
     }
 
-    /// Ends the connection for `violation`; the first verdict sticks.
+    /// Ends the connection for `violation`; the first verdict sticks. Both peers are told at once.
     ///
     /// The offender gets the violation's close code, and so does the server behind a refused client. A client whose
     /// server broke the rules gets 1011.
     pub fn refuse(&mut self, violation: Violation, offender: Option<Side>, now: Moment) {
-        if matches!(self.state, State::Closing(_)) {
-            return;
-        }
-        let code = violation.answer().close_code.unwrap_or(INTERNAL_ERROR);
-        let to_client = if offender == Some(Side::Server) { INTERNAL_ERROR } else { code };
-        for from in [Side::Client, Side::Server] {
-            let direction = self.direction_mut(from);
-            if offender == Some(from) { direction.sever() } else { direction.stop() }
-        }
-        self.share.set(0);
-        let timeout = if violation == Violation::Dead { DEAD_CLOSE_TIMEOUT } else { CLOSE_TIMEOUT };
-        self.end_by = Some(now.saturating_add(timeout));
-        self.state = State::Closing(Closing {
-            violation,
-            // Who has had a Close from his peer gets no second one (RFC 6455 §5.5.1).
-            to_client: (!self.from_server.is_closed()).then_some(to_client),
-            to_server: (!self.from_client.is_closed()).then_some(code),
-        });
+        self.close(violation, offender, None, now);
     }
 
-    /// The Close frame that is due towards `to`, once: to be written behind everything forwarded on that way so far.
-    ///
-    /// `None` while nothing is due, or while that way stands in the middle of a frame. `mask` must be fresh and
-    /// unpredictable; it is used only towards the server.
-    pub fn transmit(&mut self, to: Side, mask: [u8; 4]) -> Option<Vec<u8>> {
-        if !self.is_between_frames(to.peer()) {
-            return None;
+    /// Likewise; where `server_until` says so, the client is told behind what the server still has to say.
+    fn close(&mut self, violation: Violation, offender: Option<Side>, server_until: Option<Moment>, now: Moment) {
+        if matches!(self.state, State::Closing(_)) {
+            self.stop_server(offender);
+            return;
         }
-        let State::Closing(closing) = &mut self.state else { return None };
-        let due = match to {
-            Side::Client => &mut closing.to_client,
-            Side::Server => &mut closing.to_server,
-        };
-        due.take().map(|code| close_frame(to, code, closing.violation.reason(), mask))
+        let has_had_one = |to: Side| self.direction(to.peer()).is_closed();
+        let closing = Closing::new(violation, offender, has_had_one, server_until);
+        let is_heard = closing.server_until.is_some();
+        self.state = State::Closing(closing);
+        let timeout = if violation == Violation::Dead { DEAD_CLOSE_TIMEOUT } else { CLOSE_TIMEOUT };
+        self.end_by = Some(now.saturating_add(timeout));
+        self.from_client.stop(offender);
+        if is_heard { self.share.set(self.from_server.memory_len()) } else { self.stop_server(offender) }
+    }
+
+    /// Nothing more of the server goes on, but for the rest of the frame in hand where that was no offence: the client of a refused
+    /// connection is told.
+    fn stop_server(&mut self, offender: Option<Side>) {
+        if let State::Closing(closing) = &mut self.state {
+            closing.server_until = None;
+            self.from_server.stop(offender);
+            self.share.set(0);
+        }
+    }
+
+    const fn closing_mut(&mut self) -> Option<&mut Closing> {
+        match &mut self.state {
+            State::Open | State::Unjudged => None,
+            State::Closing(closing) => Some(closing),
+        }
     }
 
     /// Whether everything of `from` that has gone on ends with a frame.

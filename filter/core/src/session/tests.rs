@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use super::{Birth, Budget, CLOSE_TIMEOUT, PEER_CLOSE_TIMEOUT, Received, Session};
+use super::{Birth, Budget, CLOSE_GRACE, CLOSE_TIMEOUT, Due, PEER_CLOSE_TIMEOUT, Received, Session};
 use crate::content::Handshake;
 use crate::message::Binary;
 use crate::policy::{Mode, Place, Policies, Policy};
@@ -14,6 +14,9 @@ use crate::wire::Side::{self, Client, Server};
 use crate::wire::{Chunk, Unreadable};
 
 const MASK: [u8; 4] = [0; 4];
+
+/// How a server answers our Close.
+const CLOSE: &[u8] = b"\x88\x02\x03\xf1";
 
 /// When connections of tests come up, and when everything happens in those that are not about time.
 pub(crate) const NOW: Moment = Moment::from_nanos(1_000_000_000_000);
@@ -171,7 +174,7 @@ fn an_end_that_was_begun_has_its_time() {
 #[test]
 fn who_sends_nothing_any_more_has_his_time_too() {
     let mut session = session(Mode::Enforce);
-    session.finish(NOW);
+    session.finish(Client, NOW);
     assert_eq!(session.deadline(), Some(NOW.saturating_add(PEER_CLOSE_TIMEOUT)));
     assert_eq!(receive(&mut session, Server, &text(Server, 5), 1), (text(Server, 5), None));
 }
@@ -195,16 +198,102 @@ fn both_peers_get_one_close_each() {
     let mut session = session(Mode::Enforce);
     assert_eq!(session.transmit(Client, MASK), None);
     receive(&mut session, Client, &text(Client, 101), 999);
-    assert_eq!(session.transmit(Client, MASK).unwrap(), b"\x88\x11\x03\xf1message_too_big");
     assert_eq!(session.transmit(Server, MASK).unwrap(), b"\x88\x91\0\0\0\0\x03\xf1message_too_big");
+    assert_eq!(receive(&mut session, Server, CLOSE, 999), (vec![], None));
+    assert_eq!(session.transmit(Client, MASK).unwrap(), b"\x88\x11\x03\xf1message_too_big");
     assert_eq!((session.transmit(Client, MASK), session.transmit(Server, MASK)), (None, None));
 }
 
+/// What a server says to a refused client, and whether that is told then; each way of cutting it.
+#[track_caller]
+fn check_answers(policy: &Policy, said: &[u8], passed: &[u8], is_told: bool) {
+    for piece in 1..=said.len() {
+        let mut session = open(policy.clone());
+        receive(&mut session, Client, &text(Client, 5), 999);
+        assert_eq!(receive(&mut session, Client, &text(Client, 101), 999).1, Some(MessageTooBig));
+        assert!(session.transmit(Server, MASK).is_some(), "the server is told at once");
+        let found = receive(&mut session, Server, said, piece);
+        assert_eq!(found, (passed.to_vec(), None), "pieces of {piece}");
+        let told = session.transmit(Client, MASK);
+        assert_eq!(told.is_some(), is_told, "pieces of {piece}");
+        // Whatever the server and the client go on saying: the one has a second, and nothing more of the other goes anywhere.
+        assert_eq!(receive(&mut session, Client, &text(Client, 1), 999), (vec![], None));
+        let until = NOW.saturating_add(CLOSE_GRACE);
+        if !is_told {
+            assert_eq!(session.deadline(), Some(until));
+        }
+        assert_eq!(session.tick(until), Due::Nothing);
+        let told = told.or_else(|| session.transmit(Client, MASK));
+        assert_eq!(told.unwrap(), b"\x88\x11\x03\xf1message_too_big", "pieces of {piece}");
+        assert_eq!(receive(&mut session, Server, &text(Server, 5), 999), (vec![], None));
+        assert_eq!(session.tick(NOW.saturating_add(CLOSE_TIMEOUT)), Due::Reset);
+    }
+}
+
 #[test]
-fn a_client_is_told_of_a_bad_gateway() {
+fn what_was_allowed_is_answered_before_its_sender_is_told() {
+    let mut policy = (**session(Mode::Enforce).policy()).clone();
+    let answers = [text(Server, 5), b"\x89\x00".to_vec(), text(Server, 100)].concat();
+    for (utf8, whole) in [(false, false), (true, false), (true, true)] {
+        (policy.from_server.utf8, policy.from_server.whole) = (utf8, whole);
+        check_answers(&policy, &answers, &answers, false);
+        // Its own Close ends that, whatever it says, and goes no further.
+        for close in [CLOSE, b"\x88\x06\x03\xe8done", b"\x88\x00"] {
+            check_answers(&policy, &[&answers, close].concat(), &answers, true);
+            check_answers(&policy, &[&answers, close, &text(Server, 5)].concat(), &answers, true);
+        }
+        // So does a fault of the server: nothing of it goes on, and the client hears of its own.
+        for fault in [&b"\x83\x00"[..], b"\x88\x01x", &text(Client, 5)] {
+            check_answers(&policy, &[&answers, fault, &text(Server, 5)].concat(), &answers, true);
+        }
+        // Half a frame that waited goes nowhere, and half a message is no message.
+        check_answers(&policy, &[&answers, &b"\x81\x7e\x00"[..]].concat(), &answers, false);
+    }
+    check_answers(&policy, &[&answers, &b"\x01\x01x"[..]].concat(), &answers, false);
+}
+
+#[test]
+fn a_server_that_ends_without_a_close_has_said_all() {
+    let mut session = session(Mode::Enforce);
+    receive(&mut session, Client, b"\x83", 1);
+    receive(&mut session, Server, &text(Server, 5), 999);
+    assert_eq!(session.transmit(Client, MASK), None);
+    session.finish(Server, NOW);
+    assert!(session.transmit(Client, MASK).is_some());
+}
+
+#[test]
+fn a_frame_that_is_on_its_way_when_the_second_is_over_ends_first() {
+    let mut session = session(Mode::Enforce);
+    receive(&mut session, Client, b"\x83", 1);
+    let long = text(Server, 100);
+    assert_eq!(receive(&mut session, Server, &long[..50], 999).0, long[..50]);
+    assert_eq!(session.tick(NOW.saturating_add(CLOSE_GRACE)), Due::Nothing);
+    assert_eq!(session.transmit(Client, MASK), None);
+    let more = [&long[50..], &text(Server, 5)].concat();
+    assert_eq!(receive(&mut session, Server, &more, 999).0, long[50..]);
+    assert!(session.transmit(Client, MASK).is_some());
+}
+
+#[test]
+fn other_ends_wait_for_nobody() {
+    for (violation, offender) in [(Violation::Internal, None), (Violation::TooSlow, Some(Client))] {
+        let mut session = session(Mode::Enforce);
+        session.refuse(violation, offender, NOW);
+        assert!(session.transmit(Client, MASK).is_some(), "{violation:?}");
+    }
+    // A fault of ours ends the wait, too.
+    let mut session = session(Mode::Enforce);
+    receive(&mut session, Client, b"\x83", 1);
+    session.refuse(Violation::Internal, None, NOW);
+    assert!(session.transmit(Client, MASK).is_some());
+}
+
+#[test]
+fn a_client_whose_server_broke_a_rule_gets_1011() {
     let mut session = session(Mode::Enforce);
     receive(&mut session, Server, b"\x83", 1);
-    assert_eq!(session.transmit(Client, MASK).unwrap(), b"\x88\x10\x03\xf6protocol_error");
+    assert_eq!(session.transmit(Client, MASK).unwrap(), b"\x88\x10\x03\xf3protocol_error");
     assert_eq!(session.transmit(Server, MASK).unwrap(), b"\x88\x90\0\0\0\0\x03\xeaprotocol_error");
 }
 
@@ -214,7 +303,7 @@ fn a_close_waits_for_the_end_of_the_frame_in_hand() {
     let long = text(Server, 100);
     let (begun, rest) = long.split_at(50);
     receive(&mut session, Server, begun, 999);
-    receive(&mut session, Client, b"\x83", 1);
+    session.refuse(Violation::Lifetime, None, NOW);
     assert_eq!(session.transmit(Client, MASK), None);
     let more = [rest, &text(Server, 5)].concat();
     assert_eq!(receive(&mut session, Server, &more, 999), (rest.to_vec(), None));
@@ -226,7 +315,7 @@ fn a_close_waits_for_the_end_of_the_frame_in_hand() {
 fn a_close_never_follows_the_start_of_a_header() {
     let mut session = session(Mode::Enforce);
     assert_eq!(receive(&mut session, Server, b"\x81\x7e\x00", 999), (vec![], None));
-    receive(&mut session, Client, b"\x83", 1);
+    session.refuse(Violation::Lifetime, None, NOW);
     assert!(session.transmit(Client, MASK).is_some());
 }
 

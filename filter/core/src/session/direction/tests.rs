@@ -48,6 +48,7 @@ fn judge(
         handshake: &handshake,
         conversation: &conversation,
         mode,
+        is_closing: false,
         has_room: &|_| has_room,
         limits: None,
         budget: &Unlimited,
@@ -85,7 +86,7 @@ fn receive(
         passed.extend(&chunk[..received.passage.keep]);
         passed.extend(received.passage.after);
         if received.violation.is_some() {
-            direction.sever();
+            direction.stop(Some(Side::Client));
             return (passed, received.violation);
         }
     }

@@ -482,7 +482,7 @@ fn monitoring_notes_what_is_due_and_closes_nothing() {
     ping(&mut session, 25_000);
     check(&mut session, 45_000, &Due::Refused(Dead));
     assert_eq!((session.violation(), session.deadline()), (None, None));
-    session.finish(at(46_000));
+    session.finish(Client, at(46_000));
     check(&mut session, 76_000, &Due::Reset);
 }
 
@@ -498,17 +498,17 @@ fn an_end_is_a_reset_at_last() {
     for from in [Client, Server] {
         let mut session = closed(from);
         // Whatever else happens: it is not open any more.
-        session.finish(at(20_000));
+        session.finish(Client, at(20_000));
         check(&mut session, 1_000 + after(PEER_CLOSE_TIMEOUT), &Due::Reset);
         assert_eq!(session.tick(at(99_000_000)), Due::Reset);
     }
     let mut session = open(RULES);
-    session.finish(at(1_000));
+    session.finish(Client, at(1_000));
     check(&mut session, 1_000 + after(PEER_CLOSE_TIMEOUT), &Due::Reset);
     let mut session = open(RULES);
     session.refuse(Violation::Internal, None, at(1_000));
     assert_eq!(session.ping(at(1_000)), None);
-    session.finish(at(2_000));
+    session.finish(Client, at(2_000));
     check(&mut session, 1_000 + after(CLOSE_TIMEOUT), &Due::Reset);
 }
 
@@ -589,7 +589,7 @@ fn a_clock_that_jumps_closes_nothing_early() {
         session.receive(Client, text().as_slice(), end, &Unlimited).unwrap();
         assert!(matches!(session.tick(end), Due::Refused(Lifetime) | Due::Nothing));
         session.refuse(Violation::Internal, None, end);
-        session.finish(end);
+        session.finish(Client, end);
         assert_eq!(session.tick(end), Due::Reset);
     }
 }
