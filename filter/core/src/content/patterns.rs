@@ -24,7 +24,7 @@ impl Patterns {
         let names = rules.iter().map(|(name, _)| Rc::from(*name)).collect();
         let own = match rules {
             [] => None,
-            _ => Some(RegexSet::new(rules.iter().map(|(_, regex)| *regex).collect())?),
+            _ => Some(RegexSet::new(rules.iter().map(|(_, regex)| *regex))?),
         };
         let set_names = sets.iter().flat_map(|set| set.names()).map(|name| Rc::from(*name)).collect();
         Ok(Self { names, own, sets, set_names })
