@@ -6,6 +6,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use portcullis_core::json::reader::{Bounds, check, read};
 use portcullis_core::json::schema::{Formats, Schema};
+use portcullis_core::regex::Builder;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
@@ -21,7 +22,7 @@ fn main() {
         ("4 KiB order", order_schema(), order()),
     ];
     for (name, schema, message) in rows {
-        let compiled = Schema::compile(&schema, Formats::Assert).expect("a good schema");
+        let compiled = Schema::compile(&schema, Formats::Assert, &mut Builder::default()).expect("a good schema");
         let oracle = jsonschema::options().should_validate_formats(true).build(&schema).expect("a good schema");
         let text = message.to_string();
         let mut group = criterion.benchmark_group(name);

@@ -1,29 +1,41 @@
-//! Regular expressions that take linear time, whatever the text: a lazily built automaton, and no backtracking.
+//! Regular expressions that take the same time for every byte, whatever the text: automata that are worked out when the policy is read.
+//!
+//! ```text
+//! pattern ── parse ──▶ expression ── nfa ──▶ states ── dfa ──▶ automaton ─┐ merged as long   scan
+//! pattern ── parse ──▶ expression ── nfa ──▶ states ── dfa ──▶ automaton ─┴─ as they fit ───▶ text
+//! ```
 //!
 //! The syntax is that of ECMA-262 in Unicode mode, as JSON Schema recommends it (2020-12 Core §6.4), without what no automaton can
-//! do: look-around and back-references are refused. Ignoring case, `(?i)` and `(?i:…)`, is about ASCII letters only.
+//! do: look-around and back-references are refused, and so is what would need too large an automaton. Ignoring case, `(?i)` and
+//! `(?i:…)`, is about ASCII letters only.
 
-mod automaton;
 mod class;
+mod dfa;
+mod nfa;
 mod parse;
+mod scan;
 
-use core::cell::RefCell;
 use core::fmt;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use regex_automata::hybrid::dfa::{Cache, Config, DFA};
-use regex_automata::{Input, MatchKind};
-
+use dfa::{Dfa, MATCHED, MERGED_COUNT_MAX, TARGET_COUNT_MAX};
+use nfa::Nfa;
 use parse::Node;
+use scan::Scanner;
 
-/// The largest automaton of one expression, in bytes: `\p{L}{10}`, `.{500}` and `a{5000}` fit, `(a{100}){100}` does not.
-const REGEX_LEN_MAX: usize = 262_144;
+/// The work for all automata of a policy: about a quarter of a second.
+const STEP_COUNT_MAX: u64 = 400_000_000;
 
-/// Likewise of many expressions together: all built-in rules take about a quarter.
-const SET_LEN_MAX: usize = 1_048_576;
+/// The memory that all automata of a policy take, in bytes.
+const LEN_MAX: usize = 8_388_608;
 
-/// How much of what has been worked out is remembered, in bytes, until it is forgotten and worked out again: prose needs a third
-/// with all built-in rules.
-const CACHE_LEN_MAX: usize = 524_288;
+/// How many targets an automaton may have before it is minimized: most that are much too large remain so. Where the expression can be
+/// divided the parts are worked out faster than the whole.
+const RAW_TARGET_COUNT_MAX: usize = TARGET_COUNT_MAX * 4;
+
+/// See [`RAW_TARGET_COUNT_MAX`].
+const DIVISIBLE_TARGET_COUNT_MAX: usize = MERGED_COUNT_MAX * 3 / 2;
 
 /// An expression that is not one, or not linear, or too large: the operator's fault.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -40,78 +52,173 @@ impl fmt::Display for RegexError {
     }
 }
 
-/// One expression.
-pub struct Regex(RegexSet);
+/// Builds the expressions of a policy, each of them once, and all of them within bounds of work and of memory.
+#[derive(Debug)]
+pub struct Builder {
+    steps_left: u64,
+    len_left: usize,
+    known: BTreeMap<Vec<String>, Rc<RegexSet>>,
+}
 
-/// Many expressions in one automaton: looking for all takes as long as looking for one.
+impl Default for Builder {
+    fn default() -> Self {
+        Self { steps_left: STEP_COUNT_MAX, len_left: LEN_MAX, known: BTreeMap::new() }
+    }
+}
+
+impl Builder {
+    /// Builds one expression.
+    ///
+    /// # Errors
+    /// [`RegexError`] for what is not an expression, not linear, or too large.
+    pub fn regex(&mut self, pattern: &str) -> Result<Regex, RegexError> {
+        self.set([pattern]).map(Regex).map_err(|(_, error)| error)
+    }
+
+    /// Builds many expressions.
+    ///
+    /// # Errors
+    /// Those of [`Self::regex`] with the index of the pattern: where all are too large together, of the first that does not fit.
+    pub fn set<'a>(
+        &mut self,
+        patterns: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Rc<RegexSet>, (usize, RegexError)> {
+        let patterns: Vec<String> = patterns.into_iter().map(str::to_owned).collect();
+        if let Some(known) = self.known.get(&patterns) {
+            return Ok(Rc::clone(known));
+        }
+        let mut parts = Vec::new();
+        for (index, pattern) in patterns.iter().enumerate() {
+            let node = parse::parse(pattern).map_err(|error| (index, error))?;
+            let number = u16::try_from(index).ok().filter(|index| index & MATCHED == 0);
+            let number = number.ok_or((index, TooLarge::Together.into()))?;
+            self.automata(&node, number, &mut parts).map_err(|error| (index, error.into()))?;
+        }
+        let last = patterns.len().saturating_sub(1);
+        let automata = self.merge(parts).map_err(|error| (last, error.into()))?;
+        let scanner = Scanner::new(&automata);
+        self.len_left = self.len_left.checked_sub(scanner.len()).ok_or((last, TooLarge::Together.into()))?;
+        let set = Rc::new(RegexSet { scanner });
+        self.known.insert(patterns, Rc::clone(&set));
+        Ok(set)
+    }
+
+    fn spend(&mut self, steps: usize) -> Result<(), TooLarge> {
+        self.steps_left = self.steps_left.checked_sub(steps as u64).ok_or(TooLarge::Together)?;
+        Ok(())
+    }
+
+    /// Adds the automaton of an expression, or those of its parts.
+    fn automata(&mut self, node: &Node, index: u16, out: &mut Vec<Dfa>) -> Result<(), TooLarge> {
+        let mut build = |raw_max, max| {
+            let dfa = Dfa::new(&Nfa::new(node)?, index, raw_max, self)?;
+            if dfa.target_count() > max { Err(TooLarge::Targets) } else { Ok(dfa) }
+        };
+        let dfa = match build(DIVISIBLE_TARGET_COUNT_MAX, MERGED_COUNT_MAX) {
+            Err(TooLarge::States | TooLarge::Targets) => match node.halves() {
+                Some((one, other)) => {
+                    self.automata(&one, index, out)?;
+                    return self.automata(&other, index, out);
+                }
+                None => build(RAW_TARGET_COUNT_MAX, TARGET_COUNT_MAX)?,
+            },
+            built => built?,
+        };
+        out.push(dfa);
+        Ok(())
+    }
+
+    /// Makes one of automata as long as they fit.
+    fn merge(&mut self, mut parts: Vec<Dfa>) -> Result<Vec<Dfa>, TooLarge> {
+        parts.sort_unstable_by_key(|part| part.targets.len());
+        let mut merged: Vec<Dfa> = Vec::new();
+        'parts: for part in parts {
+            for whole in merged.iter_mut().rev() {
+                match whole.merged(&part, self) {
+                    Ok(both) => {
+                        *whole = both;
+                        continue 'parts;
+                    }
+                    Err(TooLarge::Together) => return Err(TooLarge::Together),
+                    Err(TooLarge::States | TooLarge::Targets) => {}
+                }
+            }
+            merged.push(part);
+        }
+        Ok(merged)
+    }
+}
+
+/// Why an automaton is not built.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum TooLarge {
+    /// Its expression has too many states.
+    States,
+    /// It has too many targets.
+    Targets,
+    /// Nothing is left of the what a [`Builder`] may take.
+    Together,
+}
+
+impl From<TooLarge> for RegexError {
+    fn from(too_large: TooLarge) -> Self {
+        let problem = match too_large {
+            TooLarge::States => "too long: with its repetitions written out it has more than 16384 characters",
+            TooLarge::Targets => {
+                "too large an automaton: something is counted that may begin anew within itself, as in a.{50}b; count with {n,} or \
+                 {0,n}, leave out of what is counted how it begins, as in a[^a]{50}b, or begin the expression with ^"
+            }
+            TooLarge::Together => "too much together with the expressions before it: they are to be fewer or simpler",
+        };
+        Self { problem, offset: None }
+    }
+}
+
+/// One expression.
+pub struct Regex(Rc<RegexSet>);
+
+/// Many expressions, in as few automata as they fit.
 pub struct RegexSet {
-    automaton: DFA,
-    /// What has been worked out of it.
-    cache: RefCell<Cache>,
+    scanner: Scanner,
 }
 
 /// Whether `text` is an expression, however large its automaton would be: it is read, and nothing is built.
 #[must_use]
 pub fn is_expression(text: &str) -> bool {
-    parse::parse(text).is_ok()
+    parse::check(text).is_ok()
 }
 
 impl Regex {
-    /// Builds the automaton of `pattern`.
-    ///
-    /// # Errors
-    /// [`RegexError`] for what is not an expression, not linear, or too large.
-    pub fn new(pattern: &str) -> Result<Self, RegexError> {
-        RegexSet::build(&[parse::parse(pattern)?], REGEX_LEN_MAX).map(Self).map_err(|(_, error)| error)
-    }
-
     /// Whether the expression matches anywhere in `text`.
     #[must_use]
     pub fn is_match(&self, text: &str) -> bool {
         self.0.first_match(text).is_some()
     }
+
+    /// See [`RegexSet::scan_count`].
+    #[must_use]
+    pub fn scan_count(&self) -> usize {
+        self.0.scan_count()
+    }
 }
 
 impl RegexSet {
-    /// Builds one automaton of all `patterns`.
-    ///
-    /// # Errors
-    /// Those of [`Regex::new`] with the index of the pattern: where all are too large together, of the first that does not fit.
-    pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, (usize, RegexError)> {
-        let parse = |(index, pattern)| parse::parse(pattern).map_err(|error| (index, error));
-        let nodes = patterns.into_iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
-        Self::build(&nodes, SET_LEN_MAX)
-    }
-
-    fn build(nodes: &[Node], len_max: usize) -> Result<Self, (usize, RegexError)> {
-        let too_large = |index| (index, RegexError { problem: "the automaton becomes too large", offset: None });
-        let nfa = automaton::build(nodes, len_max).map_err(too_large)?;
-        let config = Config::new()
-            .match_kind(MatchKind::LeftmostFirst)
-            .cache_capacity(CACHE_LEN_MAX)
-            // An automaton that needs more than that for its first steps gets it; its size is bounded above.
-            .skip_cache_capacity_check(true);
-        let automaton = DFA::builder().configure(config).build_from_nfa(nfa).map_err(|_| too_large(nodes.len()))?;
-        let cache = RefCell::new(automaton.create_cache());
-        Ok(Self { automaton, cache })
-    }
-
-    /// The index of an expression that matches: of the one whose match ends first.
+    /// The index of an expression that matches.
     #[must_use]
     pub fn first_match(&self, text: &str) -> Option<usize> {
-        let input = Input::new(text).earliest(true);
-        let found = match self.cache.try_borrow_mut() {
-            Ok(mut cache) => self.automaton.try_search_fwd(&mut cache, &input),
-            Err(_) => self.automaton.try_search_fwd(&mut self.automaton.create_cache(), &input),
-        };
-        // A search fails where it may give up or meet bytes to quit at, which this automaton has neither of.
-        found.ok().flatten().map(|found| found.pattern().as_usize())
+        self.scanner.find(text).map(usize::from)
+    }
+
+    /// How many automata look at each character: what a text costs.
+    #[must_use]
+    pub fn scan_count(&self) -> usize {
+        self.scanner.lane_count()
     }
 }
 
 impl fmt::Debug for RegexSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RegexSet({} expressions)", self.automaton.pattern_len())
+        write!(f, "RegexSet({} automata)", self.scan_count())
     }
 }
 

@@ -19,6 +19,7 @@ use crate::json::pointer::Pointer;
 use crate::json::reader::Bounds;
 use crate::json::schema::{Formats, Schema};
 use crate::policy::Access;
+use crate::regex::Builder;
 
 /// Messages in the wild stay under 10. Judging takes stack for each level, of which some engines give a module 512 KiB.
 const DEPTH_MAX: u64 = 128;
@@ -30,9 +31,16 @@ const KEYS_DEFAULT: usize = 1_024;
 /// The longest name of a rule, in bytes: it becomes a part of a counter's name.
 const RULE_NAME_LEN_MAX: usize = 64;
 
+/// How many automata may look at each character of a message for `deny_patterns`. One takes some 1.2 ns for a byte, and a byte is looked
+/// at as often as there are views of it: 64 KiB take at most ten milliseconds.
+const SCAN_COUNT_MAX: usize = 32;
+
 /// What has been compiled: routes mostly say nothing new about messages.
 #[derive(Default)]
-pub(super) struct Shared(Vec<Known>);
+pub(super) struct Shared {
+    known: Vec<Known>,
+    builder: Builder,
+}
 
 struct Known {
     raw: RawMessages,
@@ -50,15 +58,15 @@ impl Shared {
         warnings: &mut Vec<String>,
     ) -> Built<Rc<ContentRules>> {
         let is_same = |known: &&Known| known.raw == *raw && known.message_len_max == message_len_max;
-        if let Some(known) = self.0.iter().find(is_same) {
+        if let Some(known) = self.known.iter().find(is_same) {
             warnings.extend_from_slice(&known.warnings);
             return Ok(Rc::clone(&known.content));
         }
-        let content = Rc::new(content(raw, message_len_max)?);
+        let content = Rc::new(content(raw, message_len_max, &mut self.builder)?);
         let own: Vec<String> =
             raw.json.iter().flat_map(misspelt).map(|error| error.within("json").to_string()).collect();
         warnings.extend_from_slice(&own);
-        self.0.push(Known { raw: raw.clone(), message_len_max, content: Rc::clone(&content), warnings: own });
+        self.known.push(Known { raw: raw.clone(), message_len_max, content: Rc::clone(&content), warnings: own });
         Ok(content)
     }
 }
@@ -75,9 +83,9 @@ fn misspelt(raw: &RawJson) -> Vec<ConfigError> {
         .collect()
 }
 
-fn content(raw: &RawMessages, message_len_max: u64) -> Built<ContentRules> {
+fn content(raw: &RawMessages, message_len_max: u64, builder: &mut Builder) -> Built<ContentRules> {
     let json =
-        raw.json.as_ref().map(|raw| json(raw, message_len_max)).transpose().map_err(|error| error.within("json"))?;
+        raw.json.as_ref().map(|raw| json(raw, message_len_max, builder)).transpose().map_err(|error| error.within("json"))?;
     let authorize = each("authorize", raw.authorize.as_deref(), authorization)?;
     if json.is_none() && !authorize.is_empty() {
         return Err(ConfigError::new("authorize", "needs json: its pointers lead into JSON messages"));
@@ -89,7 +97,7 @@ fn content(raw: &RawMessages, message_len_max: u64) -> Built<ContentRules> {
         json,
         envelope: envelopes(raw.envelope.clone().unwrap_or_default())?,
         authorize: Authorizations::new(authorize).map_err(|problem| ConfigError::new("authorize", problem))?,
-        patterns: patterns(raw)?,
+        patterns: patterns(raw, builder)?,
         tunnels: raw.tunnels == Some(Access::Allow),
     })
 }
@@ -109,7 +117,7 @@ fn envelopes(envelopes: Envelopes) -> Built<Envelopes> {
     Ok(envelopes)
 }
 
-fn json(raw: &RawJson, message_len_max: u64) -> Built<JsonRules> {
+fn json(raw: &RawJson, message_len_max: u64, builder: &mut Builder) -> Built<JsonRules> {
     let count = |key: &str, value: Option<Count>, default: usize, max: u64| match value {
         Some(Count(count)) if !(1..=max).contains(&count) => {
             Err(ConfigError::new(key, format_args!("must be 1 to {max}")))
@@ -126,8 +134,8 @@ fn json(raw: &RawJson, message_len_max: u64) -> Built<JsonRules> {
     };
     let formats = raw.formats.unwrap_or(Formats::Assert);
     // Where in a schema, its JSON Pointer says.
-    let compile = |schema: &Value| {
-        Schema::compile(schema, formats).map_err(|fault| ConfigError::new(fault.pointer(), fault.problem()))
+    let mut compile = |schema: &Value| {
+        Schema::compile(schema, formats, builder).map_err(|fault| ConfigError::new(fault.pointer(), fault.problem()))
     };
     let schemas = match (&raw.schema, &raw.discriminator, &raw.schemas) {
         (None, None, None) if raw.otherwise.is_some() => {
@@ -177,7 +185,7 @@ fn authorization(raw: &RawAuthorize) -> Built<Authorization> {
 }
 
 /// The operator's patterns and the built-in ones.
-fn patterns(raw: &RawMessages) -> Built<Option<Patterns>> {
+fn patterns(raw: &RawMessages, builder: &mut Builder) -> Built<Option<Patterns>> {
     let mut rules: Vec<(&str, &str)> = Vec::new();
     for (index, pattern) in raw.deny_patterns.iter().flatten().enumerate() {
         let fault = |key: &str, problem: &str| ConfigError::new(format!("deny_patterns[{index}].{key}"), problem);
@@ -202,7 +210,14 @@ fn patterns(raw: &RawMessages) -> Built<Option<Patterns>> {
     if rules.is_empty() && sets.is_empty() {
         return Ok(None);
     }
-    let patterns = Patterns::new(&rules, sets);
+    let patterns = Patterns::new(&rules, sets, builder);
     let patterns = patterns.map_err(|(index, error)| ConfigError::new(format!("deny_patterns[{index}].regex"), error))?;
+    if patterns.scan_count() > SCAN_COUNT_MAX {
+        let count = patterns.scan_count();
+        return Err(ConfigError::new(
+            "deny_patterns",
+            format_args!("need {count} automata together, of at most {SCAN_COUNT_MAX}: they are to be fewer or simpler"),
+        ));
+    }
     Ok(Some(patterns))
 }

@@ -3,13 +3,13 @@
 use std::rc::Rc;
 
 use super::rule_sets::{RuleSet, Subject};
-use crate::regex::{RegexError, RegexSet};
+use crate::regex::{Builder, RegexError, RegexSet};
 
 /// Named expressions, and sets of rules.
 #[derive(Debug, Default)]
 pub struct Patterns {
     names: Vec<Rc<str>>,
-    own: Option<RegexSet>,
+    own: Option<Rc<RegexSet>>,
     sets: Vec<RuleSet>,
     /// The names of the rules of all sets.
     set_names: Vec<Rc<str>>,
@@ -20,11 +20,15 @@ impl Patterns {
     ///
     /// # Errors
     /// [`RegexError`] with the index of the rule: where all are too large together, of the first that does not fit.
-    pub fn new(rules: &[(&str, &str)], sets: Vec<RuleSet>) -> Result<Self, (usize, RegexError)> {
+    pub fn new(
+        rules: &[(&str, &str)],
+        sets: Vec<RuleSet>,
+        builder: &mut Builder,
+    ) -> Result<Self, (usize, RegexError)> {
         let names = rules.iter().map(|(name, _)| Rc::from(*name)).collect();
         let own = match rules {
             [] => None,
-            _ => Some(RegexSet::new(rules.iter().map(|(_, regex)| *regex))?),
+            _ => Some(builder.set(rules.iter().map(|(_, regex)| *regex))?),
         };
         let set_names = sets.iter().flat_map(|set| set.names()).map(|name| Rc::from(*name)).collect();
         Ok(Self { names, own, sets, set_names })
@@ -40,6 +44,12 @@ impl Patterns {
     pub fn find(&self, text: &str) -> Option<&Rc<str>> {
         let own = self.own.as_ref().and_then(|own| own.first_match(text));
         own.and_then(|index| self.names.get(index)).or_else(|| self.find_built_in(text))
+    }
+
+    /// How many automata of the operator's expressions look at each character.
+    #[must_use]
+    pub fn scan_count(&self) -> usize {
+        self.own.as_ref().map_or(0, |own| own.scan_count())
     }
 
     fn find_built_in(&self, text: &str) -> Option<&Rc<str>> {

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 /// The first and the last code point. Surrogates may be within: no text has them.
 pub(super) type Range = (u32, u32);
 
-const CODE_POINT_MAX: u32 = 0x10_ffff;
+pub(super) const CODE_POINT_MAX: u32 = 0x10_ffff;
 
 /// Everything.
 pub(super) const ALL: &[Range] = &[(0, CODE_POINT_MAX)];
@@ -90,26 +90,38 @@ const ALIASES: &[(&str, &str)] = &[
     ("punct", "P"),
 ];
 
-/// What `\p{name}` matches, where there is such a property.
-pub(super) fn property(name: &str) -> Option<Vec<Range>> {
-    match name {
-        "ASCII" => return Some(vec![(0, 0x7f)]),
-        "Any" => return Some(ALL.to_vec()),
-        "Assigned" => return category("Cn").map(|unassigned| negated(&unassigned)),
-        _ => {}
+/// Whether there is a property `\p{name}`.
+pub(super) fn is_property(name: &str) -> bool {
+    matches!(name, "ASCII" | "Any" | "Assigned") || {
+        let short = category(name);
+        !short.is_empty() && CATEGORIES.into_iter().any(|category| is_of(category, short))
     }
-    let name = name.strip_prefix("gc=").or_else(|| name.strip_prefix("General_Category=")).unwrap_or(name);
-    category(ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, short)| short))
 }
 
-fn category(short: &str) -> Option<Vec<Range>> {
-    let is_meant = |category: &str| match short {
+/// What `\p{name}` matches; nothing where there is no such property.
+pub(super) fn property(name: &str) -> Vec<Range> {
+    match name {
+        "ASCII" => vec![(0, 0x7f)],
+        "Any" => ALL.to_vec(),
+        "Assigned" => negated(&characters("Cn")),
+        _ => characters(category(name)),
+    }
+}
+
+/// The short name of a category or a group.
+fn category(name: &str) -> &str {
+    let name = name.strip_prefix("gc=").or_else(|| name.strip_prefix("General_Category=")).unwrap_or(name);
+    ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, short)| short)
+}
+
+fn is_of(category: &str, short: &str) -> bool {
+    match short {
         "LC" => matches!(category, "Ll" | "Lt" | "Lu"),
         _ => category.starts_with(short),
-    };
-    if short.is_empty() || !CATEGORIES.into_iter().any(is_meant) {
-        return None;
     }
+}
+
+fn characters(short: &str) -> Vec<Range> {
     let mut ranges = Vec::new();
     let mut begin: u32 = 0;
     let mut runs = RUNS.iter();
@@ -119,12 +131,12 @@ fn category(short: &str) -> Option<Vec<Range>> {
             len => len,
         };
         let end = begin.saturating_add(len);
-        if CATEGORIES.get(usize::from(run & 0x1f)).copied().is_some_and(is_meant) {
+        if CATEGORIES.get(usize::from(run & 0x1f)).copied().is_some_and(|category| is_of(category, short)) {
             push(&mut ranges, (begin, end.saturating_sub(1)));
         }
         begin = end;
     }
-    Some(ranges)
+    ranges
 }
 
 fn long_run<'a>(bytes: &mut impl Iterator<Item = &'a u8>) -> u32 {

@@ -9,7 +9,7 @@ use super::class::{self, Range};
 const NESTING_MAX: u32 = 50;
 
 /// An expression. Whether a repetition is lazy and what a group captures is left out: it does not change what matches.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Node {
     /// One of these.
     Alternatives(Vec<Self>),
@@ -35,9 +35,21 @@ pub(super) enum Assertion {
     WordBoundary,
 }
 
+/// The most characters, ranges and operators of an expression: a list of some thousand words fits.
+const PART_COUNT_MAX: usize = 65_536;
+
 /// Reads a whole pattern.
 pub(super) fn parse(pattern: &str) -> Result<Node, RegexError> {
-    let mut parser = Parser { pattern, rest: pattern.chars(), flags: Flags::default(), nesting: 0 };
+    read(pattern, Some(PART_COUNT_MAX))
+}
+
+/// Reads a whole pattern of any length and keeps nothing of it.
+pub(super) fn check(pattern: &str) -> Result<(), RegexError> {
+    read(pattern, None).map(drop)
+}
+
+fn read(pattern: &str, parts_left: Option<usize>) -> Result<Node, RegexError> {
+    let mut parser = Parser { pattern, rest: pattern.chars(), flags: Flags::default(), nesting: 0, parts_left };
     let node = parser.alternatives()?;
     if parser.peek().is_some() { Err(parser.fault("a group is closed that is not open")) } else { Ok(node) }
 }
@@ -53,6 +65,8 @@ struct Parser<'a> {
     rest: Chars<'a>,
     flags: Flags,
     nesting: u32,
+    /// How many parts the expression may still have; `None`: what is read is checked, and not kept.
+    parts_left: Option<usize>,
 }
 
 /// One item of a class, or what an escape stands for.
@@ -64,6 +78,13 @@ enum Atom {
 impl Parser<'_> {
     fn fault(&self, problem: &'static str) -> RegexError {
         RegexError { problem, offset: Some(self.pattern.len().saturating_sub(self.rest.as_str().len())) }
+    }
+
+    /// Counts `count` more parts, and tells whether to keep them.
+    fn keeps(&mut self, count: usize) -> Result<bool, RegexError> {
+        let Some(left) = self.parts_left else { return Ok(false) };
+        self.parts_left = Some(left.checked_sub(count).ok_or_else(|| self.fault("too long"))?);
+        Ok(true)
     }
 
     fn peek(&self) -> Option<char> {
@@ -90,7 +111,10 @@ impl Parser<'_> {
         }
         let mut nodes = vec![first];
         while self.take_if('|') {
-            nodes.push(self.sequence()?);
+            let node = self.sequence()?;
+            if self.keeps(1)? {
+                nodes.push(node);
+            }
         }
         Ok(Node::Alternatives(nodes))
     }
@@ -98,7 +122,9 @@ impl Parser<'_> {
     fn sequence(&mut self) -> Result<Node, RegexError> {
         let mut nodes = Vec::new();
         while self.peek().is_some_and(|next| !matches!(next, '|' | ')')) {
-            if let Some(node) = self.term()? {
+            if let Some(node) = self.term()?
+                && self.keeps(1)?
+            {
                 nodes.push(node);
             }
         }
@@ -119,14 +145,14 @@ impl Parser<'_> {
             },
             '[' => Node::Class(self.class()?),
             '\\' => match self.escape()? {
-                Atom::Character(character) => self.character(character),
+                Atom::Character(character) => self.character(character)?,
                 Atom::Class(ranges) => Node::Class(ranges),
             },
             '.' if self.flags.dot_all => Node::Class(class::ALL.to_vec()),
             '.' => Node::Class(class::negated(class::LINE_ENDS)),
             '*' | '+' | '?' => return Err(self.fault("nothing to repeat")),
             '{' if self.bounds()?.is_some() => return Err(self.fault("nothing to repeat")),
-            character => self.character(character.into()),
+            character => self.character(character.into())?,
         };
         self.repeated(node).map(Some)
     }
@@ -228,10 +254,10 @@ impl Parser<'_> {
         }
     }
 
-    fn character(&self, character: u32) -> Node {
+    fn character(&mut self, character: u32) -> Result<Node, RegexError> {
         let mut ranges = Vec::new();
-        self.push_range(&mut ranges, (character, character));
-        Node::Class(class::sorted(ranges))
+        self.push_range(&mut ranges, (character, character))?;
+        Ok(Node::Class(class::sorted(ranges)))
     }
 
     /// What follows a backslash, inside of a class or outside.
@@ -300,10 +326,11 @@ impl Parser<'_> {
     fn property(&mut self) -> Result<Vec<Range>, RegexError> {
         let name = self.rest.as_str().strip_prefix('{').and_then(|rest| rest.split_once('}'));
         let Some((name, rest)) = name else { return Err(self.fault("expected {…} behind \\p")) };
-        let ranges =
-            class::property(name).ok_or_else(|| self.fault("unknown property: expected a general category"))?;
+        if !class::is_property(name) {
+            return Err(self.fault("unknown property: expected a general category"));
+        }
         self.rest = rest.chars();
-        Ok(ranges)
+        Ok(if self.keeps(0)? { class::property(name) } else { Vec::new() })
     }
 
     /// What follows `[`, where brackets, `&&`, `--` and `~~` stand for themselves.
@@ -318,14 +345,18 @@ impl Parser<'_> {
                 Atom::Character(first) if is_range => {
                     self.rest.next();
                     match self.class_atom()? {
-                        Atom::Character(last) if first <= last => self.push_range(&mut ranges, (first, last)),
+                        Atom::Character(last) if first <= last => self.push_range(&mut ranges, (first, last))?,
                         Atom::Character(_) => return Err(self.fault("a range ends before it begins")),
                         Atom::Class(_) => return Err(self.fault("a range ends with a class")),
                     }
                 }
                 Atom::Class(_) if is_range => return Err(self.fault("a range begins with a class")),
-                Atom::Character(character) => self.push_range(&mut ranges, (character, character)),
-                Atom::Class(class) => ranges.extend(class),
+                Atom::Character(character) => self.push_range(&mut ranges, (character, character))?,
+                Atom::Class(class) => {
+                    if self.keeps(class.len())? {
+                        ranges.extend(class);
+                    }
+                }
             }
         }
         let ranges = class::sorted(ranges);
@@ -341,7 +372,10 @@ impl Parser<'_> {
     }
 
     /// A range of a class, and where case is ignored what is in it of the other case.
-    fn push_range(&self, ranges: &mut Vec<Range>, (first, last): Range) {
+    fn push_range(&mut self, ranges: &mut Vec<Range>, (first, last): Range) -> Result<(), RegexError> {
+        if !self.keeps(1)? {
+            return Ok(());
+        }
         ranges.push((first, last));
         if self.flags.ignore_case {
             for letters in [(0x41, 0x5a), (0x61, 0x7a)] {
@@ -351,6 +385,48 @@ impl Parser<'_> {
                     ranges.push((first ^ 0x20, last ^ 0x20));
                 }
             }
+        }
+        Ok(())
+    }
+}
+
+impl Node {
+    /// Two expressions of which one matches wherever this one does: the largest choice in it, divided.
+    pub(super) fn halves(&self) -> Option<(Self, Self)> {
+        match self {
+            Self::Alternatives(nodes) => match nodes.as_slice() {
+                [] => None,
+                [one] => one.halves(),
+                [one, other] => Some((one.clone(), other.clone())),
+                many => {
+                    let (one, other) = many.split_at_checked(many.len() / 2)?;
+                    Some((Self::Alternatives(one.to_vec()), Self::Alternatives(other.to_vec())))
+                }
+            },
+            Self::Sequence(nodes) => {
+                let candidates = nodes.iter().enumerate().filter(|(_, node)| node.halves().is_some());
+                let (index, choice) = candidates.max_by_key(|(_, node)| node.size())?;
+                let (one, other) = choice.halves()?;
+                let with = |half: Self| {
+                    let mut nodes = nodes.clone();
+                    if let Some(node) = nodes.get_mut(index) {
+                        *node = half;
+                    }
+                    Self::Sequence(nodes)
+                };
+                Some((with(one), with(other)))
+            }
+            Self::Assertion(_) | Self::Class(_) | Self::Repeat { .. } => None,
+        }
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            Self::Alternatives(nodes) | Self::Sequence(nodes) => {
+                nodes.iter().map(Self::size).fold(1, usize::saturating_add)
+            }
+            Self::Assertion(_) | Self::Class(_) => 1,
+            Self::Repeat { node, .. } => node.size().saturating_add(1),
         }
     }
 }

@@ -1,15 +1,25 @@
 use super::*;
 
+mod oracle;
+
+fn regex(pattern: &str) -> Result<Regex, RegexError> {
+    Builder::default().regex(pattern)
+}
+
+fn set<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Rc<RegexSet>, (usize, RegexError)> {
+    Builder::default().set(patterns)
+}
+
 #[track_caller]
 fn check(pattern: &str, accepted: &[&str], refused: &[&str]) {
-    let regex = Regex::new(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
+    let regex = regex(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
     accepted.iter().for_each(|text| assert!(regex.is_match(text), "{pattern} in {text:?}"));
     refused.iter().for_each(|text| assert!(!regex.is_match(text), "{pattern} in {text:?}"));
 }
 
 #[track_caller]
 fn refuse(pattern: &str, problem: &str) {
-    let error = Regex::new(pattern).expect_err(pattern).to_string();
+    let error = regex(pattern).expect_err(pattern).to_string();
     assert!(error.contains(problem), "{pattern}: {error}");
 }
 
@@ -124,7 +134,7 @@ fn groups_have_names_and_flags() {
     check("(?s)^.$", &["\n"], &[]);
     check("^(?s:.).$", &["\na"], &["a\n"]);
     for pattern in ["(?m)a", "(?x)a", "(?P<a>b)", "(?>a)", "(?#a)", "(?<a"] {
-        assert!(Regex::new(pattern).is_err(), "{pattern}");
+        assert!(regex(pattern).is_err(), "{pattern}");
     }
 }
 
@@ -145,17 +155,17 @@ fn what_is_not_linear_is_refused() {
 #[test]
 fn size_and_nesting_are_bounded() {
     for pattern in ["a{5000}", ".{500}", r"\p{L}{10}", "[^a]{1000}"] {
-        assert!(Regex::new(pattern).is_ok(), "{pattern}");
+        assert!(regex(pattern).is_ok(), "{pattern}");
     }
     refuse("(a{1000}){1000}", "");
-    refuse(r"(\p{L}{100}){100}", "");
+    refuse(r"(\p{L}{200}){100}", "");
     refuse("((((a{10}){10}){10}){10}){10}", "");
-    refuse("a{4294967296}", "large");
+    refuse("a{4294967296}", "long");
     // What takes nothing is not worth repeating, nor is what does so no times.
     check("^(?:(?:(?:a{0}){4000000000})*){4000000000}$", &[""], &["a"]);
     check("^(?:(?:a{0}){4000000000}){4000000000,}b{0,}$", &["", "b"], &["a"]);
     let nested = |depth: usize| format!("{}a{}", "(".repeat(depth), ")".repeat(depth));
-    assert!(Regex::new(&nested(50)).is_ok());
+    assert!(regex(&nested(50)).is_ok());
     refuse(&nested(51), "nest");
     refuse(&nested(100_000), "nest");
 }
@@ -166,22 +176,20 @@ fn time_is_linear() {
     check("^(a+)+$", &[&text], &[&format!("{text}b")]);
     check("(a|aa)+$", &[&text], &[&format!("{text}b")]);
     check("(.*)(.*)(.*)(.*)(.*)x", &[], &[&text]);
-    check("[a-q][^u-z]{13}x", &["aaaaaaaaaaaaaaaax"], &[&text]);
 }
 
 #[test]
 fn a_set_tells_which() {
-    let set = RegexSet::new(["foo", "^bar$", "o{3}"]).unwrap();
+    let words = set(["foo", "^bar$", "o{3}"]).unwrap();
     for (text, index) in
         [("a foo", Some(0)), ("bar", Some(1)), ("ooo", Some(2)), ("bars", None), ("ooo foo", Some(2)), ("", None)]
     {
-        assert_eq!(set.first_match(text), index, "{text}");
+        assert_eq!(words.first_match(text), index, "{text}");
     }
-    assert!(RegexSet::new(["a", "b(", "c"]).is_err_and(|(index, _)| index == 1));
-    assert!(RegexSet::new(["a", "b*{", "(x{999}){999}"]).is_err_and(|(index, _)| index == 2));
-    assert!(RegexSet::new(["a{5000}"; 4]).is_ok());
-    assert!(RegexSet::new(["a{5000}"; 40]).is_err_and(|(index, _)| (4..40).contains(&index)));
-    assert!(RegexSet::new([]).is_ok_and(|set| set.first_match("a").is_none()));
+    assert!(set(["a", "b(", "c"]).is_err_and(|(index, _)| index == 1));
+    assert!(set(["a", "b*{", "(x{999}){999}"]).is_err_and(|(index, _)| index == 2));
+    assert!(set(["a{5000}"; 4]).is_ok());
+    assert!(set([]).is_ok_and(|set| set.first_match("a").is_none()));
 }
 
 /// Where this fails after an update of what it compares with, the runs are to be written anew.

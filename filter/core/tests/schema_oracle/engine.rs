@@ -4,6 +4,7 @@ use std::fmt;
 
 use portcullis_core::json::reader::{self, Bounds};
 use portcullis_core::json::schema::{Formats, Schema};
+use portcullis_core::regex::Builder;
 use portcullis_core::violation::Violation;
 use serde_json::Value;
 
@@ -49,7 +50,7 @@ const BOUNDS: Bounds =
 /// Compiles `schema`.
 pub(crate) fn compile(schema: &Value, asserts: bool) -> Result<Schema, Verdict> {
     let formats = if asserts { Formats::Assert } else { Formats::Annotate };
-    Schema::compile(schema, formats).map_err(|fault| Verdict::Refused(fault.to_string()))
+    Schema::compile(schema, formats, &mut Builder::default()).map_err(|fault| Verdict::Refused(fault.to_string()))
 }
 
 /// Judges `text`.

@@ -6,13 +6,12 @@
 mod keywords;
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
 use super::program::{DynamicReference, FALSE, Node, Place, Program, TRUE};
 use super::{Formats, SchemaFault, uri};
-use crate::regex::Regex;
+use crate::regex::Builder;
 
 /// How deep schemas may stand in each other: reading them takes stack.
 const NESTING_MAX: usize = 64;
@@ -77,11 +76,11 @@ struct Compiler<'a> {
     resources: Vec<Resource>,
     places: BTreeMap<String, Place>,
     references: Vec<Reference>,
-    regexes: BTreeMap<String, Rc<Regex>>,
+    builder: &'a mut Builder,
 }
 
 /// Compiles a whole document.
-pub(super) fn compile(document: &Value, formats: Formats) -> Compiled<Program> {
+pub(super) fn compile(document: &Value, formats: Formats, builder: &mut Builder) -> Compiled<Program> {
     let root = Resource {
         uri: String::new(),
         pointer: String::new(),
@@ -96,7 +95,7 @@ pub(super) fn compile(document: &Value, formats: Formats) -> Compiled<Program> {
         resources: vec![root],
         places: BTreeMap::new(),
         references: Vec::new(),
-        regexes: BTreeMap::new(),
+        builder,
     };
     let position = Position { pointer: String::new(), resource: 0, nesting: 0 };
     compiler.program.root = compiler.schema(document, position)?;

@@ -21,6 +21,7 @@ mod uri;
 use std::fmt;
 
 use super::document::Value;
+use crate::regex::Builder;
 use crate::violation::Violation;
 use budget::Exhausted;
 use judge::Judge;
@@ -47,12 +48,12 @@ pub struct SchemaFault {
 }
 
 impl Schema {
-    /// Compiles a schema.
+    /// Compiles a schema, whose patterns `builder` builds.
     ///
     /// # Errors
     /// [`SchemaFault`] for keywords of the wrong type, and for what cannot be honoured.
-    pub fn compile(document: &serde_json::Value, formats: Formats) -> Result<Self, SchemaFault> {
-        compile::compile(document, formats).map(Self)
+    pub fn compile(document: &serde_json::Value, formats: Formats, builder: &mut Builder) -> Result<Self, SchemaFault> {
+        compile::compile(document, formats, builder).map(Self)
     }
 
     /// The JSON Pointers of keywords in `document` that no dialect knows: they check nothing.

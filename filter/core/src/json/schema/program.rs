@@ -1,7 +1,5 @@
 //! What a schema is compiled to: a list of nodes that name each other by index.
 
-use std::rc::Rc;
-
 use super::constant::Constant;
 use super::format::Format;
 use crate::json::document::fingerprint;
@@ -86,7 +84,7 @@ pub(super) struct NumberRules {
 pub(super) struct StringRules {
     pub(super) len_min: usize,
     pub(super) len_max: usize,
-    pub(super) pattern: Option<Rc<Regex>>,
+    pub(super) pattern: Option<Regex>,
     pub(super) format: Option<Format>,
 }
 
@@ -114,7 +112,7 @@ pub(super) struct ObjectRules {
     /// What `properties` and `required` name, by their fingerprints.
     pub(super) properties: Vec<Property>,
     pub(super) required_count: usize,
-    pub(super) patterns: Vec<(Rc<Regex>, Place)>,
+    pub(super) patterns: Vec<(Regex, Place)>,
     pub(super) additional: Option<Place>,
     pub(super) names: Option<Place>,
     pub(super) dependent_required: Vec<Dependency>,

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::json::reader::{Bounds, read};
+use crate::regex::Builder;
 use crate::violation::Violation::{JsonRefused, SchemaRefused};
 
 const BOUNDS: Bounds =
@@ -13,7 +14,8 @@ const DRAFT_7: &str = "http://json-schema.org/draft-07/schema#";
 
 #[track_caller]
 fn check(schema: &Value, accepted: &[&str], refused: &[&str]) {
-    let schema = Schema::compile(schema, Formats::Assert).unwrap_or_else(|fault| panic!("{fault}"));
+    let schema =
+        Schema::compile(schema, Formats::Assert, &mut Builder::default()).unwrap_or_else(|fault| panic!("{fault}"));
     let judge = |text: &str| schema.check(read(text, &BOUNDS).unwrap().root());
     accepted.iter().for_each(|text| assert_eq!(judge(text), Ok(()), "{text}"));
     refused.iter().for_each(|text| assert_eq!(judge(text), Err(SchemaRefused), "{text}"));
@@ -21,7 +23,7 @@ fn check(schema: &Value, accepted: &[&str], refused: &[&str]) {
 
 #[track_caller]
 fn fault(schema: &Value, pointer: &str, problem: &str) {
-    let fault = Schema::compile(schema, Formats::Assert).expect_err("a fault");
+    let fault = Schema::compile(schema, Formats::Assert, &mut Builder::default()).expect_err("a fault");
     assert!(fault.pointer() == pointer && fault.problem().contains(problem), "{fault}");
 }
 
@@ -69,7 +71,7 @@ fn what_cannot_be_honoured_is_a_fault() {
     ] {
         fault(&schema, pointer, problem);
     }
-    assert!(Schema::compile(&json!({"format": "colour"}), Formats::Annotate).is_ok());
+    assert!(Schema::compile(&json!({"format": "colour"}), Formats::Annotate, &mut Builder::default()).is_ok());
 }
 
 #[test]
@@ -80,7 +82,7 @@ fn references_that_go_round_are_faults() {
         json!({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"not": {"$ref": "#/$defs/a"}}}, "items": {"$ref": "#/$defs/a"}}),
         json!({"$dynamicAnchor": "a", "if": {"$dynamicRef": "#a"}}),
     ] {
-        let fault = Schema::compile(&schema, Formats::Assert).expect_err("a fault");
+        let fault = Schema::compile(&schema, Formats::Assert, &mut Builder::default()).expect_err("a fault");
         assert!(fault.problem().contains("goes round"), "{fault}");
     }
     // Each level of the instance is a level of the schema.
@@ -91,8 +93,8 @@ fn references_that_go_round_are_faults() {
 #[test]
 fn schemas_are_bounded() {
     let nested = |depth: usize| (0..depth).fold(json!(true), |inner, _| json!({"items": inner}));
-    assert!(Schema::compile(&nested(64), Formats::Assert).is_ok());
-    let deeper = Schema::compile(&nested(66), Formats::Assert).expect_err("a fault");
+    assert!(Schema::compile(&nested(64), Formats::Assert, &mut Builder::default()).is_ok());
+    let deeper = Schema::compile(&nested(66), Formats::Assert, &mut Builder::default()).expect_err("a fault");
     assert!(deeper.problem().contains("deeper"), "{deeper}");
     let chain = |len: usize| {
         let mut definitions: Vec<(String, Value)> =
@@ -100,8 +102,8 @@ fn schemas_are_bounded() {
         definitions.push((len.to_string(), json!(true)));
         json!({"$defs": definitions.into_iter().collect::<serde_json::Map<_, _>>(), "$ref": "#/$defs/0"})
     };
-    assert!(Schema::compile(&chain(90), Formats::Assert).is_ok());
-    assert!(Schema::compile(&chain(200), Formats::Assert).is_err());
+    assert!(Schema::compile(&chain(90), Formats::Assert, &mut Builder::default()).is_ok());
+    assert!(Schema::compile(&chain(200), Formats::Assert, &mut Builder::default()).is_err());
 }
 
 #[test]
@@ -155,13 +157,20 @@ fn keywords_that_check_nothing_in_their_dialect_are_faults() {
     {
         fault(&json!({"$schema": DRAFT_7, keyword: {}}), &format!("/{keyword}"), "checks nothing in this dialect");
     }
-    assert!(Schema::compile(&json!({"x-own": 1, "$comment": "a", "definitions": {}}), Formats::Assert).is_ok());
+    assert!(
+        Schema::compile(
+            &json!({"x-own": 1, "$comment": "a", "definitions": {}}),
+            Formats::Assert,
+            &mut Builder::default()
+        )
+        .is_ok()
+    );
 }
 
 /// A judge that is not done when the budget is.
 #[track_caller]
 fn check_exhausts(schema: &Value, text: &str) {
-    let schema = Schema::compile(schema, Formats::Assert).unwrap();
+    let schema = Schema::compile(schema, Formats::Assert, &mut Builder::default()).unwrap();
     assert_eq!(schema.check(read(text, &BOUNDS).unwrap().root()), Err(JsonRefused));
 }
 

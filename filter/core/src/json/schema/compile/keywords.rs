@@ -1,7 +1,6 @@
 //! The keywords of one schema object.
 
 use std::collections::BinaryHeap;
-use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
@@ -173,14 +172,8 @@ impl Compiler<'_> {
         schemas.map(|(name, schema)| Ok((name.as_str(), self.schema(schema, below.below(name))?))).collect()
     }
 
-    fn regex(&mut self, pattern: &str, position: &Position, keyword: &str) -> Compiled<Rc<Regex>> {
-        if let Some(known) = self.regexes.get(pattern) {
-            return Ok(Rc::clone(known));
-        }
-        let regex = Regex::new(pattern).map_err(|error| position.fault(keyword, error.to_string()))?;
-        let regex = Rc::new(regex);
-        self.regexes.insert(pattern.to_owned(), Rc::clone(&regex));
-        Ok(regex)
+    fn regex(&mut self, pattern: &str, position: &Position, keyword: &str) -> Compiled<Regex> {
+        self.builder.regex(pattern).map_err(|error| position.fault(keyword, error.to_string()))
     }
 
     fn strings(&mut self, all: &Keywords<'_>) -> Compiled<Option<StringRules>> {
