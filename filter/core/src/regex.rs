@@ -25,7 +25,7 @@ use parse::Node;
 use scan::Scanner;
 
 /// The work for all automata of a policy: about a quarter of a second.
-const STEP_COUNT_MAX: u64 = 400_000_000;
+const STEP_COUNT_MAX: u64 = 40_000_000;
 
 /// The memory that all automata of a policy take, in bytes.
 const LEN_MAX: usize = 8_388_608;

@@ -1,11 +1,11 @@
 //! How much work a message is worth.
 
-/// The work for one message: steps for each byte. A step is a schema applied to a value, or a comparison; a flat object of twelve
-/// checked members takes one for every ten bytes.
-const STEPS_PER_BYTE: u64 = 64;
+/// The work for one message: steps for each byte. A step takes at most some ten nanoseconds, so that 64 KiB take at most ten
+/// milliseconds; a flat object of twelve checked members takes one for every four bytes.
+const STEPS_PER_BYTE: u64 = 16;
 
-/// And so many for the shortest message: schemas of some thousand alternatives fit.
-const STEPS_MIN: u64 = 65_536;
+/// And so many for the shortest message, which take at most a quarter of a millisecond: schemas of a thousand alternatives fit.
+const STEPS_MIN: u64 = 16_384;
 
 /// The work for this message is more than its length is worth.
 #[derive(Debug)]
@@ -28,5 +28,10 @@ impl Budget {
     /// Every byte of a text is looked at, which is quick; that it is looked at is a step of its own.
     pub(super) fn spend_on(&mut self, text: &str) -> Result<(), Exhausted> {
         self.spend((text.len() >> 3).saturating_add(1))
+    }
+
+    /// The same `times` over.
+    pub(super) fn spend_often_on(&mut self, text: &str, times: usize) -> Result<(), Exhausted> {
+        self.spend((text.len() >> 3).saturating_add(1).saturating_mul(times))
     }
 }

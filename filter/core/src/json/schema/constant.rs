@@ -38,11 +38,12 @@ impl Constant {
 
     /// Whether `value` is equal to it.
     pub(super) fn is(&self, value: Value<'_>, budget: &mut Budget) -> Result<bool, Exhausted> {
-        budget.spend(1)?;
+        budget.spend(2)?;
         Ok(match (self, value.view()) {
             (Self::Null, View::Null) => true,
             (Self::Boolean(own), View::Boolean(other)) => *own == other,
             (Self::Number(own), View::Number(token)) => {
+                budget.spend_on(token)?;
                 Decimal::parse(token.as_bytes()).is_some_and(|other| *own == other)
             }
             (Self::String(own), View::String(other)) => **own == *other,
@@ -85,9 +86,14 @@ fn is_same(one: Value<'_>, other: Value<'_>, budget: &mut Budget) -> Result<bool
         (View::Null, View::Null) => true,
         (View::Boolean(one), View::Boolean(other)) => one == other,
         (View::Number(one), View::Number(other)) => {
+            budget.spend_on(one)?;
+            budget.spend_on(other)?;
             one == other || Decimal::parse(one.as_bytes()) == Decimal::parse(other.as_bytes())
         }
-        (View::String(one), View::String(other)) => one == other,
+        (View::String(one), View::String(other)) => {
+            budget.spend(one.len().min(other.len()) >> 6)?;
+            one == other
+        }
         (View::Array(one), View::Array(other)) => {
             if one.len() != other.len() {
                 return Ok(false);
@@ -125,6 +131,8 @@ const PAIRWISE_MAX: usize = 8;
 /// that ends with the budget.
 pub(super) fn are_unique(array: Value<'_>, budget: &mut Budget) -> Result<bool, Exhausted> {
     let View::Array(items) = array.view() else { return Ok(true) };
+    // They are sorted.
+    budget.spend(items.len().saturating_mul(6))?;
     let is_hashed = items.len() > PAIRWISE_MAX;
     let mut keyed = Vec::with_capacity(items.len());
     for item in items {
@@ -167,7 +175,10 @@ fn hash(value: Value<'_>, budget: &mut Budget) -> Result<u64, Exhausted> {
     match value.view() {
         View::Null => fnv.write_u8(1),
         View::Boolean(boolean) => fnv.write(&[2, boolean.into()]),
-        View::Number(token) => (3_u8, Decimal::parse(token.as_bytes())).hash(&mut fnv),
+        View::Number(token) => {
+            budget.spend_on(token)?;
+            (3_u8, Decimal::parse(token.as_bytes())).hash(&mut fnv);
+        }
         View::String(string) => {
             budget.spend_on(string)?;
             (4_u8, string).hash(&mut fnv);
@@ -182,6 +193,7 @@ fn hash(value: Value<'_>, budget: &mut Budget) -> Result<u64, Exhausted> {
             // The order of members is no matter.
             let mut sum: u64 = 6;
             for (name, member) in members {
+                budget.spend_on(name)?;
                 let mut fnv = Fnv(hash(member, budget)?);
                 name.hash(&mut fnv);
                 sum = sum.wrapping_add(fnv.finish());

@@ -9,10 +9,29 @@ use super::program::{
 };
 use crate::json::document::{Items, Members, Value, View, fingerprint};
 use crate::json::number::Decimal;
+use crate::regex::Regex;
 
 /// How many schemas may be in the course of being applied: each takes stack, of which some engines give a module 512 KiB. Messages
 /// 128 deep with three schemas for each level fit.
 const DEPTH_MAX: u32 = 400;
+
+/// How often the digits of a number are read, for its type, its bounds and its divisor.
+const NUMBER_READS: usize = 2;
+
+/// What dividing numbers of 38 digits takes, which this machine does in pieces.
+const DIVISION_STEPS: usize = 64;
+
+/// Looking up a member by its name.
+const MEMBER_STEPS: usize = 3;
+
+/// Reading eight bytes for the automata of a pattern, and finding the classes of what is not ASCII.
+const READ_STEPS: usize = 6;
+
+/// Asking for memory, and giving it back.
+const ALLOCATION_STEPS: usize = 8;
+
+/// How much longer a format takes than a look at every byte.
+const FORMAT_READS: usize = 20;
 
 /// Which children of a value some keyword has looked at.
 struct Evaluated(Vec<u64>);
@@ -67,7 +86,7 @@ impl<'p> Judge<'p> {
             _ => {}
         }
         let Some(node) = self.program.nodes.get(place) else { return Err(Exhausted) };
-        self.budget.spend(1)?;
+        self.budget.spend(2)?;
         self.depth_left = self.depth_left.checked_sub(1).ok_or(Exhausted)?;
         let enters = !self.program.dynamic_anchors.is_empty() && self.scope.last() != Some(&node.resource);
         if enters {
@@ -93,10 +112,11 @@ impl<'p> Judge<'p> {
         value: Value<'_>,
         evaluated: Option<&mut Evaluated>,
     ) -> Verdict {
-        let mut own = Evaluated::new(value.child_count());
+        let mut own = self.nothing_evaluated(value)?;
         if !self.apply_keywords(place, value, Some(&mut own))? {
             return Ok(false);
         }
+        self.budget.spend(value.child_count())?;
         for (index, child) in children(value).enumerate() {
             if !own.contains(index) {
                 if !self.apply(schema, child, None)? {
@@ -114,6 +134,9 @@ impl<'p> Judge<'p> {
     fn apply_keywords(&mut self, place: Place, value: Value<'_>, mut evaluated: Option<&mut Evaluated>) -> Verdict {
         let Some(node) = self.program.nodes.get(place) else { return Err(Exhausted) };
         let view = value.view();
+        if let View::Number(token) = view {
+            self.budget.spend_often_on(token, NUMBER_READS)?;
+        }
         if !is_of_type(node.types, view, value) {
             return Ok(false);
         }
@@ -127,9 +150,10 @@ impl<'p> Judge<'p> {
                 Some(rules) => self.apply_array(rules, value, items, evaluated.as_deref_mut())?,
                 None => true,
             },
-            View::Number(token) => {
-                node.number.as_ref().is_none_or(|rules| is_number_within(rules, token, value.is_plain_integer()))
-            }
+            View::Number(token) => match &node.number {
+                Some(rules) => self.is_number_within(rules, token, value.is_plain_integer())?,
+                None => true,
+            },
             View::Object(members) => match &node.object {
                 Some(rules) => self.apply_object(rules, value, members, evaluated.as_deref_mut())?,
                 None => true,
@@ -147,12 +171,15 @@ impl<'p> Judge<'p> {
     }
 
     fn is_constant(&mut self, constants: &Constants, value: Value<'_>) -> Verdict {
-        self.budget.spend(1)?;
         match value.view() {
             View::String(string) => {
+                let comparisons = usize::BITS.saturating_sub(constants.strings.len().leading_zeros());
+                self.budget.spend((string.len() >> 6).saturating_add(2).saturating_mul(comparisons as usize))?;
                 return Ok(constants.strings.binary_search_by(|own| (**own).cmp(string)).is_ok());
             }
             View::Number(token) => {
+                let comparisons = usize::BITS.saturating_sub(constants.numbers.len().leading_zeros());
+                self.budget.spend((comparisons as usize).saturating_mul(2))?;
                 let number = Decimal::parse(token.as_bytes());
                 return Ok(number.is_some_and(|number| constants.numbers.binary_search(&number).is_ok()));
             }
@@ -166,6 +193,24 @@ impl<'p> Judge<'p> {
         Ok(false)
     }
 
+    fn is_number_within(&mut self, rules: &NumberRules, token: &str, is_plain_integer: bool) -> Verdict {
+        if let Some((least, greatest)) = rules.integers
+            && is_plain_integer
+            && let Ok(number) = token.parse::<i64>()
+        {
+            return Ok((least..=greatest).contains(&number));
+        }
+        let Some(number) = Decimal::parse(token.as_bytes()) else { return Ok(false) };
+        if rules.multiple_of.is_some() {
+            self.budget.spend(DIVISION_STEPS)?;
+        }
+        Ok(rules.minimum.is_none_or(|minimum| number >= minimum)
+            && rules.exclusive_minimum.is_none_or(|minimum| number > minimum)
+            && rules.maximum.is_none_or(|maximum| number <= maximum)
+            && rules.exclusive_maximum.is_none_or(|maximum| number < maximum)
+            && rules.multiple_of.is_none_or(|divisor| number.is_multiple_of(&divisor)))
+    }
+
     fn is_string_within(&mut self, rules: &StringRules, string: &str) -> Verdict {
         // A code point has one to four bytes.
         let len = string.len();
@@ -173,20 +218,27 @@ impl<'p> Judge<'p> {
             return Ok(false);
         }
         if len > rules.len_max || len.div_ceil(4) < rules.len_min {
+            self.budget.spend_on(string)?;
             let count = string.chars().count();
             if count < rules.len_min || count > rules.len_max {
                 return Ok(false);
             }
         }
         if let Some(pattern) = &rules.pattern {
-            self.budget.spend_on(string)?;
+            self.spend_on_pattern(pattern, string)?;
             if !pattern.is_match(string) {
                 return Ok(false);
             }
         }
         let Some(format) = rules.format else { return Ok(true) };
-        self.budget.spend_on(string)?;
+        self.budget.spend_often_on(string, FORMAT_READS)?;
         Ok(format.is_valid(string))
+    }
+
+    /// Each automaton of a pattern looks at each character, which is read before.
+    fn spend_on_pattern(&mut self, pattern: &Regex, text: &str) -> Result<(), Exhausted> {
+        self.budget.spend_often_on(text, pattern.scan_count().saturating_add(READ_STEPS))?;
+        self.budget.spend(ALLOCATION_STEPS)
     }
 
     #[inline(never)]
@@ -201,8 +253,11 @@ impl<'p> Judge<'p> {
             return Ok(false);
         }
         let mut matches: usize = 0;
-        if !rules.prefix.is_empty() || rules.items.is_some() || rules.contains.is_some() {
-            for (index, item) in items.enumerate() {
+        let is_about_all = rules.items.is_some() || rules.contains.is_some();
+        let count = if is_about_all { items.len() } else { rules.prefix.len() };
+        if count > 0 {
+            self.budget.spend(count)?;
+            for (index, item) in items.enumerate().take(count) {
                 let schema = rules.prefix.get(index).copied().or(rules.items);
                 if let Some(schema) = schema {
                     if !self.apply(schema, item, None)? {
@@ -237,6 +292,7 @@ impl<'p> Judge<'p> {
         if members.len() < rules.len_min || members.len() > rules.len_max {
             return Ok(false);
         }
+        self.budget.spend(members.len().saturating_mul(MEMBER_STEPS).saturating_add(rules.required_count >> 3))?;
         let mut required = Required::new(rules.required_count);
         let mut rest = members;
         let mut index: usize = 0;
@@ -256,7 +312,7 @@ impl<'p> Judge<'p> {
                 }
             }
             for (pattern, schema) in &rules.patterns {
-                self.budget.spend_on(text)?;
+                self.spend_on_pattern(pattern, text)?;
                 if pattern.is_match(text) {
                     is_evaluated = true;
                     if !self.apply(*schema, value, None)? {
@@ -306,7 +362,7 @@ impl<'p> Judge<'p> {
 
     #[inline(never)]
     fn apply_in_place(&mut self, rules: &InPlace, value: Value<'_>, mut evaluated: Option<&mut Evaluated>) -> Verdict {
-        let dynamic = rules.dynamic_reference.as_ref().map(|reference| self.resolve(reference));
+        let dynamic = rules.dynamic_reference.as_ref().map(|reference| self.resolve(reference)).transpose()?;
         for place in rules.reference.into_iter().chain(dynamic).chain(rules.all_of.iter().copied()) {
             if !self.apply(place, value, evaluated.as_deref_mut())? {
                 return Ok(false);
@@ -362,10 +418,16 @@ impl<'p> Judge<'p> {
         Ok(count)
     }
 
+    fn nothing_evaluated(&mut self, value: Value<'_>) -> Result<Evaluated, Exhausted> {
+        // It takes memory, a word for 64 children, and time to join with others.
+        self.budget.spend((value.child_count() >> 6).saturating_add(ALLOCATION_STEPS))?;
+        Ok(Evaluated::new(value.child_count()))
+    }
+
     /// What a schema looked at counts only where it is satisfied.
     fn try_apply(&mut self, place: Place, value: Value<'_>, evaluated: Option<&mut Evaluated>) -> Verdict {
         let Some(evaluated) = evaluated else { return self.apply(place, value, None) };
-        let mut own = Evaluated::new(value.child_count());
+        let mut own = self.nothing_evaluated(value)?;
         let is_satisfied = self.apply(place, value, Some(&mut own))?;
         if is_satisfied {
             evaluated.extend(&own);
@@ -374,11 +436,12 @@ impl<'p> Judge<'p> {
     }
 
     /// "The outermost schema resource in the dynamic scope that defines an identically named fragment" (Core §8.2.3.2).
-    fn resolve(&self, reference: &DynamicReference) -> Place {
+    fn resolve(&mut self, reference: &DynamicReference) -> Result<Place, Exhausted> {
         let places = reference.anchor.and_then(|anchor| self.program.dynamic_anchors.get(anchor));
         let places = places.map(|(_, places)| places.as_slice()).unwrap_or_default();
+        self.budget.spend(self.scope.len().saturating_mul(places.len()))?;
         let outermost = self.scope.iter().find_map(|own| places.iter().find(|(resource, _)| resource == own));
-        outermost.map_or(reference.place, |(_, place)| *place)
+        Ok(outermost.map_or(reference.place, |(_, place)| *place))
     }
 }
 
@@ -428,26 +491,10 @@ fn is_of_type(types: Types, view: View<'_>, value: Value<'_>) -> bool {
     }
 }
 
-fn is_number_within(rules: &NumberRules, token: &str, is_plain_integer: bool) -> bool {
-    if let Some((least, greatest)) = rules.integers
-        && is_plain_integer
-        && let Ok(number) = token.parse::<i64>()
-    {
-        return (least..=greatest).contains(&number);
-    }
-    let Some(number) = Decimal::parse(token.as_bytes()) else { return false };
-    rules.minimum.is_none_or(|minimum| number >= minimum)
-        && rules.exclusive_minimum.is_none_or(|minimum| number > minimum)
-        && rules.maximum.is_none_or(|maximum| number <= maximum)
-        && rules.exclusive_maximum.is_none_or(|maximum| number < maximum)
-        && rules.multiple_of.is_none_or(|divisor| number.is_multiple_of(&divisor))
-}
-
 fn find<'p>(properties: &'p [Property], name: &str) -> Option<&'p Property> {
-    let print = fingerprint(name.as_bytes());
-    let first = properties.partition_point(|property| property.print < print);
-    let mut alike = properties.iter().skip(first).take_while(|property| property.print == print);
-    alike.find(|property| name.len() < 8 || *property.name == *name)
+    let wanted = (fingerprint(name.as_bytes()), name);
+    let found = properties.binary_search_by(|property| property.key().cmp(&wanted));
+    properties.get(found.ok()?)
 }
 
 /// Which required members have come.

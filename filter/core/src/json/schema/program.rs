@@ -160,6 +160,11 @@ pub(super) struct Condition {
 }
 
 impl Property {
+    /// What they are sorted by.
+    pub(super) fn key(&self) -> (u64, &str) {
+        (self.print, &self.name)
+    }
+
     pub(super) fn new(name: &str, schema: Option<Place>, required: Option<usize>) -> Self {
         Self { print: fingerprint(name.as_bytes()), name: name.into(), schema, required }
     }

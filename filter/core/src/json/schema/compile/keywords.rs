@@ -257,7 +257,7 @@ impl Compiler<'_> {
         }
         let mut sorted: Vec<Property> = Vec::with_capacity(properties.len());
         for property in properties {
-            let index = sorted.partition_point(|other| other.print <= property.print);
+            let index = sorted.partition_point(|other| other.key() <= property.key());
             sorted.insert(index, property);
         }
         let properties = sorted;
