@@ -59,7 +59,7 @@ fn a_refused_upgrade_is_answered_counted_logged_and_stops() {
         .without("sec-websocket-version");
     let rows = [
         (policy(), upgrade().without("authorization"), 401, "credential_missing"),
-        (policy(), bearer("a.b.c".to_owned()), 401, "credential_invalid"),
+        (policy(), bearer("eyJhbGciOiJIUzI1NiJ9.e30.c2ln".to_owned()), 401, "credential_invalid"),
         (policy(), bearer(token_with(json!({"exp": 1_000}))), 401, "credential_expired"),
         (policy(), upgrade().replaced("origin", "https://evil.example"), 403, "origin_refused"),
         (policy(), upgrade().without("origin"), 403, "origin_refused"),

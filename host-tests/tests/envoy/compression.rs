@@ -25,6 +25,9 @@ fn answer(head: &Head) -> Play {
     let chosen = match head.target() {
         "/plain" => None,
         "/unasked" => Some("permessage-deflate; client_max_window_bits=9"),
+        // As Tornado and aiohttp do, which leave out what was offered.
+        "/left-out" => Some("permessage-deflate"),
+        "/exceeded" => Some("permessage-deflate; server_max_window_bits=11"),
         _ => head.value(FIELD).map(|_| "permessage-deflate; server_no_context_takeover"),
     };
     let line = chosen.map(|chosen| (FIELD, chosen));
@@ -67,6 +70,24 @@ fn only_offers_that_can_be_followed_reach_the_upstream() {
         let unasked = gate.client.ask(&Upgrade::to("/unasked")).expect("an answer");
         assert_eq!((unasked.status(), unasked.text().contains("bad_upstream_handshake")), (502, true), "{compression}");
     }
+}
+
+/// A server that leaves out `server_no_context_takeover` may refer to its earlier messages: they are read all the same.
+#[test]
+fn an_answer_may_leave_out_what_was_offered() {
+    let gate = gate("inspect");
+    let offer = "permessage-deflate; server_no_context_takeover; server_max_window_bits=10; client_max_window_bits=15";
+    let mut websocket = open(&gate, "/left-out", offer);
+    assert_eq!(websocket.head.value(FIELD), Some("permessage-deflate"));
+    // The first message, and one that is a reference to it alone: five bytes, five bytes back (RFC 7692 §7.2.3.2).
+    let messages = [b"\xf2\x48\xcd\xc9\xc9\x07\x00".as_slice(), b"\xf2\x00\x11\x00\x00"];
+    for message in messages {
+        let draft = Draft::new(TEXT, message).rsv(0b100);
+        websocket.send(&draft.clone().masked().bytes()).expect("it takes bytes");
+        assert_eq!(Draft::copy_of(&next(&mut websocket)).bytes(), draft.bytes());
+    }
+    let exceeded = gate.client.ask(&Upgrade::to("/exceeded").header(FIELD, offer)).expect("an answer");
+    assert_eq!((exceeded.status(), exceeded.text().contains("bad_upstream_handshake")), (502, true));
 }
 
 #[test]

@@ -63,6 +63,11 @@ impl Place {
 fn policy() -> Value {
     let mut auth = tokens::auth();
     auth["claim_headers"] = json!({"sub": "x-user", "role": "x-role"});
+    // What else issuers publish.
+    let keys = auth["providers"][0]["jwks"]["inline"]["keys"].as_array_mut().expect("a list");
+    let rsa = |len: usize| json!({"kty": "RSA", "kid": "rsa", "e": "AQAB", "n": BASE64_URL_SAFE_NO_PAD.encode(vec![0xff; len])});
+    keys.splice(0..0, [rsa(128), rsa(1_024), json!({"kty": "RSA", "use": "enc"}), json!({"kty": "new"})]);
+    keys.splice(0..0, (0..40).map(|_| rsa(256)));
     json!({
         "require_tls": false, "origin": {"missing": "allow"}, "auth": auth,
         "routes": [
@@ -142,6 +147,87 @@ fn the_upstream_is_told_who_asks_by_the_gate_alone() {
         400
     );
     assert_eq!(gate.backend.requests().len(), 4);
+}
+
+#[test]
+fn a_claim_is_told_in_the_form_that_is_asked_for() {
+    let mut policy = policy();
+    policy["auth"]["claim_headers"] = json!({
+        "sub": "x-user", "email": "x-role",
+        "groups": {"header": "X-Groups", "format": "json"},
+        "/resource_access/my.app/roles": {"header": "x-app", "format": "base64"},
+    });
+    let gate = Gate::start(policy, Mode::Echo);
+    let token = Token::new(Algorithm::ES256)
+        .claim("sub", 42)
+        .claim("groups", json!(["a,b", "zo\u{eb}", "\r\nx-user: root"]))
+        .claim("resource_access", json!({"my.app": {"roles": ["r"]}}))
+        .with_null("email")
+        .sign();
+    let spoofed = Upgrade::to("/").header("x-groups", "root").header("X-Role", "root").header("X-App", "root");
+    drop(gate.client.open(&spoofed.header("Authorization", format!("Bearer {token}"))).expect("it is accepted"));
+    let head = gate.request("/", |_| true).head;
+    check_identity(&head, &["42"], &[]);
+    assert_eq!(head.values("x-groups").collect::<Vec<_>>(), [r#"["a,b","zo\u00eb","\r\nx-user: root"]"#]);
+    assert_eq!(head.values("x-app").collect::<Vec<_>>(), ["WyJyIl0="]);
+}
+
+/// Cookies, parameters and items of the upstream's own, which no JWT is: they go on as they came.
+#[test]
+fn what_is_no_token_by_its_shape_is_left_alone() {
+    let gate = Gate::start(policy(), Mode::Echo);
+    let bearer = format!("Bearer {}", Token::new(Algorithm::HS256).sign());
+    let flask = "theme=dark; session=eyJfZnJlc2giOmZhbHNlfQ.ZxYzAQ.sfl2kJ8d; lang=en";
+    let phoenix = "?token=SFMyNTY.g2gDYQFuBgD4.sfl2kJ8d&vsn=2.0.0";
+    for (index, path) in ["/open", "/both"].iter().enumerate() {
+        let upgrade = Upgrade::to(&format!("{path}{phoenix}")).header("Cookie", flask);
+        let upgrade = if index == 0 {
+            upgrade.header("Authorization", "Bearer opaque")
+        } else {
+            upgrade.header("Authorization", bearer.as_str())
+        };
+        drop(gate.client.open(&upgrade).expect("it is accepted"));
+        let head = gate.request(&format!("{path}{phoenix}"), |_| true).head;
+        assert_eq!(head.values("cookie").collect::<Vec<_>>(), [flask]);
+        assert_eq!(head.value("authorization"), (index == 0).then_some("Bearer opaque"));
+    }
+}
+
+/// A second token, which somebody behind the gate might read, beside a good one.
+#[test]
+fn no_second_token_is_smuggled_past_in_another_spelling() {
+    let gate = Gate::start(policy(), Mode::Echo);
+    let good = Token::new(Algorithm::HS256).sign();
+    let second = Token::new(Algorithm::HS256).claim("sub", "root").sign();
+    let spelled = |by: &str| second.replace('.', by);
+    let upgrade = |target: &str| Upgrade::to(target);
+    let bearer = format!("Bearer {good}");
+    let rows = [
+        upgrade("/").header("Cookie", format!("session=\"{}\"", spelled("\\056"))),
+        upgrade("/").header("Cookie", format!("session={}", spelled("%2e"))),
+        upgrade("/").header("Cookie", format!("session={}==", spelled("%252E"))),
+        upgrade("/").header("Cookie", format!("a=1, session={second}")),
+        upgrade("/").header("Cookie", format!("a=1 session={second}")),
+        upgrade("/").header("Cookie", format!("session=opaque; session={second}")),
+        upgrade(&format!("/?token=+{second}+")),
+        upgrade(&format!("/?token={}", spelled("%252e"))),
+        upgrade(&format!("/?a=1;token={second}")),
+        upgrade(&format!("/?token=opaque&%74oken={second}==")),
+        upgrade("/").subprotocols(&format!("bearer, chat.v1, {second}")),
+        upgrade("/").subprotocols(&format!("chat.v1, bearer.{}", BASE64_URL_SAFE_NO_PAD.encode(format!("{second}==")))),
+        upgrade("/").header("Authorization", format!("JWT {second}")),
+        upgrade("/").header("Authorization", second.as_str()),
+        upgrade("/").header("Authorization", format!("Bearer \"{second}\"")),
+        upgrade("/").header("Authorization", format!("Bearer a, {second}")),
+    ];
+    for (index, row) in rows.iter().enumerate() {
+        let answer = gate.client.ask(&row.clone().header("Authorization", bearer.as_str())).expect("Envoy listens");
+        assert_eq!((answer.status(), answer.text().as_str()), (400, r#"{"error": "credential_ambiguous"}"#), "{index}");
+    }
+    assert_eq!(gate.backend.requests().len(), 0);
+    gate.wait_for_log(|lines| lines.iter().filter(|line| line["details"].is_string()).count() == rows.len());
+    let log = gate.envoy.log().expect("a log");
+    check_absent(&second, &log);
 }
 
 #[test]

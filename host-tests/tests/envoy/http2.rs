@@ -103,8 +103,8 @@ fn a_refused_upgrade_leaves_the_other_streams_alone() {
     let rows = [
         (403, "origin_refused", good("/").origin("https://evil.example")),
         (401, "credential_missing", good("/").without("authorization")),
-        (401, "credential_invalid", good("/").with("Authorization", "Bearer not.a.token")),
-        (400, "credential_ambiguous", good("/").header("Cookie", "session=another")),
+        (401, "credential_invalid", good("/").with("Authorization", format!("Bearer {}", tokens::FORGED))),
+        (400, "credential_ambiguous", good("/").header("Cookie", format!("session={}", tokens::FORGED))),
         (426, "bad_version", good("/").with("Sec-WebSocket-Version", "8")),
         (400, "bad_upgrade", good("/").header("Sec-WebSocket-Version", "13")),
         (400, "bad_upgrade", good("/").tail(Draft::text("early").masked().bytes())),

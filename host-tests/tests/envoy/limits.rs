@@ -131,9 +131,9 @@ fn who_fails_too_often_is_banned_for_a_while_and_nobody_else_is() {
     };
     let mut counters = Counters::default();
     let good = || Upgrade::to("/").origin(ORIGIN);
-    let evil = || Upgrade::to("/?token=x.y.z").origin("https://evil.example");
-    let forged = || Upgrade::to("/?token=x.y.z").origin(ORIGIN);
-    let forged_without_an_origin = || Upgrade::to("/?token=x.y.z");
+    let evil = || Upgrade::to(&format!("/?token={}", tokens::FORGED)).origin("https://evil.example");
+    let forged = || Upgrade::to(&format!("/?token={}", tokens::FORGED)).origin(ORIGIN);
+    let forged_without_an_origin = || Upgrade::to(&format!("/?token={}", tokens::FORGED));
     // Who fails and how, who is the same and who is not.
     let rows: [(_, &dyn Fn() -> Upgrade, _, _); 3] = [
         ([""; 5].map(|_| "192.0.2.1".to_owned()), &forged, ["192.0.2.1", "::ffff:192.0.2.1"], "192.0.2.2"),
@@ -206,7 +206,7 @@ fn a_flood_of_addresses_costs_no_memory_and_lifts_no_ban() {
     };
     let check_banned = || check_refused(&ask("/", "203.0.113.9"), "banned", 3_000..=3_601);
     for _ in 0..10 {
-        assert_eq!(ask("/?token=x.y.z", "203.0.113.9").status(), 401);
+        assert_eq!(ask(&format!("/?token={}", tokens::FORGED), "203.0.113.9").status(), 401);
     }
     let come = |first: u32, count: u32| {
         thread::scope(|scope| {

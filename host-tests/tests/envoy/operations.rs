@@ -161,9 +161,12 @@ fn monitor_mode_refuses_nothing_and_counts_it() {
         ("origin_refused", Upgrade::to("/").origin("https://evil.example")),
         ("subprotocol_refused", Upgrade::to("/").subprotocols("mqtt")),
         ("credential_missing", Upgrade::to("/")),
-        ("credential_invalid", Upgrade::to("/?token=x.y.z")),
+        ("credential_invalid", Upgrade::to(&format!("/?token={}", tokens::FORGED))),
         ("credential_expired", Upgrade::to("/").header("Authorization", bearer(token.clone().claim("exp", 1).sign()))),
-        ("credential_ambiguous", Upgrade::to("/?token=x").header("Authorization", bearer(token.sign()))),
+        (
+            "credential_ambiguous",
+            Upgrade::to(&format!("/?token={}", tokens::FORGED)).header("Authorization", bearer(token.sign())),
+        ),
         ("bad_upstream_handshake", Upgrade::to("/lie").header("Authorization", bearer(token.sign()))),
     ];
     for (reason, upgrade) in handshakes {

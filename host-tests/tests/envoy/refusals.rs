@@ -9,7 +9,7 @@ use portcullis_envoy::peer::websocket::Event;
 use serde_json::{Value, json};
 
 use crate::gate::{Counters, Gate, PATIENCE};
-use crate::tokens::{self, Token, in_seconds, public_jwk};
+use crate::tokens::{self, FORGED, Token, in_seconds, public_jwk};
 
 #[test]
 fn refused_upgrades_are_answered_closed_counted_and_logged() {
@@ -108,6 +108,11 @@ fn policy() -> Value {
             {"match": {"path_prefix": "/tls"}, "policy": {"require_tls": true}},
             {"match": {"path_prefix": "/upgrades"}, "policy": {"non_websocket": "refuse"}},
             {"match": {"path_prefix": "/named"}, "policy": {"subprotocols": {"required": true}}},
+            {"match": {"path_prefix": "/apps"}, "policy": {"origin": {
+                "allow": ["file://", "moz-extension://*", "capacitor://localhost", "http://localhost:*", "https://pr-*.preview.example.com"],
+                "same_host": "allow",
+            }}},
+            {"match": {"path_prefix": "/star"}, "policy": {"origin": {"allow": ["*"]}}},
             {"match": {"path_prefix": "/any"}, "policy": {"origin": {"missing": "allow", "opaque": "allow"}, "auth": {"required": false}}},
         ],
     })
@@ -166,6 +171,18 @@ const ACCEPTED: &[Row] = &[
         with_token(path, &token).header("Cookie", format!("session={token}"))
     }),
     ("", |path| good(path).header("Cookie", "session=")),
+    // And makes nothing ambiguous.
+    ("", |path| good(path).header("Cookie", "session=eyJfZnJlc2giOmZhbHNlfQ.ZxYzAQ.sfl2kJ8d")),
+    ("", |path| good(path).target(&format!("{path}?token=SFMyNTY.g2gDYQFuBgD4.sfl2kJ8d"))),
+    ("", |path| with_token(path, &Token::new(ES256).claim("role", json!(["guest", "admin"])).sign())),
+    ("", |path| with_token(path, &Token::new(ES256).claim("email", Value::Null).claim("sub", 42).sign())),
+    ("/apps", |path| from(path, "file://")),
+    ("/apps", |path| from(path, "moz-extension://6f9c1d1e-0b1a-4c6e-9b0e-000000000000")),
+    ("/apps", |path| from(path, "capacitor://localhost")),
+    ("/apps", |path| from(path, "http://localhost:5173")),
+    ("/apps", |path| from(path, "https://pr-7.preview.example.com")),
+    ("/apps", |path| from(path, "https://chat.example.com")),
+    ("/star", |path| from(path, "null")),
     ("/named", |path| good(path).subprotocols("chat.v1")),
     ("/any", |path| Upgrade::to(path).host("chat.example.com")),
     ("/any", |path| stranger(path).origin("null")),
@@ -247,6 +264,16 @@ const ORIGIN_REFUSED: &[Row] = &[
     ("", |path| from(path, "https://")),
     ("", |path| from(path, "")),
     ("/any", |path| from(path, "https://evil.example")),
+    ("/apps", |path| from(path, "null")),
+    ("/apps", |path| from(path, "file:///")),
+    ("/apps", |path| from(path, "chrome-extension://abcdefgh")),
+    ("/apps", |path| from(path, "moz-extension://")),
+    ("/apps", |path| from(path, "https://localhost:5173")),
+    ("/apps", |path| from(path, "http://localhost:65536")),
+    ("/apps", |path| from(path, "https://pr-7.evil.preview.example.com")),
+    ("/apps", |path| from(path, "https://pr-.preview.example.com")),
+    ("/apps", |path| from(path, "https://chat.example.com:8443")),
+    ("/star", |path| from(path, "https://evil.example/")),
 ];
 
 const SUBPROTOCOL_REFUSED: &[Row] = &[
@@ -261,18 +288,33 @@ const CREDENTIAL_MISSING: &[Row] = &[
     ("", stranger),
     ("", |path| stranger(path).header("Authorization", "Basic YWxpY2U6c2VjcmV0")),
     ("", |path| stranger(path).header("Cookie", "session=; other=1")),
+    // What is no JWT by its shape is none of ours.
+    ("", |path| with_token(path, "opaque")),
+    ("", |path| with_token(path, "not.a.token")),
+    ("", |path| stranger(path).header("Cookie", "session=eyJfZnJlc2giOmZhbHNlfQ.ZxYzAQ.sfl2kJ8d")),
+    ("", |path| stranger(path).target(&format!("{path}?token=SFMyNTY.g2gDYQFuBgD4.sfl2kJ8d"))),
+    ("", |path| stranger(path).subprotocols("bearer, opaque, chat.v1")),
 ];
 
 const CREDENTIAL_AMBIGUOUS: &[Row] = &[
-    ("", |path| good(path).header("Authorization", "Bearer another")),
-    ("", |path| good(path).header("Cookie", "session=another")),
-    ("", |path| good(path).subprotocols("bearer, another, chat.v1")),
-    ("", |path| good(path).target(&format!("{path}?token=another"))),
+    ("", |path| good(path).header("Authorization", format!("Bearer {FORGED}"))),
+    ("", |path| good(path).header("Cookie", format!("session={FORGED}"))),
+    ("", |path| good(path).subprotocols(&format!("bearer, {FORGED}, chat.v1"))),
+    ("", |path| good(path).target(&format!("{path}?token={FORGED}"))),
 ];
 
 const CREDENTIAL_INVALID: &[Row] = &[
-    ("", |path| with_token(path, "not.a.token")),
-    ("/any", |path| with_token(path, "not.a.token")),
+    ("", |path| with_token(path, FORGED)),
+    ("/any", |path| with_token(path, FORGED)),
+    // In spellings that somebody else may read.
+    ("/any", |path| stranger(path).header("Authorization", format!("JWT {FORGED}"))),
+    ("/any", |path| stranger(path).header("Authorization", FORGED)),
+    ("/any", |path| stranger(path).header("Cookie", format!("a=1, session={FORGED}"))),
+    ("/any", |path| stranger(path).header("Cookie", format!("session=\"{}\"", FORGED.replace('.', "\\056")))),
+    ("/any", |path| stranger(path).header("Cookie", format!("session={}", FORGED.replace('.', "%2e")))),
+    ("/any", |path| stranger(path).target(&format!("{path}?a=1;token={FORGED}"))),
+    ("/any", |path| stranger(path).target(&format!("{path}?token=+{}==", FORGED.replace('.', "%252E")))),
+    ("/any", |path| stranger(path).subprotocols(&format!("bearer, chat.v1, {FORGED}"))),
     ("", |path| with_token(path, &forged(&Token::new(ES256).sign()))),
     // The token chooses how it is checked: RFC 8725 §3.1.
     ("", |path| with_token(path, &Token::new(ES256).unsigned("none"))),

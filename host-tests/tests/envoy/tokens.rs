@@ -71,6 +71,12 @@ impl Token {
         self
     }
 
+    /// Sets a claim to null.
+    pub(crate) fn with_null(mut self, name: &str) -> Self {
+        self.claims[name] = Value::Null;
+        self
+    }
+
     /// The token, signed with its issuer's key.
     pub(crate) fn sign(&self) -> String {
         self.sign_text(&self.header.to_string(), &self.claims.to_string())
@@ -153,6 +159,9 @@ fn now() -> i64 {
 pub(crate) const VARIABLE: &str = "PARTNER_SECRET";
 /// As long as HS512 wants it (RFC 7518 §3.2).
 pub(crate) const SECRET: &str = "R4nd0mly-typed-for-these-tests-and-used-nowhere-else-in-the-world";
+
+/// A token by its shape, `{"alg":"HS256"}`, and by nothing else.
+pub(crate) const FORGED: &str = "eyJhbGciOiJIUzI1NiJ9.e30.c2ln";
 
 const CORP: &str = "https://idp.example.com/";
 const PARTNER: &str = "https://partner.example.org/";
