@@ -129,6 +129,11 @@ fn check_depths(limits: &Value, bytes: &[u8], expected: &Played) {
 
 const CLOSE: [u8; 8] = *b"\x88\x82\x00\x00\x00\x00\x03\xe8";
 
+/// Twenty messages a second, and forty at once.
+fn forty_at_once() -> Value {
+    json!({"per_connection": {"messages": {"per_second": 20, "burst": 40}}})
+}
+
 fn text(payload: impl AsRef<[u8]>) -> Vec<u8> {
     frame(0x81, payload.as_ref())
 }
@@ -139,11 +144,11 @@ fn messages_and_control_frames_count_alike_and_a_close_never() {
     let forty: Vec<u8> = kinds.iter().cycle().take(40).flatten().copied().collect();
     for excess in &kinds {
         let sent = [&forty, excess, &kinds[0]].map(Vec::as_slice).concat();
-        check_depths(&json!({}), &sent, &Played::new(forty.clone(), Some(RateExceeded), 0));
+        check_depths(&forty_at_once(), &sent, &Played::new(forty.clone(), Some(RateExceeded), 0));
     }
     let closed = [&forty[..], &CLOSE].concat();
-    check_depths(&json!({}), &closed, &Played::new(closed.clone(), None, 0));
-    check_depths(&json!({}), &forty, &Played::new(forty.clone(), None, 0));
+    check_depths(&forty_at_once(), &closed, &Played::new(closed.clone(), None, 0));
+    check_depths(&forty_at_once(), &forty, &Played::new(forty.clone(), None, 0));
 }
 
 #[test]
@@ -158,7 +163,7 @@ fn the_precise_time_is_asked_for_where_a_burst_begins_and_where_it_may_help() {
     ] {
         let at = |millis| NOW.saturating_add(Duration::from_millis(millis));
         let clerk = Clerk::default();
-        let mut session = open("enforce", &json!({}), &json!({}));
+        let mut session = open("enforce", &json!({}), &forty_at_once());
         let hello = text("hello");
         assert_eq!(play(&mut session, Client, &hello.repeat(40), 7, NOW, &clerk).violations, []);
         assert_eq!(clerk.looked.take(), 1);
@@ -362,9 +367,11 @@ fn what_the_schema_refuses_is_not_asked_about() {
 fn monitoring_reports_excess_once_and_lets_it_pass() {
     let sent = text(r#"{"type":"login"}"#).repeat(50);
     let by_type = json!({"messages": null, "by_type": {"login": {"per_second": 1, "burst": 5}}});
+    let mut dropped = forty_at_once();
+    dropped["on_excess"] = "drop".into();
     for (messages, limits) in [
-        (json!({}), json!({})),
-        (json!({"whole": true}), json!({"on_excess": "drop"})),
+        (json!({}), forty_at_once()),
+        (json!({"whole": true}), dropped),
         (typed(), json!({"on_excess": "drop", "per_connection": by_type})),
     ] {
         for piece in [1, 2, 30, sent.len()] {
