@@ -245,9 +245,15 @@ impl Gate {
         assert_eq!(reply.headers.value("retry-after"), Some(seconds.to_string().as_str()));
     }
 
+    /// The server answers our Close.
+    pub fn answer_close(&mut self, stream: StreamId) {
+        self.server(stream, &frame::server(frame::CLOSE, b"\x03\xe8"));
+    }
+
     /// The last that the client got is a Close.
     #[track_caller]
-    pub fn check_closed(&self, stream: StreamId, code: u16, reason: &str) {
+    pub fn check_closed(&mut self, stream: StreamId, code: u16, reason: &str) {
+        self.answer_close(stream);
         let close = frame::close_at_end(&self.0.stream(stream).response.forwarded);
         assert_eq!(close, Some((code, reason.to_owned())));
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use portcullis_core::session::CLOSE_GRACE;
+
 use portcullis_host_tests::{
     Action, Headers, StreamId, frame,
     scenario::{Gate, SECRET, policy, policy_with, switching_protocols, token, token_with, upgrade},
@@ -169,6 +171,7 @@ fn a_client_can_be_told_however_fast_its_server_was_where_the_buffers_are_halved
         }
         assert!(gate.stream(stream).response.forwarded == sent);
         gate.client(stream, &frame::client_header(frame::TEXT, 65_537));
+        gate.elapse(CLOSE_GRACE);
         let told = gate.stream(stream).response.forwarded[sent.len()..].to_vec();
         assert_eq!(frame::close_at_end(&told).is_some(), is_told, "{buffer_limits}: {told:02x?}");
     }
@@ -185,6 +188,7 @@ fn check_violation(speak: Speak, bytes: &[u8], to_client: u16, to_server: u16, r
     gate.server(stream, &good_server);
     speak(&mut gate, stream, bytes);
     gate.client(stream, &good_client);
+    gate.answer_close(stream);
     gate.server(stream, &good_server);
     let live = gate.stream(stream);
     let (request, response) =
@@ -404,6 +408,7 @@ fn a_new_policy_reaches_live_connections() {
         json!({"messages": {"from_client": {"max_frame_bytes": 4, "max_message_bytes": 4}}})
     )));
     gate.client(stream, &hello);
+    gate.elapse(CLOSE_GRACE);
     let closed = frame::close_at_end(&gate.stream(stream).response.forwarded);
     assert_eq!(closed, Some((1009, "message_too_big".to_owned())));
 }
@@ -441,6 +446,7 @@ fn a_live_connection_follows_the_plugin_that_takes_the_place_of_its_own() {
             gate.connect();
         }
         gate.client(stream, &hello);
+        gate.elapse(CLOSE_GRACE);
         let closed = frame::close_at_end(&gate.stream(stream).response.forwarded);
         assert_eq!(closed, follows.then(|| (1009, "message_too_big".to_owned())), "{name}");
         assert_eq!(gate.stream(stream).request.forwarded == hello, !follows, "{name}");

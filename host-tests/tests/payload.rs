@@ -41,7 +41,8 @@ fn compressed(text: &[u8]) -> Vec<u8> {
 }
 
 #[track_caller]
-fn check_closed(gate: &Gate, stream: StreamId, passed: &[u8], code: u16, reason: &str) {
+fn check_closed(gate: &mut Gate, stream: StreamId, passed: &[u8], code: u16, reason: &str) {
+    gate.answer_close(stream);
     let to_upstream = to_upstream(gate, stream);
     assert_eq!(frame::close_at_end(to_client(gate, stream)), Some((code, reason.to_owned())));
     assert_eq!(frame::close_at_end(to_upstream), Some((code, reason.to_owned())));
@@ -111,7 +112,7 @@ fn nothing_of_a_refused_message_moves_on_where_messages_wait() {
 
     let stream = gate.connect();
     gate.client(stream, &[&first[..], &ping, &bad].concat());
-    check_closed(&gate, stream, &ping, 1007, "invalid_utf8");
+    check_closed(&mut gate, stream, &ping, 1007, "invalid_utf8");
 }
 
 #[test]
@@ -142,7 +143,7 @@ fn what_may_be_held_is_shared_by_all_connections() {
     gate.client(first, begun);
     gate.client(second, begun);
     gate.client(second, &rest[..1_000]);
-    check_closed(&gate, second, b"", 1013, "overloaded");
+    check_closed(&mut gate, second, b"", 1013, "overloaded");
     // It gave back what it held: the first one ends as it should, and a third one has room.
     gate.client(first, rest);
     let third = gate.connect();
@@ -218,6 +219,7 @@ fn a_refused_connection_holds_nothing_while_it_ends() {
         let stream = gate.connect();
         gate.client(stream, &first_byte(0x01, &[b'x'; 60_000]));
         gate.client(stream, &first_byte(0x00, &[0xff; 10]));
+        gate.answer_close(stream);
         assert_eq!(frame::close_at_end(to_client(&gate, stream)), Some((1007, "invalid_utf8".to_owned())));
         gate.client(stream, &[b'x'; 60_000]);
     }

@@ -34,6 +34,32 @@ fn what_is_too_much_ends_the_connection_and_nothing_of_it_arrives() {
     gate.check_counters(&counters);
 }
 
+/// A page asks for sixty things when it opens, and may ask for forty.
+#[test]
+fn what_was_allowed_is_answered_before_the_close() {
+    const ASKED: usize = 60;
+    const ALLOWED: usize = 40;
+    let limits = json!({"per_connection": {"messages": {"per_second": 0.1, "burst": ALLOWED}}});
+    let gate = Gate::start(policy(limits), Mode::Echo);
+    let mut counters = Counters::default();
+    let operations: Vec<Draft> = (0..ASKED).map(|number| Draft::text(&format!("operation {number}"))).collect();
+    for number in 0..20 {
+        let path = format!("/{number}");
+        let mut websocket = gate.open(&path);
+        let sent: Vec<u8> = operations.iter().flat_map(|draft| draft.clone().bytes()).collect();
+        websocket.send(&sent).expect("it takes bytes");
+        let told = receive_until_close(&mut websocket);
+        check_close(&path, told.last(), 1_008, "rate_exceeded");
+        let answers: Vec<_> = told[..told.len() - 1].iter().map(|frame| &frame.payload).collect();
+        let allowed: Vec<_> = (0..ALLOWED).map(|number| format!("operation {number}").into_bytes()).collect();
+        assert_eq!(answers, allowed.iter().collect::<Vec<_>>(), "{path}");
+        counters.closed("rate_exceeded");
+        let got = gate.request(&path, |request| request.end.is_some());
+        check_same(&path, &got.frames().0[..ALLOWED], &operations[..ALLOWED]);
+    }
+    gate.check_counters(&counters);
+}
+
 #[test]
 fn what_is_too_much_is_swallowed_where_the_policy_says_so() {
     let gate = Gate::start(policy_by_row("drop"), Mode::Echo);
