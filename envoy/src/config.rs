@@ -125,6 +125,13 @@ impl Bootstrap {
         self.remove(CHAIN, "transport_socket")
     }
 
+    /// Takes paths as they come.
+    pub(crate) fn without_path_rules(&mut self) -> Result<(), Error> {
+        ["normalize_path", "merge_slashes", "path_with_escaped_slashes_action"]
+            .iter()
+            .try_for_each(|key| self.remove(HTTP, key))
+    }
+
     /// Gives a peer this long to end its connection.
     pub(crate) fn delayed_close(&mut self, span: &str) -> Result<(), Error> {
         self.set(&format!("{HTTP}/delayed_close_timeout"), json!(span))
@@ -275,6 +282,15 @@ mod tests {
             check(&bootstrap, &format!("{http}/{FILTER_SOURCE}/path"), Some(json!(file)));
             check(&bootstrap, &format!("{http}/http_filters/0/name"), Some(json!("portcullis")));
         }
+    }
+
+    #[test]
+    fn a_run_can_take_paths_as_they_come() {
+        let mut bootstrap = shipped();
+        check(&bootstrap, &format!("{HTTP}/path_with_escaped_slashes_action"), Some(json!("REJECT_REQUEST")));
+        bootstrap.without_path_rules().unwrap();
+        let text = bootstrap.0.to_string();
+        assert!(!["normalize_path", "merge_slashes", "escaped_slashes"].iter().any(|key| text.contains(key)));
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub struct Launch {
     workers: u32,
     buffer_limits: BufferLimits,
     delayed_close: Option<String>,
+    path_rules: bool,
     failure_policy: FailurePolicy,
     filter: bool,
     log_level: String,
@@ -60,6 +61,7 @@ impl Launch {
             workers: 1,
             buffer_limits: BufferLimits::default(),
             delayed_close: None,
+            path_rules: true,
             failure_policy: FailurePolicy::default(),
             filter: true,
             log_level: "info".into(),
@@ -113,6 +115,12 @@ impl Launch {
     /// How long a peer may take to end its connection after the last answer, such as `0.1s`.
     pub fn delayed_close(mut self, span: &str) -> Self {
         self.delayed_close = Some(span.into());
+        self
+    }
+
+    /// Paths reach the filter as they come, not as `config/edge.yaml` normalises them.
+    pub fn without_path_rules(mut self) -> Self {
+        self.path_rules = false;
         self
     }
 
@@ -205,6 +213,9 @@ impl Launch {
         }
         if self.buffer_limits == BufferLimits::EnvoyDefaults {
             bootstrap.without_buffer_limits()?;
+        }
+        if !self.path_rules {
+            bootstrap.without_path_rules()?;
         }
         if let Some(span) = &self.delayed_close {
             bootstrap.delayed_close(span)?;

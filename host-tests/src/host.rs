@@ -120,6 +120,12 @@ impl Host {
         self.enter(|guest| guest.body(stream.0, Side::Request, bytes, end))
     }
 
+    /// Trailers end the client's body. Whether the filter lets them go on.
+    pub fn request_trailers(&mut self, stream: StreamId) -> Result<bool, Trap> {
+        let answer = self.enter(|guest| guest.callback(stream.0, "proxy_on_request_trailers", &[1]))?;
+        Ok(answer == Some(0))
+    }
+
     /// The upstream's head arrives.
     pub fn response_headers(&mut self, stream: StreamId, headers: &Headers, end: bool) -> Result<Action, Trap> {
         self.enter(|guest| guest.headers(stream.0, Side::Response, headers.clone(), end))

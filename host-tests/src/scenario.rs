@@ -93,6 +93,13 @@ pub fn upgrade() -> Headers {
     .with("authorization", format!("Bearer {}", token()))
 }
 
+/// [`upgrade`] as a request that is none, with the same credential.
+pub fn page() -> Headers {
+    ["upgrade", "connection", "sec-websocket-key", "sec-websocket-version"]
+        .iter()
+        .fold(upgrade(), |head, name| head.without(name))
+}
+
 /// The upstream's good answer to [`upgrade`] (RFC 6455 §1.3).
 pub fn switching_protocols() -> Headers {
     Headers::from_iter([

@@ -3,7 +3,7 @@
 
 use portcullis_host_tests::{
     Bodies, Fault, Faults, Headers, Host, Profile, Replies, StreamId, Wakeups, frame, module,
-    scenario::{Dice, Gate, limited_policy_with, policy, policy_with, switching_protocols, token_with, upgrade},
+    scenario::{Dice, Gate, limited_policy_with, page, policy, policy_with, switching_protocols, token_with, upgrade},
     status,
 };
 use serde_json::{Value, json};
@@ -180,6 +180,57 @@ fn a_fault_in_a_handshake_is_decided_by_the_failure_mode() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Where the header cannot be read nobody knows the route, and the strictest of all policies decides.
+#[test]
+fn a_fault_before_the_upgrade_is_decided_by_the_route_of_the_request() {
+    let mut wrong = Vec::new();
+    for (base, own) in [("open", "closed"), ("closed", "open")] {
+        let mut policy = fail_limited(base);
+        policy["routes"] = json!([{"match": {"path_prefix": "/own"}, "policy": {"fail": own}}]);
+        for (call, fault) in each_visible_call(&[Fault::Silent, Fault::Status(status::INTERNAL_FAILURE)]) {
+            for (path, mode) in [("/own", own), ("/chat", base), ("/own;x", "refused")] {
+                let mut gate = Gate::new(&policy);
+                let stream = gate.open_stream().unwrap();
+                let head = upgrade().replaced(":path", path);
+                let struck = struck(&mut gate, call, fault, |gate| {
+                    gate.request_headers(stream, &head, false).unwrap();
+                });
+                let is_known = call != "proxy_get_header_map_pairs";
+                let expected = mode != "refused" && (!struck || (mode == "open" && is_known));
+                if gate.stream(stream).request.passed != expected {
+                    wrong.push(format!("{path} ({mode}), {call}, {fault:?}: passes: {}", !expected));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// `fail: open` is for what cannot be judged: a request that was judged and refused stays refused, and is told so.
+#[test]
+fn no_fault_turns_a_refusal_into_a_pass() {
+    let unjudged = ["clock_time_get", "proxy_get_header_map_pairs", "random_get"];
+    let mut policy = fail_limited("open");
+    policy["routes"] = json!([{"match": {"path_prefix": "/own"}, "policy": {}}]);
+    policy["auth"]["sources"] = json!([{"header": "authorization"}, {"cookie": "session"}, {"query": "token"}]);
+    let heads = [
+        upgrade().without("origin").replaced(":path", "/chat?token=x").with("cookie", "session=x"),
+        upgrade().replaced("authorization", "Bearer x.y.z"),
+        page().replaced(":path", "/own;x?token=x"),
+    ];
+    for (call, fault) in each_call(&FAULTS).into_iter().filter(|(call, _)| !unjudged.contains(call)) {
+        for head in &heads {
+            let mut gate = Gate::new(&policy);
+            gate.inject(Faults::Of(call.to_owned(), fault));
+            let stream = gate.request(head);
+            gate.inject(Faults::None);
+            assert!(!gate.stream(stream).request.passed, "{call}, {fault:?}");
+            let is_told = gate.stream(stream).reply.is_some();
+            assert_eq!(is_told, call != "proxy_send_local_response", "{call}, {fault:?}");
+        }
+    }
 }
 
 #[test]

@@ -6,7 +6,9 @@ use portcullis_core::session::CLOSE_GRACE;
 
 use portcullis_host_tests::{
     Action, Headers, StreamId, frame,
-    scenario::{Gate, SECRET, policy, policy_with, switching_protocols, token, token_with, upgrade},
+    scenario::{
+        Gate, SECRET, limited_policy_with, page, policy, policy_with, switching_protocols, token, token_with, upgrade,
+    },
 };
 use serde_json::{Value, json};
 
@@ -54,11 +56,6 @@ fn a_refused_upgrade_is_answered_counted_logged_and_stops() {
     let tls = policy_with(json!({"require_tls": true}));
     let hosts = policy_with(json!({"hosts": ["other.example.com"]}));
     let upgrades_only = policy_with(json!({"non_websocket": "refuse"}));
-    let page = upgrade()
-        .without("upgrade")
-        .without("connection")
-        .without("sec-websocket-key")
-        .without("sec-websocket-version");
     let rows = [
         (policy(), upgrade().without("authorization"), 401, "credential_missing"),
         (policy(), bearer("eyJhbGciOiJIUzI1NiJ9.e30.c2ln".to_owned()), 401, "credential_invalid"),
@@ -69,7 +66,7 @@ fn a_refused_upgrade_is_answered_counted_logged_and_stops() {
         (policy(), upgrade().with("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="), 400, "bad_upgrade"),
         (tls, upgrade(), 403, "tls_required"),
         (hosts, upgrade(), 421, "host_refused"),
-        (upgrades_only, page, 403, "not_websocket"),
+        (upgrades_only, page(), 403, "not_websocket"),
     ];
     for (policy, head, status, reason) in rows {
         check_refusal(policy, head, status, reason);
@@ -96,6 +93,68 @@ fn a_request_that_is_no_upgrade_passes_untouched() {
     let stream = gate.stream(stream);
     assert_eq!((&stream.request.headers, &*stream.request.forwarded), (&page, &b"a body"[..]));
     assert_eq!((stream.response.passed, &*stream.response.forwarded), (true, &b"a page"[..]));
+    check_ended(&gate);
+}
+
+#[test]
+fn a_request_that_is_no_upgrade_is_judged_as_one_where_the_policy_says_so() {
+    let mut gate =
+        Gate::new(&policy_with(json!({"non_websocket": "authenticate", "auth": {"claim_headers": {"sub": "x-user"}}})));
+    let page = page().replaced(":method", "POST").with("x-user", "eve").with("content-length", "5");
+    let good = gate.request(&page);
+    gate.client(good, b"hello");
+    gate.respond(good, &Headers::from_iter([(":status", "200")]));
+    gate.server(good, b"world");
+    let stream = gate.stream(good);
+    assert_eq!(
+        (stream.request.headers.value("x-user"), stream.request.headers.value("authorization")),
+        (Some("alice"), None)
+    );
+    assert_eq!((&*stream.request.forwarded, &*stream.response.forwarded), (&b"hello"[..], &b"world"[..]));
+    gate.delete(good).unwrap();
+    for (head, status, reason) in [
+        (page.clone().without("authorization"), 401, "credential_missing"),
+        (page.clone().replaced("origin", "https://evil.example"), 403, "origin_refused"),
+    ] {
+        let refused = gate.request(&head);
+        gate.check_refused(refused, status, reason);
+        gate.delete(refused).unwrap();
+        assert_eq!(gate.metric(&format!("portcullis.refused.{reason}")), 1);
+        assert_eq!(refusal_lines(&gate, reason), 1);
+    }
+    check_ended(&gate);
+}
+
+/// A visit counts as a handshake, and keeps no place of a connection.
+#[test]
+fn a_request_that_is_no_upgrade_takes_no_place() {
+    let limits = json!({"per_address": {"connections": 1, "handshakes": {"per_second": 1, "burst": 3}}});
+    let mut gate = Gate::new(&limited_policy_with(json!({"non_websocket": "authenticate", "limits": limits})));
+    gate.connect();
+    for _ in 0..2 {
+        let stream = gate.request(&page());
+        assert!(gate.stream(stream).request.passed);
+    }
+    let stream = gate.request(&page());
+    gate.check_refused(stream, 429, "handshakes_exceeded");
+}
+
+/// Trailers are an end: before the answer of one who has nothing to say, later of one who has said everything.
+#[test]
+fn trailers_end_what_a_client_says() {
+    let mut gate = Gate::new(&policy());
+    let early = gate.request(&upgrade());
+    assert!(!gate.request_trailers(early).unwrap());
+    assert_eq!(gate.stream(early).reply.as_ref().map(|reply| reply.status), Some(400));
+    gate.delete(early).unwrap();
+    let bare = gate.open_stream().unwrap();
+    gate.request_headers(bare, &upgrade(), true).unwrap();
+    gate.check_refused(bare, 400, "bad_upgrade");
+    gate.delete(bare).unwrap();
+    let live = gate.connect();
+    assert!(gate.request_trailers(live).unwrap());
+    gate.elapse(Duration::from_secs(31));
+    assert!(gate.stream(live).reset, "it stays for ever");
     check_ended(&gate);
 }
 

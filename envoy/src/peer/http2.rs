@@ -95,14 +95,25 @@ impl Session {
     /// # Errors
     /// A request that HTTP/2 cannot express, a stream that is reset in place of an answer, or none in ten seconds.
     pub fn ask(&self, upgrade: &Upgrade) -> io::Result<Answer> {
+        self.ask_with(upgrade, End::Open)
+    }
+
+    /// As [`Self::ask`], and ends the stream's own half before the answer.
+    ///
+    /// # Errors
+    /// As those of [`Self::ask`].
+    pub fn ask_with(&self, upgrade: &Upgrade, end: End) -> io::Result<Answer> {
         let (request, tail) = upgrade.request().map_err(io::Error::other)?;
         let deadline = Instant::now() + ANSWER_TIMEOUT;
         let mut requests = self.requests.clone();
         let (response, sending) = self.driver.run(deadline, async {
             poll_fn(|context| requests.poll_ready(context)).await?;
-            let (response, mut sending) = requests.send_request(request, false)?;
+            let (response, mut sending) = requests.send_request(request, end == End::Header)?;
             if !tail.is_empty() {
                 sending.send_data(Bytes::copy_from_slice(tail), false)?;
+            }
+            if end == End::Trailers {
+                sending.send_trailers(http::HeaderMap::from_iter([(http::header::ETAG, TRAILER)]))?;
             }
             Ok((response.await?, sending))
         })?;
@@ -130,6 +141,17 @@ impl Session {
             _ => Err(io::Error::other(format!("no WebSocket: {}", answer.head.start))),
         }
     }
+}
+
+/// How a client ends its half of a stream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum End {
+    /// Not yet.
+    Open,
+    /// With the header: END_STREAM.
+    Header,
+    /// With trailers.
+    Trailers,
 }
 
 /// What came back for a request, and the stream it came on.
@@ -227,6 +249,9 @@ fn head_of(response: &Response<RecvStream>) -> Head {
     let start = format!("HTTP/2 {}", response.status().as_u16());
     Head { start, lines: response.headers().iter().map(line).collect() }
 }
+
+/// Any value.
+const TRAILER: http::HeaderValue = http::HeaderValue::from_static("\"end\"");
 
 /// What a server may send on one stream, and on all of them, before it is read: 6 MiB and 15 MiB, as with Chrome.
 const WINDOW_LEN: u32 = 6 << 20;

@@ -2,12 +2,13 @@
 //! the worse for what another does.
 
 use std::thread;
+use std::time::Duration;
 
 use jsonwebtoken::Algorithm::{ES256, HS256};
 use portcullis_envoy::peer::backend::{Mode, Play, echo};
 use portcullis_envoy::peer::client::Upgrade;
 use portcullis_envoy::peer::frame::{CLOSE, Draft, Frame, TEXT};
-use portcullis_envoy::peer::http2::Session;
+use portcullis_envoy::peer::http2::{End, Session};
 use portcullis_envoy::peer::websocket::{Event, WebSocket};
 use serde_json::{Value, json};
 
@@ -36,7 +37,7 @@ fn a_good_upgrade_is_opened_and_its_credential_taken_out() {
     for (path, upgrade) in places {
         let upgrade = upgrade.host("chat.example.com").origin(ORIGIN).header("X-User", "root");
         let mut websocket = session.upgrade(&upgrade).unwrap_or_else(|error| panic!("{path}: {error}"));
-        for name in ["upgrade", "connection", "sec-websocket-extensions"] {
+        for name in ["upgrade", "connection", "sec-websocket-accept", "sec-websocket-extensions"] {
             assert_eq!(websocket.head.value(name), None, "{path}");
         }
         let chosen = (path == "/subprotocol").then_some("chat.v1");
@@ -170,6 +171,44 @@ fn a_refused_message_ends_its_own_stream_with_its_code() {
         counters.closed(reason);
     }
     end(&gate, "/neighbour", neighbour);
+    counters.closed("peer");
+    gate.check_counters(&counters);
+}
+
+/// "a 2xx response" is what opens an extended CONNECT (RFC 8441 §5), whoever meant what by it.
+#[test]
+fn a_success_that_is_no_101_opens_nothing() {
+    let (gate, session) = start(Mode::scripted(|head| {
+        Play::answer(format!("HTTP/1.1 {} Own\r\nContent-Length: 0\r\n\r\n", &head.target()[1..]))
+    }));
+    let mut counters = Counters::default();
+    for status in ["200", "201", "204", "206"] {
+        let answer = session.ask(&good(&format!("/{status}"))).expect("an answer");
+        assert_eq!((answer.status(), &*answer.text()), (502, r#"{"error": "bad_upstream_handshake"}"#), "{status}");
+        counters.refused("bad_upstream_handshake");
+    }
+    for status in [302, 401, 404, 500] {
+        let answer = session.ask(&good(&format!("/{status}"))).expect("an answer");
+        assert_eq!(answer.status(), status);
+        counters.add("handshakes.upstream_refused", 1);
+    }
+    gate.check_counters(&counters);
+}
+
+#[test]
+fn a_stream_that_has_ended_opens_nothing() {
+    let (gate, session) = start(Mode::scripted(|head| Play::correct(head).delay(Duration::from_millis(400))));
+    let mut counters = Counters::default();
+    for end in [End::Header, End::Trailers] {
+        let answer = session.ask_with(&good("/ended"), end).unwrap_or_else(|error| panic!("{end:?}: {error}"));
+        assert_eq!((answer.status(), &*answer.text()), (400, r#"{"error": "bad_upgrade"}"#), "{end:?}");
+        counters.refused("bad_upgrade");
+    }
+    let mut late = session.upgrade(&good("/late")).expect("the connection takes new streams");
+    assert_eq!(late.head.value("sec-websocket-accept"), None);
+    late.send_frame(Draft::close(1_000, "")).expect("it takes bytes");
+    receive_until_close(&mut late);
+    check_ended("/late", &mut late);
     counters.closed("peer");
     gate.check_counters(&counters);
 }

@@ -7,6 +7,7 @@
 //! client (raw bytes) ──▶ Envoy + portcullis.wasm ──▶ backend (writes down every byte)
 //! refusals     the table of answers before the upgrade, row by row      credentials  where tokens are, and are not
 //! frames       the table of close codes, both sides                     integrity    bytes in, the same bytes out
+//! routes       one policy for each request, however it is written
 //! operations   reload, monitor mode, workers                            compression  permessage-deflate
 //! conformance  the cases of the Autobahn suite                         http2        the same over HTTP/2, stream by stream
 //! closes       the close code, 1,000 times                  content      what messages say, however it is carried
@@ -32,6 +33,7 @@ mod operations;
 mod ratelimit;
 mod rates;
 mod refusals;
+mod routes;
 mod tokens;
 mod traps;
 mod upstream;

@@ -73,7 +73,7 @@ pub(crate) fn session(policies: &Policies) -> Session {
         Request { headers: headers(&request), protocol: Protocol::Http11, tls: true, end: false, nonce: [0; 16] };
     match check(policies, &request).decision {
         Decision::Upgrade(pending) => pending.check(&headers(&response), BIRTH).expect("a good answer").session,
-        decision @ (Decision::Pass | Decision::Refuse(_)) => panic!("{decision:?}"),
+        decision @ (Decision::Admit | Decision::Pass | Decision::Refuse(_)) => panic!("{decision:?}"),
     }
 }
 

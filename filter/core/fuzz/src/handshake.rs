@@ -22,11 +22,17 @@ use crate::token;
 type Fields = Vec<(String, Vec<u8>)>;
 
 thread_local! {
-    /// What is enforced with credentials taken out, with credentials left in and compression allowed, and what is only monitored.
-    static POLICIES: [Policies; 3] = [
+    /// What is enforced with credentials taken out, with credentials left in and compression allowed, what is only monitored, and what is
+    /// enforced for requests that are no upgrade, too.
+    static POLICIES: [Policies; 4] = [
         adapter::policies(&config(json!({"required": true}), "enforce")),
         adapter::policies(&config(json!({"required": false, "forward": true}), "enforce")),
         adapter::policies(&config(json!({"required": true}), "monitor")),
+        adapter::policies(&{
+            let mut config = config(json!({"required": true}), "enforce");
+            config["non_websocket"] = "authenticate".into();
+            config
+        }),
     ];
     /// The first of them for a request whose credential is gone, and with it perhaps its subprotocol.
     static WITHOUT_CREDENTIAL: Policies = adapter::policies(&config(json!({"required": false}), "enforce"));
@@ -38,10 +44,11 @@ pub fn handshake(data: &[u8]) {
     let mut input = Input::new(data);
     let settings = input.byte();
     let case = Case {
-        policy: usize::from(settings >> 3 & 3) % 3,
+        policy: usize::from(settings >> 3 & 3),
         protocol: [Protocol::Http11, Protocol::Multiplexed, Protocol::Http10, Protocol::Http11]
             [usize::from(settings & 3)],
         tls: settings & 4 != 0,
+        end: settings & 32 != 0,
         fields: fields(&mut input, &token::good()),
     };
     let opening = case.check(&case.fields);
@@ -59,11 +66,18 @@ pub fn handshake(data: &[u8]) {
         assert!(!edited.iter().any(|(name, _)| is_claim(name)), "a claim of the client is left");
     }
     let goes_on_as_it_came = opening.would_refuse.is_some() || matches!(opening.decision, Decision::Pass);
-    if !goes_on_as_it_came && case.policy == 0 {
+    if !goes_on_as_it_came && matches!(case.policy, 0 | 3) {
         assert_no_credential(&edited);
     }
     match opening.decision {
-        Decision::Pass => assert!(!is_upgrade(&edited)),
+        Decision::Admit => {
+            assert_eq!(case.policy, 3, "judged, where the policy does not say so");
+            assert!(!is_upgrade(&edited));
+            let is_preflight =
+                case.end && case.fields.iter().any(|(name, value)| name == ":method" && value == b"OPTIONS");
+            assert!(opening.credential.is_some() || is_preflight, "let in without a credential");
+        }
+        Decision::Pass => assert!(case.policy != 3 && !is_upgrade(&edited)),
         Decision::Refuse(violation) => {
             assert_ne!(case.policy, 2, "refused in monitor mode");
             assert!(violation.answer().status.is_some(), "{violation:?} has no status");
@@ -105,6 +119,7 @@ struct Case {
     policy: usize,
     protocol: Protocol,
     tls: bool,
+    end: bool,
     fields: Fields,
 }
 
@@ -114,12 +129,13 @@ impl Case {
     }
 
     fn request(&self, fields: &Fields) -> Request {
-        Request { headers: headers(fields), protocol: self.protocol, tls: self.tls, end: false, nonce: [7; 16] }
+        Request { headers: headers(fields), protocol: self.protocol, tls: self.tls, end: self.end, nonce: [7; 16] }
     }
 
     /// What was decided, and the request as it goes on.
     fn outcome(&self, fields: &Fields, opening: &Opening) -> (String, BTreeMap<String, Vec<Vec<u8>>>) {
         let decision = match &opening.decision {
+            Decision::Admit => "admit".to_owned(),
             Decision::Pass => "pass".to_owned(),
             Decision::Refuse(violation) => format!("refuse: {violation:?}"),
             Decision::Upgrade(_) => "upgrade".to_owned(),

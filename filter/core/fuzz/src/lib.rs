@@ -19,6 +19,7 @@ mod input;
 mod limits;
 mod policy;
 mod query;
+mod routes;
 mod schema;
 mod token;
 
@@ -32,6 +33,7 @@ pub use handshake::handshake;
 pub use limits::limits;
 pub use policy::policy;
 pub use query::query;
+pub use routes::{Outcome, outcome, routes};
 pub use schema::schema;
 pub use token::token;
 
@@ -39,7 +41,7 @@ pub use token::token;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, in the order of their names.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("close", close),
     ("content", content),
     ("cookie", cookie),
@@ -50,6 +52,7 @@ pub const TARGETS: [Target; 12] = [
     ("limits", limits),
     ("policy", policy),
     ("query", query),
+    ("routes", routes),
     ("schema", schema),
     ("token", token),
 ];

@@ -133,6 +133,7 @@ fn behaviour(parsed: &Parsed) -> Vec<String> {
         let request = Request { headers, protocol: Protocol::Http11, tls: true, end: false, nonce: [0; 16] };
         let opening = adapter::check(&parsed.policies, &request);
         let decision = match opening.decision {
+            Decision::Admit => "admit".to_owned(),
             Decision::Pass => "pass".to_owned(),
             Decision::Refuse(violation) => violation.reason().to_owned(),
             Decision::Upgrade(_) => "upgrade".to_owned(),

@@ -180,7 +180,8 @@ fn refuse(policies: &Policies, policy: &Rc<Policy>, request: &Request, violation
             sources.push(source.clone());
         }
     }
-    let mut edits = credential::clear(&request.headers, &sources);
+    let mut edits = credential::spoofed_claims(&request.headers, &policy.auth);
+    edits.extend(credential::clear(&request.headers, &sources));
     // A list that is malformed may hide a credential that was not found in it.
     if request.headers.has("sec-websocket-protocol") {
         edits.push(Edit::remove("sec-websocket-protocol"));
