@@ -263,7 +263,9 @@ fn judge(
     if !policy.hosts.is_empty() && !policy.hosts.iter().any(|host| host.matches(authority)) {
         return Err(Violation::HostRefused);
     }
-    check_origin(&policy.origin, headers, authority, is_secure(policy, request))?;
+    let secure = is_secure(policy, request);
+    let own = if kind == Kind::Other { own_origin(headers, authority, secure) } else { None };
+    check_origin(&policy.origin, headers, own, authority, secure)?;
     let offer = match kind {
         Kind::Upgrade => Offer::new(&taken.protocols, &policy.subprotocols, policy.auth.forward)?,
         Kind::Other | Kind::Preflight => Offer::default(),
@@ -307,9 +309,25 @@ fn authority(headers: &Headers) -> Option<Authority> {
     lines.all(|line| Authority::parse(line).as_ref() == Ok(&authority)).then_some(authority)
 }
 
-/// The `Origin` of a request that has at most one (RFC 6455 §10.2).
-fn check_origin(rules: &OriginRules, headers: &Headers, authority: &Authority, secure: bool) -> Result<(), Violation> {
-    let allowed = match headers.all("origin").next().map(|line| Claim::parse(trim(line))) {
+/// The origin of a page that asks its own host: browsers leave `Origin` out of a GET there, and say so in a field that no page can set
+/// (Fetch Metadata §2.1).
+fn own_origin(headers: &Headers, authority: &Authority, secure: bool) -> Option<String> {
+    let is_own = headers.one("sec-fetch-site") == Ok(Some(b"same-origin"));
+    let scheme = if secure { "https" } else { "http" };
+    let Authority { host, port } = authority;
+    is_own.then(|| format!("{scheme}://{host}{}", port.map(|port| format!(":{port}")).unwrap_or_default()))
+}
+
+/// The `Origin` of a request that has at most one (RFC 6455 §10.2); `own` stands for one that is not there.
+fn check_origin(
+    rules: &OriginRules,
+    headers: &Headers,
+    own: Option<String>,
+    authority: &Authority,
+    secure: bool,
+) -> Result<(), Violation> {
+    let line = headers.all("origin").next().or(own.as_deref().map(str::as_bytes));
+    let allowed = match line.map(|line| Claim::parse(trim(line))) {
         None => rules.missing == Access::Allow,
         Some(Ok(Claim::Opaque)) => rules.opaque == Access::Allow,
         Some(Ok(Claim::Tuple(origin))) => {

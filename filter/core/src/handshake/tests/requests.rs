@@ -75,6 +75,24 @@ fn what_is_asked_of_an_upgrade_is_asked_of_a_request() {
     assert_eq!(refusal(&open(&authenticating(json!({"require_tls": true})), plain(&[]))), Some(TlsRequired));
 }
 
+/// Browsers send no Origin with a GET to the page's own host.
+#[test]
+fn a_page_may_ask_its_own_host_without_an_origin() {
+    let own = [("origin", "-"), ("sec-fetch-site", "same-origin")];
+    let listed = authenticating(json!({"origin": {"allow": ["http://chat.example.com"]}}));
+    let same_host = authenticating(json!({"origin": {"allow": [], "same_host": "allow"}}));
+    for policies in [&listed, &same_host] {
+        assert_eq!(refusal(&open(policies, plain(&own))), None);
+        for site in ["same-site", "cross-site", "none", "-"] {
+            let fields = plain(&[("origin", "-"), ("sec-fetch-site", site)]);
+            assert_eq!(refusal(&open(policies, fields)), Some(OriginRefused), "{site}");
+        }
+        let upgrade = and(without("origin"), "sec-fetch-site", "same-origin");
+        assert_eq!(refusal(&open(policies, upgrade)), Some(OriginRefused), "browsers send one with every upgrade");
+    }
+    assert_eq!(refusal(&open(&authenticating(json!({})), plain(&own))), Some(OriginRefused));
+}
+
 #[test]
 fn a_request_is_counted_as_a_visit_and_never_as_a_connection() {
     let (opening, applicants) = apply(&authenticating(json!({})), plain(&[]), "visitor", HandshakesExceeded);
