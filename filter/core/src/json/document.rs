@@ -211,6 +211,16 @@ impl<'a> Value<'a> {
         self.document.len()
     }
 
+    /// Where it stands in its document.
+    pub(super) fn index(self) -> u32 {
+        u32::try_from(self.index).unwrap_or(u32::MAX)
+    }
+
+    /// The value that stands there in its document.
+    pub(super) fn at(self, index: u32) -> Self {
+        self.document.value(index as usize)
+    }
+
     const fn children(self) -> Items<'a> {
         Items { document: self.document, next: self.index.saturating_add(1), len: self.node.len as usize }
     }

@@ -26,7 +26,7 @@ pub struct Bounds {
 /// # Errors
 /// [`Violation::InvalidJson`] for what is not JSON: a byte order mark, anything behind the value and, where they may not stand,
 /// surrogates without their half among it. [`Violation::JsonRefused`] for what is over `bounds`, for a name that stands twice, and for numbers that few can
-/// read back exactly: of more than 38 significant digits, or beyond what a double holds (RFC 8259 §6).
+/// read back exactly: of more than 38 significant digits, or beyond what a double holds (RFC 8259 §6). [`Violation::Overloaded`] where there is no memory for it.
 pub fn read<'a>(text: &'a str, bounds: &Bounds) -> Result<Document<'a>, Violation> {
     Reader::new(text, bounds).read::<true>()
 }
@@ -126,7 +126,7 @@ impl<'a> Reader<'a> {
             return Err(REFUSED);
         }
         self.advance(1);
-        let index = self.push(kind, 0, 0);
+        let index = self.push(kind, 0, 0)?;
         if self.peek() == Some(close) {
             self.advance(1);
             return Ok(false);
@@ -206,12 +206,16 @@ impl<'a> Reader<'a> {
         if len > self.bounds.string_len_max {
             return Err(REFUSED);
         }
-        self.push(kind, start, len);
-        Ok(())
+        self.push(kind, start, len).map(drop)
     }
 
     /// Copies the string that began at `start`, up to its quote, without its escapes.
     fn unescape(&mut self, start: usize, half: Option<char>) -> Read<()> {
+        if self.document.unescaped.capacity() == 0 {
+            // No escape is shorter than what it stands for.
+            let more = self.bytes.len().saturating_sub(start);
+            self.document.unescaped.try_reserve_exact(more).map_err(|_| Violation::Overloaded)?;
+        }
         let mut start = start;
         loop {
             let plain = self.document.text.get(start..self.at).unwrap_or_default();
@@ -303,8 +307,7 @@ impl<'a> Reader<'a> {
         if is_long && Decimal::parse(token).is_none() {
             return Err(REFUSED);
         }
-        self.push(kind, start, token.len());
-        Ok(())
+        self.push(kind, start, token.len()).map(drop)
     }
 
     fn read_digits(&mut self) -> Read<()> {
@@ -318,8 +321,7 @@ impl<'a> Reader<'a> {
             return Err(INVALID);
         }
         self.advance(word.len());
-        self.push(kind, 0, value);
-        Ok(())
+        self.push(kind, 0, value).map(drop)
     }
 
     /// "The names within an object SHOULD be unique" (RFC 8259 §4): receivers differ about which of two counts.
@@ -351,10 +353,22 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    fn push(&mut self, kind: Kind, start: usize, len: usize) -> u32 {
+    fn push(&mut self, kind: Kind, start: usize, len: usize) -> Read<u32> {
+        if self.document.nodes.len() == self.document.nodes.capacity() {
+            self.make_room()?;
+        }
         let index = place(self.document.nodes.len());
         self.document.nodes.push(Node { kind, start: place(start), len: place(len), end: index.saturating_add(1) });
-        index
+        Ok(index)
+    }
+
+    /// Makes room for every node that may still come, at once: a list that doubles would need three times what it holds.
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self) -> Read<()> {
+        // The node in hand, and what stands first in it.
+        let more = node_count_max(self.rest(), self.bounds.depth_max).saturating_add(2);
+        self.document.nodes.try_reserve_exact(more).map_err(|_| Violation::Overloaded)
     }
 
     /// The next byte that is no white space, which is stepped over.
@@ -382,6 +396,26 @@ impl<'a> Reader<'a> {
 /// A place in the text or among the nodes: no text is longer than a `u32` tells, and nodes are fewer than bytes.
 fn place(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+/// How many values and names `text` has at most, which is not within a string: one behind each bracket, comma and colon.
+fn node_count_max(text: &[u8], depth_max: usize) -> usize {
+    let (mut rest, mut count) = (text, 0_usize);
+    while let Some((byte, behind)) = rest.split_first() {
+        rest = behind;
+        match byte {
+            b'[' | b'{' | b',' | b':' => count = count.saturating_add(1),
+            b'"' => {
+                while let Some((b'\\', escaped)) = rest.get(plain_len(rest)..).and_then(<[u8]>::split_first) {
+                    rest = escaped.get(1..).unwrap_or_default();
+                }
+                rest = rest.get(plain_len(rest).saturating_add(1)..).unwrap_or_default();
+            }
+            _ => {}
+        }
+    }
+    // Each has a byte of its own besides, but for those that are open: what has more of them is no JSON.
+    count.min((text.len().saturating_add(depth_max) / 2).saturating_add(1))
 }
 
 fn digits_len(bytes: &[u8]) -> usize {

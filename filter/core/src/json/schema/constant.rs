@@ -134,16 +134,18 @@ pub(super) fn are_unique(array: Value<'_>, budget: &mut Budget) -> Result<bool, 
     // They are sorted.
     budget.spend(items.len().saturating_mul(6))?;
     let is_hashed = items.len() > PAIRWISE_MAX;
-    let mut keyed = Vec::with_capacity(items.len());
+    // Half of a hash and an index: eight bytes for an item that may be two bytes of text.
+    let mut keyed: Vec<(u32, u32)> = Vec::with_capacity(items.len());
     for item in items {
-        keyed.push((if is_hashed { hash(item, budget)? } else { 0 }, item));
+        let key = if is_hashed { (hash(item, budget)? >> 32) as u32 } else { 0 };
+        keyed.push((key, item.index()));
     }
-    keyed.sort_unstable_by_key(|(hash, _)| *hash);
+    keyed.sort_unstable();
     for run in keyed.chunk_by(|(one, _), (other, _)| one == other) {
         let mut rest = run;
-        while let Some(((_, item), others)) = rest.split_first() {
+        while let Some(((_, index), others)) = rest.split_first() {
             for (_, other) in others {
-                if is_same(*item, *other, budget)? {
+                if is_same(array.at(*index), array.at(*other), budget)? {
                     return Ok(false);
                 }
             }

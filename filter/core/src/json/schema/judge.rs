@@ -33,12 +33,23 @@ const ALLOCATION_STEPS: usize = 8;
 /// How much longer a format takes than a look at every byte.
 const FORMAT_READS: usize = 20;
 
+/// What the shortest message may take for `unevaluated…`, in bytes, beside as many as it is long: one bit for each child, and as many again
+/// for each schema in a schema. A list of numbers fits eight of them.
+const EVALUATED_LEN_MIN: usize = 4_096;
+
 /// Which children of a value some keyword has looked at.
 struct Evaluated(Vec<u64>);
 
 impl Evaluated {
-    fn new(count: usize) -> Self {
-        Self(vec![0; count.div_ceil(64)])
+    /// `room`: how many bytes all that are alive may still take, which [`Self::free`] gives back.
+    fn new(count: usize, room: &mut usize) -> Result<Self, Exhausted> {
+        let words = count.div_ceil(64);
+        *room = room.checked_sub(words.saturating_mul(size_of::<u64>())).ok_or(Exhausted)?;
+        Ok(Self(vec![0; words]))
+    }
+
+    fn free(self, room: &mut usize) {
+        *room = room.saturating_add(self.0.len().saturating_mul(size_of::<u64>()));
     }
 
     fn insert(&mut self, index: usize) {
@@ -64,6 +75,8 @@ pub(super) struct Judge<'p> {
     program: &'p Program,
     budget: Budget,
     depth_left: u32,
+    /// How many bytes may still be taken for what keywords have looked at. Schemas in each other take as much again and again.
+    evaluated_room: usize,
     /// The resources whose schemas are being applied, the outermost first: the dynamic scope (Core §7.1).
     scope: Vec<usize>,
 }
@@ -71,7 +84,8 @@ pub(super) struct Judge<'p> {
 impl<'p> Judge<'p> {
     /// `len`: the length of the message, in bytes.
     pub(super) fn new(program: &'p Program, len: usize) -> Self {
-        Self { program, budget: Budget::new(len), depth_left: DEPTH_MAX, scope: Vec::new() }
+        let evaluated_room = len.saturating_add(EVALUATED_LEN_MIN);
+        Self { program, budget: Budget::new(len), depth_left: DEPTH_MAX, evaluated_room, scope: Vec::new() }
     }
 
     /// Applies the whole schema.
@@ -113,20 +127,27 @@ impl<'p> Judge<'p> {
         evaluated: Option<&mut Evaluated>,
     ) -> Verdict {
         let mut own = self.nothing_evaluated(value)?;
-        if !self.apply_keywords(place, value, Some(&mut own))? {
-            return Ok(false);
+        let is_satisfied =
+            self.apply_keywords(place, value, Some(&mut own))? && self.apply_rest(schema, value, &mut own)?;
+        if let Some(evaluated) = evaluated
+            && is_satisfied
+        {
+            evaluated.extend(&own);
         }
+        own.free(&mut self.evaluated_room);
+        Ok(is_satisfied)
+    }
+
+    /// Applies `schema` to the children that are not among `evaluated`, and adds them.
+    fn apply_rest(&mut self, schema: Place, value: Value<'_>, evaluated: &mut Evaluated) -> Verdict {
         self.budget.spend(value.child_count())?;
         for (index, child) in children(value).enumerate() {
-            if !own.contains(index) {
+            if !evaluated.contains(index) {
                 if !self.apply(schema, child, None)? {
                     return Ok(false);
                 }
-                own.insert(index);
+                evaluated.insert(index);
             }
-        }
-        if let Some(evaluated) = evaluated {
-            evaluated.extend(&own);
         }
         Ok(true)
     }
@@ -421,7 +442,7 @@ impl<'p> Judge<'p> {
     fn nothing_evaluated(&mut self, value: Value<'_>) -> Result<Evaluated, Exhausted> {
         // It takes memory, a word for 64 children, and time to join with others.
         self.budget.spend((value.child_count() >> 6).saturating_add(ALLOCATION_STEPS))?;
-        Ok(Evaluated::new(value.child_count()))
+        Evaluated::new(value.child_count(), &mut self.evaluated_room)
     }
 
     /// What a schema looked at counts only where it is satisfied.
@@ -432,6 +453,7 @@ impl<'p> Judge<'p> {
         if is_satisfied {
             evaluated.extend(&own);
         }
+        own.free(&mut self.evaluated_room);
         Ok(is_satisfied)
     }
 
