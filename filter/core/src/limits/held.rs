@@ -8,6 +8,18 @@ use std::rc::Rc;
 pub struct HeldBytes(Cell<u64>);
 
 impl HeldBytes {
+    /// How much that is now.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        self.0.get()
+    }
+
+    /// Whether it is nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Whether `more` bytes are still within `max`.
     #[must_use]
     pub const fn has_room(&self, more: usize, max: u64) -> bool {
@@ -17,17 +29,26 @@ impl HeldBytes {
 }
 
 /// One connection's part of [`HeldBytes`]: given back when it is dropped.
+///
+/// ```text
+/// kept: as long as the connection lives     held: until it has been judged
+/// ```
 #[derive(Debug)]
 pub struct Share {
     all: Rc<HeldBytes>,
-    own: u64,
+    kept: u64,
+    held: u64,
 }
+
+/// What every connection may keep beside its fixed state without its being counted, in bytes: an address, a host, a path and a name, as
+/// they mostly are.
+pub const KEPT_LEN_FREE: u64 = 1_024;
 
 impl Share {
     /// Nothing yet, of `all`.
     #[must_use]
     pub const fn new(all: Rc<HeldBytes>) -> Self {
-        Self { all, own: 0 }
+        Self { all, kept: 0, held: 0 }
     }
 
     /// What all connections hold.
@@ -36,17 +57,35 @@ impl Share {
         &self.all
     }
 
+    /// Whether this connection may hold `len` bytes in all, of `max` that all connections may.
+    #[must_use]
+    pub fn fits(&self, len: usize, max: u64) -> bool {
+        self.all.0.get().saturating_sub(self.held).saturating_add(len as u64) <= max
+    }
+
     /// Notes that this connection holds `len` bytes now.
     pub fn set(&mut self, len: usize) {
         let len = len as u64;
-        self.all.0.set(self.all.0.get().saturating_sub(self.own).saturating_add(len));
-        self.own = len;
+        self.change(self.held, len);
+        self.held = len;
+    }
+
+    /// Notes that this connection keeps `len` bytes for as long as it lives, which its peer has chosen.
+    pub fn keep(&mut self, len: usize) {
+        let kept = (len as u64).saturating_sub(KEPT_LEN_FREE);
+        self.change(self.kept, kept);
+        self.kept = kept;
+    }
+
+    fn change(&self, from: u64, to: u64) {
+        self.all.0.set(self.all.0.get().saturating_sub(from).saturating_add(to));
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
         self.set(0);
+        self.change(self.kept, 0);
     }
 }
 
@@ -65,5 +104,19 @@ mod tests {
         assert!(all.has_room(60, 100) && !all.has_room(61, 100));
         drop(one);
         assert!(other.all().has_room(70, 100) && !all.has_room(71, 100));
+        assert!(other.fits(100, 100) && !other.fits(101, 100));
+    }
+
+    #[test]
+    fn what_is_kept_counts_beyond_what_is_free() {
+        let all = Rc::new(HeldBytes::default());
+        let mut share = Share::new(Rc::clone(&all));
+        share.keep(1_024);
+        assert!(all.has_room(100, 100));
+        share.keep(1_064);
+        share.set(30);
+        assert!(all.has_room(30, 100) && !all.has_room(31, 100) && share.fits(60, 100) && !share.fits(61, 100));
+        drop(share);
+        assert!(all.has_room(100, 100));
     }
 }

@@ -1,7 +1,7 @@
 //! What many connections share.
 //!
 //! ```text
-//! held     memory, of one worker
+//! held     memory, of one worker; blocks: what it comes in
 //! address  whom an address stands for
 //! rate     so much a second
 //! register which workers there are
@@ -9,12 +9,14 @@
 //! ```
 
 pub mod address;
+mod blocks;
 mod held;
 pub mod rate;
 pub mod register;
 pub mod table;
 
-pub use held::{HeldBytes, Share};
+pub use blocks::Blocks;
+pub use held::{HeldBytes, KEPT_LEN_FREE, Share};
 
 #[cfg(test)]
 mod tests;

@@ -23,6 +23,7 @@ use super::payload::Payload;
 use super::scan::Scan;
 use crate::content::tunnels::Conversation;
 use crate::content::{ContentRules, Handshake, Refusal};
+use crate::limits::Blocks;
 use crate::message::{MessageRules, Reassembly};
 use crate::policy::{LimitRules, Mode};
 use crate::time::Moment;
@@ -35,14 +36,17 @@ use crate::wire::{Chunk, Side, Unreadable};
 /// one would hold more memory than a connection is worth; a violation within it leaves the other side half a frame.
 const FRAME_LEN_MAX: u64 = 65_536;
 
+/// How much of each is held without asking, in bytes: a control frame (139), or what may begin another protocol in a dozen fragments.
+const HELD_LEN_FREE: usize = 256;
+
 /// One side's half of a connection.
 #[derive(Debug)]
 pub(super) struct Direction {
     framing: Framing,
     /// The frames of an unfinished message that waits to be whole.
-    message_held: Vec<u8>,
+    message_held: Blocks,
     /// The frame or header in hand, as much of it as waits.
-    frame_held: Vec<u8>,
+    frame_held: Blocks,
     frame: Option<Frame>,
     messages: Reassembly,
     /// Whether the message in hand waits to be whole.
@@ -88,8 +92,8 @@ pub(super) struct Terms<'a> {
     pub(super) mode: Mode,
     /// The connection was refused: a Close of ours takes the place of this side's.
     pub(super) is_closing: bool,
-    /// Whether that many bytes more may be held.
-    pub(super) has_room: &'a dyn Fn(usize) -> bool,
+    /// Whether this direction may hold so many bytes in all.
+    pub(super) fits: &'a dyn Fn(usize) -> bool,
     /// How much may be sent, where that is limited.
     pub(super) limits: Option<&'a LimitRules>,
     pub(super) budget: &'a dyn Budget,
@@ -140,8 +144,8 @@ impl Direction {
     pub(super) fn new(framing: Framing, inflater: Option<Box<Inflater>>, opened_at: Moment) -> Self {
         Self {
             framing,
-            message_held: Vec::new(),
-            frame_held: Vec::new(),
+            message_held: Blocks::default(),
+            frame_held: Blocks::default(),
             frame: None,
             messages: Reassembly::new(),
             whole: false,
@@ -172,7 +176,7 @@ impl Direction {
         if violation.is_some() || self.closed {
             match terms.mode {
                 // A message that is begun and not finished before a Close is no message.
-                Mode::Enforce => self.message_held = Vec::new(),
+                Mode::Enforce => self.message_held = Blocks::default(),
                 Mode::Monitor => {
                     scan.advance(scan.left());
                     scan.pass(self.take_held())?;
@@ -203,8 +207,8 @@ impl Direction {
 
     /// What is held, in the order in which it came: nothing is judged any more.
     pub(super) fn take_held(&mut self) -> Vec<u8> {
-        let mut held = core::mem::take(&mut self.message_held);
-        held.append(&mut self.frame_held);
+        let mut held = self.message_held.take();
+        held.append(&mut self.frame_held.take());
         held
     }
 
@@ -223,8 +227,8 @@ impl Direction {
     /// frame in hand goes on.
     pub(super) fn stop(&mut self, offender: Option<Side>) {
         self.severed |= offender == Some(self.framing.from) && !self.is_between_frames();
-        self.message_held = Vec::new();
-        self.frame_held = Vec::new();
+        self.message_held = Blocks::default();
+        self.frame_held = Blocks::default();
         self.payload = None;
         self.inflater = None;
     }
@@ -241,13 +245,14 @@ impl Direction {
 
     /// The memory that is held, in bytes.
     pub(super) fn memory_len(&self) -> usize {
-        self.message_held.capacity().saturating_add(self.frame_held.capacity()).saturating_add(self.unasked_len())
+        let held_len = self.message_held.capacity().saturating_add(self.frame_held.capacity());
+        let text_len = self.payload.as_ref().map_or(0, Payload::memory_len);
+        held_len.saturating_add(text_len).saturating_add(self.unasked_len()).saturating_add(self.pace.memory_len())
     }
 
-    /// What of it messages are inflated in and read from: nobody asks for it before.
+    /// What of it messages are inflated in: nobody asks for it before.
     pub(super) fn unasked_len(&self) -> usize {
-        let window_len = self.inflater.as_ref().map_or(0, |inflater| inflater.memory_len());
-        window_len.saturating_add(self.payload.as_ref().map_or(0, Payload::memory_len))
+        self.inflater.as_ref().map_or(0, |inflater| inflater.memory_len())
     }
 
     /// Whether nothing of the message in hand may go on yet.
@@ -257,7 +262,7 @@ impl Direction {
 
     /// What is held of the message in hand.
     fn take_message(&mut self) -> Vec<u8> {
-        if self.message_held.is_empty() { core::mem::take(&mut self.frame_held) } else { self.take_held() }
+        if self.message_held.is_empty() { self.frame_held.take() } else { self.take_held() }
     }
 
     fn scan<C: Chunk + ?Sized>(&mut self, scan: &mut Scan<'_, C>, terms: &Terms<'_>) -> Result<(), Fault> {
@@ -274,23 +279,26 @@ impl Direction {
         if scan.undecided() == 0 {
             return Ok(());
         }
-        // The first bytes of a message, like a header, are few enough to be held in any case.
-        let is_begun = self.whole || !self.is_held();
-        if let Some(frame) = &mut self.frame
-            && !frame.header.opcode.is_control()
-            && is_begun
-            && !(terms.has_room)(scan.undecided())
-        {
-            if self.whole {
-                return Err(Violation::Overloaded.into());
-            }
-            frame.passing = true;
-            let held = self.take_message();
-            scan.pass(held)?;
+        let fits = self.fits(&self.frame_held, terms);
+        if self.frame_held.reserve(scan.undecided(), &fits) {
+            self.frame_held.extend(scan.take_undecided()?);
             return Ok(());
         }
-        self.frame_held.extend(scan.take_undecided()?);
-        Ok(())
+        let is_held = self.is_held();
+        match &mut self.frame {
+            Some(frame) if !(is_held || frame.header.opcode.is_control()) => frame.passing = true,
+            Some(_) | None => return Err(Violation::Overloaded.into()),
+        }
+        let held = self.take_message();
+        Ok(scan.pass(held)?)
+    }
+
+    /// Whether `blocks`, one of those of this direction, may take so much memory. Little they may in any case: headers, control frames, and
+    /// the first bytes of a message.
+    fn fits<'a>(&self, blocks: &Blocks, terms: &'a Terms<'_>) -> impl Fn(usize) -> bool + use<'a> {
+        let others_len = self.memory_len().saturating_sub(blocks.capacity());
+        let fits = terms.fits;
+        move |len| len <= HELD_LEN_FREE || fits(others_len.saturating_add(len))
     }
 
     fn read_header<C: Chunk + ?Sized>(&mut self, scan: &mut Scan<'_, C>, terms: &Terms<'_>) -> Result<(), Fault> {
@@ -298,7 +306,7 @@ impl Direction {
         let decoded = if held_len == 0 {
             FrameHeader::decode(scan.peek(HEADER_LEN_MAX)?, self.framing)?
         } else {
-            let bytes = [&self.frame_held, scan.peek(HEADER_LEN_MAX.saturating_sub(held_len))?].concat();
+            let bytes = [self.frame_held.first(), scan.peek(HEADER_LEN_MAX.saturating_sub(held_len))?].concat();
             FrameHeader::decode(&bytes, self.framing)?
         };
         let Some(header) = decoded else {
@@ -309,7 +317,7 @@ impl Direction {
         self.messages.receive(&header, terms.rules)?;
         let swallowed = self.weigh(&header, terms)?;
         if swallowed {
-            self.frame_held = Vec::new();
+            self.frame_held = Blocks::default();
             scan.skip();
             return self.begin_frame(
                 scan,
@@ -343,7 +351,7 @@ impl Direction {
             }
         };
         if !waits {
-            scan.pass(core::mem::take(&mut self.frame_held))?;
+            scan.pass(self.frame_held.take())?;
         }
         self.begin_frame(scan, Frame { header, left: header.payload_len, passing: !waits, swallowed }, terms)
     }
@@ -384,11 +392,14 @@ impl Direction {
         if is_data {
             self.message_at = self.message_at.max(terms.now);
         }
+        let text_len = self.payload.as_ref().map_or(0, Payload::memory_len);
+        let others_len = self.memory_len().saturating_sub(text_len);
         if let Some(payload) = &mut self.payload
             && is_data
         {
             len = len.min(payload.read_len());
-            payload.receive(scan.peek(len)?, self.inflater.as_deref_mut(), terms.conversation)?;
+            let fits = |len: usize| (terms.fits)(others_len.saturating_add(len));
+            payload.receive(scan.peek(len)?, self.inflater.as_deref_mut(), terms.conversation, &fits)?;
             if payload.is_settled() {
                 self.payload = None;
             }
@@ -398,7 +409,7 @@ impl Direction {
         let piecemeal = self.payload.is_none() || frame.header.payload_len > FRAME_LEN_MAX;
         if frame.left > 0 && (frame.passing || (is_data && piecemeal && !self.is_held())) {
             frame.passing = true;
-            let held = if is_data { self.take_message() } else { core::mem::take(&mut self.frame_held) };
+            let held = if is_data { self.take_message() } else { self.frame_held.take() };
             scan.pass(held)?;
         }
         self.frame = Some(frame);
@@ -450,7 +461,12 @@ impl Direction {
                     }
                 }
                 if self.is_held() && !fin && !frame.passing {
-                    if self.whole && !(terms.has_room)(scan.undecided()) {
+                    if self.message_held.is_empty() {
+                        core::mem::swap(&mut self.message_held, &mut self.frame_held);
+                    }
+                    let fits = self.fits(&self.message_held, terms);
+                    let more = self.frame_held.len().saturating_add(scan.undecided());
+                    if !self.message_held.reserve(more, &fits) {
                         return Err(Violation::Overloaded.into());
                     }
                     self.message_held.append(&mut self.frame_held);
@@ -463,7 +479,7 @@ impl Direction {
         }
         self.frame = None;
         if scan.undecided() > 0 || !self.frame_held.is_empty() {
-            scan.pass(core::mem::take(&mut self.frame_held))?;
+            scan.pass(self.frame_held.take())?;
         }
         // The way stood in the middle of this frame, and does no longer.
         if let Some(ping) = terms.ping.take() {

@@ -148,6 +148,11 @@ impl Session {
         }
     }
 
+    /// Goes on with what the handshake keeps.
+    pub(crate) fn with_share(self, share: Share) -> Self {
+        Self { share, ..self }
+    }
+
     /// The policy that this connection is under.
     #[must_use]
     pub const fn policy(&self) -> &Rc<Policy> {
@@ -298,12 +303,13 @@ impl Session {
         let is_closing = matches!(self.state, State::Closing(_));
         let Self { policy, from_client, from_server, handshake, conversation, share, liveness, .. } = self;
         let mode = if is_closing { Mode::Enforce } else { policy.mode };
-        let direction = match from {
-            Side::Client => &mut *from_client,
-            Side::Server => &mut *from_server,
+        let (direction, other) = match from {
+            Side::Client => (&mut *from_client, &*from_server),
+            Side::Server => (&mut *from_server, &*from_client),
         };
         let (rules, content) = policy.messages(from);
-        let has_room = |len: usize| share.all().has_room(len, policy.limits.held_len_max);
+        let other_len = other.memory_len();
+        let fits = |len: usize| share.fits(len.saturating_add(other_len), policy.limits.held_len_max);
         let (limits, pongs_due) = match from {
             Side::Client => (Some(&policy.limits), liveness.pongs_due()),
             Side::Server => (None, 0),
@@ -320,7 +326,7 @@ impl Session {
             conversation,
             mode,
             is_closing,
-            has_room: &has_room,
+            fits: &fits,
             limits,
             budget,
             now,
@@ -343,7 +349,7 @@ impl Session {
         }
         let grows = direction.unasked_len() > 0;
         share.set(from_client.memory_len().saturating_add(from_server.memory_len()));
-        // What is held was asked for before; a window, and the text of a message, grow while they are used.
+        // What is held was asked for before; a window grows while it is used.
         if received.violation.is_none() && grows && !share.all().has_room(0, policy.limits.held_len_max) {
             received.violation = Some(Violation::Overloaded);
         }

@@ -30,6 +30,11 @@ pub(super) struct Pace {
 }
 
 impl Pace {
+    /// The memory that it takes, in bytes: a list as long as its client has sent types that the policy limits.
+    pub(super) fn memory_len(&self) -> usize {
+        self.by_type.iter().map(|(kind, _)| kind.len().saturating_add(size_of::<(String, Meter)>())).sum()
+    }
+
     /// Whether so much more is within the limits; what is not does not count.
     pub(super) fn receive(
         &mut self,

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::direction::Terms;
 use crate::content::tunnels::{Conversation, Head, Judgement, Protocol};
 use crate::content::{ContentRules, Refusal};
+use crate::limits::Blocks;
 use crate::violation::Violation;
 use crate::wire::Side;
 use crate::wire::deflate::Inflater;
@@ -23,6 +24,9 @@ const READ_LEN: usize = 65_536;
 
 /// Likewise where only the first bytes of a message are read: as many as decide about most.
 const HEAD_READ_LEN: usize = 32;
+
+/// Whether a text may take so many bytes.
+type Fits<'a> = &'a dyn Fn(usize) -> bool;
 
 /// What is known of the payload of a message that is read.
 #[derive(Debug)]
@@ -46,7 +50,7 @@ struct Plain {
     head: Option<Head>,
     tunnel: Option<Protocol>,
     /// The text so far, where it is judged as a whole.
-    text: Option<String>,
+    text: Option<Blocks>,
 }
 
 impl Payload {
@@ -62,7 +66,7 @@ impl Payload {
             utf8: (terms.rules.utf8 && is_text).then(Utf8::default),
             head: (!is_clear).then(|| Head::new(from)),
             tunnel: None,
-            text: (terms.content.read_text() && is_text).then(String::new),
+            text: (terms.content.read_text() && is_text).then(Blocks::default),
         };
         let payload = Self { mask: None, compressed: header.compressed, plain, content: Rc::clone(terms.content) };
         (!payload.is_settled()).then_some(payload)
@@ -85,7 +89,7 @@ impl Payload {
 
     /// The memory that it takes, in bytes.
     pub(super) fn memory_len(&self) -> usize {
-        self.plain.text.as_ref().map_or(0, String::capacity)
+        self.plain.text.as_ref().map_or(0, Blocks::capacity)
     }
 
     /// How many bytes to give it at once.
@@ -98,17 +102,18 @@ impl Payload {
         self.mask = header.mask.map(Mask::new);
     }
 
-    /// The next bytes of the frame; `inflater` is the one of the direction.
+    /// The next bytes of the frame; `inflater` is the one of the direction, and `fits` tells whether a text may take so many bytes.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// What is wrong with them; [`Violation::Overloaded`] where their text does not fit.
     pub(super) fn receive(
         &mut self,
         bytes: &[u8],
         inflater: Option<&mut Inflater>,
         conversation: &Cell<Conversation>,
+        fits: Fits<'_>,
     ) -> Result<(), Refusal> {
-        self.unmask(bytes, inflater, conversation).map_err(|violation| self.plain.refusal(violation))
+        self.unmask(bytes, inflater, conversation, fits).map_err(|violation| self.plain.refusal(violation))
     }
 
     fn unmask(
@@ -116,20 +121,21 @@ impl Payload {
         bytes: &[u8],
         inflater: Option<&mut Inflater>,
         conversation: &Cell<Conversation>,
+        fits: Fits<'_>,
     ) -> Result<(), Violation> {
         let mut inflater = inflater.filter(|_| self.compressed);
-        let Some(mask) = &mut self.mask else { return self.plain.inflate(bytes, inflater, conversation) };
+        let Some(mask) = &mut self.mask else { return self.plain.inflate(bytes, inflater, conversation, fits) };
         // Zeros for a whole block would cost more than so few bytes.
         let mut short = [0; HEAD_READ_LEN];
         if let Some(plain) = short.get_mut(..bytes.len()) {
             mask.apply(bytes, plain);
-            return self.plain.inflate(plain, inflater, conversation);
+            return self.plain.inflate(plain, inflater, conversation, fits);
         }
         let mut block = [0; BLOCK_LEN];
         for piece in bytes.chunks(BLOCK_LEN) {
             let plain = block.get_mut(..piece.len()).unwrap_or_default();
             mask.apply(piece, plain);
-            self.plain.inflate(plain, inflater.as_deref_mut(), conversation)?;
+            self.plain.inflate(plain, inflater.as_deref_mut(), conversation, fits)?;
         }
         Ok(())
     }
@@ -151,8 +157,11 @@ impl Payload {
             inflater.finish()?;
         }
         self.plain.finish(terms.conversation).map_err(|violation| self.plain.refusal(violation))?;
-        match &self.plain.text {
-            Some(text) => self.content.judge(text, from, terms.handshake, attachments, fits),
+        match &mut self.plain.text {
+            Some(text) => {
+                let text = String::from_utf8(text.take()).map_err(|_| Violation::InvalidUtf8)?;
+                self.content.judge(&text, from, terms.handshake, attachments, fits)
+            }
             None => Ok(attachments),
         }
     }
@@ -164,15 +173,16 @@ impl Plain {
         bytes: &[u8],
         inflater: Option<&mut Inflater>,
         conversation: &Cell<Conversation>,
+        fits: Fits<'_>,
     ) -> Result<(), Violation> {
         match inflater {
-            Some(inflater) => inflater.receive(bytes, &mut |plain| self.receive(plain, conversation)),
-            None => self.receive(bytes, conversation),
+            Some(inflater) => inflater.receive(bytes, &mut |plain| self.receive(plain, conversation, fits)),
+            None => self.receive(bytes, conversation, fits),
         }
     }
 
     /// Everything up to the longest that is allowed is judged, so that the verdict does not depend on how the bytes come.
-    fn receive(&mut self, bytes: &[u8], conversation: &Cell<Conversation>) -> Result<(), Violation> {
+    fn receive(&mut self, bytes: &[u8], conversation: &Cell<Conversation>, fits: Fits<'_>) -> Result<(), Violation> {
         let room = usize::try_from(self.len_max.saturating_sub(self.len)).unwrap_or(usize::MAX);
         let (mut allowed, beyond) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
         self.len = self.len.saturating_add(bytes.len() as u64);
@@ -180,17 +190,23 @@ impl Plain {
         while self.head.is_some()
             && let Some((byte, rest)) = allowed.split_at_checked(1)
         {
-            self.read(byte)?;
+            self.read(byte, fits)?;
             self.judge_head(conversation, |conversation, head| conversation.receive(head, byte))?;
             allowed = rest;
         }
-        self.read(allowed)?;
+        self.read(allowed, fits)?;
         if beyond.is_empty() { Ok(()) } else { Err(Violation::MessageTooBig) }
     }
 
-    fn read(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+    fn read(&mut self, bytes: &[u8], fits: Fits<'_>) -> Result<(), Violation> {
         match (&mut self.utf8, &mut self.text) {
-            (Some(utf8), Some(text)) => utf8.receive_into(bytes, text),
+            (Some(utf8), Some(text)) => utf8.receive_into(bytes, &mut |piece| {
+                if !text.reserve(piece.len(), fits) {
+                    return Err(Violation::Overloaded);
+                }
+                text.extend(piece.as_bytes());
+                Ok(())
+            }),
             (Some(utf8), None) => utf8.receive(bytes),
             (None, _) => Ok(()),
         }

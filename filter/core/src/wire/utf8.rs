@@ -45,24 +45,28 @@ impl Utf8 {
         Ok(())
     }
 
-    /// Likewise, and puts it behind `text`, as far as its characters are whole.
+    /// Likewise, and shows `sink` the text in pieces, as far as its characters are whole.
     ///
     /// # Errors
-    /// Those of [`Utf8::receive`].
-    pub fn receive_into(&mut self, piece: &[u8], text: &mut String) -> Result<(), Violation> {
+    /// Those of [`Utf8::receive`], and what `sink` finds.
+    pub fn receive_into(
+        &mut self,
+        piece: &[u8],
+        sink: &mut dyn FnMut(&str) -> Result<(), Violation>,
+    ) -> Result<(), Violation> {
         let mut rest = piece;
         while self.begun_len > 0 {
             let Some((next, after)) = rest.split_first() else { return Ok(()) };
             rest = after;
             if let Some(character) = self.extend_begun(*next)? {
-                text.push(character);
+                sink(character.encode_utf8(&mut [0; CHARACTER_LEN_MAX]))?;
             }
         }
         match str::from_utf8(rest) {
-            Ok(whole) => text.push_str(whole),
+            Ok(whole) => sink(whole)?,
             Err(error) => {
                 let (whole, begun) = rest.split_at_checked(error.valid_up_to()).unwrap_or((rest, &[]));
-                text.push_str(str::from_utf8(whole).unwrap_or_default());
+                sink(str::from_utf8(whole).unwrap_or_default())?;
                 if error.error_len().is_some() {
                     return Err(Violation::InvalidUtf8);
                 }

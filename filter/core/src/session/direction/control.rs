@@ -33,7 +33,7 @@ impl Direction {
         scan: &mut Scan<'_, C>,
         header: &FrameHeader,
     ) -> Result<Vec<u8>, Unreadable> {
-        let frame = [&self.frame_held, scan.undecided_bytes()?].concat();
+        let frame = [self.frame_held.first(), scan.undecided_bytes()?].concat();
         let masked = frame.get(header.header_len..).unwrap_or_default();
         let mut payload = masked.to_vec();
         if let Some(key) = header.mask {

@@ -1,6 +1,7 @@
 //! What becomes of a frame or message that is more than its sender may send.
 
 use super::{Direction, Fault, Terms};
+use crate::limits::Blocks;
 use crate::policy::{Mode, OnExcess};
 use crate::session::scan::Scan;
 use crate::violation::Violation;
@@ -37,7 +38,7 @@ impl Direction {
 
     pub(super) fn swallow_frame<C: Chunk + ?Sized>(&mut self, scan: &mut Scan<'_, C>) {
         self.frame = None;
-        self.frame_held = Vec::new();
+        self.frame_held = Blocks::default();
         scan.skip();
     }
 
@@ -46,7 +47,7 @@ impl Direction {
         match (terms.limits.map(|limits| limits.on_excess), terms.mode) {
             (Some(OnExcess::Drop), Mode::Enforce) => {
                 self.found.swallowed = self.found.swallowed.saturating_add(1);
-                self.message_held = Vec::new();
+                self.message_held = Blocks::default();
                 self.swallow_frame(scan);
                 Ok(())
             }

@@ -49,7 +49,7 @@ fn judge(
         conversation: &conversation,
         mode,
         is_closing: false,
-        has_room: &|_| has_room,
+        fits: &|_| has_room,
         limits: None,
         budget: &Unlimited,
         now: NOW,
