@@ -31,7 +31,8 @@ const LEASE_TIME: Duration = Duration::from_secs(1);
 /// How long a fleet's no holds that does not say so, and how long a service that fails is not asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How many types of message are counted apart for a subject: those beyond it count as messages without a type.
+/// How many types of message are counted apart for a subject, of those that the policy names: those beyond it count as messages without
+/// a type.
 const KINDS_MAX: usize = 64;
 
 /// Whose messages are counted together.
@@ -255,7 +256,7 @@ impl Budget for Wallet<'_> {
     fn ask(&self, kind: &str) -> bool {
         let Some(global) = &self.policy.limits.global else { return true };
         match (self.purse, global.message_batch) {
-            (Some(purse), Some(batch)) => purse.ask(global, batch, kind, self.now),
+            (Some(purse), Some(batch)) => purse.ask(global, batch, self.policy.counted_type(kind), self.now),
             (_, _) => true,
         }
     }

@@ -132,6 +132,13 @@ impl Policy {
         [&self.client_content, &self.server_content].iter().all(|content| content.envelope.of(subprotocol).is_some())
     }
 
+    /// A type of the client's messages as it is counted: one that the policy does not name counts as none, since a client could make up any.
+    #[must_use]
+    pub fn counted_type<'a>(&self, kind: &'a str) -> &'a str {
+        let is_named = self.client_content.names_type(kind) || self.limits.per_connection.by_type.contains_key(kind);
+        if is_named { kind } else { "" }
+    }
+
     /// Whether messages are judged by what the client's token says.
     #[must_use]
     pub fn read_claims(&self) -> bool {

@@ -107,6 +107,12 @@ impl ContentRules {
         matches!(self.json, Some(JsonRules { schemas: Schemas::ByType { .. }, .. }))
     }
 
+    /// Whether this type has a schema of its own.
+    #[must_use]
+    pub fn names_type(&self, kind: &str) -> bool {
+        matches!(&self.json, Some(JsonRules { schemas: Schemas::ByType { schemas, .. }, .. }) if schemas.contains_key(kind))
+    }
+
     /// A binary message begins; `attachments` are announced and have not come. Gives how many are due behind it.
     ///
     /// # Errors
