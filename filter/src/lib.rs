@@ -9,7 +9,8 @@
 //! live.rs       one upgraded stream: frames, Close frames of our own
 //! way.rs        its way to the client, and when that can be written
 //! telemetry.rs  counters and log lines
-//! host/         the host in safe terms; host/abi.rs is the only unsafe code
+//! memory.rs     what a worker's memory is enough for
+//! host/         the host in safe terms; host/abi.rs and host/heap.rs are the only unsafe code
 //! ```
 //!
 //! Nothing is decided here: decisions are portcullis-core's.
@@ -37,6 +38,7 @@ mod fleet;
 mod host;
 mod limiter;
 mod live;
+mod memory;
 mod purse;
 mod root;
 mod stream;

@@ -84,7 +84,7 @@ impl Live {
     pub(crate) fn receive_from_server(&mut self, root: &Root, len: usize, end: bool) -> Flow {
         self.guard(root, |live| {
             let body = Body::new(BufferType::ResponseBody, len);
-            let turn = live.to_client.receive(root, len, live.session.policy().buffer_limits);
+            let turn = live.to_client.receive(root, len, live.session.policy());
             let len = live.receive(root, Side::Server, &body, turn.waiting(), end)?;
             if end {
                 return Way::end(&turn, len);

@@ -8,7 +8,9 @@ use core::time::Duration;
 use crate::fleet::Fleet;
 use crate::host;
 use crate::host::abi::{self, BufferType, Hosted, LogLevel};
+use crate::host::heap;
 use crate::limiter::Limiter;
+use crate::memory::Need;
 use crate::telemetry::Telemetry;
 use portcullis_core::config;
 use portcullis_core::limits::HeldBytes;
@@ -64,6 +66,8 @@ pub(crate) struct Root {
     /// What tells a plugin that was configured anew from another one: its name and root_id in the proxy's configuration.
     identity: RefCell<Vec<u8>>,
     policies: RefCell<Option<Rc<Policies>>>,
+    /// What they need of the worker's memory.
+    need: Cell<Need>,
     /// The queue that wakes this VM in the next turn of its event loop.
     queue: Cell<Option<u32>>,
     /// Streams that asked to be woken.
@@ -89,6 +93,7 @@ impl Root {
             shared,
             identity: RefCell::default(),
             policies: RefCell::default(),
+            need: Cell::default(),
             queue: Cell::default(),
             woken: RefCell::default(),
             timers: RefCell::new(Wheel::new(now)),
@@ -116,7 +121,8 @@ impl Root {
             abi::log(LogLevel::Critical, "portcullis: the host does not give out the policy");
             return false;
         };
-        let parsed = match config::parse(&bytes, &variable) {
+        let (parsed, policies_len) = heap::peak(|| config::parse(&bytes, &variable));
+        let parsed = match parsed {
             Ok(parsed) => parsed,
             Err(error) => {
                 abi::log(LogLevel::Critical, &format!("portcullis: policy refused: {error}"));
@@ -148,6 +154,9 @@ impl Root {
         for warning in &parsed.warnings {
             abi::log(LogLevel::Warn, &format!("portcullis: {warning}"));
         }
+        let need = Need::new(parsed.memory, policies_len as u64);
+        need.announce();
+        self.need.set(need);
         let property = |name| abi::property(name).unwrap_or_default();
         self.identity.replace([property("plugin_name"), property("plugin_root_id")].join(&0));
         let policies = Rc::new(parsed.policies);
@@ -189,6 +198,11 @@ impl Root {
     /// The policies in force.
     pub(crate) fn policies(&self) -> Option<Rc<Policies>> {
         self.policies.borrow().clone()
+    }
+
+    /// Whether there is no memory for one connection more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.need.get().is_full(&self.shared.held)
     }
 
     /// The metrics, once there is a policy.

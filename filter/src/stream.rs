@@ -20,9 +20,10 @@ use crate::admission::{Admissions, Peer};
 use crate::fleet::Question;
 use crate::host::abi::{self, BufferType, Hosted, MapType, StreamType};
 use crate::host::body::Body;
-use crate::host::{self, headers};
+use crate::host::{self, headers, heap};
 use crate::limiter::Slot;
 use crate::live::Live;
+use crate::memory::kept_since;
 use crate::purse::Owner;
 use crate::root::Root;
 use crate::telemetry::Record;
@@ -249,6 +250,7 @@ impl Stream {
         request: &Request,
         now: Timestamp,
     ) -> Flow {
+        let before = heap::in_use();
         let shared = self.root.shared();
         let peer = Peer::new(abi::property("source\0address").unwrap_or_default());
         let mut admissions = Admissions::new(&shared.limiter, &peer);
@@ -279,11 +281,23 @@ impl Stream {
             Decision::Admit => None,
             Decision::Upgrade(pending) => {
                 self.slots.replace(slots);
-                Some(pending)
+                Some(*pending)
             }
         };
         let owner = Owner::new(&shared.limiter, &peer, credential.as_deref());
-        let asking = Asking { listener, policies, policy, record: record(), owner, pending };
+        let mut asking = Asking { listener, policies, policy, record: record(), owner, pending };
+        let fits =
+            asking.pending.as_mut().is_none_or(|pending| pending.keep(kept_since(before)) && !self.root.is_full());
+        match (fits, asking.policy.mode) {
+            (true, _) => {}
+            (false, Mode::Enforce) => return self.refuse(&asking.policy, &asking.record, Violation::Overloaded, None),
+            // There is no memory to judge it either.
+            (false, Mode::Monitor) => {
+                self.note(&asking.policy, &asking.record, Violation::Overloaded);
+                self.slots.take();
+                return self.settle(Phase::Passing, Flow::Forward);
+            }
+        }
         if asking.policy.limits.global.is_some() { self.ask(asking, &peer) } else { self.go_on(asking, Flow::Forward) }
     }
 

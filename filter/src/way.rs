@@ -30,11 +30,14 @@
 //! its buffer. The callback that comes next lets the chunk go itself, whatever it is, and pauses again. (Envoy 1.40 passes the
 //! chunk on where it does not, but nothing says that it must.)
 
+use std::rc::Rc;
+
 use crate::host::abi::{self, BufferType, Hosted, StreamType};
 use crate::host::body::Body;
 use crate::root::Root;
 use crate::stream::Flow;
-use portcullis_core::policy::BufferLimits;
+use portcullis_core::limits::Share;
+use portcullis_core::policy::{BufferLimits, Policy};
 
 /// How many bytes may pass within a second before a way is left to the host: a few messages of 64 KiB (the default limit of
 /// clients), and an eighth of Envoy's default buffer limit, so that the client cannot have fallen behind by a whole one.
@@ -69,6 +72,8 @@ pub(crate) struct Way {
     /// How many chunks have come since the client spoke.
     heard_count: u32,
     buffer_limits: BufferLimits,
+    /// How much the connections of this worker may hold.
+    held_len_max: u64,
     /// A chunk came that the shipped limits rule out: one that is too long for a quiet way may follow.
     wide: bool,
 }
@@ -94,7 +99,11 @@ enum State {
         resumed: bool,
     },
     /// Paused likewise, with bytes that go on when the stream is woken.
-    Waiting(Vec<u8>),
+    Waiting {
+        bytes: Vec<u8>,
+        /// Counts them.
+        _share: Share,
+    },
 }
 
 impl Turn {
@@ -102,7 +111,7 @@ impl Turn {
     pub(crate) const fn waiting(&self) -> &[u8] {
         match &self.0 {
             State::Busy | State::Opening | State::Opened | State::Unspoken | State::Quiet { .. } => &[],
-            State::Waiting(bytes) => bytes.as_slice(),
+            State::Waiting { bytes, .. } => bytes.as_slice(),
         }
     }
 }
@@ -119,6 +128,7 @@ impl Way {
             was_fast: false,
             heard_count: 0,
             buffer_limits: BufferLimits::Default,
+            held_len_max: 0,
             wide: false,
         }
     }
@@ -136,18 +146,18 @@ impl Way {
     pub(crate) const fn is_open(&self) -> bool {
         match self.state {
             State::Busy | State::Opening | State::Opened => false,
-            State::Unspoken | State::Quiet { .. } | State::Waiting(_) => true,
+            State::Unspoken | State::Quiet { .. } | State::Waiting { .. } => true,
         }
     }
 
     /// Whether the host appends what comes to a buffer of its own.
     pub(crate) const fn is_buffered(&self) -> bool {
-        matches!(self.state, State::Quiet { .. } | State::Waiting(_))
+        matches!(self.state, State::Quiet { .. } | State::Waiting { .. })
     }
 
     /// Whether something is to be done when the stream is woken.
     pub(crate) const fn is_asleep(&self) -> bool {
-        matches!(self.state, State::Opening | State::Opened | State::Waiting(_))
+        matches!(self.state, State::Opening | State::Opened | State::Waiting { .. })
     }
 
     /// Lets go what waits.
@@ -162,7 +172,7 @@ impl Way {
                 self.state = State::Busy;
                 Ok(())
             }
-            State::Waiting(_) => self.write(&[]),
+            State::Waiting { .. } => self.write(&[]),
             State::Busy | State::Unspoken | State::Quiet { .. } => Ok(()),
         }
     }
@@ -173,8 +183,9 @@ impl Way {
     }
 
     /// A callback begins that was told of `len` bytes.
-    pub(crate) fn receive(&mut self, root: &Root, len: usize, buffer_limits: BufferLimits) -> Turn {
-        self.buffer_limits = buffer_limits;
+    pub(crate) fn receive(&mut self, root: &Root, len: usize, policy: &Policy) -> Turn {
+        let buffer_limits = policy.buffer_limits;
+        (self.buffer_limits, self.held_len_max) = (buffer_limits, policy.limits.held_len_max);
         if self.second != root.second() {
             self.was_fast = self.is_fast() && root.second().wrapping_sub(self.second) == 1;
             (self.second, self.chunk_count, self.passed_len) = (root.second(), 0, 0);
@@ -204,20 +215,24 @@ impl Way {
                     BufferLimits::Default => len <= SHORT_LEN_MAX && is_between_frames,
                     BufferLimits::Halved => true,
                 };
-                if !is_worth || !root.wake(self.id) {
+                // It waits for the next turn of the event loop, and so may those of all other connections.
+                let held = &root.shared().held;
+                if !is_worth || !held.has_room(len, self.held_len_max) || !root.wake(self.id) {
                     return Ok(Flow::Forward);
                 }
+                let mut share = Share::new(Rc::clone(held));
+                share.set(len);
                 let chunk = Body::new(BufferType::ResponseBody, len);
-                let waiting = chunk.copy(len)?;
+                let bytes = chunk.copy(len)?;
                 chunk.rewrite(&[], 0, &[])?;
-                self.state = State::Waiting(waiting);
+                self.state = State::Waiting { bytes, _share: share };
                 return Ok(Flow::Hold);
             }
             State::Busy | State::Opened | State::Unspoken => {}
-            State::Quiet { resumed: false } | State::Waiting(_) if !may_be_quiet => {
+            State::Quiet { resumed: false } | State::Waiting { .. } if !may_be_quiet => {
                 return Ok(Flow::Forward);
             }
-            State::Quiet { .. } | State::Waiting(_) => {
+            State::Quiet { .. } | State::Waiting { .. } => {
                 if len > 0 {
                     abi::continue_stream(StreamType::Response)?;
                 }
@@ -250,7 +265,7 @@ impl Way {
         // Until they are gone nothing can be written before them.
         let (waiting, then) = match core::mem::take(&mut self.state) {
             State::Unspoken => (Vec::new(), State::Unspoken),
-            State::Waiting(waiting) => (waiting, State::Quiet { resumed: true }),
+            State::Waiting { bytes: waiting, .. } => (waiting, State::Quiet { resumed: true }),
             State::Busy | State::Opening | State::Opened | State::Quiet { .. } => {
                 (Vec::new(), State::Quiet { resumed: true })
             }

@@ -32,6 +32,7 @@ impl fmt::Display for Trap {
 pub struct Host {
     store: Store<State>,
     next_context: u32,
+    fuel: u64,
 }
 
 impl Host {
@@ -61,7 +62,7 @@ impl Host {
             .and_then(|()| store.set_fuel(FUEL))
             .and_then(|()| linker.instantiate(&mut store, module));
         store.data_mut().instance = Some(instance.map_err(trap)?);
-        let mut host = Self { store, next_context: FIRST_ROOT };
+        let mut host = Self { store, next_context: FIRST_ROOT, fuel: FUEL };
         host.enter(|guest| guest.invoke("_initialize", &[]))?;
         let root = host.open_root()?;
         match host.enter(|guest| guest.callback(root, "proxy_on_vm_start", &[0]))? {
@@ -267,9 +268,14 @@ impl Host {
         Guest(self.store.as_context_mut()).memory_len().map_err(trap)
     }
 
+    /// Lets a turn take so many instructions, for messages that are longer than any that a policy allows by default.
+    pub const fn allow_instructions(&mut self, count: u64) {
+        self.fuel = count;
+    }
+
     /// How many instructions of the module the last turn took.
     pub fn instructions(&self) -> u64 {
-        FUEL - self.store.get_fuel().expect("an engine that counts")
+        self.fuel - self.store.get_fuel().expect("an engine that counts")
     }
 
     /// What the filter did that a host may answer badly: a second reply, bytes written to no buffer, a call for a dead stream.
@@ -283,7 +289,7 @@ impl Host {
 
     /// Runs one turn of the event loop: what the test does, then the queues that it woke.
     fn enter<T>(&mut self, run: impl FnOnce(&mut Guest<'_>) -> wasmtime::Result<T>) -> Result<T, Trap> {
-        self.store.set_fuel(FUEL).map_err(trap)?;
+        self.store.set_fuel(self.fuel).map_err(trap)?;
         let mut guest = Guest(self.store.as_context_mut());
         let outcome = run(&mut guest).map_err(trap)?;
         if guest.state().profile.wakeups == Wakeups::Prompt {

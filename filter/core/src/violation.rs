@@ -78,8 +78,8 @@ violations! {
     NotWebsocket => before("not_websocket", 403),
     /// An Origin that is missing, malformed or not on the list (RFC 6455 §10.2).
     OriginRefused => before("origin_refused", 403),
-    /// More payload would be held for judgement than allowed (RFC 6455 §10.4).
-    Overloaded => after("overloaded", 1013),
+    /// More would be held for a peer than there is memory for (RFC 6455 §10.4, RFC 9110 §15.6.4).
+    Overloaded => Answer { reason: "overloaded", status: Some(503), close_code: Some(1013) },
     /// A message that says what a rule forbids (RFC 6455 §10.1).
     PatternRefused => after("pattern_refused", 1008),
     /// A frame that RFC 6455 forbids (RFC 6455 §5).

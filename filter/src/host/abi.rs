@@ -1,4 +1,4 @@
-//! The proxy-wasm ABI 0.2.1, call by call: the only unsafe code there is.
+//! The proxy-wasm ABI 0.2.1, call by call: the only unsafe code there is, beside the count of the heap.
 //!
 //! Every wrapper returns `Result`. The SDK is not used: its getters panic on a status they do not know or a value that is
 //! not UTF-8, and its dispatcher holds a borrow while a callback runs, so a host that re-enters (a local reply that runs

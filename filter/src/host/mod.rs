@@ -3,6 +3,7 @@
 pub(crate) mod abi;
 pub(crate) mod body;
 pub(crate) mod headers;
+pub(crate) mod heap;
 
 use abi::Hosted;
 use portcullis_core::time::{Moment, Timestamp};

@@ -11,6 +11,7 @@ mod build;
 mod content;
 mod doors;
 mod limits;
+pub mod memory;
 mod raw;
 mod structure;
 mod unsupported;
@@ -24,6 +25,7 @@ use serde_json::{Map, Value};
 use crate::json;
 use crate::policy::{Policies, Policy, Route};
 use content::Shared;
+use memory::Memory;
 use raw::{RawPolicy, Read};
 
 /// What is wrong with a configuration: the operator's fault.
@@ -87,6 +89,8 @@ fn within(prefix: &str) -> impl Fn(ConfigError) -> ConfigError {
 pub struct Parsed {
     /// What to decide by.
     pub policies: Policies,
+    /// What a worker needs for its messages.
+    pub memory: Memory,
     /// Weaknesses, each with its path: to be logged once.
     pub warnings: Vec<String>,
 }
@@ -137,7 +141,8 @@ pub fn parse(bytes: &[u8], environment: Environment<'_>) -> Result<Parsed, Confi
     for (index, route) in policies.routes().iter().enumerate() {
         build::route_is_met(&policies, &route.matcher).map_err(|error| error.within(&format!("routes[{index}]")))?;
     }
-    Ok(Parsed { policies, warnings })
+    let memory = Memory::of(&policies)?;
+    Ok(Parsed { policies, memory, warnings })
 }
 
 fn policy(

@@ -9,7 +9,7 @@ use crate::content::Handshake;
 use crate::content::tunnels::Exempt;
 use crate::http::headers::{Headers, Repeated};
 use crate::http::list::{tokens, trim};
-use crate::limits::HeldBytes;
+use crate::limits::{HeldBytes, Share};
 use crate::policy::{Mode, Place, Policy};
 use crate::session::{Birth, Deflate, Session};
 use crate::token::Verified;
@@ -29,6 +29,8 @@ pub struct Pending {
     /// The client's token, where messages are judged by it.
     sender: Option<Rc<Verified>>,
     held: Rc<HeldBytes>,
+    /// What is kept of the request.
+    share: Share,
 }
 
 /// A session, and what to change in the answer to the client.
@@ -53,13 +55,30 @@ impl Pending {
         sender: Option<Rc<Verified>>,
         held: Rc<HeldBytes>,
     ) -> Self {
-        Self { policy, place, protocol, accept: accept(key), offer, compression, sender, held }
+        Self {
+            policy,
+            place,
+            protocol,
+            accept: accept(key),
+            offer,
+            compression,
+            sender,
+            share: Share::new(Rc::clone(&held)),
+            held,
+        }
     }
 
     /// The policy that the handshake is under.
     #[must_use]
     pub const fn policy(&self) -> &Rc<Policy> {
         &self.policy
+    }
+
+    /// Notes how many bytes are kept of the request for as long as the connection lives. Tells whether there is room for them.
+    #[must_use]
+    pub fn keep(&mut self, len: usize) -> bool {
+        self.share.keep(len);
+        self.share.all().has_room(0, self.policy.limits.held_len_max)
     }
 
     /// Checks the upstream's answer, from which the connection is up.
@@ -99,6 +118,7 @@ impl Pending {
             exempt: Exempt::for_subprotocol(subprotocol),
         };
         let session = Session::new(self.policy, self.place, deflate, handshake, self.held, birth);
+        let session = session.with_share(self.share);
         Ok(Opened { session, edits, would_refuse })
     }
 

@@ -77,7 +77,7 @@ pub enum Decision {
     /// It is answered with the violation, and its connection closed.
     Refuse(Violation),
     /// It goes on to the upstream, whose answer is awaited.
-    Upgrade(Pending),
+    Upgrade(Box<Pending>),
 }
 
 /// Whose connections are counted.
@@ -162,7 +162,7 @@ pub fn check(
     let sender = grant.credential.clone().filter(|_| policy.read_claims());
     let pending =
         Pending::new(Rc::clone(policy), place, request.protocol, &key, offer, compression, sender, Rc::clone(held));
-    let opening = Opening::new(policy, Decision::Upgrade(pending), edits);
+    let opening = Opening::new(policy, Decision::Upgrade(Box::new(pending)), edits);
     Opening { would_refuse, credential: grant.credential, ..opening }
 }
 
