@@ -214,7 +214,7 @@ fn empty_fragments_are_held_like_others() {
         for _ in 0..40 {
             gate.client(stream, &empty);
         }
-        gate.check_closed(stream, 1013, "overloaded");
+        assert_eq!(gate.metric("portcullis.refused.overloaded"), 1);
         check(&mut gate, 1, "empty fragments");
     }
 }
@@ -241,8 +241,10 @@ fn what_is_inflated_is_within_the_sum() {
         stream
     };
     let streams: Vec<StreamId> = (0..300).map(|_| open(&mut gate)).collect();
-    // All but the last byte.
-    streams.into_iter().for_each(|stream| drop(gate.client(stream, &bomb[..bomb.len() - 1])));
+    for stream in streams {
+        // All but the last byte.
+        gate.client(stream, &bomb[..bomb.len() - 1]);
+    }
     assert!(gate.metric("portcullis.refused.overloaded") > 0, "it was not full");
     check(&mut gate, 300, "bombs");
 }
