@@ -142,7 +142,8 @@ fn as_much_as_may_be_held_is_within_the_sum() {
     let policy = |held: u64| {
         let mut policy = client_with(1 << 40, json!({"binary": "allow", "whole": true}));
         policy["limits"]["held_bytes"] = held.into();
-        policy["messages"]["from_client"]["max_message_bytes"] = (8 * MIB).into();
+        let side = &mut policy["messages"]["from_client"];
+        (side["max_message_bytes"], side["max_fragments"]) = ((8 * MIB).into(), 64.into());
         policy
     };
     let held = largest(&policy, "limits.held_bytes");
