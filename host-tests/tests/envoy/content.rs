@@ -58,7 +58,7 @@ fn messages() -> Value {
     let text = json!({"type": "object", "required": ["type", "user", "text"], "additionalProperties": false,
         "properties": {"type": true, "user": {"type": "string"}, "text": {"type": "string", "maxLength": 100}}});
     json!({
-        "binary": "allow",
+        "binary": "text",
         "max_fragments": 200,
         "json": {"max_depth": 5, "discriminator": "/type", "schemas": {"chat": text, "admin.kick": text}},
         "deny_patterns": [{"name": "card", "regex": "\\b4[0-9]{15}\\b"}],
@@ -82,7 +82,7 @@ fn policy() -> Value {
 }
 
 /// The ways in which one message comes.
-const CARRIERS: [&str; 4] = ["frame", "fragments", "compressed", "pieces"];
+const CARRIERS: [&str; 5] = ["frame", "fragments", "compressed", "pieces", "binary"];
 
 /// The bytes of a message, one write each.
 fn carry(carrier: &str, opcode: u8, payload: &[u8], finish: impl Fn(Draft) -> Draft) -> Vec<Vec<u8>> {
@@ -105,6 +105,12 @@ fn carry(carrier: &str, opcode: u8, payload: &[u8], finish: impl Fn(Draft) -> Dr
             let mut compressed = miniz_oxide::deflate::compress_to_vec(payload, 6);
             compressed.push(0);
             vec![bytes(Draft::new(opcode, compressed).rsv(0b100))]
+        }
+        // A compressed one, so that both are seen together.
+        "binary" => {
+            let mut compressed = miniz_oxide::deflate::compress_to_vec(payload, 6);
+            compressed.push(0);
+            vec![bytes(Draft::new(BINARY, compressed).rsv(0b100))]
         }
         "pieces" => bytes(Draft::new(opcode, payload)).into_iter().map(|byte| vec![byte]).collect(),
         _ => vec![bytes(Draft::new(opcode, payload))],

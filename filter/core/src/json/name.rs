@@ -3,10 +3,12 @@
 //! JSON compares names as they are (RFC 8259 §8.3). Many of its readers do not: Go's `encoding/json` takes `Type` for `type`, and so do
 //! Java, C# and others where they are told to. Where a message has both, each reader picks one of them.
 
-/// Whether some reader takes the two names for the same: they are, or differ by the case of letters only.
+/// Whether some reader takes the two names for the same: they differ by the case of letters only, or behind a NUL, where a name ends
+/// in C.
 #[must_use]
 pub fn is_same(one: &str, other: &str) -> bool {
-    one.chars().map(fold).eq(other.chars().map(fold))
+    let [one, other] = [one, other].map(|name| name.chars().take_while(|character| *character != '\0').map(fold));
+    one.eq(other)
 }
 
 /// One character for all that differ by case: simple folding, as Go has it, in which `ſ` is an s and `K` (U+212A) a k; and the two
@@ -39,6 +41,7 @@ mod tests {
             ("тип", "ТИП"),
             ("λόγος", "ΛΌΓΟΣ"),
             ("\u{b5}", "\u{3bc}"),
+            ("type", "Type\0x"),
         ] {
             assert!(is_same(one, other) && is_same(other, one), "{one} {other}");
         }
