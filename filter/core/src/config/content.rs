@@ -84,8 +84,12 @@ fn misspelt(raw: &RawJson) -> Vec<ConfigError> {
 }
 
 fn content(raw: &RawMessages, message_len_max: u64, builder: &mut Builder) -> Built<ContentRules> {
-    let json =
-        raw.json.as_ref().map(|raw| json(raw, message_len_max, builder)).transpose().map_err(|error| error.within("json"))?;
+    let json = raw
+        .json
+        .as_ref()
+        .map(|raw| json(raw, message_len_max, builder))
+        .transpose()
+        .map_err(|error| error.within("json"))?;
     let authorize = each("authorize", raw.authorize.as_deref(), authorization)?;
     if json.is_none() && !authorize.is_empty() {
         return Err(ConfigError::new("authorize", "needs json: its pointers lead into JSON messages"));
@@ -211,12 +215,15 @@ fn patterns(raw: &RawMessages, builder: &mut Builder) -> Built<Option<Patterns>>
         return Ok(None);
     }
     let patterns = Patterns::new(&rules, sets, builder);
-    let patterns = patterns.map_err(|(index, error)| ConfigError::new(format!("deny_patterns[{index}].regex"), error))?;
+    let patterns =
+        patterns.map_err(|(index, error)| ConfigError::new(format!("deny_patterns[{index}].regex"), error))?;
     if patterns.scan_count() > SCAN_COUNT_MAX {
         let count = patterns.scan_count();
         return Err(ConfigError::new(
             "deny_patterns",
-            format_args!("need {count} automata together, of at most {SCAN_COUNT_MAX}: they are to be fewer or simpler"),
+            format_args!(
+                "need {count} automata together, of at most {SCAN_COUNT_MAX}: they are to be fewer or simpler"
+            ),
         ));
     }
     Ok(Some(patterns))

@@ -20,11 +20,7 @@ impl Patterns {
     ///
     /// # Errors
     /// [`RegexError`] with the index of the rule: where all are too large together, of the first that does not fit.
-    pub fn new(
-        rules: &[(&str, &str)],
-        sets: Vec<RuleSet>,
-        builder: &mut Builder,
-    ) -> Result<Self, (usize, RegexError)> {
+    pub fn new(rules: &[(&str, &str)], sets: Vec<RuleSet>, builder: &mut Builder) -> Result<Self, (usize, RegexError)> {
         let names = rules.iter().map(|(name, _)| Rc::from(*name)).collect();
         let own = match rules {
             [] => None,

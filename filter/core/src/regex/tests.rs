@@ -192,6 +192,100 @@ fn a_set_tells_which() {
     assert!(set([]).is_ok_and(|set| set.first_match("a").is_none()));
 }
 
+/// What operators write, each in one automaton.
+#[test]
+fn what_operators_write_is_one_automaton() {
+    let mut builder = Builder::default();
+    for pattern in [
+        r"\p{L}{10}",
+        r".{500}",
+        r"a{5000}",
+        r"[^a]{1000}",
+        r"\b4[0-9]{15}\b",
+        r"\b(?:\d[ -]?){13,19}\b",
+        r"(?:\d[ -]?){13,19}",
+        r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
+        r#"(?i)aws(.{0,20})?['"][0-9a-zA-Z/+]{40}['"]"#,
+        r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}",
+        r"\b[A-Z]{2}\d{2}[A-Z0-9]{11,30}\b",
+        r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b",
+        r"\b(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)\b",
+        r"https?://[^\s/$.?#].[^\s]*",
+        r"\b\d{3}-\d{2}-\d{4}\b",
+        r"-----BEGIN (?:RSA |EC |OPENSSH |DSA )?PRIVATE KEY-----",
+        r"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
+        r"gh[pousr]_[A-Za-z0-9]{36,255}",
+        r"xox[baprs]-[0-9A-Za-z-]{10,48}",
+        r"AIza[0-9A-Za-z_-]{35}",
+        r"sk_live_[0-9a-zA-Z]{24,99}",
+        r"(?i)(?:password|passwd|pwd|secret|token)\s*[:=]\s*\S{6,64}",
+        r"\+?\d{1,3}[-.\s]?\(?\d{1,4}\)?[-.\s]?\d{1,4}[-.\s]?\d{1,9}",
+        r"^[a-zA-Z0-9_-]{1,64}$",
+        r"^\p{L}[\p{L}\p{M}' -]{0,99}$",
+        r"^[^<>]{0,2000}$",
+        r"^.{1,280}$",
+        r"^[\s\S]{0,5000}$",
+        r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+        r"^[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$",
+        r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$",
+        r"^#(?:[0-9a-fA-F]{3}){1,2}$",
+        r"^(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)(?:-((?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?(?:\+([0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?$",
+        r"[\u4e00-\u9fff]{4,}",
+        r"(.)(.)(.)(.)(.)(.)x",
+        r"(?i)\bfree\s+(?:money|crypto|gift\s+cards?)\b",
+        r"\b[13][a-km-zA-HJ-NP-Z1-9]{25,34}\b",
+        r"\b0x[a-fA-F0-9]{40}\b",
+        r"\b(?:[A-Fa-f0-9]{2}[:-]){5}[A-Fa-f0-9]{2}\b",
+        r"(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}",
+        r"[\u200b-\u200f\u202a-\u202e\u2060-\u2064]",
+        r"(.)\s*<\s*script",
+        r"^(\([0-9]{3}\))?[0-9]{3}-[0-9]{4}$",
+        r"(?:a.{0,50}){5}z",
+        r"(a+)+$",
+        r"(a|aa)+$",
+        r"(.*)(.*)(.*)(.*)(.*)x",
+        r"\b(?:4[0-9]{12}(?:[0-9]{3})?|5[1-5][0-9]{14}|3[47][0-9]{13}|6(?:011|5[0-9]{2})[0-9]{12})\b",
+        r"\b\w{1,30}@\w{1,30}\b",
+        r"foo.{10,20}bar",
+        r"\bfoo\W+(?:\w+\W+){1,6}?bar\b",
+        r"(?:[a-z0-9]+[-_]){3,8}[a-z0-9]+",
+        r"[A-Z]{3,10}-\d{1,6}",
+        r"\d{1,3}(?:,\d{3})*(?:\.\d\d)?",
+        r"\b\d{13,19}\b",
+        r"(?:\b\w+\b\W*){50}",
+        r#"^(?:[^"\\]|\\.)*$"#,
+    ] {
+        let built = builder.regex(pattern).map(|regex| regex.scan_count());
+        assert_eq!(built, Ok(1), "{pattern}");
+    }
+}
+
+#[test]
+fn many_words_are_few_automata() {
+    let words: Vec<String> = (0..500_u32).map(|index| format!("word{}x{}", index * 7919 % 1_009, index % 10)).collect();
+    let built = regex(&format!(r"(?i)\b(?:{})\b", words.join("|"))).unwrap();
+    assert!(built.scan_count() <= 4, "{built:?}");
+    assert!(built.is_match("a WORD0x0.") && !built.is_match("a word0x0s"));
+}
+
+#[test]
+fn what_counts_what_overlaps_itself_is_refused() {
+    for pattern in ["p.{0,200}q.{0,200}z", "a.{200}b", "[a-q][^u-z]{15}x"] {
+        refuse(pattern, "counted");
+    }
+}
+
+/// What a peer sends as an expression is read, and nothing is kept of it.
+#[test]
+fn a_text_of_any_length_is_checked_for_an_expression() {
+    for piece in [r"\p{L}", r"[\p{L}\P{N}a-z]", "(?:a|b){1,9}", "a"] {
+        let text = piece.repeat(20_000);
+        assert!(is_expression(&text), "{piece}");
+        refuse(&text, "long");
+        assert!(!is_expression(&(text + "(")), "{piece}");
+    }
+}
+
 /// Where this fails after an update of what it compares with, the runs are to be written anew.
 #[test]
 fn categories_are_those_of_unicode() {

@@ -124,9 +124,9 @@ fn automata_match_what_expressions_say() {
             }
         }
     }
-    assert!(too_large * 50 < CASE_COUNT, "{too_large} are too large");
+    assert!(too_large * 25 < CASE_COUNT, "{too_large} are too large");
     assert!(matches > CASE_COUNT && refusals > CASE_COUNT, "{matches} matches, {refusals} refusals");
 }
 
-/// Takes a second or two.
-const CASE_COUNT: usize = 1_500;
+/// Takes some seconds.
+const CASE_COUNT: usize = 400;
