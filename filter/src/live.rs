@@ -14,11 +14,15 @@ use crate::stream::Flow;
 use crate::telemetry::Record;
 use crate::way::Way;
 use portcullis_core::policy::{Mode, Policies, Policy};
-use portcullis_core::session::{Due, Session};
+use portcullis_core::session::{Due, Overlooked, Session};
 use portcullis_core::succession::Listener;
 use portcullis_core::time::Moment;
 use portcullis_core::violation::Violation;
 use portcullis_core::wire::{Side, Unreadable};
+
+/// How many lines a connection logs about what monitor mode lets pass: whoever breaks a rule with each frame breaks it some 100,000 times a
+/// second. Counters count all of it, and the line of its end says how much has no line.
+const LOGGED_MAX: u32 = 100;
 
 /// An upgraded stream.
 pub(crate) struct Live {
@@ -35,6 +39,8 @@ pub(crate) struct Live {
     owner: Owner,
     purse: Option<Rc<Purse>>,
     opened_at: Moment,
+    /// What monitor mode has let pass.
+    overlooked_count: u32,
 }
 
 impl Live {
@@ -61,6 +67,7 @@ impl Live {
             owner,
             purse: None,
             opened_at,
+            overlooked_count: 0,
         }
     }
 
@@ -117,7 +124,7 @@ impl Live {
             match live.session.tick(root.now()) {
                 Due::Nothing => {}
                 Due::Ping => live.ping(root)?,
-                Due::Refused(violation) => live.verdict(root, violation, None),
+                Due::Refused(violation) => live.verdict(root, violation, None, 1),
                 Due::Reset => live.reset(),
             }
             // A Close may be due because of the policy, too.
@@ -148,7 +155,7 @@ impl Live {
             let violation = self.session.adopt(&policies, root.now());
             self.policies = policies;
             if let Some(violation) = violation {
-                self.verdict(root, violation, None);
+                self.verdict(root, violation, None, 1);
             }
             self.purse = self.owner.purse(root.shared(), root.id(), self.session.policy());
             self.arm(root);
@@ -156,7 +163,7 @@ impl Live {
         step(self).unwrap_or_else(|HostError { .. }| {
             self.broken = true;
             if self.session.violation().is_none() {
-                self.verdict(root, Violation::Internal, None);
+                self.verdict(root, Violation::Internal, None, 1);
             }
             self.session.refuse(Violation::Internal, None, root.now());
             let told = self.write_to_client();
@@ -189,7 +196,8 @@ impl Live {
         }
         if self.session.policy().log.connections {
             let lived = host::now().map(|now| now.since(self.opened_at)).unwrap_or_default();
-            self.record.closed(violation, u64::try_from(lived.as_millis()).unwrap_or(u64::MAX));
+            let millis = u64::try_from(lived.as_millis()).unwrap_or(u64::MAX);
+            self.record.closed(violation, millis, self.overlooked_count.saturating_sub(LOGGED_MAX));
         }
     }
 
@@ -204,7 +212,10 @@ impl Live {
             self.session.finish(from, root.now());
         }
         if let Some(violation) = received.violation {
-            self.verdict(root, violation, received.rule.as_deref());
+            self.verdict(root, violation, received.rule.as_deref(), 1);
+        }
+        for Overlooked { violation, rule, count } in received.overlooked {
+            self.verdict(root, violation, rule.as_deref(), count);
         }
         if let (1.., Some(telemetry)) = (received.swallowed, root.telemetry()) {
             telemetry.swallowed(received.swallowed);
@@ -238,20 +249,28 @@ impl Live {
         Ok(self.session.transmit(to, host::random()?).unwrap_or_default())
     }
 
-    /// Counts and logs a violation, and the rule that found it.
-    fn verdict(&self, root: &Root, violation: Violation, rule: Option<&str>) {
+    /// Counts and logs a violation that was found so often, and the rule that found it.
+    fn verdict(&mut self, root: &Root, violation: Violation, rule: Option<&str>, count: u32) {
         let Policy { mode, log, .. } = &**self.session.policy();
         if let Some(telemetry) = root.telemetry() {
             match mode {
                 Mode::Enforce => telemetry.connection_refused(violation),
-                Mode::Monitor => telemetry.would_refuse(violation),
+                Mode::Monitor => telemetry.would_refuse(violation, count),
             }
             if let Some(rule) = rule {
-                telemetry.matched(rule);
+                telemetry.matched(rule, count);
             }
         }
+        let line_count = match mode {
+            Mode::Enforce => 1,
+            Mode::Monitor => {
+                let before = self.overlooked_count;
+                self.overlooked_count = before.saturating_add(count);
+                count.min(LOGGED_MAX.saturating_sub(before))
+            }
+        };
         if log.refusals {
-            self.record.refused(violation, rule, *mode);
+            (0..line_count).for_each(|_| self.record.refused(violation, rule, *mode));
         }
     }
 

@@ -433,7 +433,7 @@ impl Stream {
 
     fn note(&self, policy: &Policy, record: &Record, violation: Violation) {
         if let Some(telemetry) = self.root.telemetry() {
-            telemetry.would_refuse(violation);
+            telemetry.would_refuse(violation, 1);
         }
         if policy.log.refusals {
             record.refused(violation, None, Mode::Monitor);

@@ -19,7 +19,7 @@ use portcullis_core::violation::Violation;
 /// The longest text of a peer in a log line, in bytes: an origin or path beyond it tells nothing more.
 const TEXT_LEN_MAX: usize = 256;
 
-/// The metrics of one root context.
+/// The metrics of one VM.
 pub(crate) struct Telemetry {
     accepted: u32,
     active: u32,
@@ -93,15 +93,17 @@ impl Telemetry {
         }
     }
 
-    /// Something passed in monitor mode that would have been refused.
-    pub(crate) fn would_refuse(&self, violation: Violation) {
-        self.count(violation, |reason| reason.would_refuse);
+    /// Something passed in monitor mode that would have been refused, so often.
+    pub(crate) fn would_refuse(&self, violation: Violation, count: u32) {
+        for (_, reason) in self.reasons.iter().filter(|(own, _)| *own == violation) {
+            add(reason.would_refuse, count.into());
+        }
     }
 
-    /// A message matched `rule`, which may also be the name of a protocol, which has no counter of its own.
-    pub(crate) fn matched(&self, rule: &str) {
+    /// So many messages matched `rule`, which may also be the name of a protocol, which has no counter of its own.
+    pub(crate) fn matched(&self, rule: &str, count: u32) {
         if let Some(metric) = self.rules.borrow().get(rule) {
-            add(*metric, 1);
+            add(*metric, count.into());
         }
     }
 
@@ -180,10 +182,14 @@ impl Record {
         self.write(LogLevel::Warn, event, violation.reason(), &rule);
     }
 
-    /// Logs the end of a connection that lived for `millis`.
-    pub(crate) fn closed(&self, violation: Option<Violation>, millis: u64) {
+    /// Logs the end of a connection that lived for `millis`, and how often it broke a rule in monitor mode without a line of its own.
+    pub(crate) fn closed(&self, violation: Option<Violation>, millis: u64, unlogged_count: u32) {
         let reason = violation.map_or("peer", Violation::reason);
-        self.write(LogLevel::Info, "closed", reason, &format!(",\"duration_ms\":{millis}"));
+        let unlogged = match unlogged_count {
+            0 => String::new(),
+            count => format!(",\"unlogged\":{count}"),
+        };
+        self.write(LogLevel::Info, "closed", reason, &format!(",\"duration_ms\":{millis}{unlogged}"));
     }
 
     fn write(&self, level: LogLevel, event: &str, reason: &str, more: &str) {

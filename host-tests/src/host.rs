@@ -318,7 +318,8 @@ fn trap(error: wasmtime::Error) -> Trap {
     Trap(format!("{error:?}"))
 }
 
-const FIRST_ROOT: u32 = 1;
+/// The root context that a host begins with.
+pub const FIRST_ROOT: u32 = 1;
 
 /// Instructions for one turn, about: one that needs more, or never ends, counts as a trap.
 const FUEL: u64 = 100_000_000;

@@ -25,7 +25,7 @@ mod stream;
 mod wasi;
 
 pub use headers::Headers;
-pub use host::{Host, StreamId, Trap};
+pub use host::{FIRST_ROOT, Host, StreamId, Trap};
 pub use profile::{Bodies, Fault, Faults, Profile, Replies, Wakeups, status};
 pub use state::{GrpcCall, Log, Metric};
 pub use stream::{Action, Flow, LocalReply, Side, Stream};

@@ -163,7 +163,9 @@ fn the_readings_of_a_path_are_bounded() {
     };
     let everything = "/%2e;a\\..//%00 .%u002e%c0%ae%3f%2525%2f";
     let mut worst = 0;
-    for unit in [everything, "%25", "/..;", "/%2e%2e%2f", "/a;b", "//", "\\", "%2525", "/ .", "%5c%2e", ";%3b", "%u0025"] {
+    for unit in
+        [everything, "%25", "/..;", "/%2e%2e%2f", "/a;b", "//", "\\", "%2525", "/ .", "%5c%2e", ";%3b", "%u0025"]
+    {
         for len in [20, 40, 80, 160, 320, 640, 1_280, 2_048, 60_000] {
             let path = format!("/{}", unit.repeat(len / unit.len() + 1));
             let routes = json!([{"match": {"path": "/admin"}, "policy": {}}]);

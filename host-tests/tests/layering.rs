@@ -10,7 +10,7 @@ const LAYERS: [&[&str]; 5] = [
     &["secret", "time", "violation"],
     &["http", "protobuf", "regex", "wire"],
     &["content", "json", "limits", "message", "ratelimit", "succession", "timers", "token"],
-    &["policy", "verdict"],
+    &["entry", "policy", "verdict"],
     &["config", "handshake", "session"],
 ];
 

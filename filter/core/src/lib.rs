@@ -11,7 +11,7 @@
 //! L2  json/{reader,schema}  content/{patterns,views,tunnels,envelope,authorize}
 //!     limits/{rate,address,…}  message  timers  ratelimit
 //!     token/{jws,claims,keys}  succession                                what values mean
-//! L3  policy  verdict                                                    what is allowed, what was decided
+//! L3  policy  entry  verdict                                                 what is allowed, what was decided
 //! L4  handshake  session/{direction,…}  config                           the state machines and the way in
 //! ```
 //!
@@ -40,6 +40,7 @@
 
 pub mod config;
 pub mod content;
+pub mod entry;
 pub mod handshake;
 pub mod http;
 pub mod json;

@@ -99,15 +99,14 @@ impl Reassembly {
     /// [`Violation::ProtocolError`] for a frame out of turn, [`Violation::TypeRefused`], [`Violation::MessageTooBig`]
     /// and [`Violation::FragmentsExceeded`] for one that `rules` refuse. The frame counts as received all the same.
     pub fn receive(&mut self, header: &FrameHeader, rules: &MessageRules) -> Result<(), Violation> {
-        let message = match (header.opcode, self.open) {
+        let begun = Unfinished { compressed: header.compressed, len: 0, fragments: 0 };
+        let (message, is_in_turn) = match (header.opcode, self.open) {
             (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => return Ok(()),
-            (Opcode::Continuation, Some(open)) => open,
-            (Opcode::Text | Opcode::Binary, None) => Unfinished { compressed: header.compressed, len: 0, fragments: 0 },
+            (Opcode::Continuation, Some(open)) => (open, true),
+            (Opcode::Text | Opcode::Binary, None) => (begun, true),
             // "A fragmented message consists of a single frame with an opcode other than 0, followed by … frames with
             // the opcode set to 0" (RFC 6455 §5.4).
-            (Opcode::Continuation, None) | (Opcode::Text | Opcode::Binary, Some(_)) => {
-                return Err(Violation::ProtocolError);
-            }
+            (Opcode::Continuation, None) | (Opcode::Text | Opcode::Binary, Some(_)) => (begun, false),
         };
         let message = Unfinished {
             len: message.len.saturating_add(header.payload_len),
@@ -115,6 +114,9 @@ impl Reassembly {
             ..message
         };
         self.open = (!header.fin).then_some(message);
+        if !is_in_turn {
+            return Err(Violation::ProtocolError);
+        }
 
         if (header.opcode == Opcode::Text && !rules.text)
             || (header.opcode == Opcode::Binary && rules.binary == Binary::Refuse)

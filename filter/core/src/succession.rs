@@ -50,8 +50,6 @@ pub struct Succession<P> {
 struct Plugin<P> {
     name: Box<[u8]>,
     listeners: Vec<Rc<Listener<P>>>,
-    /// The last configuration, for listeners that are not known yet.
-    settling: Settling<P>,
 }
 
 /// A listener of a plugin.
@@ -102,16 +100,15 @@ impl<P> Succession<P> {
         let settling = Settling { policies: Rc::clone(policies), since: now, span, rival: None };
         let mut plugins = self.plugins.borrow_mut();
         let Some(plugin) = plugins.iter_mut().find(|own| *own.name == *plugin) else {
-            plugins.push(Plugin { name: plugin.into(), listeners: Vec::new(), settling });
+            plugins.push(Plugin { name: plugin.into(), listeners: Vec::new() });
             return;
         };
-        plugin.settling = settling;
         let mut currents = plugin.listeners.iter().map(|listener| listener.current());
         let first = currents.next();
         // Listeners with policies of their own: it may be one of the others that has new ones.
         let is_for_all = currents.all(|current| first.as_ref().is_some_and(|first| Rc::ptr_eq(first, &current)));
         for listener in &plugin.listeners {
-            self.note(listener.state.borrow_mut().configured(plugin.settling.clone(), is_for_all));
+            self.note(listener.state.borrow_mut().configured(settling.clone(), is_for_all));
         }
     }
 
@@ -126,9 +123,9 @@ impl<P> Succession<P> {
     ) -> Rc<Listener<P>> {
         let mut plugins = self.plugins.borrow_mut();
         let listener = match plugins.iter_mut().find(|own| *own.name == *plugin) {
-            Some(plugin) => plugin.listener(listener, policies, now),
+            Some(plugin) => plugin.listener(listener, policies),
             // A root context without a configuration has no policies, so there is one.
-            None => Rc::new(Listener::new(listener, Rc::clone(policies), None)),
+            None => Rc::new(Listener::new(listener, Rc::clone(policies))),
         };
         self.note(listener.state.borrow_mut().requested(connection, policies, now));
         listener
@@ -152,27 +149,23 @@ impl<P> Succession<P> {
 }
 
 impl<P> Plugin<P> {
-    fn listener(&mut self, name: &[u8], policies: &Rc<P>, now: Moment) -> Rc<Listener<P>> {
+    fn listener(&mut self, name: &[u8], policies: &Rc<P>) -> Rc<Listener<P>> {
         let known = |name: &[u8]| self.listeners.iter().find(|listener| *listener.name == *name);
         let is_full = self.listeners.len() >= LISTENERS_MAX;
         if let Some(known) = known(name).or_else(|| known(&[]).filter(|_| is_full)) {
             return Rc::clone(known);
         }
         let name = if is_full { &[] } else { name };
-        let listener = if self.settling.is_over(now) {
-            Listener::new(name, Rc::clone(policies), None)
-        } else {
-            Listener::new(name, Rc::clone(&self.settling.policies), Some(self.settling.clone()))
-        };
-        let listener = Rc::new(listener);
+        // What was configured last may be another listener's: nobody is up here that could be left behind.
+        let listener = Rc::new(Listener::new(name, Rc::clone(policies)));
         self.listeners.push(Rc::clone(&listener));
         listener
     }
 }
 
 impl<P> Listener<P> {
-    fn new(name: &[u8], current: Rc<P>, settling: Option<Settling<P>>) -> Self {
-        let state = State { current, settling, newest_connection: 0, newest_before: 0, moves: false };
+    fn new(name: &[u8], current: Rc<P>) -> Self {
+        let state = State { current, settling: None, newest_connection: 0, newest_before: 0, moves: false };
         Self { name: name.into(), state: RefCell::new(state) }
     }
 

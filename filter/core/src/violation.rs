@@ -82,6 +82,8 @@ violations! {
     Overloaded => Answer { reason: "overloaded", status: Some(503), close_code: Some(1013) },
     /// A message that says what a rule forbids (RFC 6455 §10.1).
     PatternRefused => after("pattern_refused", 1008),
+    /// A connection that cannot be brought under a new policy: "Service Restart" (IANA WebSocket Close Code Registry).
+    PolicyChanged => after("policy_changed", 1012),
     /// A frame that RFC 6455 forbids (RFC 6455 §5).
     ProtocolError => after("protocol_error", 1002),
     /// More messages or bytes than allowed (RFC 6455 §10.4).

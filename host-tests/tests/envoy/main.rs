@@ -33,6 +33,7 @@ mod operations;
 mod ratelimit;
 mod rates;
 mod refusals;
+mod reload;
 mod routes;
 mod tokens;
 mod traps;

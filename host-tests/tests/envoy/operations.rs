@@ -1,6 +1,7 @@
 //! What operators do and see: another policy under live connections, monitor mode, several workers.
 
 use std::thread;
+use std::time::Duration;
 
 use portcullis_envoy::Update;
 use portcullis_envoy::peer::backend::{Mode, Play};
@@ -84,9 +85,10 @@ fn each_of_two_listeners_has_its_own_policy() {
         check_longest(of_second, 50);
         check_longest(of_first, 100);
     }
-    // A new policy of the one is taken for one of the other too, by connections that are up …
+    // A new policy of the one is taken for one of the other too, where that has no requests, by connections that are up …
     let [of_first, mut of_second, one_more] = [gate.open("/"), open_second(), open_second()];
     assert_eq!(gate.update(policy(80)), Update::Accepted);
+    thread::sleep(Duration::from_secs(2));
     check_longest(one_more, 80);
     // … until that has its next request.
     check_longest(open_second(), 50);
@@ -186,13 +188,27 @@ fn monitor_mode_refuses_nothing_and_counts_it() {
     assert_eq!(gate.client.ask(&plain).expect("Envoy listens").text(), "ok");
     would_refuse.push("not_websocket");
 
-    // The first of a connection is counted, and then nothing is judged any more.
-    for (reason, frames) in [
-        ("message_too_big", vec![Draft::new(TEXT, [b'x'; 101]), Draft::binary("binary")]),
-        ("type_refused", vec![Draft::text("ok"), Draft::binary("no")]),
-        ("protocol_error", vec![Draft::text("ok"), Draft::text("reserved").rsv(0b100), Draft::new(0x3, "reserved")]),
+    // Each message is judged, whatever came before it, and so is its echo.
+    for (name, found, frames) in [
         (
-            "fragments_exceeded",
+            "long",
+            &[("message_too_big", 4), ("type_refused", 1)][..],
+            vec![
+                Draft::new(TEXT, [b'x'; 101]),
+                Draft::binary("binary"),
+                Draft::text("ok"),
+                Draft::new(TEXT, [b'x'; 102]),
+            ],
+        ),
+        ("binary", &[("type_refused", 1)], vec![Draft::text("ok"), Draft::binary("no")]),
+        (
+            "reserved",
+            &[("protocol_error", 4)],
+            vec![Draft::text("ok"), Draft::text("reserved").rsv(0b100), Draft::new(0x3, "reserved"), Draft::text("ok")],
+        ),
+        (
+            "fragments",
+            &[("fragments_exceeded", 1)],
             vec![
                 Draft::text("a").unfinished(),
                 Draft::new(CONTINUATION, "b").unfinished(),
@@ -200,16 +216,23 @@ fn monitor_mode_refuses_nothing_and_counts_it() {
             ],
         ),
     ] {
-        let mut websocket = gate.open(&format!("/frames/{reason}"));
+        let mut websocket = gate.open(&format!("/frames/{name}"));
         for frame in frames {
             websocket.send_frame(frame.clone()).expect("it takes bytes");
             let echo = websocket.receive(PATIENCE);
             assert!(
                 matches!(&echo, Event::Frame(echo) if Draft::copy_of(echo).bytes() == frame.bytes()),
-                "{reason}: {echo:?}"
+                "{name}: {echo:?}"
             );
         }
-        would_refuse.push(reason);
+        counters.closed("peer");
+        for (reason, count) in found {
+            counters.add(format!("would_refuse.{reason}"), *count);
+            gate.wait_for_log(|lines| {
+                let is_line = |line: &&Value| line["event"] == "would_refuse" && line["reason"] == *reason;
+                lines.iter().filter(is_line).count() as u64 >= *count
+            });
+        }
     }
 
     for reason in would_refuse {

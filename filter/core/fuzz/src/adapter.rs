@@ -6,7 +6,7 @@ use portcullis_core::config;
 use portcullis_core::handshake::{self, Decision, Opening, Protocol, Request};
 use portcullis_core::http::headers::Headers;
 use portcullis_core::policy::{Compression, Policies};
-use portcullis_core::session::{Birth, Budget, Received, Session};
+use portcullis_core::session::{Birth, Budget, Overlooked, Received, Session};
 use portcullis_core::time::{Moment, Timestamp};
 use portcullis_core::violation::Violation;
 use portcullis_core::wire::Side;
@@ -82,10 +82,14 @@ fn headers(fields: &[(&str, &str)]) -> Headers {
     Headers::new(fields.collect())
 }
 
-/// Gives a chunk to a session: what goes on, and the violation in it.
-pub(crate) fn receive(session: &mut Session, from: Side, chunk: &[u8]) -> (Vec<u8>, Option<Violation>) {
+/// Gives a chunk to a session: what goes on, the violation in it, and those that monitor mode lets pass.
+pub(crate) fn receive(
+    session: &mut Session,
+    from: Side,
+    chunk: &[u8],
+) -> (Vec<u8>, Option<Violation>, Vec<Overlooked>) {
     let received = session.receive(from, chunk, BIRTH.at, &Unlimited).expect("a readable chunk");
-    (forwarded(&received, chunk), received.violation)
+    (forwarded(&received, chunk), received.violation, received.overlooked)
 }
 
 /// Likewise for a client at its time, within what others count; also how much was swallowed.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::thread_local;
 
 use portcullis_core::policy::Policies;
+use portcullis_core::session::Overlooked;
 use portcullis_core::violation::Violation;
 use portcullis_core::wire::Side::{self, Client, Server};
 use portcullis_core::wire::close::check_payload;
@@ -92,6 +93,8 @@ struct Run {
     closes: [Option<Vec<u8>>; 2],
     /// The first violation, and who it was.
     violation: Option<(Side, Violation)>,
+    /// What monitor mode has let pass of each side, and how often, in the order in which it was first found.
+    overlooked: Vec<(Side, Violation, u32)>,
     /// Why the connection is being closed.
     closing: Option<Violation>,
 }
@@ -111,7 +114,8 @@ impl Run {
         for (from, chunk) in pieces.iter().flat_map(|(from, bytes)| bytes.chunks(len).map(move |chunk| (*from, chunk)))
         {
             let was_closing = session.violation();
-            let (forwarded, violation) = adapter::receive(&mut session, from, chunk);
+            let (forwarded, violation, overlooked) = adapter::receive(&mut session, from, chunk);
+            run.overlook(from, overlooked);
             if was_closing.is_some() {
                 assert_eq!((violation, session.violation()), (None, was_closing), "a second verdict");
                 let offender = run.violation.expect("a violation").0;
@@ -135,6 +139,15 @@ impl Run {
         }
         run.closing = session.violation();
         run
+    }
+
+    fn overlook(&mut self, from: Side, overlooked: Vec<Overlooked>) {
+        for Overlooked { violation, count, .. } in overlooked {
+            match self.overlooked.iter_mut().find(|(side, known, _)| (*side, *known) == (from, violation)) {
+                Some((_, _, known)) => *known += count,
+                None => self.overlooked.push((from, violation, count)),
+            }
+        }
     }
 
     /// What went on is what was sent, in its order; control frames may go past data.

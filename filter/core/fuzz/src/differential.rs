@@ -47,7 +47,7 @@ pub fn differential(data: &[u8]) {
     let from = if input.byte() & 1 == 0 { Side::Client } else { Side::Server };
     let sent = input.rest();
     let mut session = POLICIES.with(adapter::session);
-    let (forwarded, violation) = adapter::receive(&mut session, from, sent);
+    let (forwarded, violation, _) = adapter::receive(&mut session, from, sent);
 
     let reading = read(from, &forwarded);
     assert!(reading.fault.is_none(), "forwarded, but {:?}", reading.fault);

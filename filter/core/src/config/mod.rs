@@ -113,6 +113,10 @@ pub fn parse(bytes: &[u8], environment: Environment<'_>) -> Result<Parsed, Confi
     let mut warnings = Vec::new();
     let mut shared = Shared::default();
     let raw = RawPolicy::read(&Value::Object(tree.clone()))?;
+    // It makes the policy another one for the host, and means nothing else.
+    if raw.revision.as_ref().is_some_and(String::is_empty) {
+        return Err(ConfigError::new("revision", "must not be empty"));
+    }
     let base = policy(&raw, environment, &mut shared, &mut warnings)?;
 
     let mut routes = Vec::new();

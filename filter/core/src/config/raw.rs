@@ -228,6 +228,7 @@ macro_rules! raw {
 
 raw! {
     struct RawPolicy {
+        revision: String,
         mode: Mode,
         fail: Fail,
         require_tls: bool,

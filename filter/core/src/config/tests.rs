@@ -40,7 +40,7 @@ fn provider() -> Value {
 /// A policy that lets every upgrade in, and as many messages as come.
 pub(crate) fn permissive() -> Policy {
     let config = json!({
-        "require_tls": false, "origin": {"allow": ["*"]}, "auth": {"required": false}, "limits": {"per_connection": null},
+        "require_tls": false, "origin": {"allow": ["*"], "missing": "allow"}, "auth": {"required": false}, "limits": {"per_connection": null},
     });
     (**read(&config).unwrap().policies.base()).clone()
 }

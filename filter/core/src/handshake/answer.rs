@@ -3,16 +3,16 @@
 use std::rc::Rc;
 
 use super::compression::Offers;
-use super::subprotocol::Offer;
+use super::subprotocol::{Offer, is_tunnel};
 use super::upgrade::{Protocol, accept};
 use crate::content::Handshake;
 use crate::content::tunnels::Exempt;
+use crate::entry::{Credential, Entry};
 use crate::http::headers::{Headers, Repeated};
 use crate::http::list::{tokens, trim};
 use crate::limits::{HeldBytes, Share};
 use crate::policy::{Mode, Place, Policy};
 use crate::session::{Birth, Deflate, Session};
-use crate::token::Verified;
 use crate::verdict::Edit;
 use crate::violation::Violation;
 
@@ -26,8 +26,8 @@ pub struct Pending {
     /// `None` when the request went on as it came, and any subprotocol may be the answer.
     offer: Option<Offer>,
     compression: Offers,
-    /// The client's token, where messages are judged by it.
-    sender: Option<Rc<Verified>>,
+    /// What is kept of the request.
+    entry: Entry,
     held: Rc<HeldBytes>,
     /// What is kept of the request.
     share: Share,
@@ -52,7 +52,7 @@ impl Pending {
         key: &str,
         offer: Option<Offer>,
         compression: Offers,
-        sender: Option<Rc<Verified>>,
+        entry: Entry,
         held: Rc<HeldBytes>,
     ) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl Pending {
             accept: accept(key),
             offer,
             compression,
-            sender,
+            entry,
             share: Share::new(Rc::clone(&held)),
             held,
         }
@@ -86,7 +86,7 @@ impl Pending {
     /// # Errors
     /// [`Violation::UpstreamRefused`] for another status than 101, which is the upstream's to give;
     /// [`Violation::BadUpstreamHandshake`] for a 101 that does not answer this request, and for a 2xx that the client would take for one.
-    pub fn check(self, response: &Headers, birth: Birth) -> Result<Opened, Violation> {
+    pub fn check(mut self, response: &Headers, birth: Birth) -> Result<Opened, Violation> {
         match (response.one(":status"), self.protocol) {
             (Ok(Some(b"101")), _) => {}
             // "the server … responds with a 2xx (Successful) status code" (RFC 8441 §5).
@@ -112,12 +112,12 @@ impl Pending {
         let deflate =
             deflate.unwrap_or(Some(Deflate { client_takeover: true, server_takeover: true, inspected: false }));
         let subprotocol = subprotocol(response);
-        let handshake = Handshake {
-            sender: self.sender,
-            subprotocol: subprotocol.into(),
-            exempt: Exempt::for_subprotocol(subprotocol),
-        };
-        let session = Session::new(self.policy, self.place, deflate, handshake, self.held, birth);
+        self.entry.is_tunnel = is_tunnel(subprotocol);
+        self.entry.flawed |= would_refuse.is_some();
+        let sender = self.entry.credential.as_ref().filter(|_| self.policy.read_claims()).and_then(Credential::open);
+        let handshake =
+            Handshake { sender, subprotocol: subprotocol.into(), exempt: Exempt::for_subprotocol(subprotocol) };
+        let session = Session::new(self.policy, self.place, self.entry, deflate, handshake, self.held, birth);
         let session = session.with_share(self.share);
         Ok(Opened { session, edits, would_refuse })
     }

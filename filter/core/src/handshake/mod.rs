@@ -16,15 +16,12 @@ mod upgrade;
 
 use std::rc::Rc;
 
-use crate::http::Malformed;
+use crate::entry::{Credential, Entry, allows_origin};
 use crate::http::authority::Authority;
 use crate::http::headers::Headers;
 use crate::http::list::trim;
-use crate::http::origin::Claim;
 use crate::limits::HeldBytes;
-use crate::policy::{
-    Access, Ambiguous, Compression, Fail, Mode, NonWebsocket, OriginRules, Place, Policies, Policy, Source,
-};
+use crate::policy::{Ambiguous, Compression, Fail, Mode, NonWebsocket, Place, Policies, Policy, Source};
 use crate::time::Timestamp;
 use crate::token::{Verified, verify};
 use crate::verdict::Edit;
@@ -158,10 +155,20 @@ pub fn check(
     edits.extend(compression.edit(headers));
     let offer = would_refuse.is_none().then_some(grant.offer);
     edits.extend(offer.as_ref().and_then(|offer| offer.edit(headers)));
-    // Claims are kept for as long as the connection lives, where they are read.
-    let sender = grant.credential.clone().filter(|_| policy.read_claims());
+    let credential = grant.credential.as_ref().map(|credential| match policy.read_claims() {
+        true => Credential::Open(Rc::clone(credential)),
+        false => Credential::Packed(credential.pack()),
+    });
+    let entry = Entry {
+        tls: request.tls,
+        forwarded_tls: is_forwarded_tls(headers),
+        origin: origin(headers).map(Entry::kept_origin),
+        is_tunnel: false,
+        credential,
+        flawed: would_refuse.is_some(),
+    };
     let pending =
-        Pending::new(Rc::clone(policy), place, request.protocol, &key, offer, compression, sender, Rc::clone(held));
+        Pending::new(Rc::clone(policy), place, request.protocol, &key, offer, compression, entry, Rc::clone(held));
     let opening = Opening::new(policy, Decision::Upgrade(Box::new(pending)), edits);
     Opening { would_refuse, credential: grant.credential, ..opening }
 }
@@ -265,7 +272,10 @@ fn judge(
     }
     let secure = is_secure(policy, request);
     let own = if kind == Kind::Other { own_origin(headers, authority, secure) } else { None };
-    check_origin(&policy.origin, headers, own, authority, secure)?;
+    let line = origin(headers).or(own.as_deref().map(str::as_bytes));
+    if !allows_origin(&policy.origin, line, Some(authority), secure) {
+        return Err(Violation::OriginRefused);
+    }
     let offer = match kind {
         Kind::Upgrade => Offer::new(&taken.protocols, &policy.subprotocols, policy.auth.forward)?,
         Kind::Other | Kind::Preflight => Offer::default(),
@@ -295,11 +305,12 @@ fn compression(policy: &Policy, held: &HeldBytes) -> Compression {
 }
 
 fn is_secure(policy: &Policy, request: &Request) -> bool {
-    let forwarded = || {
-        let proto = request.headers.one("x-forwarded-proto").ok().flatten().unwrap_or_default();
-        proto.eq_ignore_ascii_case(b"https") || proto.eq_ignore_ascii_case(b"wss")
-    };
-    request.tls || (policy.trust_forwarded_proto && forwarded())
+    request.tls || (policy.trust_forwarded_proto && is_forwarded_tls(&request.headers))
+}
+
+fn is_forwarded_tls(headers: &Headers) -> bool {
+    let proto = headers.one("x-forwarded-proto").ok().flatten().unwrap_or_default();
+    proto.eq_ignore_ascii_case(b"https") || proto.eq_ignore_ascii_case(b"wss")
 }
 
 /// `:authority`, or `Host` on hosts that have no pseudo-headers; `None` when it is missing, malformed, or not the same everywhere.
@@ -318,25 +329,9 @@ fn own_origin(headers: &Headers, authority: &Authority, secure: bool) -> Option<
     is_own.then(|| format!("{scheme}://{host}{}", port.map(|port| format!(":{port}")).unwrap_or_default()))
 }
 
-/// The `Origin` of a request that has at most one (RFC 6455 §10.2); `own` stands for one that is not there.
-fn check_origin(
-    rules: &OriginRules,
-    headers: &Headers,
-    own: Option<String>,
-    authority: &Authority,
-    secure: bool,
-) -> Result<(), Violation> {
-    let line = headers.all("origin").next().or(own.as_deref().map(str::as_bytes));
-    let allowed = match line.map(|line| Claim::parse(trim(line))) {
-        None => rules.missing == Access::Allow,
-        Some(Ok(Claim::Opaque)) => rules.opaque == Access::Allow,
-        Some(Ok(Claim::Tuple(origin))) => {
-            rules.allow.iter().any(|pattern| pattern.matches(&origin))
-                || (rules.same_host == Access::Allow && origin.is_at(authority, secure))
-        }
-        Some(Err(Malformed)) => false,
-    };
-    if allowed { Ok(()) } else { Err(Violation::OriginRefused) }
+/// The `Origin` of a request that has at most one (RFC 6455 §10.2).
+fn origin(headers: &Headers) -> Option<&[u8]> {
+    headers.all("origin").next().map(trim)
 }
 
 #[cfg(test)]

@@ -95,7 +95,8 @@ impl Offer {
     }
 }
 
-fn is_tunnel(name: &str) -> bool {
+/// Whether a subprotocol carries another protocol, or data in the place of a name: it has to be listed.
+pub(super) fn is_tunnel(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     TUNNELS.contains(&name.as_str())
         || name.ends_with(KUBERNETES_SUFFIX)

@@ -17,6 +17,8 @@ use crate::time::Timestamp;
 use crate::verdict::Edit;
 use crate::violation::Violation::{self, *};
 
+mod reload;
+
 const SECRET: &str = "an HMAC secret of more than 32 bytes";
 const NOW: u64 = 1_800_000_000;
 /// A token by its shape, `{"alg":"HS256"}`, and by nothing else.

@@ -13,14 +13,17 @@
 
 mod control;
 mod excess;
+mod header;
+mod overlook;
+mod reload;
 
 use core::cell::Cell;
 use std::rc::Rc;
 
-use super::Received;
 use super::pace::{Budget, Pace};
 use super::payload::Payload;
 use super::scan::Scan;
+use super::{Overlooked, Received};
 use crate::content::tunnels::Conversation;
 use crate::content::{ContentRules, Handshake, Refusal};
 use crate::limits::Blocks;
@@ -29,8 +32,9 @@ use crate::policy::{LimitRules, Mode};
 use crate::time::Moment;
 use crate::violation::Violation;
 use crate::wire::deflate::Inflater;
-use crate::wire::header::{FrameHeader, Framing, HEADER_LEN_MAX, Opcode};
+use crate::wire::header::{FrameHeader, Framing, Opcode};
 use crate::wire::{Chunk, Side, Unreadable};
+use reload::Reading;
 
 /// The longest frame that streaming holds until it is whole, in bytes of payload: the default of `max_frame_bytes`. A longer
 /// one would hold more memory than a connection is worth; a violation within it leaves the other side half a frame.
@@ -62,6 +66,18 @@ pub(super) struct Direction {
     severed: bool,
     /// The message in hand is too much, and goes nowhere.
     swallowed: bool,
+    /// The header in hand follows no rules: only the length of its frame is read.
+    lax: bool,
+    /// The rest of the message in hand is not judged.
+    overlooked: bool,
+    /// The message in hand began as a binary one.
+    is_binary: bool,
+    /// What of the message in hand was asked to be read when it began.
+    reading: Reading,
+    /// Since when it goes by other rules, which want more of it.
+    straddles_since: Option<Moment>,
+    /// A compressed message has begun, which later ones may refer to.
+    deflated: bool,
     pace: Pace,
     /// When the last part of a message came.
     message_at: Moment,
@@ -92,6 +108,8 @@ pub(super) struct Terms<'a> {
     pub(super) mode: Mode,
     /// The connection was refused: a Close of ours takes the place of this side's.
     pub(super) is_closing: bool,
+    /// Whether what compressed messages say is judged.
+    pub(super) inspect: bool,
     /// Whether this direction may hold so many bytes in all.
     pub(super) fits: &'a dyn Fn(usize) -> bool,
     /// How much may be sent, where that is limited.
@@ -109,6 +127,8 @@ pub(super) struct Terms<'a> {
 /// What came of a chunk, besides what goes on.
 #[derive(Debug, Default)]
 struct Found {
+    /// What monitor mode let pass.
+    overlooked: Vec<Overlooked>,
     /// How many messages and control frames were swallowed.
     swallowed: u32,
     /// How many Pongs were for us.
@@ -155,6 +175,12 @@ impl Direction {
             closed: false,
             severed: false,
             swallowed: false,
+            lax: false,
+            overlooked: false,
+            is_binary: false,
+            reading: Reading::default(),
+            straddles_since: None,
+            deflated: false,
             pace: Pace::default(),
             message_at: opened_at,
             unfinished_since: None,
@@ -167,27 +193,33 @@ impl Direction {
         self.found = Found::default();
         let ping = if self.is_between_frames() { terms.ping.take() } else { None };
         let mut scan = Scan::new(chunk);
-        let refusal = match self.scan(&mut scan, terms) {
-            Ok(()) => None,
-            Err(Fault::Refusal(refusal)) => Some(refusal),
-            Err(Fault::Unreadable) => return Err(Unreadable),
-        };
-        let (violation, rule) = refusal.map(|Refusal { violation, rule }| (violation, rule)).unzip();
-        if violation.is_some() || self.closed {
-            match terms.mode {
-                // A message that is begun and not finished before a Close is no message.
-                Mode::Enforce => self.message_held = Blocks::default(),
-                Mode::Monitor => {
-                    scan.advance(scan.left());
-                    scan.pass(self.take_held())?;
+        let refusal = loop {
+            match (self.scan(&mut scan, terms), terms.mode) {
+                (Ok(()), _) => break None,
+                (Err(Fault::Unreadable), _) => return Err(Unreadable),
+                (Err(Fault::Refusal(refusal)), Mode::Enforce) => break Some(refusal),
+                (Err(Fault::Refusal(refusal)), Mode::Monitor) => {
+                    self.note(refusal);
+                    self.overlook(&mut scan, terms)?;
                 }
             }
+        };
+        let (violation, rule) = refusal.map(|Refusal { violation, rule }| (violation, rule)).unzip();
+        match terms.mode {
+            // A message that is begun and not finished before a Close is no message.
+            Mode::Enforce if violation.is_some() || self.closed => self.message_held = Blocks::default(),
+            Mode::Monitor if self.closed => {
+                scan.advance(scan.left());
+                scan.pass(self.take_held())?;
+            }
+            Mode::Enforce | Mode::Monitor => {}
         }
         let mut passage = scan.into_passage();
         if let Some(ping) = ping {
             passage.before.splice(..0, ping);
         }
-        Ok(Received { passage, violation, rule: rule.flatten(), swallowed: self.found.swallowed })
+        let Found { swallowed, ref mut overlooked, .. } = self.found;
+        Ok(Received { passage, violation, rule: rule.flatten(), overlooked: core::mem::take(overlooked), swallowed })
     }
 
     /// How many answers to pings of ours the last chunk held.
@@ -301,59 +333,8 @@ impl Direction {
         move |len| len <= HELD_LEN_FREE || fits(others_len.saturating_add(len))
     }
 
-    fn read_header<C: Chunk + ?Sized>(&mut self, scan: &mut Scan<'_, C>, terms: &Terms<'_>) -> Result<(), Fault> {
-        let held_len = self.frame_held.len();
-        let decoded = if held_len == 0 {
-            FrameHeader::decode(scan.peek(HEADER_LEN_MAX)?, self.framing)?
-        } else {
-            let bytes = [self.frame_held.first(), scan.peek(HEADER_LEN_MAX.saturating_sub(held_len))?].concat();
-            FrameHeader::decode(&bytes, self.framing)?
-        };
-        let Some(header) = decoded else {
-            scan.advance(HEADER_LEN_MAX);
-            return Ok(());
-        };
-        scan.advance(header.header_len.saturating_sub(held_len));
-        self.messages.receive(&header, terms.rules)?;
-        let swallowed = self.weigh(&header, terms)?;
-        if swallowed {
-            self.frame_held = Blocks::default();
-            scan.skip();
-            return self.begin_frame(
-                scan,
-                Frame { header, left: header.payload_len, passing: false, swallowed },
-                terms,
-            );
-        }
-        match header.opcode {
-            Opcode::Text | Opcode::Binary => {
-                if header.opcode == Opcode::Binary {
-                    self.attachments = terms.content.receive_binary(terms.handshake, self.attachments)?;
-                }
-                let start = Self::start(scan, &header)?;
-                self.payload = Payload::new(&header, start, self.framing.from, terms)
-                    .filter(|_| !header.compressed || self.inflater.is_some());
-                self.whole = terms.rules.whole || self.payload.as_ref().is_some_and(Payload::is_whole);
-            }
-            Opcode::Close | Opcode::Continuation | Opcode::Ping | Opcode::Pong => {}
-        }
-        let waits = match header.opcode {
-            Opcode::Close => true,
-            Opcode::Ping => false,
-            // It may be for us, which its payload tells.
-            Opcode::Pong => self.found.pongs < terms.pongs_due,
-            Opcode::Binary | Opcode::Continuation | Opcode::Text => {
-                self.message_at = self.message_at.max(terms.now);
-                if let Some(payload) = &mut self.payload {
-                    payload.begin_frame(&header);
-                }
-                self.whole || self.payload.is_some()
-            }
-        };
-        if !waits {
-            scan.pass(self.frame_held.take())?;
-        }
-        self.begin_frame(scan, Frame { header, left: header.payload_len, passing: !waits, swallowed }, terms)
+    fn is_judged(&self) -> bool {
+        self.payload.as_ref().is_some_and(Payload::is_judged)
     }
 
     fn begin_frame<C: Chunk + ?Sized>(
@@ -364,15 +345,6 @@ impl Direction {
     ) -> Result<(), Fault> {
         self.frame = Some(frame);
         if frame.left == 0 { self.end_frame(scan, frame, terms) } else { Ok(()) }
-    }
-
-    /// The first bytes of the payload, where they have come and say something as they are.
-    fn start<C: Chunk + ?Sized>(scan: &mut Scan<'_, C>, header: &FrameHeader) -> Result<Option<[u8; 2]>, Unreadable> {
-        if header.compressed || header.payload_len < 2 {
-            return Ok(None);
-        }
-        let [first_key, second_key, ..] = header.mask.unwrap_or_default();
-        Ok(scan.peek(2)?.first_chunk().map(|[first, second]| [first ^ first_key, second ^ second_key]))
     }
 
     fn read_payload<C: Chunk + ?Sized>(
@@ -398,15 +370,27 @@ impl Direction {
             && is_data
         {
             len = len.min(payload.read_len());
+            let inflater = self.inflater.as_deref_mut();
             let fits = |len: usize| (terms.fits)(others_len.saturating_add(len));
-            payload.receive(scan.peek(len)?, self.inflater.as_deref_mut(), terms.conversation, &fits)?;
+            let received = payload.receive(scan.peek(len)?, inflater, terms.conversation, terms.mode, &fits);
+            let (is_judged, is_lost) = (payload.is_judged(), payload.is_lost());
             if payload.is_settled() {
                 self.payload = None;
+            }
+            if let Err(refusal) = received {
+                if terms.mode == Mode::Monitor || !is_judged {
+                    scan.advance(len);
+                    self.frame = Some(Frame { left: frame.left.saturating_sub(len as u64), ..frame });
+                    if is_lost {
+                        self.lose_inflater();
+                    }
+                }
+                return if is_judged { Err(refusal.into()) } else { Ok(self.overlook(scan, terms)?) };
             }
         }
         scan.advance(len);
         frame.left = frame.left.saturating_sub(len as u64);
-        let piecemeal = self.payload.is_none() || frame.header.payload_len > FRAME_LEN_MAX;
+        let piecemeal = !self.is_judged() || frame.header.payload_len > FRAME_LEN_MAX;
         if frame.left > 0 && (frame.passing || (is_data && piecemeal && !self.is_held())) {
             frame.passing = true;
             let held = if is_data { self.take_message() } else { self.frame_held.take() };
@@ -423,11 +407,8 @@ impl Direction {
         terms: &Terms<'_>,
     ) -> Result<(), Fault> {
         let FrameHeader { fin, opcode, .. } = frame.header;
-        if !self.messages.is_open() {
-            self.unfinished_since = None;
-        }
         if frame.swallowed {
-            self.frame = None;
+            self.leave_frame();
             return Ok(());
         }
         match opcode {
@@ -446,6 +427,9 @@ impl Direction {
             }
             Opcode::Ping | Opcode::Pong => {}
             Opcode::Binary | Opcode::Continuation | Opcode::Text => {
+                if fin && !self.is_judged() {
+                    self.finish_unjudged();
+                }
                 if fin && let Some(payload) = self.payload.take() {
                     let Self { pace, inflater, attachments, framing, .. } = self;
                     let mut fits = |kind: &str| {
@@ -454,8 +438,13 @@ impl Direction {
                         };
                         terms.limits.is_none_or(fits)
                     };
+                    let is_compressed = payload.is_compressed();
                     match payload.finish(inflater.as_deref_mut(), framing.from, terms, *attachments, &mut fits) {
                         Ok(due) => *attachments = due,
+                        Err(refusal @ Refusal { violation: Violation::InvalidDeflate, .. }) if is_compressed => {
+                            self.lose_inflater();
+                            return Err(refusal.into());
+                        }
                         Err(Refusal { violation: Violation::RateExceeded, .. }) => return self.exceed(scan, terms),
                         Err(refusal) => return Err(refusal.into()),
                     }
@@ -477,7 +466,7 @@ impl Direction {
                 }
             }
         }
-        self.frame = None;
+        self.leave_frame();
         if scan.undecided() > 0 || !self.frame_held.is_empty() {
             scan.pass(self.frame_held.take())?;
         }
@@ -486,6 +475,16 @@ impl Direction {
             scan.insert(&ping);
         }
         Ok(())
+    }
+
+    /// The frame in hand has ended, and its message perhaps.
+    fn leave_frame(&mut self) {
+        self.frame = None;
+        if !self.messages.is_open() {
+            self.unfinished_since = None;
+            self.straddles_since = None;
+            self.overlooked = false;
+        }
     }
 }
 

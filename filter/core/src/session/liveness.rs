@@ -53,6 +53,16 @@ pub(super) struct Liveness {
     wanted: Option<Wanted>,
     /// How many answers to pings of ours have not come.
     unanswered: u32,
+    overlooked: Times,
+}
+
+/// What monitor mode let pass, by the time that it began at: it is counted once.
+#[derive(Clone, Copy, Debug, Default)]
+struct Times {
+    dead: Option<Moment>,
+    idle: Option<Moment>,
+    lifetime: Option<Moment>,
+    too_slow: Option<Moment>,
 }
 
 /// A Ping that is due, while the way to the client is not free.
@@ -81,7 +91,7 @@ pub(super) enum Step {
 }
 
 impl Liveness {
-    pub(super) const fn new(opened_at: Moment, nonce: [u8; PING_LEN]) -> Self {
+    pub(super) fn new(opened_at: Moment, nonce: [u8; PING_LEN]) -> Self {
         let (client_at, server_at) = (opened_at, opened_at);
         Self {
             nonce,
@@ -94,7 +104,28 @@ impl Liveness {
             asked_at: None,
             wanted: None,
             unanswered: 0,
+            overlooked: Times::default(),
         }
+    }
+
+    /// Monitor mode lets a violation pass: it is not found again, until it begins anew.
+    pub(super) fn overlook(&mut self, violation: Violation, traffic: &Traffic) {
+        let Times { dead, idle, lifetime, too_slow } = &mut self.overlooked;
+        for (of, time, began_at) in [
+            (Violation::Dead, dead, Some(self.client_at)),
+            (Violation::Idle, idle, Some(traffic.message_at)),
+            (Violation::Lifetime, lifetime, Some(self.opened_at)),
+            (Violation::TooSlow, too_slow, traffic.unfinished_since),
+        ] {
+            if of == violation {
+                *time = began_at;
+            }
+        }
+    }
+
+    /// What was let pass counts anew, under another policy.
+    pub(super) fn forget_overlooked(&mut self) {
+        self.overlooked = Times::default();
     }
 
     /// Bytes came, with `pong_count` answers to pings of ours among them.
@@ -114,11 +145,16 @@ impl Liveness {
         }
     }
 
+    /// Whether monitor mode has not let the silence pass that there is.
+    fn is_dead_news(&self) -> bool {
+        self.overlooked.dead != Some(self.client_at)
+    }
+
     /// When the client is dead, where a Ping of ours went out to it: however many followed, it is the first that it has to answer.
     fn dead_at(&self, rules: &LivenessRules) -> Option<Moment> {
         let asked_at = self.asked_at?;
         let reads_at = self.awaited_at.min(asked_at.saturating_add(SLOW_MAX));
-        Some(asked_at.max(reads_at).saturating_add(rules.pong_timeout))
+        self.is_dead_news().then(|| asked_at.max(reads_at).saturating_add(rules.pong_timeout))
     }
 
     /// When the client is dead, where a Ping is ready and cannot be written: if its way stands in the middle of a frame, behind more than
@@ -126,7 +162,7 @@ impl Liveness {
     /// it anything.
     fn stalled_at(&self, rules: &LivenessRules, traffic: &Traffic) -> Option<Moment> {
         let Wanted { since, .. } = self.wanted?;
-        let may_be_stalled = !traffic.is_between_frames && self.unanswered_len >= STALL_LEN;
+        let may_be_stalled = self.is_dead_news() && !traffic.is_between_frames && self.unanswered_len >= STALL_LEN;
         may_be_stalled.then(|| since.max(self.server_at).saturating_add(rules.pong_timeout))
     }
 
@@ -165,28 +201,33 @@ impl Liveness {
         self.unanswered = self.unanswered.saturating_add(1);
     }
 
+    /// When the connection has been there, nothing been said on it, and a message taken, for too long.
+    fn ends(&self, rules: &LivenessRules, traffic: &Traffic) -> [(Violation, Option<Moment>); 3] {
+        let end = |since: Option<Moment>, span: Option<Duration>, overlooked: Option<Moment>| {
+            let since = since.filter(|_| since != overlooked);
+            since.zip(span).map(|(since, span)| since.saturating_add(span))
+        };
+        let Times { idle, lifetime, too_slow, .. } = self.overlooked;
+        let lifetime_max = rules.lifetime_max.map(|span| self.jittered(span, rules));
+        [
+            (Violation::Lifetime, end(Some(self.opened_at), lifetime_max, lifetime)),
+            (Violation::Idle, end(Some(traffic.message_at), rules.idle_timeout, idle)),
+            (Violation::TooSlow, end(traffic.unfinished_since, rules.message_timeout, too_slow)),
+        ]
+    }
+
     /// When the clock has to be looked at next.
     pub(super) fn deadline(&self, rules: &LivenessRules, traffic: &Traffic) -> Option<Moment> {
-        let lifetime = rules.lifetime_max.map(|span| self.opened_at.saturating_add(self.jittered(span, rules)));
-        let idle = rules.idle_timeout.map(|span| traffic.message_at.saturating_add(span));
-        let message =
-            rules.message_timeout.zip(traffic.unfinished_since).map(|(span, since)| since.saturating_add(span));
         let [dead, stalled, ping] = [self.dead_at(rules), self.stalled_at(rules, traffic), self.ping_at(rules)];
-        [lifetime, idle, message, dead, stalled, ping].into_iter().flatten().min()
+        let ends = self.ends(rules, traffic).map(|(_, at)| at);
+        ends.into_iter().chain([dead, stalled, ping]).flatten().min()
     }
 
     /// Looks at the clock.
     pub(super) fn tick(&mut self, rules: &LivenessRules, traffic: &Traffic, now: Moment) -> Step {
-        let is_over =
-            |since: Moment, span: Option<Duration>| span.is_some_and(|span| now >= since.saturating_add(span));
-        if is_over(self.opened_at, rules.lifetime_max.map(|span| self.jittered(span, rules))) {
-            return Step::Refuse(Violation::Lifetime);
-        }
-        if is_over(traffic.message_at, rules.idle_timeout) {
-            return Step::Refuse(Violation::Idle);
-        }
-        if traffic.unfinished_since.is_some_and(|since| is_over(since, rules.message_timeout)) {
-            return Step::Refuse(Violation::TooSlow);
+        let ends = self.ends(rules, traffic);
+        if let Some((violation, _)) = ends.iter().find(|(_, at)| at.is_some_and(|at| now >= at)) {
+            return Step::Refuse(*violation);
         }
         let has_come = |at: Option<Moment>| at.is_some_and(|at| now >= at);
         if has_come(self.dead_at(rules)) || has_come(self.stalled_at(rules, traffic)) {

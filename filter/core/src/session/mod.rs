@@ -1,9 +1,9 @@
 //! A live connection, from the 101 to its end (RFC 6455 §5, §7).
 //!
 //! ```text
-//!         receive: no fault           receive, tick: fault, refuse()
-//!   Open ───────────────────▶ Open ──────────────────────────▶ Closing ── CLOSE_TIMEOUT ──▶ reset   (closing.rs)
-//!                              └── monitor ──▶ Unjudged
+//!         receive: no fault,          receive, tick, adopt: fault, refuse()
+//!         or monitor mode
+//!   Open ───────────────────▶ Open ─────────────────────────────────▶ Closing ── CLOSE_TIMEOUT ──▶ reset   (closing.rs)
 //! ```
 //!
 //! What is judged waits until it has been: a header always, a frame or a message where its payload is read
@@ -24,8 +24,9 @@ use std::rc::Rc;
 
 use crate::content::Handshake;
 use crate::content::tunnels::Conversation;
+use crate::entry::{Credential, Entry};
 use crate::limits::{HeldBytes, Share};
-use crate::policy::{Ambiguous, Mode, Place, Policies, Policy};
+use crate::policy::{Ambiguous, Compression, Mode, Place, Policies, Policy};
 use crate::time::Moment;
 use crate::verdict::Passage;
 use crate::violation::Violation;
@@ -50,10 +51,15 @@ pub const PEER_CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a Close to a client that does not answer has, to leave the proxy before the reset: it will hardly be read.
 const DEAD_CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
 
+/// How long a message may go on that began under other rules, which read less of it: the default of `message_timeout`.
+const STRADDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// One WebSocket connection.
 #[derive(Debug)]
 pub struct Session {
     place: Place,
+    entry: Entry,
+    deflate: Option<Deflate>,
     policy: Rc<Policy>,
     from_client: Direction,
     from_server: Direction,
@@ -91,8 +97,6 @@ pub enum Due {
 #[derive(Debug)]
 enum State {
     Open,
-    /// In monitor mode, after the first violation: a refused connection would have ended there.
-    Unjudged,
     Closing(Closing),
 }
 
@@ -112,18 +116,32 @@ pub struct Deflate {
 pub struct Received {
     /// What of it goes on.
     pub passage: Passage,
-    /// The violation that was found in it; in monitor mode it passed all the same.
+    /// The violation that was found in it, which ends the connection.
     pub violation: Option<Violation>,
     /// The rule that it broke, where the policy has many: for logs and counters, never for the peer.
     pub rule: Option<Rc<str>>,
+    /// What passed in monitor mode and would have been refused.
+    pub overlooked: Vec<Overlooked>,
     /// How many messages and control frames were too much, and swallowed.
     pub swallowed: u32,
+}
+
+/// Violations of one kind that monitor mode let pass.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Overlooked {
+    /// What was found.
+    pub violation: Violation,
+    /// The rule, as in [`Received`].
+    pub rule: Option<Rc<str>>,
+    /// How often.
+    pub count: u32,
 }
 
 impl Session {
     pub(crate) fn new(
         policy: Rc<Policy>,
         place: Place,
+        entry: Entry,
         deflate: Option<Deflate>,
         handshake: Handshake,
         held: Rc<HeldBytes>,
@@ -136,6 +154,8 @@ impl Session {
         };
         Self {
             place,
+            entry,
+            deflate,
             policy,
             from_client: direction(Side::Client, |deflate| deflate.client_takeover),
             from_server: direction(Side::Server, |deflate| deflate.server_takeover),
@@ -159,13 +179,56 @@ impl Session {
         &self.policy
     }
 
-    /// Puts the connection under other policies: its next messages, and the size of the one in hand.
+    /// Puts the connection under other policies, from its next messages on: whether they would have let it in, and what they say of messages,
+    /// limits and times. Gives the violation where it cannot be judged by them, or must not be there: it is then refused.
     pub fn adopt(&mut self, policies: &Policies, now: Moment) -> Option<Violation> {
-        let _ = now;
-        // A connection whose readings differ by now is under the policy of its path as it was written.
-        let policy = policies.select(&self.place).unwrap_or_else(|Ambiguous { policy, .. }| policy);
+        if matches!(self.state, State::Closing(_)) {
+            return None;
+        }
+        // One whose readings differ by now is refused, as its handshake would be; until it has gone it is under the policy of its path as written.
+        let (policy, is_plain) = match policies.select(&self.place) {
+            Ok(policy) => (policy, true),
+            Err(Ambiguous { policy, .. }) => (policy, false),
+        };
         self.policy = Rc::clone(policy);
-        None
+        self.liveness.forget_overlooked();
+        for from in [Side::Client, Side::Server] {
+            let policy = Rc::clone(&self.policy);
+            let (rules, content) = policy.messages(from);
+            self.direction_mut(from).reload(rules, content, now);
+        }
+        let can_be_judged = self.open_claims() & self.follow_compression();
+        let is_brought =
+            can_be_judged && is_plain && self.entry.is_allowed(&self.policy, &self.place, &self.handshake.subprotocol);
+        match self.policy.mode {
+            _ if is_brought => None,
+            Mode::Enforce => {
+                self.refuse(Violation::PolicyChanged, None, now);
+                Some(Violation::PolicyChanged)
+            }
+            // It has been counted with its handshake.
+            Mode::Monitor if self.entry.flawed => None,
+            Mode::Monitor => Some(Violation::PolicyChanged),
+        }
+    }
+
+    /// Has the claims at hand that messages are judged by. False: they were not kept.
+    fn open_claims(&mut self) -> bool {
+        if self.handshake.sender.is_none() && self.policy.read_claims() {
+            self.handshake.sender = self.entry.credential.as_ref().and_then(Credential::open);
+        }
+        self.handshake.sender.is_some() || self.entry.credential.is_none() || !self.policy.read_claims()
+    }
+
+    /// Has messages inflated as the policy says. False: they cannot be.
+    fn follow_compression(&mut self) -> bool {
+        match (self.deflate, self.policy.compression) {
+            (None, _) | (Some(_), Compression::Pass) => true,
+            (Some(_), Compression::Refuse) => false,
+            (Some(Deflate { client_takeover, server_takeover, .. }), Compression::Inspect) => {
+                self.from_client.inspect(client_takeover) & self.from_server.inspect(server_takeover)
+            }
+        }
     }
 
     /// When [`Session::tick`] has to be called; `None`: not before the next bytes.
@@ -174,9 +237,9 @@ impl Session {
         let due = match &self.state {
             State::Open if self.end_by.is_none() => self.liveness.deadline(&self.policy.liveness, &self.traffic()),
             State::Closing(closing) => closing.server_until,
-            State::Open | State::Unjudged => None,
+            State::Open => None,
         };
-        [self.end_by, due].into_iter().flatten().min()
+        [self.end_by, self.straddles_until(), due].into_iter().flatten().min()
     }
 
     /// Whether the last bytes may have brought the deadline nearer: otherwise it only moves away.
@@ -199,7 +262,11 @@ impl Session {
             return Due::Nothing;
         }
         let traffic = self.traffic();
-        let violation = match self.liveness.tick(&self.policy.liveness, &traffic, now) {
+        let step = match self.straddles_until() {
+            Some(until) if now >= until => Step::Refuse(Violation::PolicyChanged),
+            Some(_) | None => self.liveness.tick(&self.policy.liveness, &traffic, now),
+        };
+        let violation = match step {
             Step::Nothing => return Due::Nothing,
             Step::WantPing => return Due::Ping,
             Step::Refuse(violation) => violation,
@@ -209,9 +276,16 @@ impl Session {
                 let offender = (violation == Violation::TooSlow).then_some(Side::Client);
                 self.refuse(violation, offender, now);
             }
-            Mode::Monitor => self.state = State::Unjudged,
+            Mode::Monitor => self.liveness.overlook(violation, &traffic),
         }
         Due::Refused(violation)
+    }
+
+    /// When a message has to be over that was begun under other rules. Monitor mode lets it go on.
+    fn straddles_until(&self) -> Option<Moment> {
+        let since = [&self.from_client, &self.from_server].into_iter().filter_map(Direction::straddles_since).min();
+        let is_open = matches!(self.state, State::Open) && self.policy.mode == Mode::Enforce;
+        since.filter(|_| is_open).map(|since| since.saturating_add(STRADDLE_TIMEOUT))
     }
 
     /// The Ping that is due to the client, where its way has come to the end of a frame: to be written behind everything
@@ -238,7 +312,7 @@ impl Session {
     #[must_use]
     pub const fn violation(&self) -> Option<Violation> {
         match &self.state {
-            State::Open | State::Unjudged => None,
+            State::Open => None,
             State::Closing(closing) => Some(closing.violation),
         }
     }
@@ -264,7 +338,6 @@ impl Session {
     ) -> Result<Received, Unreadable> {
         match &self.state {
             State::Open => self.judge(from, chunk, now, budget),
-            State::Unjudged => self.pass(from, chunk),
             State::Closing(closing) if from == Side::Server && closing.server_until.is_some() => {
                 let received = self.judge(from, chunk, now, budget)?;
                 // The first verdict sticks.
@@ -275,22 +348,6 @@ impl Session {
                 Ok(Received::pass(Vec::new(), keep))
             }
         }
-    }
-
-    /// Lets everything go on: first the rest of a control frame that went past a message, then what is held.
-    fn pass<C: Chunk + ?Sized>(&mut self, from: Side, chunk: &C) -> Result<Received, Unreadable> {
-        let direction = self.direction_mut(from);
-        let keep = direction.finish_frame(chunk.len());
-        if !direction.is_between_frames() {
-            return Ok(Received::pass(Vec::new(), keep));
-        }
-        let held = direction.take_held();
-        if keep == 0 || held.is_empty() {
-            return Ok(Received::pass(held, chunk.len()));
-        }
-        let after = [held, chunk.bytes(keep, chunk.len().saturating_sub(keep))?.into_owned()].concat();
-        let passage = Passage { before: Vec::new(), keep, after };
-        Ok(Received { passage, violation: None, rule: None, swallowed: 0 })
     }
 
     fn judge<C: Chunk + ?Sized>(
@@ -326,6 +383,7 @@ impl Session {
             conversation,
             mode,
             is_closing,
+            inspect: policy.compression != Compression::Pass,
             fits: &fits,
             limits,
             budget,
@@ -348,10 +406,22 @@ impl Session {
             liveness.sent(now);
         }
         let grows = direction.unasked_len() > 0;
-        share.set(from_client.memory_len().saturating_add(from_server.memory_len()));
+        let memory_len =
+            |client: &Direction, server: &Direction| client.memory_len().saturating_add(server.memory_len());
+        share.set(memory_len(from_client, from_server));
         // What is held was asked for before; a window grows while it is used.
         if received.violation.is_none() && grows && !share.all().has_room(0, policy.limits.held_len_max) {
-            received.violation = Some(Violation::Overloaded);
+            match mode {
+                Mode::Enforce => received.violation = Some(Violation::Overloaded),
+                Mode::Monitor => {
+                    received.overlooked.push(Overlooked { violation: Violation::Overloaded, rule: None, count: 1 });
+                    match from {
+                        Side::Client => from_client.shed(),
+                        Side::Server => from_server.shed(),
+                    }
+                    share.set(memory_len(from_client, from_server));
+                }
+            }
         }
         match (received.violation, mode) {
             (None, _) if is_closing && self.from_server.is_closed() => self.stop_server(None),
@@ -360,7 +430,7 @@ impl Session {
                 let server_until = (from == Side::Client).then(|| now.saturating_add(CLOSE_GRACE));
                 self.close(violation, Some(from), server_until, now);
             }
-            (Some(_), Mode::Monitor) => self.state = State::Unjudged,
+            (Some(_), Mode::Monitor) => {}
         }
         Ok(received)
     }
@@ -401,7 +471,7 @@ impl Session {
 
     const fn closing_mut(&mut self) -> Option<&mut Closing> {
         match &mut self.state {
-            State::Open | State::Unjudged => None,
+            State::Open => None,
             State::Closing(closing) => Some(closing),
         }
     }
@@ -429,7 +499,13 @@ impl Session {
 
 impl Received {
     const fn pass(before: Vec<u8>, keep: usize) -> Self {
-        Self { passage: Passage { before, keep, after: Vec::new() }, violation: None, rule: None, swallowed: 0 }
+        Self {
+            passage: Passage { before, keep, after: Vec::new() },
+            violation: None,
+            rule: None,
+            overlooked: Vec::new(),
+            swallowed: 0,
+        }
     }
 }
 

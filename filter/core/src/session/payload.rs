@@ -3,12 +3,12 @@
 //! What a text says is judged at its end, as a whole.
 
 use core::cell::Cell;
-use std::rc::Rc;
 
 use super::direction::Terms;
+use crate::content::Refusal;
 use crate::content::tunnels::{Conversation, Head, Judgement, Protocol};
-use crate::content::{ContentRules, Refusal};
 use crate::limits::Blocks;
+use crate::policy::Mode;
 use crate::violation::Violation;
 use crate::wire::Side;
 use crate::wire::deflate::Inflater;
@@ -25,6 +25,10 @@ const READ_LEN: usize = 65_536;
 /// Likewise where only the first bytes of a message are read: as many as decide about most.
 const HEAD_READ_LEN: usize = 32;
 
+/// How much of a message is inflated that is not judged, in bytes, so that the ones behind it can be read: some milliseconds. A longer one
+/// is left unread, and with it whatever refers to it.
+const FOLLOWED_LEN_MAX: u64 = 1_048_576;
+
 /// Whether a text may take so many bytes.
 type Fits<'a> = &'a dyn Fn(usize) -> bool;
 
@@ -34,13 +38,15 @@ pub(super) struct Payload {
     /// The key of the frame in hand.
     mask: Option<Mask>,
     compressed: bool,
+    /// Whether what it says is judged. Otherwise it is only inflated, for the sake of the messages behind it.
+    judged: bool,
+    /// It cannot be inflated any further.
+    lost: bool,
     plain: Plain,
-    /// What it is judged by at its end: those of its beginning.
-    content: Rc<ContentRules>,
 }
 
 /// What a payload says, after all its wrappings.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Plain {
     len: u64,
     len_max: u64,
@@ -51,6 +57,9 @@ struct Plain {
     tunnel: Option<Protocol>,
     /// The text so far, where it is judged as a whole.
     text: Option<Blocks>,
+    /// In monitor mode what is compressed is inflated to its end, whatever was found in it.
+    goes_on: bool,
+    fault: Option<Violation>,
 }
 
 impl Payload {
@@ -65,11 +74,39 @@ impl Payload {
             len_max: terms.rules.message_len_max,
             utf8: (terms.rules.utf8 && is_text).then(Utf8::default),
             head: (!is_clear).then(|| Head::new(from)),
-            tunnel: None,
             text: (terms.content.read_text() && is_text).then(Blocks::default),
+            ..Plain::default()
         };
-        let payload = Self { mask: None, compressed: header.compressed, plain, content: Rc::clone(terms.content) };
-        (!payload.is_settled()).then_some(payload)
+        let payload = Self { mask: None, compressed: header.compressed, judged: true, lost: false, plain };
+        if header.compressed && !terms.inspect {
+            payload.overlook()
+        } else {
+            (!payload.is_settled()).then_some(payload)
+        }
+    }
+
+    /// The same payload, which is not judged any more; `None` when nothing in it has to be read.
+    pub(super) fn overlook(self) -> Option<Self> {
+        if !self.judged {
+            return Some(self);
+        }
+        let plain = Plain { len_max: FOLLOWED_LEN_MAX, ..Plain::default() };
+        self.compressed.then_some(Self { judged: false, plain, ..self })
+    }
+
+    /// Whether it has to be inflated.
+    pub(super) const fn is_compressed(&self) -> bool {
+        self.compressed
+    }
+
+    /// Whether it could not be inflated, and nothing can be that refers to it.
+    pub(super) const fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// Whether what it says is judged.
+    pub(super) const fn is_judged(&self) -> bool {
+        self.judged
     }
 
     /// Whether nothing more of it has to be read.
@@ -98,22 +135,30 @@ impl Payload {
     }
 
     /// The next frame of the message.
-    pub(super) fn begin_frame(&mut self, header: &FrameHeader) {
+    pub(super) fn begin_frame(&mut self, header: &FrameHeader, terms: &Terms<'_>) {
         self.mask = header.mask.map(Mask::new);
+        if self.judged {
+            self.plain.len_max = terms.rules.message_len_max;
+        }
     }
 
     /// The next bytes of the frame; `inflater` is the one of the direction, and `fits` tells whether a text may take so many bytes.
     ///
     /// # Errors
-    /// What is wrong with them; [`Violation::Overloaded`] where their text does not fit.
+    /// What is wrong with them; [`Violation::Overloaded`] where their text does not fit. In monitor mode they have all been inflated then,
+    /// unless they cannot be.
     pub(super) fn receive(
         &mut self,
         bytes: &[u8],
         inflater: Option<&mut Inflater>,
         conversation: &Cell<Conversation>,
+        mode: Mode,
         fits: Fits<'_>,
     ) -> Result<(), Refusal> {
-        self.unmask(bytes, inflater, conversation, fits).map_err(|violation| self.plain.refusal(violation))
+        self.plain.goes_on = self.compressed && mode == Mode::Monitor;
+        let received = self.unmask(bytes, inflater, conversation, fits);
+        self.lost = self.compressed && received.is_err();
+        self.plain.fault.take().map_or(received, Err).map_err(|violation| self.plain.refusal(violation))
     }
 
     fn unmask(
@@ -140,6 +185,14 @@ impl Payload {
         Ok(())
     }
 
+    /// The end of the message, which is not judged.
+    ///
+    /// # Errors
+    /// [`Violation::InvalidDeflate`] where it could not be inflated to its end.
+    pub(super) fn finish_unjudged(self, inflater: &mut Inflater) -> Result<(), Violation> {
+        inflater.finish()
+    }
+
     /// The end of the message; `attachments` binary messages of an earlier one have not come. Gives how many are due now; `fits` is
     /// asked as by [`ContentRules::judge`].
     ///
@@ -160,7 +213,7 @@ impl Payload {
         match &mut self.plain.text {
             Some(text) => {
                 let text = String::from_utf8(text.take()).map_err(|_| Violation::InvalidUtf8)?;
-                self.content.judge(&text, from, terms.handshake, attachments, fits)
+                terms.content.judge(&text, from, terms.handshake, attachments, fits)
             }
             None => Ok(attachments),
         }
@@ -181,8 +234,24 @@ impl Plain {
         }
     }
 
-    /// Everything up to the longest that is allowed is judged, so that the verdict does not depend on how the bytes come.
     fn receive(&mut self, bytes: &[u8], conversation: &Cell<Conversation>, fits: Fits<'_>) -> Result<(), Violation> {
+        let found = if self.fault.is_some() { self.follow(bytes) } else { self.judge(bytes, conversation, fits) };
+        match found {
+            Err(violation) if self.goes_on && self.fault.is_none() => {
+                self.fault = Some(violation);
+                Ok(())
+            }
+            found => found,
+        }
+    }
+
+    fn follow(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+        self.len = self.len.saturating_add(bytes.len() as u64);
+        if self.len > FOLLOWED_LEN_MAX { Err(Violation::MessageTooBig) } else { Ok(()) }
+    }
+
+    /// Everything up to the longest that is allowed is judged, so that the verdict does not depend on how the bytes come.
+    fn judge(&mut self, bytes: &[u8], conversation: &Cell<Conversation>, fits: Fits<'_>) -> Result<(), Violation> {
         let room = usize::try_from(self.len_max.saturating_sub(self.len)).unwrap_or(usize::MAX);
         let (mut allowed, beyond) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
         self.len = self.len.saturating_add(bytes.len() as u64);

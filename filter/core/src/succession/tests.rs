@@ -54,8 +54,16 @@ fn what_is_configured_holds_at_once_for_a_plugin_that_has_one_policy() {
         ],
     );
     run(
-        "a listener that nobody has asked before",
-        &[(0, Configure('A')), (2_000, Configure('B')), (2_010, Request("a", 1, 'A')), (2_010, Expect("a", 'B'))],
+        "listeners that nobody has asked before go by what they are asked under",
+        &[
+            (0, Configure('A')),
+            (0, Configure('B')),
+            (10, Request("a", 1, 'A')),
+            (10, Request("b", 2, 'B')),
+            (10, Expect("a", 'A')),
+            (2_000, Expect("a", 'A')),
+            (2_010, Expect("b", 'B')),
+        ],
     );
 }
 

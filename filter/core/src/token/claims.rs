@@ -105,10 +105,20 @@ impl ClaimRules {
             }
         }
 
+        if self.is_met(claims) { Ok(expires_at) } else { Err(Violation::ClaimRefused) }
+    }
+
+    /// Whether a genuine token says what it must, whatever the time is.
+    #[must_use]
+    pub fn accept(&self, claims: &Map<String, Value>) -> bool {
+        self.accepts_issuer(claims.get("iss")) && self.is_for_us(claims.get("aud")) && self.is_met(claims)
+    }
+
+    fn is_met(&self, claims: &Map<String, Value>) -> bool {
         let met = |(path, requirement): &(String, Requirement)| {
             find(claims, path).is_some_and(|claim| requirement.is_met(claim))
         };
-        if self.require.iter().all(met) { Ok(expires_at) } else { Err(Violation::ClaimRefused) }
+        self.require.iter().all(met)
     }
 
     /// `aud` is a string or a list of strings (RFC 7519 §4.1.3).

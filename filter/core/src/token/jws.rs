@@ -23,6 +23,7 @@ pub struct Jws<'a> {
     signed: &'a [u8],
     signature: &'a str,
     claims: Map<String, Value>,
+    text: Vec<u8>,
 }
 
 impl core::fmt::Debug for Jws<'_> {
@@ -49,7 +50,7 @@ impl<'a> Jws<'a> {
         let token = str::from_utf8(token).ok()?;
         let (signed, signature) = token.rsplit_once('.')?;
         let (header, payload) = signed.split_once('.')?;
-        let header = object(header)?;
+        let (header, _) = object(header)?;
         if REFUSED_PARAMETERS.iter().any(|name| header.contains_key(*name)) || !is_token_type(header.get("typ")) {
             return None;
         }
@@ -60,8 +61,8 @@ impl<'a> Jws<'a> {
         };
         // Exact, case-sensitive names only (RFC 7515 §4.1.1): "None" and "nOnE" parse no better than "none".
         let algorithm = header.get("alg")?.as_str()?.parse().ok()?;
-        let claims = object(payload)?;
-        Some(Self { algorithm, key_id, signed: signed.as_bytes(), signature, claims })
+        let (claims, text) = object(payload)?;
+        Some(Self { algorithm, key_id, signed: signed.as_bytes(), signature, claims, text })
     }
 
     /// The algorithm that the token says it is signed with.
@@ -94,18 +95,18 @@ impl<'a> Jws<'a> {
         &self.claims
     }
 
-    /// The claims alone.
+    /// The claims alone, and their text.
     #[must_use]
-    pub fn into_claims(self) -> Map<String, Value> {
-        self.claims
+    pub fn into_claims(self) -> (Map<String, Value>, Vec<u8>) {
+        (self.claims, self.text)
     }
 }
 
-/// A part of the token as JSON object. The engine refuses padding and stray bits in the last character.
-fn object(part: &str) -> Option<Map<String, Value>> {
+/// A part of the token as JSON object, and its text. The engine refuses padding and stray bits in the last character.
+fn object(part: &str) -> Option<(Map<String, Value>, Vec<u8>)> {
     let bytes = URL_SAFE_NO_PAD.decode(part).ok()?;
     match json::parse(&bytes).ok()? {
-        Value::Object(members) => Some(members),
+        Value::Object(members) => Some((members, bytes)),
         _ => None,
     }
 }

@@ -12,8 +12,11 @@ pub mod jws;
 pub mod keys;
 pub mod shape;
 
+use std::rc::Rc;
+
 use serde_json::{Map, Value};
 
+use crate::json;
 use crate::time::Timestamp;
 use crate::violation::Violation;
 use claims::ClaimRules;
@@ -38,8 +41,10 @@ pub struct Provider {
 /// A token whose signature and claims hold.
 #[derive(Clone)]
 pub struct Verified {
-    provider: String,
+    provider: Rc<str>,
     claims: Map<String, Value>,
+    /// The claims as they came.
+    text: Rc<[u8]>,
     expires_at: Timestamp,
 }
 
@@ -49,17 +54,60 @@ impl core::fmt::Debug for Verified {
     }
 }
 
+/// A verified token in little memory: at most that of the token itself.
+#[derive(Clone)]
+pub struct Packed {
+    provider: Rc<str>,
+    text: Rc<[u8]>,
+    expires_at: Timestamp,
+}
+
+impl core::fmt::Debug for Packed {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Packed({} bytes of {})", self.text.len(), self.provider)
+    }
+}
+
+impl Packed {
+    /// The token; what was read once can be read again.
+    #[must_use]
+    pub fn open(&self) -> Option<Verified> {
+        let Ok(Value::Object(mut claims)) = json::parse(&self.text) else { return None };
+        claims::read_subject(&mut claims);
+        Some(Verified {
+            provider: Rc::clone(&self.provider),
+            claims,
+            text: Rc::clone(&self.text),
+            expires_at: self.expires_at,
+        })
+    }
+}
+
 impl Verified {
     /// One that nobody has verified.
     #[cfg(test)]
     pub(crate) fn forged(claims: Map<String, Value>) -> Self {
-        Self { provider: "forged".into(), claims, expires_at: Timestamp::from_secs(u64::MAX) }
+        let text = Value::Object(claims.clone()).to_string().into_bytes().into();
+        Self { provider: "forged".into(), claims, text, expires_at: Timestamp::from_secs(u64::MAX) }
+    }
+
+    /// What is kept where nobody reads the claims yet.
+    #[must_use]
+    pub fn pack(&self) -> Packed {
+        let Self { provider, text, expires_at, .. } = self;
+        Packed { provider: Rc::clone(provider), text: Rc::clone(text), expires_at: *expires_at }
     }
 
     /// The name of the provider that issued it.
     #[must_use]
     pub fn provider(&self) -> &str {
         &self.provider
+    }
+
+    /// Whether `rules` hold for it, but for its times.
+    #[must_use]
+    pub fn meets(&self, rules: &ClaimRules) -> bool {
+        rules.accept(&self.claims)
     }
 
     /// The subject (`sub`), where there is one.
@@ -95,10 +143,10 @@ pub fn verify(token: &[u8], providers: &[Provider], now: Timestamp) -> Result<Ve
         .filter(|provider| provider.rules.accepts_issuer(issuer))
         .find(|provider| provider.keys.verify(&jws))
         .ok_or(Violation::CredentialInvalid)?;
-    let mut claims = jws.into_claims();
+    let (mut claims, text) = jws.into_claims();
     claims::read_subject(&mut claims);
     let expires_at = provider.rules.check(&claims, now)?;
-    Ok(Verified { provider: provider.name.clone(), claims, expires_at })
+    Ok(Verified { provider: provider.name.as_str().into(), claims, text: text.into(), expires_at })
 }
 
 #[cfg(test)]

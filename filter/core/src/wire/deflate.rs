@@ -42,6 +42,12 @@ impl Inflater {
         Self { takeover, state: None, buf: Vec::new(), end: 0, ended: false }
     }
 
+    /// Another one for the messages to come, after one that could not be followed: where they refer to none before them.
+    #[must_use]
+    pub fn restarted(&self) -> Option<Self> {
+        (!self.takeover).then(|| Self::new(false))
+    }
+
     /// Inflates the next piece of a message and shows `sink` what comes out, in pieces.
     ///
     /// # Errors

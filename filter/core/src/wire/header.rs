@@ -141,6 +141,25 @@ impl FrameHeader {
     }
 }
 
+impl FrameHeader {
+    /// Reads how long a frame is that follows no rules, from the start of `bytes`; `None` while more bytes are needed. What is not data
+    /// counts as a Ping, which says nothing of the frames around it.
+    #[must_use]
+    pub fn measure(bytes: &[u8]) -> Option<Self> {
+        let [first, second, rest @ ..] = bytes else { return None };
+        let (payload_len, len_len) = match second & LEN {
+            LEN_16 => (u64::from(u16::from_be_bytes(*rest.first_chunk()?)), 2),
+            LEN_64 => (u64::from_be_bytes(*rest.first_chunk()?), 8),
+            short => (u64::from(short), 0),
+        };
+        let is_masked = second & MASK != 0;
+        let mask = if is_masked { Some(*rest.get(len_len..)?.first_chunk()?) } else { None };
+        let opcode = Opcode::from_bits(first & OPCODE).filter(|opcode| !opcode.is_control()).unwrap_or(Opcode::Ping);
+        let header_len = 2_usize.saturating_add(len_len).saturating_add(if is_masked { 4 } else { 0 });
+        Some(Self { fin: first & FIN != 0, compressed: false, opcode, mask, payload_len, header_len })
+    }
+}
+
 /// The payload length and how many bytes behind the second one spell it; `None` while more are needed.
 fn payload_len(short: u8, rest: &[u8]) -> Result<Option<(u64, usize)>, Violation> {
     match short {

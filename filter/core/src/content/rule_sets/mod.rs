@@ -53,7 +53,8 @@ impl<'a> Subject<'a> {
     #[must_use]
     pub fn new(text: &'a str) -> Self {
         let reading = |exact: Cow<'a, [u8]>| Reading { folded: exact.to_ascii_lowercase(), exact };
-        let plain = plain::plain(text).map(|exact| Reading { folded: exact.to_ascii_lowercase(), exact: Cow::Owned(exact) });
+        let plain =
+            plain::plain(text).map(|exact| Reading { folded: exact.to_ascii_lowercase(), exact: Cow::Owned(exact) });
         Self { written: reading(Cow::Borrowed(text.as_bytes())), plain }
     }
 }

@@ -17,7 +17,8 @@
 mod tests;
 
 use super::bytes::{
-    eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word, last, places, skip, spaces, split, split_near, starts, tail, word, words,
+    eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word, last, places, skip, spaces,
+    split, split_near, starts, tail, word, words,
 };
 
 pub(super) const NAMES: &[&str] = &[
@@ -38,8 +39,30 @@ pub(super) const NAMES: &[&str] = &[
 
 /// The operators that change what a query selects, or run code.
 const OPERATORS: &[&str] = &[
-    "eq", "ne", "gt", "gte", "lt", "lte", "in", "nin", "or", "nor", "and", "not", "exists", "regex", "where", "expr", "mod", "elemMatch", "jsonSchema", "func",
-    "function", "accumulator", "eval", "lookup",
+    "eq",
+    "ne",
+    "gt",
+    "gte",
+    "lt",
+    "lte",
+    "in",
+    "nin",
+    "or",
+    "nor",
+    "and",
+    "not",
+    "exists",
+    "regex",
+    "where",
+    "expr",
+    "mod",
+    "elemMatch",
+    "jsonSchema",
+    "func",
+    "function",
+    "accumulator",
+    "eval",
+    "lookup",
 ];
 
 /// The rule that `text` matches; its case counts.
@@ -54,14 +77,20 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
     if is_map_reduce(start) {
         return Some("nosql_injection.map_reduce");
     }
-    operators(text).or_else(|| ways_out(text)).or_else(|| words(text).find_map(|(before, name, after)| at_word(before, name, after))).or_else(|| redis(text))
+    operators(text)
+        .or_else(|| ways_out(text))
+        .or_else(|| words(text).find_map(|(before, name, after)| at_word(before, name, after)))
+        .or_else(|| redis(text))
 }
 
 /// A text that is nothing but a command of the shell that writes: `db.users.drop();`.
 fn is_write(start: &[u8]) -> bool {
     let Some(collection) = start.strip_prefix(b"db.") else { return false };
     let (method, arguments) = word(word(collection).1.strip_prefix(b".").unwrap_or_default());
-    let writes = is_one(method, &["insert", "insertOne", "insertMany", "remove", "drop", "deleteOne", "deleteMany", "mapReduce"]);
+    let writes = is_one(
+        method,
+        &["insert", "insertOne", "insertMany", "remove", "drop", "deleteOne", "deleteMany", "mapReduce"],
+    );
     writes && first(arguments) == b'(' && ends(start.trim_ascii_end(), &[")", ";"])
 }
 
@@ -86,15 +115,21 @@ fn operators(text: &[u8]) -> Option<&'static str> {
             let next = behind.get(1..)?;
             return matches!(next, [] | [b'=' | b'&' | b'[', ..]).then_some("nosql_injection.operator_field");
         }
-        let value = spaces(skip(behind, |byte| matches!(byte, b'"' | b'\'')).strip_prefix(b":").or_else(|| spaces(behind).strip_prefix(b":"))?);
+        let value = spaces(
+            skip(behind, |byte| matches!(byte, b'"' | b'\''))
+                .strip_prefix(b":")
+                .or_else(|| spaces(behind).strip_prefix(b":"))?,
+        );
         let quoted = before.trim_ascii_end();
-        let separated = is_space(last(before)) || matches!(last(before), b'{' | b'"' | b'\'' | b',') || before.is_empty();
+        let separated =
+            is_space(last(before)) || matches!(last(before), b'{' | b'"' | b'\'' | b',') || before.is_empty();
         if object && separated {
             return Some("nosql_injection.operator_object");
         }
         let key = quoted.strip_suffix(b"\"").or_else(|| quoted.strip_suffix(b"'")).unwrap_or(quoted).trim_ascii_end();
         let follows = key.is_empty() || last(key) == b',';
-        (follows && before.len() <= opens && matches!(first(value), b'"' | b'\'' | b'{' | b'[')).then_some("nosql_injection.operator_after_value")
+        (follows && before.len() <= opens && matches!(first(value), b'"' | b'\'' | b'{' | b'['))
+            .then_some("nosql_injection.operator_after_value")
     })
 }
 
@@ -110,7 +145,10 @@ fn is_field(before: &[u8]) -> bool {
 
 /// Behind the first quote of each kind, or a word.
 fn ways_out(text: &[u8]) -> Option<&'static str> {
-    let quotes = [b'\'', b'"'].into_iter().filter_map(|quote| text.iter().position(|byte| *byte == quote)).filter_map(|at| text.get(at.saturating_add(1)..));
+    let quotes = [b'\'', b'"']
+        .into_iter()
+        .filter_map(|quote| text.iter().position(|byte| *byte == quote))
+        .filter_map(|at| text.get(at.saturating_add(1)..));
     let found = quotes.filter_map(|rest| {
         let rest = skip(rest, |byte| is_space(byte) || matches!(byte, b')' | b'}' | b']'));
         condition(rest).or_else(|| statement(rest)).or_else(|| further(rest)).or_else(|| cypher(rest))
@@ -156,9 +194,10 @@ fn statement(rest: &[u8]) -> Option<&'static str> {
         b"return" => {
             let value = skip(behind, |byte| is_space(byte) || byte == b'(');
             let (name, after) = word(value);
-            let literal = value.split_first().filter(|(quote, _)| is_quote(**quote)).is_some_and(|(_, literal)| {
-                starts(spaces(word(literal).1.get(1..).unwrap_or_default()), &["=="])
-            });
+            let literal = value
+                .split_first()
+                .filter(|(quote, _)| is_quote(**quote))
+                .is_some_and(|(_, literal)| starts(spaces(word(literal).1.get(1..).unwrap_or_default()), &["=="]));
             is_one(name, &["true", "1"]) || name == b"this" && first(after) == b'.' || literal
         }
         b"sleep" => first(behind) == b'(' && is_digit(first(behind.get(1..)?)),
@@ -182,7 +221,8 @@ fn statement(rest: &[u8]) -> Option<&'static str> {
 fn further(rest: &[u8]) -> Option<&'static str> {
     let member = skip(spaces(rest.strip_prefix(b",")?), is_quote);
     let (name, behind) = word(member.strip_prefix(b"$")?);
-    (is_letter(first(name)) && first(spaces(skip(behind, is_quote))) == b':').then_some("nosql_injection.operator_after_value")
+    (is_letter(first(name)) && first(spaces(skip(behind, is_quote))) == b':')
+        .then_some("nosql_injection.operator_after_value")
 }
 
 /// The way out of a property in Cypher: `'}) RETURN n //`.
@@ -222,8 +262,19 @@ fn is_map_reduce(start: &[u8]) -> bool {
     }
     let Some(rest) = start.strip_prefix(b"function") else { return false };
     let rest = spaces(word(spaces(rest)).1);
-    let body = rest.strip_prefix(b"(").map(spaces).and_then(|rest| rest.strip_prefix(b")")).map(spaces).and_then(|rest| rest.strip_prefix(b"{"));
-    body.is_some_and(|body| words(body).any(|(before, name, after)| name == b"emit" && first(after) == b'(' && (before.is_empty() || is_space(last(before)) || matches!(last(before), b';' | b'{' | b'}'))))
+    let body = rest
+        .strip_prefix(b"(")
+        .map(spaces)
+        .and_then(|rest| rest.strip_prefix(b")"))
+        .map(spaces)
+        .and_then(|rest| rest.strip_prefix(b"{"));
+    body.is_some_and(|body| {
+        words(body).any(|(before, name, after)| {
+            name == b"emit"
+                && first(after) == b'('
+                && (before.is_empty() || is_space(last(before)) || matches!(last(before), b';' | b'{' | b'}'))
+        })
+    })
 }
 
 fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
@@ -241,7 +292,8 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         b"db" => {
             let end = tail(before, 64).trim_ascii_end().strip_suffix(b";")?;
             let value = end.iter().rposition(|byte| !is_word(*byte)).and_then(|at| end.get(..=at))?.trim_ascii_end();
-            let chained = ends(value, &["return"]) && ends(value.strip_suffix(b"return").map(|rest| rest.trim_ascii_end()).unwrap_or_default(), &[";"]);
+            let chained = ends(value, &["return"])
+                && ends(value.strip_suffix(b"return").map(|rest| rest.trim_ascii_end()).unwrap_or_default(), &[";"]);
             (chained && first(after) == b'.').then_some("nosql_injection.command_after_return")
         }
         _ => None,
@@ -259,7 +311,9 @@ fn redis(text: &[u8]) -> Option<&'static str> {
         let (name, behind) = word(rest);
         let mut folded = [0_u8; 8];
         let name = fold(name, &mut folded).unwrap_or_default();
-        let config = name == b"config" && spaces(behind).get(..3).is_some_and(|set| set.eq_ignore_ascii_case(b"set")) && is_space(first(behind));
+        let config = name == b"config"
+            && spaces(behind).get(..3).is_some_and(|set| set.eq_ignore_ascii_case(b"set"))
+            && is_space(first(behind));
         let long = rest.get(..9).is_some_and(|name| name.eq_ignore_ascii_case(b"replicaof"));
         (config || long || is_one(name, &["flushall", "slaveof"])).then_some("nosql_injection.redis_command")
     })

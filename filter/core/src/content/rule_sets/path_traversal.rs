@@ -13,7 +13,8 @@ mod tests;
 mod wrapper;
 
 use super::bytes::{
-    eat_any, first, head, is_digit, is_letter, is_one, is_quote, is_slash, is_space, is_word, last, places, skip, split, starts, trim, word,
+    eat_any, first, head, is_digit, is_letter, is_one, is_quote, is_slash, is_space, is_word, last, places, skip,
+    split, starts, trim, word,
 };
 
 pub(super) const NAMES: &[&str] = &[
@@ -81,7 +82,15 @@ struct Steps {
 
 impl Steps {
     fn read(text: &[u8]) -> Self {
-        let mut steps = Self { parents: 0, row_max: 0, here_max: 0, is_nested: false, is_hex: false, to_secret: false, leads: false };
+        let mut steps = Self {
+            parents: 0,
+            row_max: 0,
+            here_max: 0,
+            is_nested: false,
+            is_hex: false,
+            to_secret: false,
+            leads: false,
+        };
         let (mut row, mut here) = (0_usize, 0_usize);
         let mut rest = text;
         let mut last = 0_u8;
@@ -104,7 +113,8 @@ impl Steps {
                 steps.parents = steps.parents.saturating_add(1);
                 steps.row_max = steps.row_max.max(row);
                 steps.is_hex |= hex && !is_word(last);
-                steps.leads |= rest.len() == text.len() || rest.len().saturating_add(1) == text.len() && is_slash(first(text));
+                steps.leads |=
+                    rest.len() == text.len() || rest.len().saturating_add(1) == text.len() && is_slash(first(text));
                 steps.to_secret |= dots == 2 && is_secret_near(behind_separator);
                 steps.is_nested |= is_nested(dots, after, behind_separator);
             }
@@ -128,7 +138,8 @@ impl Steps {
             return Some("path_traversal.many_parents");
         }
         let value = trim(text);
-        let whole = !value.iter().any(|byte| is_space(*byte) || matches!(byte, b'\'' | b'"' | b'<' | b'>' | b'(' | b')'));
+        let whole =
+            !value.iter().any(|byte| is_space(*byte) || matches!(byte, b'\'' | b'"' | b'<' | b'>' | b'(' | b')'));
         let url = value.windows(3).take(16).any(|window| window == b"://");
         if whole && !url && (self.parents >= 2 || self.parents == 1 && self.leads && is_slash(first(value))) {
             return Some("path_traversal.parent_directories");
@@ -156,10 +167,16 @@ fn is_nested(dots: usize, after: &[u8], behind: &[u8]) -> bool {
         2 => {
             // `..\/..\/`, `../\x`
             let mixed = is_slash(first(behind)) && first(behind) != first(after);
-            mixed && (is_word(first(next)) || first(next) == b'.') && (first(after) == b'/' || starts(next, &["..\\", "../"]))
+            mixed
+                && (is_word(first(next)) || first(next) == b'.')
+                && (first(after) == b'/' || starts(next, &["..\\", "../"]))
         }
         3 => starts(behind, &["./", ".\\", "./."]),
-        4.. => is_slash(first(behind)) && (starts(next, &["..../", "....\\"]) || is_secret_near(next)) || is_secret_near(next) || starts(next, &["..../", "....\\"]) && is_slash(first(behind)),
+        4.. => {
+            is_slash(first(behind)) && (starts(next, &["..../", "....\\"]) || is_secret_near(next))
+                || is_secret_near(next)
+                || starts(next, &["..../", "....\\"]) && is_slash(first(behind))
+        }
         _ => false,
     }
 }
@@ -176,7 +193,9 @@ fn parameters(text: &[u8]) -> Option<&'static str> {
 fn junk(value: &[u8]) -> Option<&'static str> {
     let path = skip(value, |byte| is_slash(byte) || matches!(byte, b'.' | b'?' | b'%' | b':' | b';'));
     let marks = value.get(..value.len().saturating_sub(path.len())).unwrap_or_default();
-    let told = marks.len() >= 3 && marks.iter().any(|byte| matches!(byte, b'.' | b'?')) && marks.iter().any(|byte| is_slash(*byte));
+    let told = marks.len() >= 3
+        && marks.iter().any(|byte| matches!(byte, b'.' | b'?'))
+        && marks.iter().any(|byte| is_slash(*byte));
     let hex = marks.len() >= 2 && marks.contains(&b'?') && starts(path, &["0x2f", "0x5c"]);
     (told && is_secret(path) || hex).then_some("path_traversal.nested_parent")
 }
@@ -193,13 +212,41 @@ fn is_secret(rest: &[u8]) -> bool {
     let name = slashes(behind);
     let inside = name.len() < behind.len();
     match directory {
-        b"etc" => inside && starts(name, &["passwd", "shadow", "gshadow", "group", "hosts", "issue", "sudoers", "master.passwd", "security/", "ssh/", "crontab", "fstab", "resolv", "apache2/", "nginx/", "my.cnf", "mysql/", "motd", "hostname", "httpd/"]),
+        b"etc" => {
+            inside
+                && starts(
+                    name,
+                    &[
+                        "passwd",
+                        "shadow",
+                        "gshadow",
+                        "group",
+                        "hosts",
+                        "issue",
+                        "sudoers",
+                        "master.passwd",
+                        "security/",
+                        "ssh/",
+                        "crontab",
+                        "fstab",
+                        "resolv",
+                        "apache2/",
+                        "nginx/",
+                        "my.cnf",
+                        "mysql/",
+                        "motd",
+                        "hostname",
+                        "httpd/",
+                    ],
+                )
+        }
         b"proc" => inside && starts(name, &["self", "version", "cmdline", "net", "sched", "1/", "2/", "mounts"]),
         b"root" => inside && first(name) == b'.',
         b"var" => inside && starts(name, &["log/", "run/secrets", "log\\", "mail/", "spool/"]),
         b"usr" => inside && starts(name, &["local/apache"]),
         b"windows" | b"winnt" => inside && starts(name, &["win.ini", "system", "repair", "debug", "desktop.ini"]),
-        b".ssh" | b"id_rsa" | b"web-inf" | b"meta-inf" | b"boot.ini" | b"win.ini" | b"system32" | b"web.config" | b".htaccess" | b".htpasswd" | b".env" | b".bash_history" | b"wp-config.php" => true,
+        b".ssh" | b"id_rsa" | b"web-inf" | b"meta-inf" | b"boot.ini" | b"win.ini" | b"system32" | b"web.config"
+        | b".htaccess" | b".htpasswd" | b".env" | b".bash_history" | b"wp-config.php" => true,
         b".aws" | b".git" | b".svn" => inside,
         _ => starts(directory, &["wp-config", ".env.", "boot.ini", "win.ini", "passwd."]) && !inside,
     }
@@ -210,7 +257,11 @@ fn is_secret_near(rest: &[u8]) -> bool {
     let path = skip(head(rest, NEAR), |byte| is_slash(byte) || byte == b'.');
     let path = rest.get(head(rest, NEAR).len().saturating_sub(path.len())..).unwrap_or_default();
     // Names that begin with a dot are reached one step back.
-    let dotted = rest.len().checked_sub(path.len().saturating_add(1)).and_then(|at| rest.get(at..)).filter(|name| first(name) == b'.');
+    let dotted = rest
+        .len()
+        .checked_sub(path.len().saturating_add(1))
+        .and_then(|at| rest.get(at..))
+        .filter(|name| first(name) == b'.');
     is_secret(path) || dotted.is_some_and(is_secret)
 }
 
@@ -228,7 +279,14 @@ fn slashes(rest: &[u8]) -> &[u8] {
 
 /// How many secrets a text names by an absolute path.
 fn secrets(text: &[u8]) -> usize {
-    places(text, is_slash).filter(|(before, rest)| !is_word(last(before)) && !is_slash(last(before)) && starts(slashes(rest), &["etc", "windows", "winnt", "proc"]) && is_secret(rest)).count()
+    places(text, is_slash)
+        .filter(|(before, rest)| {
+            !is_word(last(before))
+                && !is_slash(last(before))
+                && starts(slashes(rest), &["etc", "windows", "winnt", "proc"])
+                && is_secret(rest)
+        })
+        .count()
 }
 
 /// The absolute name of a secret, alone: `/etc/passwd`.
@@ -236,7 +294,8 @@ fn absolute(text: &[u8]) -> Option<&'static str> {
     let value = trim(text);
     let (parameter, behind) = split(value, |byte| is_word(byte) || matches!(byte, b'[' | b']' | b'.' | b'-'));
     let path = behind.strip_prefix(b"=").filter(|_| !parameter.is_empty()).unwrap_or(value);
-    let path = eat_any(path, &["%systemroot%", "%windir%"]).filter(|path| is_slash(first(path))).map_or(path, |path| path);
+    let path =
+        eat_any(path, &["%systemroot%", "%windir%"]).filter(|path| is_slash(first(path))).map_or(path, |path| path);
     let path = split(path, |byte| !matches!(byte, b'&' | b'\0' | b'#' | b'?' | b'%' | b';')).0;
     if path.iter().any(|byte| is_space(*byte) && *byte != b' ') {
         return None;
@@ -263,14 +322,18 @@ fn is_absolute_secret(path: &[u8]) -> bool {
     let stem = stem.strip_suffix(b"-").unwrap_or(stem);
     let ended = rest.len() == name.len() || rest.len() == name.len().saturating_add(1);
     match directory {
-        b"etc" => ended && (is_one(stem, &["passwd", "shadow", "gshadow", "sudoers"]) || starts(name, &["master.passwd"])) || starts(rest, &["security/passwd", "security/opasswd", "security/user"]),
+        b"etc" => {
+            ended && (is_one(stem, &["passwd", "shadow", "gshadow", "sudoers"]) || starts(name, &["master.passwd"]))
+                || starts(rest, &["security/passwd", "security/opasswd", "security/user"])
+        }
         b"proc" => {
             let (process, what) = word(rest);
             if process == b"version" && what.is_empty() {
                 return true;
             }
             let what = slashes(what);
-            (process == b"self" || is_digit(first(process))) && starts(what, &["environ", "cmdline", "fd/", "maps", "mem", "cwd/", "root/", "exe"])
+            (process == b"self" || is_digit(first(process)))
+                && starts(what, &["environ", "cmdline", "fd/", "maps", "mem", "cwd/", "root/", "exe"])
         }
         b"root" => starts(rest, &[".ssh", ".aws", ".kube", ".docker", ".bash_history"]),
         b"home" | b"users" => {
@@ -280,13 +343,15 @@ fn is_absolute_secret(path: &[u8]) -> bool {
         b"var" => {
             starts(rest, &["run/secrets/"])
                 || starts(rest, &["log/auth.log", "log/secure"])
-                || eat_any(rest, &["log/apache2/", "log/apache/", "log/httpd/", "log/nginx/"]).is_some_and(|log| starts(log, &["access", "error"]))
+                || eat_any(rest, &["log/apache2/", "log/apache/", "log/httpd/", "log/nginx/"])
+                    .is_some_and(|log| starts(log, &["access", "error"]))
         }
         b"boot.ini" => true,
         b"win.ini" => !behind.starts_with(b"/"),
         b"windows" | b"winnt" => {
             let system = eat_any(rest, &["system32"]).map(slashes).unwrap_or_default();
-            starts(rest, &["win.ini", "system.ini", "repair\\", "repair/"]) || starts(system, &["config\\", "config/", "drivers\\etc\\hosts", "drivers/etc/hosts"])
+            starts(rest, &["win.ini", "system.ini", "repair\\", "repair/"])
+                || starts(system, &["config\\", "config/", "drivers\\etc\\hosts", "drivers/etc/hosts"])
         }
         b"inetpub" => !rest.is_empty() && (path.ends_with(b"web.config") || starts(rest, &["wwwroot"])),
         b"web-inf" | b"meta-inf" => !rest.is_empty(),
@@ -308,7 +373,9 @@ fn null_byte(text: &[u8]) -> Option<&'static str> {
         let percent = first(rest) == b'%';
         let cut = named && (percent && trim(behind).is_empty() || first(behind) == b'.' && !end.is_empty() && whole);
         let plain = percent || first(rest) == b'\0';
-        let replaced = plain && first(behind) == b'.' && is_one(end, &["jpg", "jpeg", "png", "gif", "htm", "html", "txt", "pdf", "php", "ini", "css", "js"]);
+        let replaced = plain
+            && first(behind) == b'.'
+            && is_one(end, &["jpg", "jpeg", "png", "gif", "htm", "html", "txt", "pdf", "php", "ini", "css", "js"]);
         let index = plain && percent && is_one(word(behind).0, &["index"]) && starts(word(behind).1, &[".htm", ".php"]);
         let _ = is_quote(0);
         (cut || replaced || index).then_some("path_traversal.null_byte")

@@ -100,7 +100,9 @@ impl Plain {
             return true;
         }
         let name = self.out.get(start.saturating_add(1)..).unwrap_or_default();
-        let Some((_, plain)) = NAMES.iter().find(|(one, _)| one.as_bytes().eq_ignore_ascii_case(name)) else { return false };
+        let Some((_, plain)) = NAMES.iter().find(|(one, _)| one.as_bytes().eq_ignore_ascii_case(name)) else {
+            return false;
+        };
         self.replace(start, *plain);
         true
     }
@@ -187,7 +189,11 @@ fn wide(out: &[u8]) -> Option<(usize, Instead)> {
         [.., 0xe0, 0x80, low]
         | [.., 0xf0, 0x80, 0x80, low]
         | [.., 0xf8, 0x80, 0x80, 0x80, low]
-        | [.., 0xfc, 0x80, 0x80, 0x80, 0x80, low] if *low != 0x80 => ascii(utf8_len(out), low & 0x3f),
+        | [.., 0xfc, 0x80, 0x80, 0x80, 0x80, low]
+            if *low != 0x80 =>
+        {
+            ascii(utf8_len(out), low & 0x3f)
+        }
         // Full width.
         [.., 0xef, 0xbc, low @ 0x81..=0xbf] => ascii(3, low.wrapping_sub(0x60)),
         [.., 0xef, 0xbd, low @ 0x80..=0x9e] => ascii(3, low.wrapping_sub(0x20)),
@@ -196,11 +202,15 @@ fn wide(out: &[u8]) -> Option<(usize, Instead)> {
         [.., 0xca, 0xb9 | 0xbc] => ascii(2, b'\''),
         [.., 0xe2, 0x80, 0x9c | 0x9d | 0x9f | 0xb3] => ascii(3, b'"'),
         [.., 0xca, 0xba] => ascii(2, b'"'),
-        [.., 0xe2, 0x88, 0x95] | [.., 0xe2, 0x81, 0x84] | [.., 0xee, 0xbf, 0x88] | [.., 0xef, 0x80, 0xa5] => ascii(3, b'/'),
+        [.., 0xe2, 0x88, 0x95] | [.., 0xe2, 0x81, 0x84] | [.., 0xee, 0xbf, 0x88] | [.., 0xef, 0x80, 0xa5] => {
+            ascii(3, b'/')
+        }
         [.., 0xe2, 0x88, 0x96] => ascii(3, b'\\'),
         // Spaces.
         [.., 0xc2, 0xa0] => ascii(2, b' '),
-        [.., 0xe2, 0x80, 0x80..=0x8a | 0xa8 | 0xa9 | 0xaf] | [.., 0xe3, 0x80, 0x80] | [.., 0xe1, 0xa0, 0x8e] => ascii(3, b' '),
+        [.., 0xe2, 0x80, 0x80..=0x8a | 0xa8 | 0xa9 | 0xaf] | [.., 0xe3, 0x80, 0x80] | [.., 0xe1, 0xa0, 0x8e] => {
+            ascii(3, b' ')
+        }
         [.., 0xe2, 0x80, 0x8b..=0x8f] | [.., 0xef, 0xbb, 0xbf] => Some((3, Instead::Nothing)),
         _ => None,
     }
@@ -213,8 +223,34 @@ fn utf8_len(out: &[u8]) -> usize {
 
 /// References by name that attacks are written with.
 const NAMES: &[(&str, char)] = &[
-    ("amp", '&'), ("apos", '\''), ("bsol", '\\'), ("colon", ':'), ("comma", ','), ("dollar", '$'), ("equals", '='), ("excl", '!'),
-    ("grave", '`'), ("gt", '>'), ("lbrace", '{'), ("lcub", '{'), ("lpar", '('), ("lsqb", '['), ("nbsp", ' '), ("newline", '\n'), ("num", '#'),
-    ("percnt", '%'), ("period", '.'), ("plus", '+'), ("quest", '?'), ("quot", '"'), ("rbrace", '}'), ("rcub", '}'), ("rpar", ')'), ("rsqb", ']'),
-    ("semi", ';'), ("sol", '/'), ("tab", '\t'), ("vert", '|'),
+    ("amp", '&'),
+    ("apos", '\''),
+    ("bsol", '\\'),
+    ("colon", ':'),
+    ("comma", ','),
+    ("dollar", '$'),
+    ("equals", '='),
+    ("excl", '!'),
+    ("grave", '`'),
+    ("gt", '>'),
+    ("lbrace", '{'),
+    ("lcub", '{'),
+    ("lpar", '('),
+    ("lsqb", '['),
+    ("nbsp", ' '),
+    ("newline", '\n'),
+    ("num", '#'),
+    ("percnt", '%'),
+    ("period", '.'),
+    ("plus", '+'),
+    ("quest", '?'),
+    ("quot", '"'),
+    ("rbrace", '}'),
+    ("rcub", '}'),
+    ("rpar", ')'),
+    ("rsqb", ']'),
+    ("semi", ';'),
+    ("sol", '/'),
+    ("tab", '\t'),
+    ("vert", '|'),
 ];

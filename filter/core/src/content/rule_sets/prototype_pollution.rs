@@ -14,7 +14,9 @@
 #[cfg(test)]
 mod tests;
 
-use super::bytes::{REACH, eat_any, ends, first, is_one, is_quote, is_space, is_word, last, skip, spaces, starts, tail, word, words};
+use super::bytes::{
+    REACH, eat_any, ends, first, is_one, is_quote, is_space, is_word, last, skip, spaces, starts, tail, word, words,
+};
 
 pub(super) const NAMES: &[&str] = &[
     "prototype_pollution.accessor_key",
@@ -47,8 +49,12 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
             (option && starts(value, &["/proc/self/", "data:"])).then_some("prototype_pollution.node_options")
         }
         b"__globals__" => {
-            let path = before.iter().rposition(|byte| !is_join(*byte)).map_or(b"".as_slice(), |at| before.get(..=at).unwrap_or_default());
-            (path.len() < before.len() && ends(path, &["__init__", "__func__", "__call__"])).then_some("prototype_pollution.globals_step")
+            let path = before
+                .iter()
+                .rposition(|byte| !is_join(*byte))
+                .map_or(b"".as_slice(), |at| before.get(..=at).unwrap_or_default());
+            (path.len() < before.len() && ends(path, &["__init__", "__func__", "__call__"]))
+                .then_some("prototype_pollution.globals_step")
         }
         _ => None,
     })
@@ -60,7 +66,9 @@ fn key(text: &[u8]) -> Option<&'static str> {
         b"__proto__" | b"__pro__proto__to__" => Some("prototype_pollution.proto_key"),
         b"constructor" | b"constconstructorructor" => Some("prototype_pollution.constructor_key"),
         b"__globals__" => Some("prototype_pollution.globals_key"),
-        b"__defineGetter__" | b"__defineSetter__" | b"__lookupGetter__" | b"__lookupSetter__" => Some("prototype_pollution.accessor_key"),
+        b"__defineGetter__" | b"__defineSetter__" | b"__lookupGetter__" | b"__lookupSetter__" => {
+            Some("prototype_pollution.accessor_key")
+        }
         _ => None,
     }
 }
@@ -102,7 +110,8 @@ fn proto(before: &[u8], after: &[u8], object: bool) -> Option<&'static str> {
         return Some("prototype_pollution.proto_end");
     }
     let value = spaces(spaces(skip(after, is_quote)).strip_prefix(b":")?);
-    (object && matches!(first(value), b'{' | b'[' | b'"' | b'\'' | b't' | b'f' | b'0'..=b'9')).then_some("prototype_pollution.proto_object")
+    (object && matches!(first(value), b'{' | b'[' | b'"' | b'\'' | b't' | b'f' | b'0'..=b'9'))
+        .then_some("prototype_pollution.proto_object")
 }
 
 fn constructor(before: &[u8], after: &[u8], object: bool) -> Option<&'static str> {
@@ -126,8 +135,11 @@ fn constructor(before: &[u8], after: &[u8], object: bool) -> Option<&'static str
 fn function(after: &[u8]) -> Option<&'static str> {
     let closed = |rest| skip(rest, |byte| is_quote(byte) || matches!(byte, b']' | b')'));
     let rest = closed(after);
-    let rest = eat_any(rest, &[".", "?.", "['", "[\"", "[`"]).and_then(|rest| rest.strip_prefix(b"constructor")).map_or(rest, closed);
+    let rest = eat_any(rest, &[".", "?.", "['", "[\"", "[`"])
+        .and_then(|rest| rest.strip_prefix(b"constructor"))
+        .map_or(rest, closed);
     let code = spaces(rest.strip_prefix(b"(")?);
     let (name, _) = word(spaces(code.get(1..)?));
-    (is_quote(first(code)) && is_one(name, &["return", "throw", "alert", "process", "globalThis", "this"])).then_some("prototype_pollution.function_constructor")
+    (is_quote(first(code)) && is_one(name, &["return", "throw", "alert", "process", "globalThis", "this"]))
+        .then_some("prototype_pollution.function_constructor")
 }

@@ -105,7 +105,8 @@ fn is_end(rest: &[u8]) -> bool {
 /// Whether the rest is a comment in which nothing is said.
 fn is_bare_comment(rest: &[u8]) -> bool {
     let Some(behind) = super::bytes::eat_any(rest, &["--", "#", "/*", "%00", "\0"]) else { return false };
-    super::bytes::skip(behind, |byte| super::bytes::is_space(byte) || matches!(byte, b'-' | b'+' | b'*' | b'/')).len() <= 1
+    super::bytes::skip(behind, |byte| super::bytes::is_space(byte) || matches!(byte, b'-' | b'+' | b'*' | b'/')).len()
+        <= 1
 }
 
 /// Whether what follows a word begins a call.
@@ -118,10 +119,57 @@ fn is_function(name: &[u8]) -> bool {
     is_one(
         name,
         &[
-            "ascii", "benchmark", "cast", "char", "chr", "concat", "concat_ws", "convert", "count", "current_user", "database", "db_name", "elt",
-            "exists", "extractvalue", "group_concat", "hex", "host_name", "if", "ifnull", "iif", "json_keys", "len", "length", "load_file", "lower",
-            "make_set", "md5", "mid", "nullif", "ord", "pg_sleep", "quote", "randomblob", "row", "row_count", "schema", "session_user", "sleep", "sqlite_version", "substr",
-            "substring", "suser_name", "system_user", "unhex", "unicode", "updatexml", "upper", "user", "user_name", "version",
+            "ascii",
+            "benchmark",
+            "cast",
+            "char",
+            "chr",
+            "concat",
+            "concat_ws",
+            "convert",
+            "count",
+            "current_user",
+            "database",
+            "db_name",
+            "elt",
+            "exists",
+            "extractvalue",
+            "group_concat",
+            "hex",
+            "host_name",
+            "if",
+            "ifnull",
+            "iif",
+            "json_keys",
+            "len",
+            "length",
+            "load_file",
+            "lower",
+            "make_set",
+            "md5",
+            "mid",
+            "nullif",
+            "ord",
+            "pg_sleep",
+            "quote",
+            "randomblob",
+            "row",
+            "row_count",
+            "schema",
+            "session_user",
+            "sleep",
+            "sqlite_version",
+            "substr",
+            "substring",
+            "suser_name",
+            "system_user",
+            "unhex",
+            "unicode",
+            "updatexml",
+            "upper",
+            "user",
+            "user_name",
+            "version",
         ],
     )
 }

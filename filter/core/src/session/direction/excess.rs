@@ -37,7 +37,7 @@ impl Direction {
     }
 
     pub(super) fn swallow_frame<C: Chunk + ?Sized>(&mut self, scan: &mut Scan<'_, C>) {
-        self.frame = None;
+        self.leave_frame();
         self.frame_held = Blocks::default();
         scan.skip();
     }

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use super::{LivenessRules, PING_LEN};
 use crate::config::tests::permissive;
 use crate::content::Handshake;
+use crate::entry::Entry;
 use crate::message::Binary;
-use crate::policy::{Mode, Place, Policy};
+use crate::policy::{Mode, Place, Policies, Policy};
 use crate::session::tests::{BIRTH, NOW, Unlimited, forwarded, frame};
 use crate::session::{Birth, CLOSE_TIMEOUT, Due, PEER_CLOSE_TIMEOUT, Session};
 use crate::time::Moment;
@@ -44,7 +45,7 @@ fn open(liveness: LivenessRules) -> Session {
 }
 
 fn open_under(policy: Policy, birth: Birth) -> Session {
-    Session::new(Rc::new(policy), Place::default(), None, Handshake::default(), Rc::default(), birth)
+    Session::new(Rc::new(policy), Place::default(), Entry::default(), None, Handshake::default(), Rc::default(), birth)
 }
 
 /// What goes on of the bytes, which break no rule.
@@ -475,13 +476,22 @@ fn monitoring_notes_what_is_due_and_closes_nothing() {
         assert_eq!((session.transmit(Client, MASK), session.transmit(Server, MASK)), (None, None));
         assert_eq!((session.tick(at(99_000_000)), session.ping(at(99_000_000))), (Due::Nothing, None));
         assert_eq!(send(&mut session, Client, &last, 99_000_000), [&first[..], &last].concat());
+        // What begins anew is counted anew, and under a policy that enforces it counts at once.
+        assert_eq!(session.deadline(), (violation == Idle).then(|| at(99_010_000)));
+        let enforced = Policy { mode: Mode::Enforce, ..(**session.policy()).clone() };
+        assert_eq!(session.adopt(&Policies::new(enforced, vec![]), at(99_010_000)), None);
+        let due = if violation == TooSlow { Due::Nothing } else { Due::Refused(violation) };
+        assert_eq!(session.tick(at(99_010_000)), due);
     }
     let mut policy = Policy { liveness: RULES, mode: Mode::Monitor, ..permissive() };
     policy.from_client.whole = true;
     let mut session = open_under(policy, BIRTH);
     ping(&mut session, 25_000);
     check(&mut session, 45_000, &Due::Refused(Dead));
-    assert_eq!((session.violation(), session.deadline()), (None, None));
+    // Pings go on.
+    assert_eq!((session.violation(), session.deadline()), (None, Some(at(50_000))));
+    send(&mut session, Client, &frame(0x89, b""), 45_500);
+    assert_eq!(session.deadline(), Some(at(70_500)));
     session.finish(Client, at(46_000));
     check(&mut session, 76_000, &Due::Reset);
 }
@@ -556,7 +566,13 @@ fn nothing_is_due_before_the_deadline_and_something_is_at_it() {
             if deadline.is_some_and(|deadline| now >= deadline) {
                 let moved = session.deadline();
                 assert!(due != Due::Nothing || moved > deadline, "seed {seed}: nothing happens");
-                assert!(due == Due::Reset || moved.is_none_or(|moved| moved > now), "seed {seed}: due again at once");
+                // What monitor mode lets pass does not keep the next from being found.
+                let mut is_moved = moved.is_none_or(|moved| moved > now);
+                for _ in 0..if mode == Mode::Monitor { 3 } else { 0 } {
+                    session.tick(now);
+                    is_moved |= session.deadline().is_none_or(|moved| moved > now);
+                }
+                assert!(due == Due::Reset || is_moved, "seed {seed}: due again at once");
             } else {
                 assert_eq!((due, session.deadline()), (Due::Nothing, deadline), "seed {seed}: before the deadline");
             }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{Budget, Pace};
 use crate::config::parse;
 use crate::content::Handshake;
+use crate::entry::Entry;
 use crate::limits::rate::Rate;
 use crate::policy::{ConnectionLimits, Place};
 use crate::session::Session;
@@ -80,7 +81,7 @@ fn open(mode: &str, messages: &Value, limits: &Value) -> Session {
     });
     let policies = parse(config.to_string().as_bytes(), &|_| None).unwrap().policies;
     let policy = Rc::clone(policies.base());
-    Session::new(policy, Place::default(), None, Handshake::default(), Rc::default(), BIRTH)
+    Session::new(policy, Place::default(), Entry::default(), None, Handshake::default(), Rc::default(), BIRTH)
 }
 
 /// What came of some bytes.
@@ -103,6 +104,9 @@ fn play(session: &mut Session, from: Side, bytes: &[u8], piece: usize, now: Mome
         let received = session.receive(from, chunk, now, budget).unwrap();
         played.forwarded.extend(forwarded(&received, chunk));
         played.violations.extend(received.violation);
+        for overlooked in received.overlooked {
+            played.violations.extend((0..overlooked.count).map(|_| overlooked.violation));
+        }
         played.swallowed += received.swallowed;
     }
     played
@@ -364,20 +368,21 @@ fn what_the_schema_refuses_is_not_asked_about() {
 }
 
 #[test]
-fn monitoring_reports_excess_once_and_lets_it_pass() {
+fn monitoring_reports_each_excess_and_lets_it_pass() {
     let sent = text(r#"{"type":"login"}"#).repeat(50);
     let by_type = json!({"messages": null, "by_type": {"login": {"per_second": 1, "burst": 5}}});
     let mut dropped = forty_at_once();
     dropped["on_excess"] = "drop".into();
-    for (messages, limits) in [
-        (json!({}), forty_at_once()),
-        (json!({"whole": true}), dropped),
-        (typed(), json!({"on_excess": "drop", "per_connection": by_type})),
+    for (messages, limits, count) in [
+        (json!({}), forty_at_once(), 10),
+        (json!({"whole": true}), dropped, 10),
+        (typed(), json!({"on_excess": "drop", "per_connection": by_type}), 45),
     ] {
         for piece in [1, 2, 30, sent.len()] {
             let mut session = open("monitor", &messages, &limits);
             let played = play(&mut session, Client, &sent, piece, NOW, &Clerk::default());
-            assert_eq!(played, Played::new(sent.clone(), Some(RateExceeded), 0), "{limits} in pieces of {piece}");
+            assert!(played.forwarded == sent && played.swallowed == 0, "{limits} in pieces of {piece}");
+            assert_eq!(played.violations, vec![RateExceeded; count], "{limits} in pieces of {piece}");
             assert_eq!(session.violation(), None);
         }
     }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::config::parse;
 use crate::content::Handshake;
 use crate::content::tunnels::Exempt;
+use crate::entry::Entry;
 use crate::limits::HeldBytes;
 use crate::policy::Place;
 use crate::session::Session;
@@ -23,7 +24,15 @@ fn open(messages: &Value, handshake: Handshake, held: &Rc<HeldBytes>) -> Session
         "messages": {"from_client": messages},
     });
     let policies = parse(config.to_string().as_bytes(), &|_| None).unwrap().policies;
-    Session::new(Rc::clone(policies.base()), Place::default(), None, handshake, Rc::clone(held), BIRTH)
+    Session::new(
+        Rc::clone(policies.base()),
+        Place::default(),
+        Entry::default(),
+        None,
+        handshake,
+        Rc::clone(held),
+        BIRTH,
+    )
 }
 
 /// A message in fragments of one byte, with a ping behind the second.
@@ -280,8 +289,15 @@ fn what_is_held_for_judgement_is_counted() {
     let held = Rc::new(HeldBytes::default());
     let config = json!({"require_tls": false, "auth": {"required": false}, "limits": {"held_bytes": 1000}, "messages": {"from_client": {"json": {}}}});
     let policies = parse(config.to_string().as_bytes(), &|_| None).unwrap().policies;
-    let mut session =
-        Session::new(Rc::clone(policies.base()), Place::default(), None, Handshake::default(), Rc::clone(&held), BIRTH);
+    let mut session = Session::new(
+        Rc::clone(policies.base()),
+        Place::default(),
+        Entry::default(),
+        None,
+        Handshake::default(),
+        Rc::clone(&held),
+        BIRTH,
+    );
     let long = frame(0x01, &[b' '; 900]);
     assert_eq!(
         session.receive(Side::Client, long.as_slice(), NOW, &Unlimited).unwrap().violation,

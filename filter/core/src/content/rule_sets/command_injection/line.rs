@@ -1,7 +1,8 @@
 //! What a line says in several places that only attacks say together, in one pass: which words it has had is remembered.
 
 use super::super::bytes::{
-    eat_any, ends, first, is_digit, is_letter, is_one, is_quote, is_space, is_word, last, near, skip, spaces, split, starts, word, words,
+    eat_any, ends, first, is_digit, is_letter, is_one, is_quote, is_space, is_word, last, near, skip, spaces, split,
+    starts, word, words,
 };
 use super::shell::is_known;
 use super::template;
@@ -57,7 +58,9 @@ fn shellshock(text: &[u8]) -> Option<&'static str> {
         let behind = skip(body, |byte| matches!(byte, b':' | b'_' | b';' | b' '));
         let closed = behind.strip_prefix(b"}");
         let empty = closed.is_some_and(|rest| body.len() > behind.len() && (starts(spaces(rest), &[";", ">"])));
-        let whole = before.trim_ascii_start().is_empty() && !before.iter().any(|byte| is_word(*byte)) && (closed.is_some() || near(behind, &["}"]) && near(behind, &["};", "} ;"]));
+        let whole = before.trim_ascii_start().is_empty()
+            && !before.iter().any(|byte| is_word(*byte))
+            && (closed.is_some() || near(behind, &["}"]) && near(behind, &["};", "} ;"]));
         let starts_so = starts(body, &["_;", "_ ;"]) && near(behind, &[">_["]);
         (empty || whole || starts_so).then_some("command_injection.shellshock")
     })
@@ -77,9 +80,15 @@ impl Line {
             b'b' | b'x' | b'o' => self.decoders(before, name, after),
             b'c' | b'w' | b'f' | b'r' | b't' => self.tools(before, name, after),
             b'd' | b'i' | b'h' | b'j' | b'u' | b'n' => self.network(before, name, after),
-            b's' | b'z' | b'k' | b'p' | b'm' | b'e' | b'a' | b'g' | b'v' | b'l' | b'q' | b'y' => self.shells(before, name, after),
+            b's' | b'z' | b'k' | b'p' | b'm' | b'e' | b'a' | b'g' | b'v' | b'l' | b'q' | b'y' => {
+                self.shells(before, name, after)
+            }
             b'0'..=b'9' => {
-                self.plain_download |= self.downloads && first(after) == b'.' && name.len() <= 3 && is_digit(last(name)) && after.iter().take(12).filter(|byte| **byte == b'.').count() >= 3;
+                self.plain_download |= self.downloads
+                    && first(after) == b'.'
+                    && name.len() <= 3
+                    && is_digit(last(name))
+                    && after.iter().take(12).filter(|byte| **byte == b'.').count() >= 3;
                 None
             }
             b'_' => import(name, after),
@@ -92,7 +101,8 @@ impl Line {
             b"base64" => {
                 self.base64 = true;
                 let option = skip(after, |byte| is_space(byte) || matches!(byte, b'.' | b'+' | b','));
-                self.decodes |= starts(option, &["-d", "--d", "-di"]) || starts(skip(option, |byte| byte == b'-'), &["${ifs}-d", "$ifs-d"]);
+                self.decodes |= starts(option, &["-d", "--d", "-di"])
+                    || starts(skip(option, |byte| byte == b'-'), &["${ifs}-d", "$ifs-d"]);
                 let fed = ends(before, &["<<<$(", "<<< $(", "<<<"]);
                 fed.then_some("command_injection.decoded_command")
             }
@@ -143,7 +153,8 @@ impl Line {
                 let end = before.trim_ascii_end();
                 let chained = matches!(last(end), b';' | b'|' | b'&');
                 let (program, _) = word(skip(run, |byte| is_space(byte) || is_quote(byte)));
-                let told = is_one(program, &["powershell", "whoami", "ping", "net", "type", "certutil", "calc", "start"]);
+                let told =
+                    is_one(program, &["powershell", "whoami", "ping", "net", "type", "certutil", "calc", "start"]);
                 (chained || told).then_some("command_injection.windows_tool")
             }
             b"chmod" => {
@@ -151,7 +162,9 @@ impl Line {
                 self.chmod |= self.downloads && (starts(mode, &["+x", "a+x", "u+x"]) || word(mode).0.contains(&b'7'));
                 None
             }
-            b"tmp" if self.chmod && ends(before, &[";/", "; /", "&/", "& /"]) => Some("command_injection.download_and_run"),
+            b"tmp" if self.chmod && ends(before, &[";/", "; /", "&/", "& /"]) => {
+                Some("command_injection.download_and_run")
+            }
             b"fsockopen" | b"tcpsocket" => {
                 self.connects = true;
                 None
@@ -170,12 +183,19 @@ impl Line {
             }
             b"create" if self.wmic && ends(before, &["call "]) => windows,
             b"reg" => starts(spaces(after), &["save hklm"]).then_some("command_injection.windows_tool"),
-            b"windowstyle" | b"w" if self.powershell && matches!(last(before), b'-' | b'/') => starts(spaces(after), &["hid", "1"]).then_some("command_injection.powershell"),
+            b"windowstyle" | b"w" if self.powershell && matches!(last(before), b'-' | b'/') => {
+                starts(spaces(after), &["hid", "1"]).then_some("command_injection.powershell")
+            }
             b"rev" => {
                 self.decodes |= ends(before.trim_ascii_end(), &["|"]);
-                ends(before, &["$("]).then_some(()).filter(|()| after.starts_with(b"<<<")).map(|()| "command_injection.decoded_command")
+                ends(before, &["$("])
+                    .then_some(())
+                    .filter(|()| after.starts_with(b"<<<"))
+                    .map(|()| "command_injection.decoded_command")
             }
-            b"tcpclient" => ends(before, &["system.net.sockets.", "net.sockets."]).then_some("command_injection.reverse_shell"),
+            b"tcpclient" => {
+                ends(before, &["system.net.sockets.", "net.sockets."]).then_some("command_injection.reverse_shell")
+            }
             b"ruby" => self.code(after),
             b"require" => {
                 let module = skip(after, |byte| byte == b'(' || is_space(byte) || is_quote(byte));
@@ -200,14 +220,21 @@ impl Line {
             }
             b"dev" | b"inet" => {
                 let target = eat_any(after, &["/tcp/", "/udp/"])?;
-                let (host, behind) = split(target, |byte| is_word(byte) || matches!(byte, b'-' | b'.' | b'$' | b'{' | b'}'));
-                let address = is_digit(first(host)) || first(host) == b'$' || host.contains(&b'.') && first(behind) == b'/' || name == b"inet" && !host.is_empty();
+                let (host, behind) =
+                    split(target, |byte| is_word(byte) || matches!(byte, b'-' | b'.' | b'$' | b'{' | b'}'));
+                let address = is_digit(first(host))
+                    || first(host) == b'$'
+                    || host.contains(&b'.') && first(behind) == b'/'
+                    || name == b"inet" && !host.is_empty();
                 (ends(before, &["/"]) && address).then_some("command_injection.reverse_shell")
             }
-            b"urlcache" | b"decode" | b"urlfetch" if self.certutil && matches!(last(before), b'-' | b'/') => Some("command_injection.windows_tool"),
+            b"urlcache" | b"decode" | b"urlfetch" if self.certutil && matches!(last(before), b'-' | b'/') => {
+                Some("command_injection.windows_tool")
+            }
             b"ifs" => {
                 let name = before.strip_suffix(b"{").unwrap_or(before).strip_suffix(b"$")?;
-                (is_letter(last(name)) || matches!(last(name), b';' | b'|' | b'&' | b')')).then_some("command_injection.hidden_space")
+                (is_letter(last(name)) || matches!(last(name), b';' | b'|' | b'&' | b')'))
+                    .then_some("command_injection.hidden_space")
             }
             b"dup2" if self.socket && first(after) == b'(' => reverse,
             b"iex" | b"invoke" => {
@@ -229,7 +256,8 @@ impl Line {
             b"join" if self.iex && ends(before, &["-"]) => Some("command_injection.powershell"),
             b"downloadstring" | b"downloadfile" => {
                 let address = skip(after, |byte| byte == b'(' || is_space(byte) || is_quote(byte));
-                (self.powershell || self.iex || last(before) == b'.' && starts(address, &["http://"])).then_some("command_injection.powershell")
+                (self.powershell || self.iex || last(before) == b'.' && starts(address, &["http://"]))
+                    .then_some("command_injection.powershell")
             }
             b"node" => self.code(after),
             b"include" | b"hex2bin" => superglobal(after),
@@ -241,7 +269,9 @@ impl Line {
         let reverse = Some("command_injection.reverse_shell");
         match name {
             b"sh" | b"zsh" | b"dash" | b"ksh" | b"ash" => self.shell(before, after),
-            b"e" | b"ec" | b"enc" | b"encodedcommand" | b"encoded" if self.powershell && matches!(last(before), b'-' | b'/') && is_space(first(after)) => {
+            b"e" | b"ec" | b"enc" | b"encodedcommand" | b"encoded"
+                if self.powershell && matches!(last(before), b'-' | b'/') && is_space(first(after)) =>
+            {
                 let code = skip(after, |byte| is_space(byte) || is_quote(byte));
                 let (code, _) = split(code, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='));
                 (code.len() >= 12).then_some("command_injection.powershell")
@@ -264,7 +294,8 @@ impl Line {
             b"exec" if self.socat && first(after) == b':' => reverse,
             b"exec" | b"system" | b"popen" if self.interpreter => {
                 let call = skip(after, |byte| byte == b'(' || is_space(byte));
-                (is_quote(first(call)) && call.len() < after.len() || is_quote(first(after))).then_some("command_injection.script_call")
+                (is_quote(first(call)) && call.len() < after.len() || is_quote(first(after)))
+                    .then_some("command_injection.script_call")
             }
             b"exec" if self.connects => reverse,
             b"system" | b"exec" | b"shell_exec" | b"passthru" | b"popen" | b"proc_open" | b"eval" | b"assert" => {
@@ -282,22 +313,28 @@ impl Line {
                 None
             }
             b"mshta" => {
-                let argument = skip(eat_any(after, &[".exe"]).unwrap_or(after), |byte| is_space(byte) || is_quote(byte));
-                starts(argument, &["http:", "https:", "vbscript:", "javascript:"]).then_some("command_injection.windows_tool")
+                let argument =
+                    skip(eat_any(after, &[".exe"]).unwrap_or(after), |byte| is_space(byte) || is_quote(byte));
+                starts(argument, &["http:", "https:", "vbscript:", "javascript:"])
+                    .then_some("command_injection.windows_tool")
             }
             b"add" if self.net_user && ends(before, &["/"]) => Some("command_injection.windows_tool"),
             b"process" => starts(after, &[".mainmodule", ".binding"]).then_some("command_injection.script_call"),
-            b"programfiles" => (ends(before, &["%"]) && starts(after, &[":~"])).then_some("command_injection.windows_tool"),
+            b"programfiles" => {
+                (ends(before, &["%"]) && starts(after, &[":~"])).then_some("command_injection.windows_tool")
+            }
             b"lua" | b"awk" => self.code(after),
             b"echo" | b"printf" => {
                 let end = before.trim_ascii_end();
                 self.decodes |= end.is_empty() || matches!(last(end), b';' | b'|' | b'&' | b'(' | b'\n');
-                let encoded = ends(before, &["$("]) && starts(skip(after, |byte| is_space(byte) || is_quote(byte)), &["\\x", "\\1"]);
+                let encoded = ends(before, &["$("])
+                    && starts(skip(after, |byte| is_space(byte) || is_quote(byte)), &["\\x", "\\1"]);
                 encoded.then_some("command_injection.decoded_command")
             }
             b"ssi" | b"esi" => {
                 let element = after.strip_prefix(b":")?;
-                (ends(before, &["<"]) && starts(element, &["include", "inline", "debug"])).then_some("command_injection.script_call")
+                (ends(before, &["<"]) && starts(element, &["include", "inline", "debug"]))
+                    .then_some("command_injection.script_call")
             }
             _ => None,
         }
@@ -308,7 +345,9 @@ impl Line {
         let end = skip_path(before);
         let piped = ends(end, &["|", "| sudo", "|sudo"]);
         let rest = spaces(after);
-        let ended = rest.is_empty() || matches!(first(rest), b'-' | b';' | b'&' | b'|' | b'<' | b')' | b'\'' | b'"' | b'`') || first(after) == b'\n';
+        let ended = rest.is_empty()
+            || matches!(first(rest), b'-' | b';' | b'&' | b'|' | b'<' | b')' | b'\'' | b'"' | b'`')
+            || first(after) == b'\n';
         if piped && self.decodes && ended {
             return Some("command_injection.decoded_command");
         }
@@ -316,16 +355,24 @@ impl Line {
             return Some("command_injection.download_and_run");
         }
         let interactive = rest.strip_prefix(b"-i").map(spaces);
-        let redirected = interactive.is_some_and(|rest| matches!(first(rest), b'<' | b'>' | b'&' | b'|') || is_digit(first(rest)) && rest.get(1) == Some(&b'>'));
-        if redirected || interactive.is_some() && (self.mkfifo || self.socket) || piped && self.netcat && end.len() < before.trim_ascii_end().len() {
+        let redirected = interactive.is_some_and(|rest| {
+            matches!(first(rest), b'<' | b'>' | b'&' | b'|') || is_digit(first(rest)) && rest.get(1) == Some(&b'>')
+        });
+        if redirected
+            || interactive.is_some() && (self.mkfifo || self.socket)
+            || piped && self.netcat && end.len() < before.trim_ascii_end().len()
+        {
             return Some("command_injection.reverse_shell");
         }
-        if self.netcat && (runs(before) || ends(before, &["-e ", "-c ", "-e", "-c"])) || self.connects && !is_word(first(after)) {
+        if self.netcat && (runs(before) || ends(before, &["-e ", "-c ", "-e", "-c"]))
+            || self.connects && !is_word(first(after))
+        {
             return Some("command_injection.reverse_shell");
         }
         let target = skip(rest, |byte| matches!(byte, b'/' | b'.'));
         let chained = ends(before.trim_ascii_end(), &[";", "&"]);
-        (self.downloads && (self.chmod && chained || chained && starts(target, &["tmp/"]) && self.plain_download)).then_some("command_injection.download_and_run")
+        (self.downloads && (self.chmod && chained || chained && starts(target, &["tmp/"]) && self.plain_download))
+            .then_some("command_injection.download_and_run")
     }
 
     /// Code for an interpreter, on the command line.
@@ -347,14 +394,30 @@ fn skip_path(before: &[u8]) -> &[u8] {
 /// Whether a program is an argument of `-e` or `-c`: `-e /bin/sh`.
 fn runs(before: &[u8]) -> bool {
     let end = skip_path(before);
-    let option = end.iter().rposition(|byte| is_space(*byte)).map_or(end, |at| end.get(at.saturating_add(1)..).unwrap_or_default());
+    let option = end
+        .iter()
+        .rposition(|byte| is_space(*byte))
+        .map_or(end, |at| end.get(at.saturating_add(1)..).unwrap_or_default());
     first(option) == b'-' && matches!(last(option), b'e' | b'c') && end.len() < before.len()
 }
 
 /// What a request says, or an encoding hides, run at once.
 fn superglobal(after: &[u8]) -> Option<&'static str> {
     let argument = spaces(spaces(after).strip_prefix(b"(")?);
-    let found = starts(argument, &["$_get", "$_post", "$_request", "$_cookie", "$_server", "base64_decode(", "gzinflate(", "str_rot13(", "hex2bin("]);
+    let found = starts(
+        argument,
+        &[
+            "$_get",
+            "$_post",
+            "$_request",
+            "$_cookie",
+            "$_server",
+            "base64_decode(",
+            "gzinflate(",
+            "str_rot13(",
+            "hex2bin(",
+        ],
+    );
     found.then_some("command_injection.script_call")
 }
 

@@ -1,7 +1,8 @@
 //! Ways out of a value into a command line, and the commands behind them.
 
 use super::super::bytes::{
-    eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word, last, places, skip, spaces, split, starts, trim, word,
+    eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word, last, places, skip, spaces,
+    split, starts, trim, word,
 };
 
 /// The longest name of a command that is put together from pieces.
@@ -24,7 +25,9 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
     if let Some(found) = whole(text) {
         return Some(found);
     }
-    for (before, rest) in places(text, |byte| matches!(byte, b';' | b'|' | b'&' | b'\n' | b'\r' | b'$' | b'`' | b'\\' | b'(' | b'<' | b'>')) {
+    for (before, rest) in places(text, |byte| {
+        matches!(byte, b';' | b'|' | b'&' | b'\n' | b'\r' | b'$' | b'`' | b'\\' | b'(' | b'<' | b'>')
+    }) {
         if before.len() < covered {
             continue;
         }
@@ -105,7 +108,10 @@ fn value_of(before: &[u8]) -> Value {
         return Value::Phrase;
     }
     let extension = value.iter().rposition(|byte| *byte == b'.').is_some_and(|at| at.saturating_add(1) < value.len());
-    let telling = is_digit(*end) || matches!(end, b')' | b']' | b'}' | b'/' | b'=' | b'%' | b'@' | b'*' | b'\'' | b'"') || extension || value.len() == 1;
+    let telling = is_digit(*end)
+        || matches!(end, b')' | b']' | b'}' | b'/' | b'=' | b'%' | b'@' | b'*' | b'\'' | b'"')
+        || extension
+        || value.len() == 1;
     if telling { Value::Open } else { Value::Word }
 }
 
@@ -128,7 +134,10 @@ impl<'a> Command<'a> {
     fn read(rest: &'a [u8]) -> Self {
         let mut rest = rest;
         loop {
-            let next = skip(rest, |byte| is_space(byte) || matches!(byte, b'+' | b'(' | b'{' | b'!' | b'"' | b'\'' | b'@') && !is_quoted_name(rest));
+            let next = skip(rest, |byte| {
+                is_space(byte)
+                    || matches!(byte, b'+' | b'(' | b'{' | b'!' | b'"' | b'\'' | b'@') && !is_quoted_name(rest)
+            });
             let next = eat_any(next, &["${ifs}", "$ifs$9", "$ifs", "sudo ", "nohup ", "exec "]).unwrap_or(next);
             if next.len() == rest.len() {
                 break;
@@ -139,7 +148,13 @@ impl<'a> Command<'a> {
         let directory = rest.get(..rest.len().saturating_sub(path.len())).unwrap_or_default();
         let at = directory.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at.saturating_add(1));
         let has_directory = at > 0 && matches!(first(rest), b'/' | b'u');
-        let mut command = Self { name: [0; NAME_LEN_MAX], len: 0, is_split: false, has_directory, behind: rest.get(if has_directory { at } else { 0 }..).unwrap_or_default() };
+        let mut command = Self {
+            name: [0; NAME_LEN_MAX],
+            len: 0,
+            is_split: false,
+            has_directory,
+            behind: rest.get(if has_directory { at } else { 0 }..).unwrap_or_default(),
+        };
         command.read_name();
         command
     }
@@ -177,7 +192,11 @@ impl<'a> Command<'a> {
 fn is_quoted_name(rest: &[u8]) -> bool {
     let Some((quote, behind)) = rest.split_first() else { return false };
     let (piece, after) = word(behind);
-    is_quote(*quote) && !piece.is_empty() && piece.len() <= 3 && after.first() == Some(quote) && is_word(first(after.get(1..).unwrap_or_default()))
+    is_quote(*quote)
+        && !piece.is_empty()
+        && piece.len() <= 3
+        && after.first() == Some(quote)
+        && is_word(first(after.get(1..).unwrap_or_default()))
 }
 
 /// White space, and what shells take for it.
@@ -197,7 +216,11 @@ fn blanks(rest: &[u8]) -> &[u8] {
 fn is_end(rest: &[u8]) -> bool {
     let rest = skip(rest, |byte| is_space(byte) || byte == b'+');
     match rest {
-        [] | [b';' | b'&' | b'#' | b')' | b'\'' | b'"' | b'`' | b'>' | b'\n' | b'}', ..] | [b'/', b'/', ..] | [b'\\', b'n' | b'r' | b'"', ..] | [b'|', b'|', ..] => true,
+        []
+        | [b';' | b'&' | b'#' | b')' | b'\'' | b'"' | b'`' | b'>' | b'\n' | b'}', ..]
+        | [b'/', b'/', ..]
+        | [b'\\', b'n' | b'r' | b'"', ..]
+        | [b'|', b'|', ..] => true,
         [b'|', behind @ ..] => {
             let behind = skip(behind, is_quote);
             behind.is_empty() || starts(behind, &["base64", "curl", "nc ", "xxd", "sh", "bash"])
@@ -214,10 +237,15 @@ fn arguments(rest: &[u8]) -> &[u8] {
         let is_argument = matches!(first(argument), b'-' | b'/' | b'~' | b'.' | b'*' | b'%')
             || argument.get(1) == Some(&b':') && is_letter(first(argument))
             || starts(argument, &["aux", "a+x"]);
-        if !is_argument || argument.len() == rest.len() && !matches!(first(argument), b'/' | b'-') || starts(argument, &["//"]) {
+        if !is_argument
+            || argument.len() == rest.len() && !matches!(first(argument), b'/' | b'-')
+            || starts(argument, &["//"])
+        {
             return rest;
         }
-        let behind = skip(argument, |byte| is_word(byte) || matches!(byte, b'-' | b'/' | b'~' | b'.' | b'*' | b':' | b'\\' | b'%' | b'?' | b'='));
+        let behind = skip(argument, |byte| {
+            is_word(byte) || matches!(byte, b'-' | b'/' | b'~' | b'.' | b'*' | b':' | b'\\' | b'%' | b'?' | b'=')
+        });
         if behind.len() == argument.len() {
             return rest;
         }
@@ -232,36 +260,68 @@ fn is_command(command: &Command<'_>, weak: bool) -> Option<&'static str> {
     let separated = argument.len() < rest.len();
     let chained = Some("command_injection.chained_command");
     match command.name() {
-        b"id" | b"pwd" | b"ls" | b"dir" | b"ps" | b"env" | b"printenv" | b"set" | b"hostname" | b"ifconfig" | b"ipconfig" | b"netstat" | b"systeminfo"
-        | b"tasklist" | b"ver" | b"uname" | b"whoami" | b"sysinfo" | b"arp" | b"route" | b"w" | b"who" | b"groups" | b"df" | b"mount" | b"history"
-        | b"lsb_release" | b"nid" | b"reboot" | b"poweroff" | b"getmac" | b"uptime" => {
+        b"id" | b"pwd" | b"ls" | b"dir" | b"ps" | b"env" | b"printenv" | b"set" | b"hostname" | b"ifconfig"
+        | b"ipconfig" | b"netstat" | b"systeminfo" | b"tasklist" | b"ver" | b"uname" | b"whoami" | b"sysinfo"
+        | b"arp" | b"route" | b"w" | b"who" | b"groups" | b"df" | b"mount" | b"history" | b"lsb_release" | b"nid"
+        | b"reboot" | b"poweroff" | b"getmac" | b"uptime" => {
             let behind = arguments(rest);
             let given = behind.len() < rest.len();
             let words = given || command.has_directory || !weak;
             let file = starts(argument, &["c:\\", "/", "-", "%"]) && separated;
             if words && (is_end(behind) || file && given) { chained } else { None }
         }
-        b"cat" | b"head" | b"tail" | b"more" | b"less" | b"tac" | b"nl" | b"od" | b"xxd" | b"base64" | b"strings" | b"grep" | b"type" | b"rm" | b"cp" | b"mv"
-        | b"chmod" | b"touch" | b"del" | b"find" | b"awk" | b"sed" | b"sort" | b"dd" | b"tar" | b"vi" | b"chown" | b"copy" | b"rev" | b"cut" | b"tee" | b"egrep" | b"fgrep" | b"mkdir" | b"ln" | b"kill" => {
-            let path = matches!(first(argument), b'-' | b'/' | b'~' | b'.' | b'*' | b'$' | b'"' | b'\'' | b'{' | b'?' | b'\\' | b'%')
-                || argument.get(1) == Some(&b':') && is_letter(first(argument));
+        b"cat" | b"head" | b"tail" | b"more" | b"less" | b"tac" | b"nl" | b"od" | b"xxd" | b"base64" | b"strings"
+        | b"grep" | b"type" | b"rm" | b"cp" | b"mv" | b"chmod" | b"touch" | b"del" | b"find" | b"awk" | b"sed"
+        | b"sort" | b"dd" | b"tar" | b"vi" | b"chown" | b"copy" | b"rev" | b"cut" | b"tee" | b"egrep" | b"fgrep"
+        | b"mkdir" | b"ln" | b"kill" => {
+            let path = matches!(
+                first(argument),
+                b'-' | b'/' | b'~' | b'.' | b'*' | b'$' | b'"' | b'\'' | b'{' | b'?' | b'\\' | b'%'
+            ) || argument.get(1) == Some(&b':') && is_letter(first(argument));
             let file = split(argument, is_word).1.starts_with(b".") && !weak;
             if separated && (path || file) { chained } else { None }
         }
-        b"echo" | b"start" | b"printf" | b"print" | b"expr" | b"nslookup" | b"which" | b"netsh" | b"schtasks" | b"sc" | b"certutil" | b"wmic" | b"reg" => {
-            let word = is_word(first(argument)) || matches!(first(argument), b'$' | b'\'' | b'"' | b'-' | b'/' | b'<' | b'`');
+        b"echo" | b"start" | b"printf" | b"print" | b"expr" | b"nslookup" | b"which" | b"netsh" | b"schtasks"
+        | b"sc" | b"certutil" | b"wmic" | b"reg" => {
+            let word =
+                is_word(first(argument)) || matches!(first(argument), b'$' | b'\'' | b'"' | b'-' | b'/' | b'<' | b'`');
             let tool = is_one(command.name(), &["nslookup", "netsh", "schtasks", "certutil"]);
             if (separated || first(rest) == b'\'') && word && (!weak || tool) { chained } else { None }
         }
-        b"net" | b"net1" => if is_one(word(argument).0, &["user", "view", "group", "localgroup", "use", "start", "share", "accounts"]) && (!weak || is_end(word(argument).1)) { chained } else { None },
-        b"curl" | b"wget" | b"lynx" | b"ftp" | b"tftp" | b"dig" | b"host" | b"ping" | b"ping6" | b"ncat" | b"nc" | b"netcat" | b"telnet" | b"ssh" | b"scp" | b"fetch" | b"traceroute" | b"tracert"
-        | b"curl.exe" | b"ping.exe" | b"wget.exe" | b"nc.exe" | b"socat" => {
-            let (target, _) = split(head(argument, 64), |byte| !is_space(byte));
-            let address = target.iter().skip(1).any(|byte| matches!(byte, b'.' | b':' | b'$' | b'`')) && !ends(target, &[".", ",", ":"]) || is_digit(first(target));
-            if separated && (starts(argument, &["-"]) && target.len() > 1 || address && (!weak || starts(target, &["http", "$", "`"]) || is_digit(first(target)))) { chained } else { None }
+        b"net" | b"net1" => {
+            if is_one(word(argument).0, &["user", "view", "group", "localgroup", "use", "start", "share", "accounts"])
+                && (!weak || is_end(word(argument).1))
+            {
+                chained
+            } else {
+                None
+            }
         }
-        b"bash" | b"sh" | b"zsh" | b"dash" | b"ksh" | b"csh" | b"ash" => if separated && matches!(first(argument), b'-' | b'/' | b'<') || !weak && command.has_directory { chained } else { None },
-        b"python" | b"python2" | b"python3" | b"perl" | b"ruby" | b"php" | b"node" | b"powershell" | b"pwsh" | b"cmd" | b"cmd.exe" | b"powershell.exe" | b"python.exe" | b"lua" => {
+        b"curl" | b"wget" | b"lynx" | b"ftp" | b"tftp" | b"dig" | b"host" | b"ping" | b"ping6" | b"ncat" | b"nc"
+        | b"netcat" | b"telnet" | b"ssh" | b"scp" | b"fetch" | b"traceroute" | b"tracert" | b"curl.exe"
+        | b"ping.exe" | b"wget.exe" | b"nc.exe" | b"socat" => {
+            let (target, _) = split(head(argument, 64), |byte| !is_space(byte));
+            let address = target.iter().skip(1).any(|byte| matches!(byte, b'.' | b':' | b'$' | b'`'))
+                && !ends(target, &[".", ",", ":"])
+                || is_digit(first(target));
+            if separated
+                && (starts(argument, &["-"]) && target.len() > 1
+                    || address && (!weak || starts(target, &["http", "$", "`"]) || is_digit(first(target))))
+            {
+                chained
+            } else {
+                None
+            }
+        }
+        b"bash" | b"sh" | b"zsh" | b"dash" | b"ksh" | b"csh" | b"ash" => {
+            if separated && matches!(first(argument), b'-' | b'/' | b'<') || !weak && command.has_directory {
+                chained
+            } else {
+                None
+            }
+        }
+        b"python" | b"python2" | b"python3" | b"perl" | b"ruby" | b"php" | b"node" | b"powershell" | b"pwsh"
+        | b"cmd" | b"cmd.exe" | b"powershell.exe" | b"python.exe" | b"lua" => {
             if separated && matches!(first(argument), b'-' | b'/') { chained } else { None }
         }
         b"sleep" | b"usleep" => {
@@ -295,7 +355,8 @@ fn chained(rest: &[u8], value: Value) -> Option<&'static str> {
 fn call(command: &Command<'_>) -> Option<&'static str> {
     let argument = spaces(command.behind).strip_prefix(b"(")?;
     let found = match command.name() {
-        b"system" | b"passthru" | b"shell_exec" | b"phpinfo" | b"popen" | b"proc_open" | b"phpversion" | b"pcntl_exec" => true,
+        b"system" | b"passthru" | b"shell_exec" | b"phpinfo" | b"popen" | b"proc_open" | b"phpversion"
+        | b"pcntl_exec" => true,
         b"exec" | b"eval" | b"assert" => is_quote(first(argument)) || first(argument) == b'$',
         _ => false,
     };
@@ -323,16 +384,26 @@ fn strong(rest: &[u8]) -> Option<&'static str> {
             let ended = is_end(skip(behind, |byte| is_word(byte) || byte == b'/' || byte == b' '));
             (is_end(behind) || starts(argument, &["/"]) && ended).then_some("command_injection.reconnaissance")
         }
-        b"uname" => (starts(argument, &["-a"]) && is_end(argument.get(2..).unwrap_or_default())).then_some("command_injection.reconnaissance"),
+        b"uname" => (starts(argument, &["-a"]) && is_end(argument.get(2..).unwrap_or_default()))
+            .then_some("command_injection.reconnaissance"),
         b"timeout" => starts(argument, &["/t "]).then_some("command_injection.time_delay"),
         b"ping" => {
-            let counted = starts(argument, &["-n ", "-c ", "-i "]) && is_digit(first(argument.get(3..).unwrap_or_default()));
+            let counted =
+                starts(argument, &["-n ", "-c ", "-i "]) && is_digit(first(argument.get(3..).unwrap_or_default()));
             let target = skip(argument.get(3..).unwrap_or_default(), |byte| is_digit(byte) || is_space(byte));
-            (counted && starts(target, &["127.", "localhost", "-", "."]) || counted && argument.get(3..).is_some_and(|rest| starts(spaces(skip(rest, is_digit)), &["127.", "localhost", "-"])))
-                .then_some("command_injection.time_delay")
+            (counted && starts(target, &["127.", "localhost", "-", "."])
+                || counted
+                    && argument
+                        .get(3..)
+                        .is_some_and(|rest| starts(spaces(skip(rest, is_digit)), &["127.", "localhost", "-"])))
+            .then_some("command_injection.time_delay")
         }
-        _ => (command.len > 0 && !argument.is_empty() && argument.len() < behind.len() && is_reader(name) && near_secret(argument))
-            .then_some("command_injection.sensitive_file"),
+        _ => (command.len > 0
+            && !argument.is_empty()
+            && argument.len() < behind.len()
+            && is_reader(name)
+            && near_secret(argument))
+        .then_some("command_injection.sensitive_file"),
     }
 }
 
@@ -346,8 +417,50 @@ pub(super) fn is_known(name: &[u8]) -> bool {
     is_one(
         name,
         &[
-            "whoami", "cat", "ls", "id", "uname", "curl", "wget", "nc", "bash", "sh", "ping", "passwd", "echo", "head", "tail", "more", "less", "tac", "python", "perl",
-            "php", "ruby", "sleep", "hostname", "ifconfig", "netstat", "powershell", "cmd", "dir", "type", "net", "rm", "cp", "chmod", "base64", "env", "pwd", "who", "nslookup", "dig", "ps", "reboot", "shutdown", "printenv",
+            "whoami",
+            "cat",
+            "ls",
+            "id",
+            "uname",
+            "curl",
+            "wget",
+            "nc",
+            "bash",
+            "sh",
+            "ping",
+            "passwd",
+            "echo",
+            "head",
+            "tail",
+            "more",
+            "less",
+            "tac",
+            "python",
+            "perl",
+            "php",
+            "ruby",
+            "sleep",
+            "hostname",
+            "ifconfig",
+            "netstat",
+            "powershell",
+            "cmd",
+            "dir",
+            "type",
+            "net",
+            "rm",
+            "cp",
+            "chmod",
+            "base64",
+            "env",
+            "pwd",
+            "who",
+            "nslookup",
+            "dig",
+            "ps",
+            "reboot",
+            "shutdown",
+            "printenv",
         ],
     )
 }
@@ -368,7 +481,20 @@ fn near_secret(rest: &[u8]) -> bool {
     SECRETS.iter().any(|secret| path.windows(secret.len()).any(|window| window == secret.as_bytes()))
 }
 
-const SECRETS: &[&str] = &["etc/passwd", "etc/./passwd", "etc/shadow", "etc/./shadow", "etc/sudoers", "etc/group", "etc/hosts", "etc/issue", "win.ini", "boot.ini", "repair/s", "etc//passwd"];
+const SECRETS: &[&str] = &[
+    "etc/passwd",
+    "etc/./passwd",
+    "etc/shadow",
+    "etc/./shadow",
+    "etc/sudoers",
+    "etc/group",
+    "etc/hosts",
+    "etc/issue",
+    "win.ini",
+    "boot.ini",
+    "repair/s",
+    "etc//passwd",
+];
 
 /// A value that is a whole command, and reads a secret or changes the system.
 fn whole(text: &[u8]) -> Option<&'static str> {
@@ -381,10 +507,13 @@ fn whole(text: &[u8]) -> Option<&'static str> {
     let separated = argument.len() < command.behind.len();
     match command.name() {
         b"cat" | b"type" | b"head" | b"tail" | b"more" | b"less" | b"tac" | b"grep" if separated => {
-            let one = !argument.iter().any(|byte| is_space(*byte)) || first(argument) == b'-' || command.name() == b"grep";
+            let one =
+                !argument.iter().any(|byte| is_space(*byte)) || first(argument) == b'-' || command.name() == b"grep";
             (one && near_secret(argument)).then_some("command_injection.sensitive_file")
         }
-        b"net" | b"net1" if separated => (is_one(word(argument).0, &["view", "user", "localgroup"]) && is_end(word(argument).1)).then_some("command_injection.reconnaissance"),
+        b"net" | b"net1" if separated => (is_one(word(argument).0, &["view", "user", "localgroup"])
+            && is_end(word(argument).1))
+        .then_some("command_injection.reconnaissance"),
         b"uname" | b"netstat" | b"ipconfig" if separated => {
             let option = skip(argument, |byte| is_word(byte) || matches!(byte, b'-' | b'/'));
             (matches!(first(argument), b'-' | b'/') && option.is_empty()).then_some("command_injection.reconnaissance")
@@ -392,22 +521,30 @@ fn whole(text: &[u8]) -> Option<&'static str> {
         b"ls" | b"dir" if separated => {
             let path = spaces(skip(argument, |byte| byte == b'-' || is_letter(byte) && first(argument) == b'-'));
             let system = matches!(path, b"/") || starts(path, &["/etc", "/home", "/var/www", "/root", "/tmp", "c:\\"]);
-            (system && !super::super::bytes::near(path, &["&&", "|", ";"])).then_some("command_injection.reconnaissance")
+            (system && !super::super::bytes::near(path, &["&&", "|", ";"]))
+                .then_some("command_injection.reconnaissance")
         }
-        b"netsh" if separated => starts(argument, &["firewall set", "advfirewall set"]).then_some("command_injection.windows_tool"),
-        b"reg" if separated => (starts(argument, &["add", "save", "delete"]) && super::super::bytes::near(argument, &["hklm", "hkey_local"])).then_some("command_injection.windows_tool"),
+        b"netsh" if separated => {
+            starts(argument, &["firewall set", "advfirewall set"]).then_some("command_injection.windows_tool")
+        }
+        b"reg" if separated => (starts(argument, &["add", "save", "delete"])
+            && super::super::bytes::near(argument, &["hklm", "hkey_local"]))
+        .then_some("command_injection.windows_tool"),
         b"echo" if separated => {
             let code = skip(argument, |byte| is_quote(byte) || is_space(byte));
-            starts(code, &["<?php", "<script", "<img src=http", "<%", "use socket"]).then_some("command_injection.script_call")
+            starts(code, &["<?php", "<script", "<img src=http", "<%", "use socket"])
+                .then_some("command_injection.script_call")
         }
         b"perl" => {
             let code = argument.strip_prefix(b"-e")?;
-            starts(skip(code, |byte| is_space(byte) || is_quote(byte)), &["print \"", "print '", "system"]).then_some("command_injection.script_call")
+            starts(skip(code, |byte| is_space(byte) || is_quote(byte)), &["print \"", "print '", "system"])
+                .then_some("command_injection.script_call")
         }
         b"system" | b"passthru" | b"shell_exec" | b"exec" | b"eval" | b"popen" | b"proc_open" => {
             let code = spaces(command.behind).strip_prefix(b"(")?;
             let inner = Command::read(skip(code, is_quote));
-            (is_quote(first(code)) && (is_known(inner.name()) || is_command(&inner, false).is_some())).then_some("command_injection.script_call")
+            (is_quote(first(code)) && (is_known(inner.name()) || is_command(&inner, false).is_some()))
+                .then_some("command_injection.script_call")
         }
         b"phpinfo" | b"phpversion" => starts(command.behind, &["()"]).then_some("command_injection.script_call"),
         _ => None,
@@ -420,7 +557,8 @@ fn substituted(before: &[u8], rest: &[u8]) -> Option<&'static str> {
     let command = Command::read(rest);
     let close = is_closed(rest);
     let nested = first(spaces(rest)) == b'`';
-    let alone = !before.iter().any(|byte| is_space(*byte) && !value.is_empty() || matches!(byte, b'$' | b'=')) || value.is_empty();
+    let alone = !before.iter().any(|byte| is_space(*byte) && !value.is_empty() || matches!(byte, b'$' | b'='))
+        || value.is_empty();
     if command.name() == b"sleep" && is_digit(first(blanks(command.behind))) && close {
         return Some("command_injection.time_delay");
     }
@@ -430,8 +568,13 @@ fn substituted(before: &[u8], rest: &[u8]) -> Option<&'static str> {
     if starts(rest, &["rev<<<", "printf '\\", "printf \"\\", "base64 -d"]) {
         return Some("command_injection.decoded_command");
     }
-    (alone && close && (nested || is_known(command.name()) && (is_end(command.behind) || blanks(command.behind).len() < command.behind.len()) || is_command(&command, false).is_some()))
-        .then_some("command_injection.substituted_command")
+    (alone
+        && close
+        && (nested
+            || is_known(command.name())
+                && (is_end(command.behind) || blanks(command.behind).len() < command.behind.len())
+            || is_command(&command, false).is_some()))
+    .then_some("command_injection.substituted_command")
 }
 
 /// Whether a substitution is closed on its line.
@@ -450,8 +593,10 @@ fn backtick(text: &[u8], before: &[u8], rest: &[u8]) -> Option<&'static str> {
         return None;
     }
     let value = before.trim_ascii_start();
-    let whole = value.is_empty() && trim(skip(behind.get(1..)?, |byte| is_quote(byte) || matches!(byte, b';' | b'|' | b'&'))).is_empty();
-    let glued = !value.is_empty() && !value.iter().any(|byte| is_space(*byte)) || ends(before, &["||", "=", "|", "&", ";"]) && !ends(before, &["= "]);
+    let whole = value.is_empty()
+        && trim(skip(behind.get(1..)?, |byte| is_quote(byte) || matches!(byte, b';' | b'|' | b'&'))).is_empty();
+    let glued = !value.is_empty() && !value.iter().any(|byte| is_space(*byte))
+        || ends(before, &["||", "=", "|", "&", ";"]) && !ends(before, &["= "]);
     let _ = text;
     if !(whole || glued) {
         return None;
@@ -460,14 +605,18 @@ fn backtick(text: &[u8], before: &[u8], rest: &[u8]) -> Option<&'static str> {
     let argument = blanks(command.behind);
     let ended = first(argument) == b'`';
     let separated = argument.len() < command.behind.len();
-    let weak = whole && !is_one(command.name(), &["id", "uname", "ping", "whoami", "cat", "sleep", "curl", "wget", "nc"]) && !command.has_directory;
+    let weak = whole
+        && !is_one(command.name(), &["id", "uname", "ping", "whoami", "cat", "sleep", "curl", "wget", "nc"])
+        && !command.has_directory;
     if command.name() == b"sleep" && is_digit(first(argument)) {
         return Some("command_injection.time_delay");
     }
     let told = match command.name() {
         // `cat notes.txt` is what people write.
         b"cat" if whole => near_secret(argument),
-        b"curl" | b"wget" | b"ping" | b"nc" if whole => separated && inside.iter().any(|byte| is_digit(*byte)) || starts(argument, &["http"]),
+        b"curl" | b"wget" | b"ping" | b"nc" if whole => {
+            separated && inside.iter().any(|byte| is_digit(*byte)) || starts(argument, &["http"])
+        }
         b"uname" if whole => starts(argument, &["-a"]),
         _ => ended || separated,
     };
@@ -481,7 +630,9 @@ fn wildcards(text: &[u8]) -> Option<&'static str> {
         let (directory, behind) = split(head(name, 5), |byte| is_word(byte) || matches!(byte, b'?' | b'*'));
         let wild = directory.iter().filter(|byte| matches!(byte, b'?')).count();
         let meant = directory.len() == 3
-            && ["bin", "etc", "usr"].iter().any(|one| one.bytes().zip(directory).all(|(letter, byte)| *byte == b'?' || *byte == letter));
+            && ["bin", "etc", "usr"]
+                .iter()
+                .any(|one| one.bytes().zip(directory).all(|(letter, byte)| *byte == b'?' || *byte == letter));
         let next = behind.get(1..).unwrap_or_default();
         let goes_on = first(behind) == b'/' && (is_word(first(next)) || matches!(first(next), b'?' | b'*' | b'['));
         if meant && goes_on && (wild > 0 && (wild < 3 || !is_digit(first(next)))) {

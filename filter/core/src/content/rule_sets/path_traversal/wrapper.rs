@@ -1,7 +1,8 @@
 //! Wrappers of PHP and Java, shares and devices of Windows.
 
 use super::super::bytes::{
-    eat_any, first, is_digit, is_letter, is_quote, is_slash, is_space, is_word, last, places, skip, split, starts, trim, word, words,
+    eat_any, first, is_digit, is_letter, is_quote, is_slash, is_space, is_word, last, places, skip, split, starts,
+    trim, word, words,
 };
 use super::{is_secret, slashes};
 
@@ -12,7 +13,10 @@ pub(super) fn find(text: &[u8], written: Option<&[u8]>) -> Option<&'static str> 
 /// Whether a value begins here: a text, or a field of a form.
 fn is_value(before: &[u8]) -> bool {
     let parameter = before.trim_ascii_start();
-    parameter.is_empty() || parameter.split_last().is_some_and(|(end, name)| *end == b'=' && name.iter().all(|byte| is_word(*byte) || matches!(byte, b'[' | b']')))
+    parameter.is_empty()
+        || parameter.split_last().is_some_and(|(end, name)| {
+            *end == b'=' && name.iter().all(|byte| is_word(*byte) || matches!(byte, b'[' | b']'))
+        })
 }
 
 fn at_word(text: &[u8], before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
@@ -36,14 +40,17 @@ fn at_word(text: &[u8], before: &[u8], name: &[u8], after: &[u8]) -> Option<&'st
             });
             content.map(|_| "path_traversal.php_wrapper")
         }
-        b"phar" | b"expect" | b"glob" | b"ogg" | b"rar" => path.filter(|path| is_word(first(path)) || matches!(first(path), b'.' | b'/' | b'%')).map(|_| "path_traversal.php_wrapper"),
+        b"phar" | b"expect" | b"glob" | b"ogg" | b"rar" => path
+            .filter(|path| is_word(first(path)) || matches!(first(path), b'.' | b'/' | b'%'))
+            .map(|_| "path_traversal.php_wrapper"),
         b"ssh2" | b"compress" => {
             let (kind, behind) = word(after.strip_prefix(b".")?);
             (!kind.is_empty() && behind.starts_with(b"://")).then_some("path_traversal.php_wrapper")
         }
         b"zip" => {
             let (member, _) = split(path?, |byte| !is_space(byte));
-            (member.contains(&b'#') || member.windows(3).any(|window| window == b"%23")).then_some("path_traversal.php_wrapper")
+            (member.contains(&b'#') || member.windows(3).any(|window| window == b"%23"))
+                .then_some("path_traversal.php_wrapper")
         }
         b"file" => {
             let address = after.strip_prefix(b":")?;
@@ -54,9 +61,16 @@ fn at_word(text: &[u8], before: &[u8], name: &[u8], after: &[u8]) -> Option<&'st
                 [_, b':', behind @ ..] => slashes(behind),
                 _ => target,
             };
-            let starts_here = before.is_empty() || is_space(last(before)) || is_quote(last(before)) || matches!(last(before), b'=' | b'(');
+            let starts_here = before.is_empty()
+                || is_space(last(before))
+                || is_quote(last(before))
+                || matches!(last(before), b'=' | b'(');
             let shared = starts_here && marks.len() >= 4 && is_word(first(target));
-            (marks.len() >= 1 && is_secret(target) || shared || before.ends_with(b"url:") || before.ends_with(b"view-source:")).then_some("path_traversal.file_wrapper")
+            (marks.len() >= 1 && is_secret(target)
+                || shared
+                || before.ends_with(b"url:")
+                || before.ends_with(b"view-source:"))
+            .then_some("path_traversal.file_wrapper")
         }
         b"netdoc" | b"local_file" if after.starts_with(b":/") => file,
         b"jar" => {
@@ -72,18 +86,29 @@ fn at_word(text: &[u8], before: &[u8], name: &[u8], after: &[u8]) -> Option<&'st
 /// Shares and devices of Windows that no one links to: `\\192.0.2.1\c$`, `\\.\PhysicalDrive0`.
 fn share(text: &[u8], written: Option<&[u8]>) -> Option<&'static str> {
     let hides = written.is_some_and(|written| !written.contains(&b'\\'));
-    places(text, |byte| byte == b'\\').filter(|(before, _)| before.is_empty() || is_space(last(before)) || is_quote(last(before)) || last(before) == b'=').find_map(|(before, rest)| {
-        let name = rest.strip_prefix(b"\\\\")?;
-        let (host, behind) = split(name, |byte| !is_slash(byte) && !is_space(byte));
-        let path = behind.strip_prefix(b"\\").unwrap_or_default();
-        let (folder, ending) = word(path);
-        let hidden = first(ending) == b'$' && (folder.len() == 1 && is_letter(first(folder)) || matches!(folder, b"admin" | b"ipc"));
-        let port = host.iter().rposition(|byte| *byte == b'@').and_then(|at| host.get(at.saturating_add(1)..));
-        let webdav = port.is_some_and(|port| port == b"ssl" || is_digit(first(port))) || starts(path, &["davwwwroot"]);
-        let device = matches!(host, b"." | b"?") && (starts(path, &["physicaldrive", "globalroot", "unc\\"]) || starts(path.get(1..).unwrap_or_default(), &[":\\windows"]));
-        let address = before.trim_ascii_start().is_empty() && !path.is_empty() && (is_public(host) || hides) && !trim(text).contains(&b' ');
-        (hidden || webdav || device || address).then_some("path_traversal.windows_share")
-    })
+    places(text, |byte| byte == b'\\')
+        .filter(|(before, _)| {
+            before.is_empty() || is_space(last(before)) || is_quote(last(before)) || last(before) == b'='
+        })
+        .find_map(|(before, rest)| {
+            let name = rest.strip_prefix(b"\\\\")?;
+            let (host, behind) = split(name, |byte| !is_slash(byte) && !is_space(byte));
+            let path = behind.strip_prefix(b"\\").unwrap_or_default();
+            let (folder, ending) = word(path);
+            let hidden = first(ending) == b'$'
+                && (folder.len() == 1 && is_letter(first(folder)) || matches!(folder, b"admin" | b"ipc"));
+            let port = host.iter().rposition(|byte| *byte == b'@').and_then(|at| host.get(at.saturating_add(1)..));
+            let webdav =
+                port.is_some_and(|port| port == b"ssl" || is_digit(first(port))) || starts(path, &["davwwwroot"]);
+            let device = matches!(host, b"." | b"?")
+                && (starts(path, &["physicaldrive", "globalroot", "unc\\"])
+                    || starts(path.get(1..).unwrap_or_default(), &[":\\windows"]));
+            let address = before.trim_ascii_start().is_empty()
+                && !path.is_empty()
+                && (is_public(host) || hides)
+                && !trim(text).contains(&b' ');
+            (hidden || webdav || device || address).then_some("path_traversal.windows_share")
+        })
 }
 
 /// Whether a host is an address that is not one of a local network.

@@ -1,13 +1,15 @@
 //! What only injections say, wherever it stands.
 
 use super::super::bytes::{
-    eat_any, ends, first, is_digit, is_letter, is_one, is_quote, is_space, is_word, last, near, skip, spaces, split, split_near, starts, tail, word, words,
+    eat_any, ends, first, is_digit, is_letter, is_one, is_quote, is_space, is_word, last, near, skip, spaces, split,
+    split_near, starts, tail, word, words,
 };
 use super::expression::{Place, condition};
 use super::{gap, gap_close, gap_open, is_call, is_comment, is_end};
 
 /// The keywords that are found in pieces: `UN/**/ION`.
-const SPLIT_KEYWORDS: &[&str] = &["union", "select", "insert", "delete", "update", "where", "having", "sleep", "from", "order", "drop"];
+const SPLIT_KEYWORDS: &[&str] =
+    &["union", "select", "insert", "delete", "update", "where", "having", "sleep", "from", "order", "drop"];
 
 /// A list of columns that is longer is none of prose.
 const LIST_LEN_MAX: usize = 32;
@@ -20,7 +22,10 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
 fn joins(text: &[u8]) -> Option<&'static str> {
     text.windows(2).enumerate().filter(|(_, pair)| matches!(pair, [b'|', b'|'] | [b'&', b'&'])).find_map(|(at, _)| {
         let rest = text.get(at.saturating_add(2)..)?;
-        is_quote(first(gap_open(rest))).then(|| condition(rest, Place::Word)).flatten().filter(|name| *name == "sql_injection.quoted_tautology")
+        is_quote(first(gap_open(rest)))
+            .then(|| condition(rest, Place::Word))
+            .flatten()
+            .filter(|name| *name == "sql_injection.quoted_tautology")
     })
 }
 
@@ -47,7 +52,12 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
             }
             let other = word(spaces(spaces(after).strip_prefix(b"=")?)).0;
             let written = after.get(1..).unwrap_or_default().starts_with(name) || name.len() > 3;
-            (name.len() >= 3 && other == name && written && last(before) != b'.' && name.iter().all(|byte| is_digit(*byte))).then_some("sql_injection.constant_condition")
+            (name.len() >= 3
+                && other == name
+                && written
+                && last(before) != b'.'
+                && name.iter().all(|byte| is_digit(*byte)))
+            .then_some("sql_injection.constant_condition")
         }
         b'a' | b'o' => match name {
             b"or" | b"and" => condition_anywhere(after),
@@ -66,16 +76,28 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
             _ => None,
         },
         b'd' => match name {
-            b"dbms_pipe" | b"dbms_lock" => starts(after, &[".receive_message", ".sleep"]).then_some("sql_injection.time_delay"),
-            b"dbms_xslprocessor" | b"dbms_ldap" | b"dbms_utility" | b"dbms_java" => starts(after, &[".init(", ".read2clob", ".sqlid", ".runjava"]).then_some("sql_injection.error_message"),
+            b"dbms_pipe" | b"dbms_lock" => {
+                starts(after, &[".receive_message", ".sleep"]).then_some("sql_injection.time_delay")
+            }
+            b"dbms_xslprocessor" | b"dbms_ldap" | b"dbms_utility" | b"dbms_java" => {
+                starts(after, &[".init(", ".read2clob", ".sqlid", ".runjava"]).then_some("sql_injection.error_message")
+            }
             _ => None,
         },
         b'e' | b'u' => match name {
             b"union" => union(before, after),
-            b"extractvalue" | b"updatexml" => (is_call(after) && near(after, &["concat", "0x", "select", "@@"])).then_some("sql_injection.error_message"),
+            b"extractvalue" | b"updatexml" => (is_call(after) && near(after, &["concat", "0x", "select", "@@"]))
+                .then_some("sql_injection.error_message"),
             b"exp" => nested_query(after),
-            b"exec" | b"execute" => starts(gap(after), &["xp_", "sp_oa", "master..", "master.dbo"]).then_some("sql_injection.file_or_command"),
-            b"utl_inaddr" | b"utl_http" => starts(after, &[".get_host", ".request"]).then_some(if name == b"utl_http" { "sql_injection.file_or_command" } else { "sql_injection.error_message" }),
+            b"exec" | b"execute" => starts(gap(after), &["xp_", "sp_oa", "master..", "master.dbo"])
+                .then_some("sql_injection.file_or_command"),
+            b"utl_inaddr" | b"utl_http" => {
+                starts(after, &[".get_host", ".request"]).then_some(if name == b"utl_http" {
+                    "sql_injection.file_or_command"
+                } else {
+                    "sql_injection.error_message"
+                })
+            }
             _ => None,
         },
         b'f' => match name {
@@ -86,9 +108,13 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
             }
             _ => None,
         },
-        b'g' => matches!(name, b"gtid_subset" | b"gtid_subtract" if is_call(after)).then_some("sql_injection.error_message"),
+        b'g' => {
+            matches!(name, b"gtid_subset" | b"gtid_subtract" if is_call(after)).then_some("sql_injection.error_message")
+        }
         b'h' | b'n' | b'x' => match name {
-            b"having" | b"not" | b"xor" => condition_anywhere(after).filter(|name| *name == "sql_injection.quoted_tautology"),
+            b"having" | b"not" | b"xor" => {
+                condition_anywhere(after).filter(|name| *name == "sql_injection.quoted_tautology")
+            }
             b"xp_cmdshell" | b"xp_dirtree" | b"xp_regread" => {
                 (is_quote(first(gap(after))) || last(before) == b'.').then_some("sql_injection.file_or_command")
             }
@@ -97,7 +123,8 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         b'i' => match name {
             b"into" => {
                 let (kind, path) = word(gap(after));
-                (is_one(kind, &["outfile", "dumpfile"]) && (is_quote(first(gap(path))) || starts(gap(path), &["0x"]))).then_some("sql_injection.file_or_command")
+                (is_one(kind, &["outfile", "dumpfile"]) && (is_quote(first(gap(path))) || starts(gap(path), &["0x"])))
+                    .then_some("sql_injection.file_or_command")
             }
             _ => None,
         },
@@ -109,13 +136,19 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
                 let arguments = after.strip_prefix(b"(")?;
                 near(arguments, &["randomblob("]).then_some("sql_injection.time_delay")
             }
-            b"pg_read_file" | b"lo_import" | b"pg_ls_dir" => starts(after, &["('"]).then_some("sql_injection.file_or_command"),
+            b"pg_read_file" | b"lo_import" | b"pg_ls_dir" => {
+                starts(after, &["('"]).then_some("sql_injection.file_or_command")
+            }
             b"program" => {
-                let copies = is_quote(first(gap(after))) && ends(before, &["from ", "to "]) && near(tail(before, 128), &["copy "]);
+                let copies = is_quote(first(gap(after)))
+                    && ends(before, &["from ", "to "])
+                    && near(tail(before, 128), &["copy "]);
                 copies.then_some("sql_injection.file_or_command")
             }
             b"procedure" => (starts(gap(after), &["analyse"])).then_some("sql_injection.error_message"),
-            b"load_extension" => (is_call(after) && ends(before, &["select ", "select("])).then_some("sql_injection.file_or_command"),
+            b"load_extension" => {
+                (is_call(after) && ends(before, &["select ", "select("])).then_some("sql_injection.file_or_command")
+            }
             _ => None,
         },
         b'r' => {
@@ -125,12 +158,15 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         b's' => match name {
             b"select" => select(before, after),
             b"sleep" => delayed(before, after),
-            b"sp_oacreate" | b"sp_oamethod" | b"sp_addsrvrolemember" => (is_quote(first(gap(after)))).then_some("sql_injection.file_or_command"),
+            b"sp_oacreate" | b"sp_oamethod" | b"sp_addsrvrolemember" => {
+                (is_quote(first(gap(after)))).then_some("sql_injection.file_or_command")
+            }
             _ => None,
         },
         b'w' => {
             let (delay, time) = word(gap(after));
-            (name == b"waitfor" && is_one(delay, &["delay", "time"]) && is_quote(first(gap(time)))).then_some("sql_injection.time_delay")
+            (name == b"waitfor" && is_one(delay, &["delay", "time"]) && is_quote(first(gap(time))))
+                .then_some("sql_injection.time_delay")
         }
         _ => None,
     }
@@ -138,7 +174,11 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
 
 /// Whether a keyword is put together around comments.
 fn split_keyword(name: &[u8], after: &[u8]) -> Option<&'static str> {
-    let mut matching: Vec<&[u8]> = SPLIT_KEYWORDS.iter().filter_map(|keyword| keyword.as_bytes().strip_prefix(name)).filter(|rest| !rest.is_empty()).collect();
+    let mut matching: Vec<&[u8]> = SPLIT_KEYWORDS
+        .iter()
+        .filter_map(|keyword| keyword.as_bytes().strip_prefix(name))
+        .filter(|rest| !rest.is_empty())
+        .collect();
     let mut rest = after;
     while !matching.is_empty() {
         let (_, behind) = split_near(rest.strip_prefix(b"/*")?, b"*/")?;
@@ -195,7 +235,8 @@ fn union(before: &[u8], after: &[u8]) -> Option<&'static str> {
         return None;
     }
     let (all, behind) = word(separated);
-    let (query, columns) = if is_one(all, &["all", "distinct", "distinctrow"]) { word(gap_open(behind)) } else { (all, behind) };
+    let (query, columns) =
+        if is_one(all, &["all", "distinct", "distinctrow"]) { word(gap_open(behind)) } else { (all, behind) };
     if !is_one(query, &["select"]) {
         return None;
     }
@@ -234,7 +275,8 @@ fn is_columns(rest: &[u8]) -> bool {
     };
     let ending = spaces(gap_close(behind));
     let ending = if ending.is_empty() { return true } else { ending };
-    matches!(first(ending), b',' | b';' | b'|' | b'#' | b'\'' | b'"' | b'+' | b')' | b'/') || starts(ending, &["--", "from", "into", "limit", "order", "where", "union"])
+    matches!(first(ending), b',' | b';' | b'|' | b'#' | b'\'' | b'"' | b'+' | b')' | b'/')
+        || starts(ending, &["--", "from", "into", "limit", "order", "where", "union"])
 }
 
 /// `a, b from`
@@ -263,7 +305,10 @@ fn benchmark(after: &[u8]) -> Option<&'static str> {
 fn delayed(before: &[u8], after: &[u8]) -> Option<&'static str> {
     let argument = after.strip_prefix(b"(")?;
     let condition = tail(before, 96);
-    let found = is_digit(first(argument)) && ends(before.trim_ascii_end(), &[","]) && !condition.contains(&b';') && near(condition, &["if("]);
+    let found = is_digit(first(argument))
+        && ends(before.trim_ascii_end(), &[","])
+        && !condition.contains(&b';')
+        && near(condition, &["if("]);
     found.then_some("sql_injection.time_delay")
 }
 
@@ -279,7 +324,8 @@ fn case(after: &[u8]) -> Option<&'static str> {
 fn codes(name: &[u8], after: &[u8]) -> Option<&'static str> {
     let mut rest = after;
     for count in 1..=3_u8 {
-        let (code, behind) = split(spaces(rest).strip_prefix(b"(")?, |byte| is_word(byte) || matches!(byte, b',' | b' '));
+        let (code, behind) =
+            split(spaces(rest).strip_prefix(b"(")?, |byte| is_word(byte) || matches!(byte, b',' | b' '));
         let values = code.iter().filter(|byte| **byte == b',').count();
         if word(code).0.len() < 2 || matches!(code, b"10" | b"13") {
             return None;

@@ -1,7 +1,8 @@
 //! Conditions: whether what follows `AND` or `OR` is SQL, and not prose.
 
 use super::super::bytes::{
-    REACH, eat_any, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word, skip, spaces, split, split_near, starts, word,
+    REACH, eat_any, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word, skip, spaces, split,
+    split_near, starts, word,
 };
 use super::way_out::is_query;
 use super::{gap, gap_close, gap_open, is_bare_comment, is_call, is_comment, is_end, is_function};
@@ -124,7 +125,9 @@ enum Operator {
 fn operator(rest: &[u8]) -> Option<(Operator, &[u8])> {
     // `1::int`
     let rest = gap_close(rest).strip_prefix(b"::").map_or(rest, |cast| word(cast).1);
-    if let Some(behind) = spaces(rest).strip_prefix(b"+").map(spaces).filter(|behind| is_digit(first(behind)) || is_quote(first(behind))) {
+    if let Some(behind) =
+        spaces(rest).strip_prefix(b"+").map(spaces).filter(|behind| is_digit(first(behind)) || is_quote(first(behind)))
+    {
         return Some((Operator::Arithmetic, behind));
     }
     let rest = gap_close(rest);
@@ -140,9 +143,8 @@ fn operator(rest: &[u8]) -> Option<(Operator, &[u8])> {
     let (name, behind) = word(rest);
     let (name, behind) = if name == b"not" { word(gap(behind)) } else { (name, behind) };
     match name {
-        b"like" | b"rlike" | b"regexp" | b"glob" | b"ilike" | b"similar" | b"sounds" | b"div" | b"mod" | b"between" | b"in" | b"is" => {
-            compares_with(name, behind).then_some((Operator::Compares, behind))
-        }
+        b"like" | b"rlike" | b"regexp" | b"glob" | b"ilike" | b"similar" | b"sounds" | b"div" | b"mod" | b"between"
+        | b"in" | b"is" => compares_with(name, behind).then_some((Operator::Compares, behind)),
         _ => None,
     }
 }
@@ -155,7 +157,12 @@ fn compares_with(name: &[u8], rest: &[u8]) -> bool {
         b"is" => starts(rest, &["null", "not null", "true", "not true", "false", "unknown"]),
         b"between" | b"div" | b"mod" => is_digit(first(rest)) || first(rest) == b'\'',
         b"sounds" => starts(rest, &["like"]),
-        _ => is_quote(first(rest)) || first(rest) == b'(' || is_digit(first(rest)) || starts(rest, &["binary", "concat", "char("]),
+        _ => {
+            is_quote(first(rest))
+                || first(rest) == b'('
+                || is_digit(first(rest))
+                || starts(rest, &["binary", "concat", "char("])
+        }
     }
 }
 
@@ -176,7 +183,14 @@ fn call(name: &[u8], rest: &[u8], behind: &[u8], place: Place) -> Option<&'stati
     let waits = matches!(name, b"sleep" | b"pg_sleep" | b"benchmark");
     match place {
         Place::Number if is_function(name) => Some("sql_injection.condition"),
-        Place::Word if waits && is_digit(first(gap_open(skip(rest, is_letter)))) && is_end(behind) && is_comment(gap_close(behind)) => Some("sql_injection.condition"),
+        Place::Word
+            if waits
+                && is_digit(first(gap_open(skip(rest, is_letter))))
+                && is_end(behind)
+                && is_comment(gap_close(behind)) =>
+        {
+            Some("sql_injection.condition")
+        }
         Place::Start if waits && !rest.is_empty() => Some("sql_injection.bare_condition"),
         Place::Quote if is_function(name) => Some("sql_injection.condition"),
         Place::Quote => operator(behind)
@@ -201,16 +215,18 @@ fn constants(number: &[u8], rest: &[u8], behind: &[u8], place: Place) -> Option<
             let close = !is_space(first(behind)) && !is_space(first(right));
             let long = number.len() >= 3 && other.len() >= 3;
             let telling = long || number == other || is_one(number, &["0", "1"]) && is_one(other, &["0", "1", "2"]);
-            let telling = telling || sign == Operator::Compares && close || is_end(after) && is_comment(gap_close(after));
+            let telling =
+                telling || sign == Operator::Compares && close || is_end(after) && is_comment(gap_close(after));
             let sums = sign == Operator::Arithmetic && operator(after).is_some();
             (telling && (sign == Operator::Compares || place == Place::Quote || long) || sums).then_some(name)
         }
         Some((Operand::Query | Operand::Variable, _)) => Some(name),
-        Some((Operand::Call(function), _)) => (is_function(function) || place == Place::Quote || function == b"like").then_some(name),
-        Some((Operand::Text, _)) => (place != Place::Word && sign == Operator::Compares).then_some(name),
-        Some((Operand::Name(_), _)) | None => {
-            (place == Place::Quote && sign == Operator::Compares && !rest.is_empty()).then_some("sql_injection.condition_after_quote")
+        Some((Operand::Call(function), _)) => {
+            (is_function(function) || place == Place::Quote || function == b"like").then_some(name)
         }
+        Some((Operand::Text, _)) => (place != Place::Word && sign == Operator::Compares).then_some(name),
+        Some((Operand::Name(_), _)) | None => (place == Place::Quote && sign == Operator::Compares && !rest.is_empty())
+            .then_some("sql_injection.condition_after_quote"),
     }
 }
 
@@ -269,9 +285,16 @@ pub(super) fn joined(rest: &[u8], place: Place) -> Option<&'static str> {
     let found = match right {
         Operand::Query => {
             let rest = spaces(behind);
-            starts(gap(rest), &["when"]) || super::super::bytes::near(rest, &["from", "("]) || is_digit(first(rest)) || is_comment(rest)
+            starts(gap(rest), &["when"])
+                || super::super::bytes::near(rest, &["from", "("])
+                || is_digit(first(rest))
+                || is_comment(rest)
         }
-        Operand::Call(name) => is_function(name) && (glued || matches!(name, b"sleep" | b"pg_sleep" | b"benchmark")) && !matches!((name, place), (b"count" | b"if" | b"len" | b"length", Place::Number)),
+        Operand::Call(name) => {
+            is_function(name)
+                && (glued || matches!(name, b"sleep" | b"pg_sleep" | b"benchmark"))
+                && !matches!((name, place), (b"count" | b"if" | b"len" | b"length", Place::Number))
+        }
         Operand::Variable => place == Place::Quote && starts(spaces_of(rest), &["@@"]),
         Operand::Name(_) | Operand::Number(_) | Operand::Text => false,
     };

@@ -1,6 +1,8 @@
 //! What follows the value that a text was written as.
 
-use super::super::bytes::{eat_any, first, is_digit, is_one, is_quote, is_space, is_word, near, skip, spaces, split, starts, word};
+use super::super::bytes::{
+    eat_any, first, is_digit, is_one, is_quote, is_space, is_word, near, skip, spaces, split, starts, word,
+};
 use super::expression::{Place, condition, joined};
 use super::{gap, gap_close, gap_open, is_bare_comment, is_call, is_comment, is_end, is_function};
 
@@ -20,7 +22,8 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
 fn is_subquery(text: &[u8]) -> bool {
     let query = gap_open(text);
     let ends = text.trim_ascii_end();
-    let closed = super::super::bytes::last(ends) == b')' || is_comment(ends.get(ends.len().saturating_sub(2)..).unwrap_or_default());
+    let closed = super::super::bytes::last(ends) == b')'
+        || is_comment(ends.get(ends.len().saturating_sub(2)..).unwrap_or_default());
     first(text) == b'(' && closed && query.strip_prefix(b"select").is_some_and(|rest| is_query(rest))
 }
 
@@ -28,7 +31,11 @@ fn is_subquery(text: &[u8]) -> bool {
 pub(super) fn is_query(rest: &[u8]) -> bool {
     let column = gap_open(rest);
     let (name, behind) = word(column);
-    is_digit(first(column)) || is_quote(first(column)) || matches!(first(column), b'*' | b'@' | b'!') || is_one(name, &["case", "null", "distinct"]) || first(behind) == b'('
+    is_digit(first(column))
+        || is_quote(first(column))
+        || matches!(first(column), b'*' | b'@' | b'!')
+        || is_one(name, &["case", "null", "distinct"])
+        || first(behind) == b'('
 }
 
 /// Behind a number or a word at the start, or behind the first `=` of a form's field.
@@ -40,7 +47,8 @@ fn behind_value(text: &[u8]) -> Option<&'static str> {
         return None;
     }
     if let Some(field) = rest.strip_prefix(b"=") {
-        let (value, rest) = split(skip(field, |byte| byte == b'-'), |byte| is_word(byte) || matches!(byte, b'.' | b'-' | b'@'));
+        let (value, rest) =
+            split(skip(field, |byte| byte == b'-'), |byte| is_word(byte) || matches!(byte, b'.' | b'-' | b'@'));
         let place = if is_digit(first(value)) { Place::Number } else { Place::Word };
         return if value.is_empty() || rest.is_empty() { None } else { behind(rest, place) };
     }
@@ -100,8 +108,9 @@ fn is_statement(text: &[u8]) -> bool {
     is_one(
         name,
         &[
-            "alter", "begin", "call", "copy", "create", "declare", "delete", "describe", "drop", "exec", "execute", "explain", "grant", "insert",
-            "merge", "replace", "select", "set", "show", "truncate", "update", "use", "with",
+            "alter", "begin", "call", "copy", "create", "declare", "delete", "describe", "drop", "exec", "execute",
+            "explain", "grant", "insert", "merge", "replace", "select", "set", "show", "truncate", "update", "use",
+            "with",
         ],
     )
 }
@@ -110,7 +119,9 @@ fn is_statement(text: &[u8]) -> bool {
 fn comment(before: &[u8], rest: &[u8], statement: bool) -> Option<&'static str> {
     let plain = |byte: u8| is_word(byte) || matches!(byte, b'.' | b'@' | b'%' | b'+' | b'-' | b'*');
     let value = skip(before, plain).is_empty();
-    let ending = skip(rest, |byte| is_space(byte) || is_digit(byte) || matches!(byte, b'(' | b')' | b';' | b'=' | b'<' | b'>' | b'+' | b'\0'));
+    let ending = skip(rest, |byte| {
+        is_space(byte) || is_digit(byte) || matches!(byte, b'(' | b')' | b';' | b'=' | b'<' | b'>' | b'+' | b'\0')
+    });
     let inside = before.last().is_some() && rest.starts_with(b"/*") && rest.ends_with(b"*/");
     if value && (is_bare_comment(ending) || inside) {
         return Some("sql_injection.comment_after_quote");
@@ -124,7 +135,9 @@ fn comment(before: &[u8], rest: &[u8], statement: bool) -> Option<&'static str> 
     if list && first(spaces(rest)) == b',' && rest.len() <= VALUES_LEN_MAX {
         let at = rest.iter().rposition(|byte| *byte == b')')?;
         let (values, ending) = rest.split_at_checked(at)?;
-        if !values.contains(&b'(') && is_bare_comment(skip(ending, |byte| is_space(byte) || matches!(byte, b')' | b';'))) {
+        if !values.contains(&b'(')
+            && is_bare_comment(skip(ending, |byte| is_space(byte) || matches!(byte, b')' | b';')))
+        {
             return Some("sql_injection.comment_after_values");
         }
     }
@@ -144,8 +157,13 @@ fn behind(rest: &[u8], place: Place) -> Option<&'static str> {
     if !name.is_empty() {
         return clause(name, after, rest, place);
     }
-    let operators = skip(rest, |byte| matches!(byte, b'-' | b'*' | b'/' | b'%' | b'^' | b'=' | b'<' | b'>' | b',' | b'~' | b'|' | b'&' | b'+' | b'!'));
-    if (operators.len() < rest.len() || first(rest) == b'(') && !is_comment(rest) && matches!(place, Place::Quote | Place::Number) {
+    let operators = skip(rest, |byte| {
+        matches!(byte, b'-' | b'*' | b'/' | b'%' | b'^' | b'=' | b'<' | b'>' | b',' | b'~' | b'|' | b'&' | b'+' | b'!')
+    });
+    if (operators.len() < rest.len() || first(rest) == b'(')
+        && !is_comment(rest)
+        && matches!(place, Place::Quote | Place::Number)
+    {
         return joined(operators, place).or_else(|| delay(operators));
     }
     None
@@ -180,7 +198,8 @@ fn clause(name: &[u8], after: &[u8], rest: &[u8], place: Place) -> Option<&'stat
         }
         b"union" => {
             let (all, columns) = word(gap_open(after));
-            let (query, behind) = if is_one(all, &["all", "distinct"]) { word(gap_open(columns)) } else { (all, columns) };
+            let (query, behind) =
+                if is_one(all, &["all", "distinct"]) { word(gap_open(columns)) } else { (all, columns) };
             let strict = matches!(place, Place::Start | Place::Word);
             let found = is_one(query, &["select", "values", "table"]) && !behind.is_empty() && !strict;
             found.then_some("sql_injection.statement_after_value")
@@ -188,7 +207,8 @@ fn clause(name: &[u8], after: &[u8], rest: &[u8], place: Place) -> Option<&'stat
         b"order" | b"group" => column_count(after, place),
         b"exec" | b"execute" => {
             let target = gap(after);
-            (matches!(place, Place::Quote | Place::Number) && starts(target, &["master", "sp_", "xp_"])).then_some("sql_injection.statement_after_value")
+            (matches!(place, Place::Quote | Place::Number) && starts(target, &["master", "sp_", "xp_"]))
+                .then_some("sql_injection.statement_after_value")
         }
         // `abc) AS x WHERE 1=1`, `abc' IN BOOLEAN MODE) AND 1=1`
         b"as" if matches!(place, Place::Number | Place::Quote) => {
@@ -205,9 +225,13 @@ fn clause(name: &[u8], after: &[u8], rest: &[u8], place: Place) -> Option<&'stat
         }
         b"rlike" | b"regexp" | b"like" | b"in" | b"div" | b"procedure" | b"between" => {
             let query = joined(after, place).filter(|_| name != b"in" || starts(gap_open(after), &["select", "case"]));
-            let listed = name == b"in" && place == Place::Quote && first(gap(after)) == b'(' && super::super::bytes::ends(after.trim_ascii_end(), &["--", "#"]);
+            let listed = name == b"in"
+                && place == Place::Quote
+                && first(gap(after)) == b'('
+                && super::super::bytes::ends(after.trim_ascii_end(), &["--", "#"]);
             query.or(if listed { Some("sql_injection.condition_after_quote") } else { None }).or_else(|| {
-                let literal = matches!(first(gap_open(after)), b'\'' | b'"') && matches!(name, b"like" | b"rlike" | b"regexp");
+                let literal =
+                    matches!(first(gap_open(after)), b'\'' | b'"') && matches!(name, b"like" | b"rlike" | b"regexp");
                 (literal && matches!(place, Place::Quote | Place::Start) && gap_open(after).len() <= 64)
                     .then_some("sql_injection.condition_after_quote")
             })
@@ -216,12 +240,17 @@ fn clause(name: &[u8], after: &[u8], rest: &[u8], place: Place) -> Option<&'stat
         b"sleep" | b"pg_sleep" | b"benchmark" if place == Place::Start && is_call(after) => {
             let arguments = skip(gap_open(after), |byte| byte != b')' && byte != b'\n');
             let ending = spaces(gap_close(arguments));
-            let telling = is_comment(ending) || starts(ending, &["=\"", "='"]) || name == b"benchmark" && ending.is_empty();
+            let telling =
+                is_comment(ending) || starts(ending, &["=\"", "='"]) || name == b"benchmark" && ending.is_empty();
             telling.then_some("sql_injection.time_delay")
         }
-        b"if" if place == Place::Start && first(after) == b'(' => near(after, &[") select", ") drop", ") waitfor", ") exec"]).then_some("sql_injection.stacked_statement"),
+        b"if" if place == Place::Start && first(after) == b'(' => {
+            near(after, &[") select", ") drop", ") waitfor", ") exec"]).then_some("sql_injection.stacked_statement")
+        }
         b"select" if place == Place::Start => system_table(after),
-        b"insert" | b"create" | b"drop" | b"grant" | b"delete" | b"alter" | b"update" | b"truncate" if place == Place::Quote => {
+        b"insert" | b"create" | b"drop" | b"grant" | b"delete" | b"alter" | b"update" | b"truncate"
+            if place == Place::Quote =>
+        {
             statement(rest, place).map(|_| "sql_injection.statement_after_value")
         }
         b"limit" | b"into" if place == Place::Quote => {
@@ -250,9 +279,13 @@ fn column_count(after: &[u8], place: Place) -> Option<&'static str> {
     if !is_digit(first(name)) && !matches!(name, b"sleep" | b"benchmark") {
         return None;
     }
-    let ending = skip(behind, |byte| is_word(byte) || is_space(byte) || is_quote(byte) || matches!(byte, b',' | b'(' | b')'));
+    let ending =
+        skip(behind, |byte| is_word(byte) || is_space(byte) || is_quote(byte) || matches!(byte, b',' | b'(' | b')'));
     let first_ending = spaces(behind);
-    let found = is_comment(first_ending) || is_comment(ending) || first(first_ending) == b',' && is_end(ending) || is_call(behind);
+    let found = is_comment(first_ending)
+        || is_comment(ending)
+        || first(first_ending) == b',' && is_end(ending)
+        || is_call(behind);
     let whole = place == Place::Start && is_end(first_ending) || place == Place::Quote && is_end(first_ending);
     (found || whole).then_some("sql_injection.column_count")
 }
@@ -260,7 +293,18 @@ fn column_count(after: &[u8], place: Place) -> Option<&'static str> {
 /// A statement that reads what only administrators read: `select @@version`.
 fn system_table(after: &[u8]) -> Option<&'static str> {
     let found = starts(gap(after), &["@@", "current_user", "session_user", "current_setting("])
-        || near(after, &["from sysusers", "from syslogins", "master..", "from pg_shadow", "from pg_group", "from mysql.user", "from sys.user$"]);
+        || near(
+            after,
+            &[
+                "from sysusers",
+                "from syslogins",
+                "master..",
+                "from pg_shadow",
+                "from pg_group",
+                "from mysql.user",
+                "from sys.user$",
+            ],
+        );
     found.then_some("sql_injection.system_table")
 }
 
@@ -275,8 +319,25 @@ fn statement(rest: &[u8], place: Place) -> Option<&'static str> {
             is_one(
                 object_name,
                 &[
-                    "table", "database", "schema", "user", "login", "view", "function", "procedure", "index", "role", "into", "from", "trigger",
-                    "or", "temporary", "extension", "server", "assembly", "tablespace",
+                    "table",
+                    "database",
+                    "schema",
+                    "user",
+                    "login",
+                    "view",
+                    "function",
+                    "procedure",
+                    "index",
+                    "role",
+                    "into",
+                    "from",
+                    "trigger",
+                    "or",
+                    "temporary",
+                    "extension",
+                    "server",
+                    "assembly",
+                    "tablespace",
                 ],
             ) && !spaces(behind_object).is_empty()
                 && !starts(spaces(behind_object), &["the ", "a ", "my ", "your ", "our ", "this ", "it "])
@@ -287,7 +348,10 @@ fn statement(rest: &[u8], place: Place) -> Option<&'static str> {
         }
         b"grant" | b"revoke" => is_one(word(gap(behind_object)).0, &["on", "to", "from"]),
         b"exec" | b"execute" => {
-            is_quote(first(gap_open(after))) || starts(gap_open(after), &["@", "master", "sp_", "xp_", "immediate"]) || object_name.contains(&b'_') || first(behind_object) == b'.'
+            is_quote(first(gap_open(after)))
+                || starts(gap_open(after), &["@", "master", "sp_", "xp_", "immediate"])
+                || object_name.contains(&b'_')
+                || first(behind_object) == b'.'
         }
         b"declare" | b"set" => matches!(first(gap_open(after)), b'@' | b'\''),
         b"begin" => starts(object, &["declare"]) || starts(behind_object, &[".sleep("]),
@@ -295,9 +359,14 @@ fn statement(rest: &[u8], place: Place) -> Option<&'static str> {
         b"waitfor" => is_one(object_name, &["delay", "time"]),
         b"if" => first(object) == b'(' && near(object, &["select", "exec", "drop", "waitfor"]),
         b"select" => {
-            place != Place::Word && (near(after, &["from ", "from\n", "from/", "from(", "from`", "from["]) || near(after, &["("]))
-                || starts(object, &["@@", "*"]) || first(gap(behind_object)) == b'(' && is_function(object_name)
-                || is_digit(first(object)) && { let r = spaces(behind_object); r.is_empty() || is_comment(r) || first(r) == b',' }
+            place != Place::Word
+                && (near(after, &["from ", "from\n", "from/", "from(", "from`", "from["]) || near(after, &["("]))
+                || starts(object, &["@@", "*"])
+                || first(gap(behind_object)) == b'(' && is_function(object_name)
+                || is_digit(first(object)) && {
+                    let r = spaces(behind_object);
+                    r.is_empty() || is_comment(r) || first(r) == b','
+                }
         }
         b"copy" => near(after, &[" to program", " from program", " to '", " from '"]),
         b"load" => is_one(object_name, &["data", "file"]),
@@ -305,7 +374,11 @@ fn statement(rest: &[u8], place: Place) -> Option<&'static str> {
         b"call" | b"do" => is_call(behind_object),
         b"handler" => near(after, &[" open", " read"]),
         b"show" => is_one(object_name, &["tables", "databases", "columns", "variables", "grants"]),
-        b"use" | b"desc" => !object_name.is_empty() && is_end(behind_object) && is_comment(spaces(skip(behind_object, |byte| byte == b';'))),
+        b"use" | b"desc" => {
+            !object_name.is_empty()
+                && is_end(behind_object)
+                && is_comment(spaces(skip(behind_object, |byte| byte == b';')))
+        }
         b"backup" => starts(object, &["database", "log"]),
         _ => false,
     };

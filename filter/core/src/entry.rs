@@ -1,0 +1,102 @@
+//! How a live connection came in: what a handshake is asked that can be asked again under another policy.
+//!
+//! Asked again: TLS, host, Origin, the negotiated subprotocol, and of the token its provider, issuer, audience and required claims. Not
+//! asked again: its signature and times, since only its claims are kept; where the credential stood; what is counted.
+
+use std::rc::Rc;
+
+use crate::http::Malformed;
+use crate::http::authority::Authority;
+use crate::http::origin::{Claim, Origin};
+use crate::policy::{Access, OriginRules, Place, Policy};
+use crate::token::{Packed, Verified};
+use crate::wire::Side;
+
+/// The longest `Origin` that is kept, in bytes: a scheme, a host of 255 and a port. A longer one is no origin.
+const ORIGIN_LEN_MAX: usize = 300;
+
+/// What is kept of a handshake.
+#[derive(Debug, Default)]
+pub struct Entry {
+    /// It came over TLS.
+    pub tls: bool,
+    /// A proxy in front says so.
+    pub forwarded_tls: bool,
+    /// What its `Origin` line says.
+    pub origin: Option<Box<[u8]>>,
+    /// The subprotocol that was negotiated carries another protocol, so it has to be listed.
+    pub is_tunnel: bool,
+    /// The claims of its token.
+    pub credential: Option<Credential>,
+    /// It would have been refused, but for monitor mode: then not everything about it is known.
+    pub flawed: bool,
+}
+
+/// What is known of a client.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    /// Its claims are read with messages.
+    Open(Rc<Verified>),
+    /// They are kept for a policy that does.
+    Packed(Packed),
+}
+
+impl Credential {
+    /// The claims, to be read.
+    #[must_use]
+    pub fn open(&self) -> Option<Rc<Verified>> {
+        match self {
+            Self::Open(verified) => Some(Rc::clone(verified)),
+            Self::Packed(packed) => packed.open().map(Rc::new),
+        }
+    }
+}
+
+impl Entry {
+    /// An `Origin` line as it is kept.
+    #[must_use]
+    pub fn kept_origin(line: &[u8]) -> Box<[u8]> {
+        line.get(..ORIGIN_LEN_MAX).map_or_else(|| line.into(), |_| Box::default())
+    }
+
+    /// Whether `policy` would let it in, with the subprotocol that was negotiated, or none.
+    #[must_use]
+    pub fn is_allowed(&self, policy: &Policy, place: &Place, subprotocol: &str) -> bool {
+        let is_host = |authority| policy.hosts.iter().any(|host| host.matches(authority));
+        let is_listed = policy.subprotocols.allow.iter().any(|allowed| allowed == subprotocol);
+        let is_any = policy.subprotocols.allow.is_empty() && !self.is_tunnel;
+        let is_secure = self.tls || (policy.trust_forwarded_proto && self.forwarded_tls);
+        let has_envelope = |side| policy.messages(side).1.envelope.of(subprotocol).is_some();
+        !self.flawed
+            && (!policy.require_tls || is_secure)
+            && (policy.hosts.is_empty() || place.authority().is_some_and(is_host))
+            && allows_origin(&policy.origin, self.origin.as_deref(), place.authority(), is_secure)
+            && (subprotocol.is_empty() || is_listed || is_any)
+            && has_envelope(Side::Client)
+            && has_envelope(Side::Server)
+            && self.is_known(policy)
+    }
+
+    fn is_known(&self, policy: &Policy) -> bool {
+        let Some(credential) = &self.credential else { return !policy.auth.required };
+        let Some(verified) = credential.open() else { return false };
+        let mut providers = policy.auth.providers.iter();
+        providers.any(|provider| provider.name == verified.provider() && verified.meets(&provider.rules))
+    }
+}
+
+/// Whether the `Origin` of a request, where it has one, may ask (RFC 6455 §10.2).
+#[must_use]
+pub fn allows_origin(rules: &OriginRules, line: Option<&[u8]>, authority: Option<&Authority>, secure: bool) -> bool {
+    let is_same_host = |origin: &Origin| {
+        rules.same_host == Access::Allow && authority.is_some_and(|authority| origin.is_at(authority, secure))
+    };
+    match line.map(Claim::parse) {
+        None => rules.missing == Access::Allow,
+        Some(Ok(Claim::Opaque)) => rules.opaque == Access::Allow,
+        Some(Ok(Claim::Tuple(origin))) => {
+            rules.allow.iter().any(|pattern| pattern.matches(&origin)) || is_same_host(&origin)
+        }
+        Some(Err(Malformed)) => false,
+    }
+}

@@ -1,0 +1,113 @@
+//! The header of a frame: whether it may be, whose message it belongs to, and whether it waits.
+
+use super::reload::Reading;
+use super::{Direction, Fault, Frame, Payload, Terms};
+use crate::limits::Blocks;
+use crate::policy::Mode;
+use crate::session::scan::Scan;
+use crate::violation::Violation;
+use crate::wire::header::{FrameHeader, HEADER_LEN_MAX, Opcode};
+use crate::wire::{Chunk, Unreadable};
+
+impl Direction {
+    /// Reads the next header, and lets the frame go on or wait.
+    pub(super) fn read_header<C: Chunk + ?Sized>(
+        &mut self,
+        scan: &mut Scan<'_, C>,
+        terms: &Terms<'_>,
+    ) -> Result<(), Fault> {
+        let held_len = self.frame_held.len();
+        let decoded = if held_len == 0 {
+            self.decode(scan.peek(HEADER_LEN_MAX)?)?
+        } else {
+            let bytes = [self.frame_held.first(), scan.peek(HEADER_LEN_MAX.saturating_sub(held_len))?].concat();
+            self.decode(&bytes)?
+        };
+        let Some(header) = decoded else {
+            scan.advance(HEADER_LEN_MAX);
+            return Ok(());
+        };
+        scan.advance(header.header_len.saturating_sub(held_len));
+        let frame = Frame { header, left: header.payload_len, passing: false, swallowed: false };
+        self.frame = Some(frame);
+        let is_next = header.opcode == Opcode::Continuation && self.overlooked;
+        if matches!(header.opcode, Opcode::Text | Opcode::Binary) {
+            self.begin_message(scan, &header, terms)?;
+        }
+        if let Some(payload) = &mut self.payload
+            && !header.opcode.is_control()
+        {
+            payload.begin_frame(&header, terms);
+        }
+        let received = self.messages.receive(&header, terms.rules);
+        if self.lax || (is_next && (received.is_ok() || terms.mode == Mode::Monitor)) {
+            self.lax = false;
+            return Ok(self.overlook(scan, terms)?);
+        }
+        received?;
+        let swallowed = self.weigh(&header, terms)?;
+        if swallowed {
+            if !header.opcode.is_control() {
+                self.payload = None;
+            }
+            self.frame_held = Blocks::default();
+            scan.skip();
+            return self.begin_frame(scan, Frame { swallowed, ..frame }, terms);
+        }
+        if header.opcode == Opcode::Binary {
+            self.attachments = terms.content.receive_binary(terms.handshake, self.attachments)?;
+        }
+        let waits = match header.opcode {
+            Opcode::Close => true,
+            Opcode::Ping => false,
+            // It may be for us, which its payload tells.
+            Opcode::Pong => self.found.pongs < terms.pongs_due,
+            Opcode::Binary | Opcode::Continuation | Opcode::Text => {
+                self.message_at = self.message_at.max(terms.now);
+                self.whole || self.is_judged()
+            }
+        };
+        if !waits {
+            scan.pass(self.frame_held.take())?;
+        }
+        self.begin_frame(scan, Frame { passing: !waits, ..frame }, terms)
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Option<FrameHeader>, Violation> {
+        if self.lax { Ok(FrameHeader::measure(bytes)) } else { FrameHeader::decode(bytes, self.framing) }
+    }
+
+    /// A message begins. Where another one has not ended, that one never will.
+    fn begin_message<C: Chunk + ?Sized>(
+        &mut self,
+        scan: &mut Scan<'_, C>,
+        header: &FrameHeader,
+        terms: &Terms<'_>,
+    ) -> Result<(), Unreadable> {
+        if self.payload.as_ref().is_some_and(Payload::is_compressed) {
+            self.lose_inflater();
+        }
+        let start = Self::start(scan, header)?;
+        let is_readable = !header.compressed || self.inflater.is_some();
+        self.payload = Payload::new(header, start, self.framing.from, terms).filter(|_| is_readable);
+        self.whole = terms.rules.whole || self.payload.as_ref().is_some_and(Payload::is_whole);
+        self.overlooked = false;
+        self.is_binary = header.opcode == Opcode::Binary;
+        self.deflated |= header.compressed;
+        self.reading = if is_readable && (!header.compressed || terms.inspect) {
+            Reading::of(header.opcode, terms.rules, terms.content)
+        } else {
+            Reading::default()
+        };
+        Ok(())
+    }
+
+    /// The first bytes of the payload, where they have come and say something as they are.
+    fn start<C: Chunk + ?Sized>(scan: &mut Scan<'_, C>, header: &FrameHeader) -> Result<Option<[u8; 2]>, Unreadable> {
+        if header.compressed || header.payload_len < 2 {
+            return Ok(None);
+        }
+        let [first_key, second_key, ..] = header.mask.unwrap_or_default();
+        Ok(scan.peek(2)?.first_chunk().map(|[first, second]| [first ^ first_key, second ^ second_key]))
+    }
+}
