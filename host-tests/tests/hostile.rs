@@ -211,7 +211,8 @@ fn a_fault_before_the_upgrade_is_decided_by_the_route_of_the_request() {
 /// `fail: open` is for what cannot be judged: a request that was judged and refused stays refused, and is told so.
 #[test]
 fn no_fault_turns_a_refusal_into_a_pass() {
-    let unjudged = ["clock_time_get", "proxy_get_header_map_pairs", "random_get"];
+    let unjudged =
+        ["clock_time_get", "proxy_get_current_time_nanoseconds", "proxy_get_header_map_pairs", "random_get"];
     let mut policy = fail_limited("open");
     policy["routes"] = json!([{"match": {"path_prefix": "/own"}, "policy": {}}]);
     policy["auth"]["sources"] = json!([{"header": "authorization"}, {"cookie": "session"}, {"query": "token"}]);
@@ -220,7 +221,8 @@ fn no_fault_turns_a_refusal_into_a_pass() {
         upgrade().replaced("authorization", "Bearer x.y.z"),
         page().replaced(":path", "/own;x?token=x"),
     ];
-    for (call, fault) in each_call(&FAULTS).into_iter().filter(|(call, _)| !unjudged.contains(call)) {
+    let faults = [Fault::Silent, Fault::Status(status::NOT_FOUND), Fault::Status(status::INTERNAL_FAILURE)];
+    for (call, fault) in each_call(&faults).into_iter().filter(|(call, _)| !unjudged.contains(call)) {
         for head in &heads {
             let mut gate = Gate::new(&policy);
             gate.inject(Faults::Of(call.to_owned(), fault));
