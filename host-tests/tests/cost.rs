@@ -149,7 +149,7 @@ fn a_byte_costs_the_same_wherever_in_a_frame_it_comes() {
     );
 }
 
-/// Before anything is known about its sender. 3.4 million when this was written, of which a millisecond runs about one.
+/// Before anything is known about its sender: some milliseconds, as a check of a signature takes.
 const PATH_MAX: u64 = 5_000_000;
 
 /// Whatever a path is made of, its readings cost no more than what is bounded, and nothing where no route asks for a path.

@@ -211,8 +211,7 @@ fn a_fault_before_the_upgrade_is_decided_by_the_route_of_the_request() {
 /// `fail: open` is for what cannot be judged: a request that was judged and refused stays refused, and is told so.
 #[test]
 fn no_fault_turns_a_refusal_into_a_pass() {
-    let unjudged =
-        ["clock_time_get", "proxy_get_current_time_nanoseconds", "proxy_get_header_map_pairs", "random_get"];
+    let unjudged = ["clock_time_get", "proxy_get_current_time_nanoseconds", "proxy_get_header_map_pairs", "random_get"];
     let mut policy = fail_limited("open");
     policy["routes"] = json!([{"match": {"path_prefix": "/own"}, "policy": {}}]);
     policy["auth"]["sources"] = json!([{"header": "authorization"}, {"cookie": "session"}, {"query": "token"}]);
