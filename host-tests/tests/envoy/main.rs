@@ -22,6 +22,7 @@ mod compression;
 mod conformance;
 mod content;
 mod credentials;
+mod ends;
 mod fleet;
 mod frames;
 mod gate;

@@ -46,7 +46,7 @@ fn what_was_allowed_is_answered_before_the_close() {
     for number in 0..20 {
         let path = format!("/{number}");
         let mut websocket = gate.open(&path);
-        let sent: Vec<u8> = operations.iter().flat_map(|draft| draft.clone().bytes()).collect();
+        let sent: Vec<u8> = operations.iter().flat_map(|draft| draft.clone().masked().bytes()).collect();
         websocket.send(&sent).expect("it takes bytes");
         let told = receive_until_close(&mut websocket);
         check_close(&path, told.last(), 1_008, "rate_exceeded");
@@ -55,7 +55,8 @@ fn what_was_allowed_is_answered_before_the_close() {
         assert_eq!(answers, allowed.iter().collect::<Vec<_>>(), "{path}");
         counters.closed("rate_exceeded");
         let got = gate.request(&path, |request| request.end.is_some());
-        check_same(&path, &got.frames().0[..ALLOWED], &operations[..ALLOWED]);
+        let arrived: Vec<_> = got.frames().0[..ALLOWED].iter().map(|frame| frame.payload.clone()).collect();
+        assert_eq!(arrived, allowed, "{path}");
     }
     gate.check_counters(&counters);
 }
