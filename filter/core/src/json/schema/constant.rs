@@ -137,7 +137,9 @@ pub(super) fn are_unique(array: Value<'_>, budget: &mut Budget) -> Result<bool, 
     // Half of a hash and an index: eight bytes for an item that may be two bytes of text.
     let mut keyed: Vec<(u32, u32)> = Vec::with_capacity(items.len());
     for item in items {
-        let key = if is_hashed { (hash(item, budget)? >> 32) as u32 } else { 0 };
+        let hash = if is_hashed { hash(item, budget)? } else { 0 };
+        // FNV is folded: neither half alone is spread well.
+        let key = (hash >> 32) as u32 ^ (hash & 0xffff_ffff) as u32;
         keyed.push((key, item.index()));
     }
     keyed.sort_unstable();

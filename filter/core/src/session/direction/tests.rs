@@ -222,19 +222,19 @@ fn the_longest_frames_go_on_piece_by_judged_piece() {
 
 #[test]
 fn without_room_streaming_goes_on_and_whole_ends() {
-    let bytes = text("x".repeat(1_000));
+    let bytes = text("x".repeat(10_000));
     let pieces = |rules: &MessageRules| {
         let mut direction = client();
         let mut room = true;
         let mut results = Vec::new();
-        for chunk in bytes.chunks(400) {
+        for chunk in bytes.chunks(4_000) {
             let received = take(&mut direction, chunk, rules, Mode::Enforce, room);
             results.push((received.passage.before.len(), received.passage.keep, received.violation));
             room = false;
         }
         results
     };
-    assert_eq!(pieces(&STREAMING), [(0, 0, None), (400, 400, None), (0, 208, None)]);
+    assert_eq!(pieces(&STREAMING), [(0, 0, None), (4_000, 4_000, None), (0, 2_008, None)]);
     assert_eq!(pieces(&WHOLE)[..2], [(0, 0, None), (0, 0, Some(Overloaded))]);
     // A header is no payload: it may always be held.
     let received = take(&mut client(), b"\x81", &WHOLE, Mode::Enforce, false);
