@@ -25,32 +25,46 @@ pub(super) fn skip(rest: &[u8], of: impl Fn(u8) -> bool) -> &[u8] {
     split(rest, of).1
 }
 
+/// The same, within [`REACH`].
+pub(super) fn skip_near(rest: &[u8], of: impl Fn(u8) -> bool) -> &[u8] {
+    let (kind, _) = split(head(rest, REACH), of);
+    rest.get(kind.len()..).unwrap_or_default()
+}
+
 /// What follows white space.
+#[inline(never)]
 pub(super) fn spaces(rest: &[u8]) -> &[u8] {
-    skip(rest, is_space)
+    let len = rest.iter().position(|byte| !is_space(*byte)).unwrap_or(rest.len());
+    rest.get(len..).unwrap_or_default()
 }
 
 /// A word, which may be empty, and what follows it.
+#[inline(never)]
 pub(super) fn word(rest: &[u8]) -> (&[u8], &[u8]) {
-    split(rest, is_word)
+    let len = rest.iter().position(|byte| !is_word(*byte)).unwrap_or(rest.len());
+    rest.split_at_checked(len).unwrap_or((rest, &[]))
 }
 
 /// What follows the first of `literals` that `rest` begins with.
+#[inline(never)]
 pub(super) fn eat_any<'a>(rest: &'a [u8], literals: &[&str]) -> Option<&'a [u8]> {
     literals.iter().find_map(|literal| rest.strip_prefix(literal.as_bytes()))
 }
 
 /// Whether `rest` begins with one of `literals`.
+#[inline(never)]
 pub(super) fn starts(rest: &[u8], literals: &[&str]) -> bool {
     eat_any(rest, literals).is_some()
 }
 
 /// Whether `before` ends with one of `literals`.
+#[inline(never)]
 pub(super) fn ends(before: &[u8], literals: &[&str]) -> bool {
     literals.iter().any(|literal| before.ends_with(literal.as_bytes()))
 }
 
 /// Whether `word` is one of `words`.
+#[inline(never)]
 pub(super) fn is_one(word: &[u8], words: &[&str]) -> bool {
     words.iter().any(|one| one.as_bytes() == word)
 }
@@ -66,13 +80,22 @@ pub(super) fn tail(before: &[u8], len: usize) -> &[u8] {
 }
 
 /// What stands before and behind the first `needle`, within [`REACH`].
+#[inline(never)]
 pub(super) fn split_near<'a>(rest: &'a [u8], needle: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let at = head(rest, REACH).windows(needle.len()).position(|window| window == needle)?;
-    let (before, behind) = rest.split_at_checked(at)?;
-    Some((before, behind.strip_prefix(needle)?))
+    let start = first(needle);
+    let near = head(rest, REACH);
+    let mut at = 0_usize;
+    loop {
+        at = at.saturating_add(near.get(at..)?.iter().position(|byte| *byte == start)?);
+        if let Some(behind) = rest.get(at..)?.strip_prefix(needle) {
+            return Some((rest.get(..at)?, behind));
+        }
+        at = at.saturating_add(1);
+    }
 }
 
 /// Whether one of `needles` stands within the first [`REACH`] bytes.
+#[inline(never)]
 pub(super) fn near(rest: &[u8], needles: &[&str]) -> bool {
     needles.iter().any(|needle| split_near(rest, needle.as_bytes()).is_some())
 }
@@ -86,9 +109,8 @@ pub(super) fn trim(text: &[u8]) -> &[u8] {
 pub(super) fn words(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
     let mut at = 0_usize;
     core::iter::from_fn(move || {
-        let rest = skip(text.get(at..)?, |byte| !is_word(byte));
-        let start = text.len().checked_sub(rest.len())?;
-        let (word, behind) = word(rest);
+        let start = at.saturating_add(text.get(at..)?.iter().position(|byte| is_word(*byte))?);
+        let (word, behind) = word(text.get(start..)?);
         at = text.len().checked_sub(behind.len())?;
         if word.is_empty() { None } else { Some((text.get(..start)?, word, behind)) }
     })

@@ -8,11 +8,14 @@
 //! Not found: a value that is a whole command and names no secret (`ls -l /tmp`), a weak command (`ls`, `id`) behind a word of letters alone
 //! (`name;id` is a list of columns), options smuggled into a command's arguments, and code of an interpreter that names nothing of the system.
 
+mod command;
 mod line;
 mod shell;
 mod template;
 #[cfg(test)]
 mod tests;
+
+use super::bytes::{first, places};
 
 pub(super) const NAMES: &[&str] = &[
     "command_injection.chained_call",
@@ -39,5 +42,15 @@ pub(super) const NAMES: &[&str] = &[
 
 /// The rule that `text` matches, which is in lower case.
 pub(super) fn find(text: &[u8]) -> Option<&'static str> {
-    shell::find(text).or_else(|| line::find(text)).or_else(|| template::find(text))
+    shell::find(text).or_else(|| line::find(text)).or_else(|| marks(text))
+}
+
+/// What begins with a mark: patterns of names, functions, templates.
+fn marks(text: &[u8]) -> Option<&'static str> {
+    let is_mark = |byte| matches!(byte, b'/' | b'(' | b'{' | b'<' | b'[' | b'$' | b'#');
+    places(text, is_mark).find_map(|(before, rest)| match first(rest) {
+        b'/' => shell::wildcard(rest),
+        b'(' => line::shellshock(before, rest).or_else(|| template::opening(before, rest)),
+        _ => template::opening(before, rest),
+    })
 }

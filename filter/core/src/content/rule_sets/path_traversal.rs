@@ -14,7 +14,7 @@ mod wrapper;
 
 use super::bytes::{
     eat_any, first, head, is_digit, is_letter, is_one, is_quote, is_slash, is_space, is_word, last, places, skip,
-    split, starts, trim, word,
+    spaces, split, starts, trim, word,
 };
 
 pub(super) const NAMES: &[&str] = &[
@@ -95,6 +95,10 @@ impl Steps {
         let mut rest = text;
         let mut last = 0_u8;
         while let Some((byte, behind)) = rest.split_first() {
+            if !matches!(byte, b'.' | b'0' | b'/' | b'\\') {
+                (row, here, last, rest) = (0, 0, *byte, behind);
+                continue;
+            }
             let (dots, after) = dots(rest);
             let Some(behind_separator) = separator(after).filter(|_| dots > 0) else {
                 if separator(rest).is_none() {
@@ -369,9 +373,9 @@ fn null_byte(text: &[u8]) -> Option<&'static str> {
         let extension = before.get(at.saturating_add(1)..)?;
         let named = before.get(at) == Some(&b'.') && is_letter(first(extension));
         let (end, ending) = word(behind.strip_prefix(b".").unwrap_or_default());
-        let whole = trim(ending).is_empty();
+        let whole = spaces(ending).is_empty();
         let percent = first(rest) == b'%';
-        let cut = named && (percent && trim(behind).is_empty() || first(behind) == b'.' && !end.is_empty() && whole);
+        let cut = named && (percent && spaces(behind).is_empty() || first(behind) == b'.' && !end.is_empty() && whole);
         let plain = percent || first(rest) == b'\0';
         let replaced = plain
             && first(behind) == b'.'

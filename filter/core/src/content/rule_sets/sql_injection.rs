@@ -15,7 +15,7 @@ mod expression;
 mod tests;
 mod way_out;
 
-use super::bytes::{first, is_one, spaces, split_near, word};
+use super::bytes::{eat_any, first, is_digit, is_one, is_space, skip, spaces, split_near, word};
 
 pub(super) const NAMES: &[&str] = &[
     "sql_injection.bare_condition",
@@ -41,15 +41,16 @@ pub(super) const NAMES: &[&str] = &[
 
 /// The rule that `text` matches, which is in lower case.
 pub(super) fn find(text: &[u8]) -> Option<&'static str> {
-    way_out::find(text).or_else(|| anywhere::find(text))
+    anywhere::find(text).or_else(|| way_out::find(text))
 }
 
 /// What stands between two words: white space, `+`, and comments.
+#[inline(never)]
 fn gap(mut rest: &[u8]) -> &[u8] {
     loop {
-        rest = super::bytes::skip(rest, |byte| super::bytes::is_space(byte) || byte == b'+');
+        rest = skip(rest, |byte| is_space(byte) || byte == b'+');
         rest = match rest {
-            [b'/', b'*', b'!', behind @ ..] => super::bytes::skip(behind, super::bytes::is_digit),
+            [b'/', b'*', b'!', behind @ ..] => skip(behind, is_digit),
             [b'*', b'/', behind @ ..] => behind,
             [b'/', b'*', behind @ ..] => match split_near(behind, b"*/") {
                 Some((_, behind)) => behind,
@@ -70,6 +71,7 @@ fn line_comment(rest: &[u8]) -> Option<&[u8]> {
 }
 
 /// Gaps and opening brackets.
+#[inline(never)]
 fn gap_open(mut rest: &[u8]) -> &[u8] {
     loop {
         let behind = gap(rest);
@@ -81,6 +83,7 @@ fn gap_open(mut rest: &[u8]) -> &[u8] {
 }
 
 /// Gaps and closing brackets.
+#[inline(never)]
 fn gap_close(mut rest: &[u8]) -> &[u8] {
     loop {
         let behind = gap(rest);
@@ -92,21 +95,23 @@ fn gap_close(mut rest: &[u8]) -> &[u8] {
 }
 
 /// Whether the rest of the statement is a comment.
+#[inline(never)]
 fn is_comment(rest: &[u8]) -> bool {
     matches!(spaces(rest), [b'-', b'-', ..] | [b'#', ..] | [b'/', b'*', ..])
 }
 
 /// Whether the rest is a comment in which nothing is said, or nothing at all.
+#[inline(never)]
 fn is_end(rest: &[u8]) -> bool {
-    let rest = super::bytes::skip(rest, |byte| super::bytes::is_space(byte) || matches!(byte, b';' | b')' | b'+'));
+    let rest = skip(rest, |byte| is_space(byte) || matches!(byte, b';' | b')' | b'+'));
     rest.is_empty() || is_bare_comment(rest)
 }
 
 /// Whether the rest is a comment in which nothing is said.
+#[inline(never)]
 fn is_bare_comment(rest: &[u8]) -> bool {
-    let Some(behind) = super::bytes::eat_any(rest, &["--", "#", "/*", "%00", "\0"]) else { return false };
-    super::bytes::skip(behind, |byte| super::bytes::is_space(byte) || matches!(byte, b'-' | b'+' | b'*' | b'/')).len()
-        <= 1
+    let Some(behind) = eat_any(rest, &["--", "#", "/*", "%00", "\0"]) else { return false };
+    skip(behind, |byte| is_space(byte) || matches!(byte, b'-' | b'+' | b'*' | b'/')).len() <= 1
 }
 
 /// Whether what follows a word begins a call.
@@ -115,6 +120,7 @@ fn is_call(rest: &[u8]) -> bool {
 }
 
 /// The functions that injections call.
+#[inline(never)]
 fn is_function(name: &[u8]) -> bool {
     is_one(
         name,

@@ -1,10 +1,10 @@
 //! What a line says in several places that only attacks say together, in one pass: which words it has had is remembered.
 
 use super::super::bytes::{
-    eat_any, ends, first, is_digit, is_letter, is_one, is_quote, is_space, is_word, last, near, skip, spaces, split,
-    starts, word, words,
+    eat_any, ends, first, is_digit, is_letter, is_one, is_quote, is_space, is_word, last, near, skip, skip_near,
+    spaces, split, starts, word, words,
 };
-use super::shell::is_known;
+use super::command::is_known;
 use super::template;
 
 /// Which words the line has had.
@@ -48,22 +48,20 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
             return found;
         }
     }
-    shellshock(text)
+    None
 }
 
 /// A function of Bash that goes on: `() { :;}; id`.
-fn shellshock(text: &[u8]) -> Option<&'static str> {
-    super::super::bytes::places(text, |byte| byte == b'(').find_map(|(before, rest)| {
-        let body = spaces(spaces(rest.strip_prefix(b"()")?).strip_prefix(b"{")?);
-        let behind = skip(body, |byte| matches!(byte, b':' | b'_' | b';' | b' '));
-        let closed = behind.strip_prefix(b"}");
-        let empty = closed.is_some_and(|rest| body.len() > behind.len() && (starts(spaces(rest), &[";", ">"])));
-        let whole = before.trim_ascii_start().is_empty()
-            && !before.iter().any(|byte| is_word(*byte))
-            && (closed.is_some() || near(behind, &["}"]) && near(behind, &["};", "} ;"]));
-        let starts_so = starts(body, &["_;", "_ ;"]) && near(behind, &[">_["]);
-        (empty || whole || starts_so).then_some("command_injection.shellshock")
-    })
+pub(super) fn shellshock(before: &[u8], rest: &[u8]) -> Option<&'static str> {
+    let body = spaces(spaces(rest.strip_prefix(b"()")?).strip_prefix(b"{")?);
+    let behind = skip(body, |byte| matches!(byte, b':' | b'_' | b';' | b' '));
+    let closed = behind.strip_prefix(b"}");
+    let empty = closed.is_some_and(|rest| body.len() > behind.len() && (starts(spaces(rest), &[";", ">"])));
+    let whole = before.trim_ascii_start().is_empty()
+        && !before.iter().any(|byte| is_word(*byte))
+        && (closed.is_some() || near(behind, &["}"]) && near(behind, &["};", "} ;"]));
+    let starts_so = starts(body, &["_;", "_ ;"]) && near(behind, &[">_["]);
+    (empty || whole || starts_so).then_some("command_injection.shellshock")
 }
 
 impl Line {
@@ -120,7 +118,7 @@ impl Line {
                 None
             }
             b"os" if ends(before, &["import "]) => {
-                let code = skip(after, |byte| byte != b'.' && byte != b'\n');
+                let code = skip_near(after, |byte| byte != b'.' && byte != b'\n');
                 starts(code, &[".system(", ".popen("]).then_some("command_injection.script_call")
             }
             _ => None,
@@ -341,7 +339,7 @@ impl Line {
     }
 
     /// A shell: what is written into it, or that it is one for somebody else.
-    fn shell(&mut self, before: &[u8], after: &[u8]) -> Option<&'static str> {
+    fn shell(&self, before: &[u8], after: &[u8]) -> Option<&'static str> {
         let end = skip_path(before);
         let piped = ends(end, &["|", "| sudo", "|sudo"]);
         let rest = spaces(after);

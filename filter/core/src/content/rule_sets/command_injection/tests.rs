@@ -5,6 +5,22 @@ use crate::content::rule_sets::tests::check;
 
 /// One row for each shape of an attack.
 const ATTACKS: &[&str] = &[
+    // Out of a quote, whatever is before it.
+    "my name'; ls -la; '",
+    "\"\\n/bin/ls -al\\n\"",
+    "a);id",
+    "%2522%253bid%2522",
+    "&#59;id",
+    // Whole commands that read secrets or change the system.
+    "cat /etc/passwd",
+    "netsh firewall set opmode disable",
+    "reg add HKLM\\System\\x /v y",
+    "system('ls')",
+    "{${phpinfo()}}",
+    "echo \"<?php include($_GET['page']); ?>\" > rfi.php",
+    "uname -a",
+    "&lt;!--#exec cmd=&quot;id&quot;--&gt;",
+    "*{7*7}",
     // A further command.
     "; whoami",
     "build and deploy && whoami",
@@ -149,6 +165,15 @@ const ATTACKS: &[&str] = &[
 
 /// What honest people and their programs say.
 const LOOK_ALIKES: &[&str] = &[
+    // Commands as people talk about them.
+    "ls",
+    "whoami",
+    "cat notes.txt",
+    "sleep 5",
+    "which curl",
+    "curl https://example.com/a.tar.gz",
+    "echo \"a b\"; ls",
+    "'netstat' & 'ps' are two tools",
     // Prose.
     "rock 'n' roll; cat pictures and more",
     "Go to bed; sleep 8 hours & drink water",

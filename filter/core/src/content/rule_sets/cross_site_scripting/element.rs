@@ -4,7 +4,7 @@
 //! how browsers read it in some of the contexts that a text may be put into.
 
 use super::super::bytes::{
-    first, is_letter, is_one, is_quote, is_space, is_word, last, near, skip, spaces, split, starts, word,
+    first, is_letter, is_one, is_quote, is_space, is_word, last, near, places, skip, spaces, split, starts, word,
 };
 use super::script::is_call;
 
@@ -111,7 +111,7 @@ fn handlers(attributes: &[u8]) -> Option<&'static str> {
 
 /// Names and values of attributes: words between gaps and `=`.
 fn attribute_values(attributes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    super::super::bytes::places(attributes, |byte| byte == b'=').filter_map(|(before, rest)| {
+    places(attributes, |byte| byte == b'=').filter_map(|(before, rest)| {
         let space = |byte: u8| is_space(byte) || byte == b'+';
         let value = skip(rest.strip_prefix(b"=")?, space);
         let named = before.iter().rposition(|byte| !space(*byte)).and_then(|at| before.get(..=at)).unwrap_or_default();

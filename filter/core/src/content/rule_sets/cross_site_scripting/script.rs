@@ -1,8 +1,8 @@
 //! Script outside of tags: URLs that are code, ways out of a string or an attribute, calls that hide or steal.
 
 use super::super::bytes::{
-    REACH, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word, last, near, skip,
-    spaces, split, split_near, starts, tail, word, words,
+    REACH, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word, last, near, places,
+    skip, skip_near, spaces, split, split_near, starts, tail, word, words,
 };
 
 /// How much white space may stand between two letters of a URL's scheme.
@@ -218,7 +218,7 @@ fn object(name: &[u8], called: &[u8]) -> Option<&'static str> {
             starts(index, &["atob"])
                 || is_word(first(index))
                     && starts(word(index).1, &["+"])
-                    && starts(skip(index, |byte| byte != b']'), &["]("])
+                    && starts(skip_near(index, |byte| byte != b']'), &["]("])
                     && name == b"top"
         }
     };
@@ -261,7 +261,7 @@ fn theft(before: &[u8]) -> Option<&'static str> {
         }
         ends(end, &["=${", "/${", "?${", "&${"])
     };
-    let beacon = super::super::bytes::near(near_end, &["sendbeacon("]);
+    let beacon = near(near_end, &["sendbeacon("]);
     (shown || sent(inner) || sent(wrapped) || beacon).then_some("cross_site_scripting.cookie_theft")
 }
 
@@ -299,7 +299,7 @@ fn document_url(after: &[u8]) -> Option<&'static str> {
 
 /// Schemes that are code, with white space and slashes between their letters: `java\nscript:alert(1)`.
 fn schemes(text: &[u8]) -> Option<&'static str> {
-    super::super::bytes::places(text, |byte| matches!(byte, b'j' | b'v' | b'm' | b'l' | b'e'))
+    places(text, |byte| matches!(byte, b'j' | b'v' | b'm' | b'l' | b'e'))
         .filter(|(before, _)| !is_letter(last(before)) || last(before) == b'n')
         .find_map(|(before, rest)| {
             if first(rest) == b'e' {

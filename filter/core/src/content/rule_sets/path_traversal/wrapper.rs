@@ -1,8 +1,8 @@
 //! Wrappers of PHP and Java, shares and devices of Windows.
 
 use super::super::bytes::{
-    eat_any, first, is_digit, is_letter, is_quote, is_slash, is_space, is_word, last, places, skip, split, starts,
-    trim, word, words,
+    REACH, eat_any, first, head, is_digit, is_letter, is_quote, is_slash, is_space, is_word, last, places, skip, split,
+    starts, trim, word, words,
 };
 use super::{is_secret, slashes};
 
@@ -35,7 +35,8 @@ fn at_word(text: &[u8], before: &[u8], name: &[u8], after: &[u8]) -> Option<&'st
         b"data" if is_value(before) => {
             let kind = after.strip_prefix(b":")?;
             let content = kind.strip_prefix(b"//").or_else(|| {
-                let (_, content) = split(kind.strip_prefix(b"text/plain")?, |byte| byte != b',' && byte != b'<');
+                let (_, content) =
+                    split(head(kind.strip_prefix(b"text/plain")?, REACH), |byte| byte != b',' && byte != b'<');
                 starts(skip(content, |byte| byte == b','), &["<", "pd9", "pd8"]).then_some(content)
             });
             content.map(|_| "path_traversal.php_wrapper")
@@ -48,7 +49,7 @@ fn at_word(text: &[u8], before: &[u8], name: &[u8], after: &[u8]) -> Option<&'st
             (!kind.is_empty() && behind.starts_with(b"://")).then_some("path_traversal.php_wrapper")
         }
         b"zip" => {
-            let (member, _) = split(path?, |byte| !is_space(byte));
+            let (member, _) = split(head(path?, REACH), |byte| !is_space(byte));
             (member.contains(&b'#') || member.windows(3).any(|window| window == b"%23"))
                 .then_some("path_traversal.php_wrapper")
         }
@@ -66,7 +67,7 @@ fn at_word(text: &[u8], before: &[u8], name: &[u8], after: &[u8]) -> Option<&'st
                 || is_quote(last(before))
                 || matches!(last(before), b'=' | b'(');
             let shared = starts_here && marks.len() >= 4 && is_word(first(target));
-            (marks.len() >= 1 && is_secret(target)
+            (!marks.is_empty() && is_secret(target)
                 || shared
                 || before.ends_with(b"url:")
                 || before.ends_with(b"view-source:"))
@@ -75,7 +76,7 @@ fn at_word(text: &[u8], before: &[u8], name: &[u8], after: &[u8]) -> Option<&'st
         b"netdoc" | b"local_file" if after.starts_with(b":/") => file,
         b"jar" => {
             let address = eat_any(after, &[":http:", ":https:", ":ftp:", ":file:"])?;
-            let (path, _) = split(address, |byte| !is_space(byte));
+            let (path, _) = split(head(address, REACH), |byte| !is_space(byte));
             let _ = text;
             path.windows(2).any(|window| window == b"!/").then_some("path_traversal.file_wrapper")
         }
@@ -92,7 +93,8 @@ fn share(text: &[u8], written: Option<&[u8]>) -> Option<&'static str> {
         })
         .find_map(|(before, rest)| {
             let name = rest.strip_prefix(b"\\\\")?;
-            let (host, behind) = split(name, |byte| !is_slash(byte) && !is_space(byte));
+            let (host, behind) = split(head(name, REACH), |byte| !is_slash(byte) && !is_space(byte));
+            let behind = name.get(host.len()..).unwrap_or(behind);
             let path = behind.strip_prefix(b"\\").unwrap_or_default();
             let (folder, ending) = word(path);
             let hidden = first(ending) == b'$'

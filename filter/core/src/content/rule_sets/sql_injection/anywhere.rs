@@ -1,7 +1,7 @@
 //! What only injections say, wherever it stands.
 
 use super::super::bytes::{
-    eat_any, ends, first, is_digit, is_letter, is_one, is_quote, is_space, is_word, last, near, skip, spaces, split,
+    ends, first, is_digit, is_letter, is_one, is_quote, is_space, is_word, last, near, skip, skip_near, spaces, split,
     split_near, starts, tail, word, words,
 };
 use super::expression::{Place, condition};
@@ -30,10 +30,10 @@ fn joins(text: &[u8]) -> Option<&'static str> {
 }
 
 fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
-    if first(after) == b'/' && starts(after, &["/*"]) && is_letter(first(name)) {
-        if let Some(found) = split_keyword(name, after) {
-            return Some(found);
-        }
+    if starts(after, &["/*"])
+        && let Some(found) = split_keyword(name, after)
+    {
+        return Some(found);
     }
     if ends(before, &["/*!"]) {
         let keyword = skip(name, is_digit);
@@ -187,7 +187,7 @@ fn split_keyword(name: &[u8], after: &[u8]) -> Option<&'static str> {
             return None;
         }
         matching = matching.into_iter().filter_map(|keyword| keyword.strip_prefix(piece)).collect();
-        if matching.iter().any(|keyword| keyword.is_empty()) {
+        if matching.iter().any(|rest| <[u8]>::is_empty(rest)) {
             return Some("sql_injection.split_keyword");
         }
         rest = behind;
@@ -206,7 +206,7 @@ fn condition_anywhere(after: &[u8]) -> Option<&'static str> {
         return condition(after, Place::Word).filter(|name| *name == "sql_injection.quoted_tautology");
     }
     if starts(start, &["true"]) || is_digit(first(start)) {
-        let (left, behind) = split(start, |byte| is_word(byte));
+        let (left, behind) = split(start, is_word);
         let (right, ending) = match spaces(behind).strip_prefix(b"=") {
             Some(right) => word(spaces(right)),
             None => (left, behind),
@@ -219,7 +219,7 @@ fn condition_anywhere(after: &[u8]) -> Option<&'static str> {
         }
     }
     if starts(start, &["sleep(", "pg_sleep(", "benchmark("]) {
-        let ending = gap_close(skip(start, |byte| byte != b')' && byte != b'\n'));
+        let ending = gap_close(skip_near(start, |byte| byte != b')' && byte != b'\n'));
         return (is_comment(ending) && is_end(ending)).then_some("sql_injection.time_delay");
     }
     None

@@ -1,7 +1,7 @@
 //! Conditions: whether what follows `AND` or `OR` is SQL, and not prose.
 
 use super::super::bytes::{
-    REACH, eat_any, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word, skip, spaces, split,
+    REACH, eat_any, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word, near, skip, spaces, split,
     split_near, starts, word,
 };
 use super::way_out::is_query;
@@ -285,10 +285,7 @@ pub(super) fn joined(rest: &[u8], place: Place) -> Option<&'static str> {
     let found = match right {
         Operand::Query => {
             let rest = spaces(behind);
-            starts(gap(rest), &["when"])
-                || super::super::bytes::near(rest, &["from", "("])
-                || is_digit(first(rest))
-                || is_comment(rest)
+            starts(gap(rest), &["when"]) || near(rest, &["from", "("]) || is_digit(first(rest)) || is_comment(rest)
         }
         Operand::Call(name) => {
             is_function(name)

@@ -5,6 +5,40 @@ use crate::content::rule_sets::tests::check;
 
 /// One row for each shape of an injection.
 const ATTACKS: &[&str] = &[
+    // Behind a quote that is not the first, and in quotes of the other kind.
+    "'; DROP TABLE users--",
+    "\"'; DROP TABLE users--",
+    "x\"' or 1=1--",
+    "say \"hi\" '; delete from users where 1=1",
+    "it's 5\" '; drop table users--",
+    // Encoded, in pieces, and in characters that databases fold.
+    "1 UN/**/ION SEL/**/ECT 1,2",
+    "1 se/*x*/lect a",
+    "%2531%2520%256f%2572%2520%2531%253d%2531",
+    "1%00' or 1=1--",
+    "&#49;&#x20;or&#32;1&#61;1",
+    "\\u0027 or 1=1--",
+    "\\x27 or 1=1--",
+    "\u{2bc} or 1=1--",
+    "%c0%a7 or 1=1--",
+    "1\u{1}or\u{2}1=1",
+    "/*!50000select*/ 1",
+    // Out of brackets, comments and other contexts.
+    "abc') AS t WHERE 3=3 AND 5=5 --",
+    "1' IN BOOLEAN MODE) AND 7=7#",
+    "abc*/ and 1=1 /*",
+    "abc) AND (SELECT 5 FROM (SELECT(SLEEP(5)))x) -- x",
+    "(SELECT CONCAT(0x71,(SELECT 1)))",
+    "ELT(7970=7970,1)",
+    "1-SLEEP(5)",
+    "1 AND 1::int=1",
+    "1'<'2",
+    "a' or 1;#",
+    "abc;SELECT SLEEP(5)#",
+    // Statements that read what only administrators read.
+    "select @@version",
+    "select * from mysql.user",
+    "@a:=(select 1)",
     "1 /*!50000UNION*/ /*!50000SELECT*/ 1",
     "x'||CHR(97)||CHR(98)||CHR(99)||'",
     // Columns of another table.
@@ -151,6 +185,20 @@ const ATTACKS: &[&str] = &[
 
 /// What honest people and programs say.
 const LOOK_ALIKES: &[&str] = &[
+    // Quotes that close what the text opened.
+    "say \"hi\"; drop by and don't forget the table",
+    "he said 'drop it'; delete from your list what \"they\" want",
+    "\u{201c}Don\u{2019}t order by 5\u{201d}, or was it 6?",
+    "O\u{2019}Brien or O'Neil",
+    "list: a) one, b) two and c) 3 = three",
+    "like `Display`, `Clone`",
+    "!(1..=12).contains(&month)",
+    "un/* comment */able to select",
+    "100%25 sure, or 50%",
+    "hello; select a seat from the map",
+    "ok; delete the from line",
+    "(select one from the list)",
+    "SELECT a FROM b WHERE c = 'd' UNION SELECT",
     // Prose with the words of SQL.
     "",
     "select all from the list",

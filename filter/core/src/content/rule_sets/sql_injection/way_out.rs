@@ -1,7 +1,8 @@
 //! What follows the value that a text was written as.
 
 use super::super::bytes::{
-    eat_any, first, is_digit, is_one, is_quote, is_space, is_word, near, skip, spaces, split, starts, word,
+    eat_any, ends, first, is_digit, is_one, is_quote, is_space, is_word, last, near, skip, skip_near, spaces, split,
+    starts, word,
 };
 use super::expression::{Place, condition, joined};
 use super::{gap, gap_close, gap_open, is_bare_comment, is_call, is_comment, is_end, is_function};
@@ -21,10 +22,9 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
 /// Whether a text is nothing but a query in brackets, as it takes the place of a value.
 fn is_subquery(text: &[u8]) -> bool {
     let query = gap_open(text);
-    let ends = text.trim_ascii_end();
-    let closed = super::super::bytes::last(ends) == b')'
-        || is_comment(ends.get(ends.len().saturating_sub(2)..).unwrap_or_default());
-    first(text) == b'(' && closed && query.strip_prefix(b"select").is_some_and(|rest| is_query(rest))
+    let end = text.trim_ascii_end();
+    let closed = last(end) == b')' || is_comment(end.get(end.len().saturating_sub(2)..).unwrap_or_default());
+    first(text) == b'(' && closed && query.strip_prefix(b"select").is_some_and(is_query)
 }
 
 /// Whether what follows `SELECT` is none of prose.
@@ -186,8 +186,8 @@ fn clause(name: &[u8], after: &[u8], rest: &[u8], place: Place) -> Option<&'stat
             if name == b"where" && place != Place::Start && place != Place::Quote {
                 return None;
             }
-            let ends = super::super::bytes::ends(after.trim_ascii_end(), &["--", "#"]);
-            if name == b"where" && place == Place::Start && !ends {
+            let commented = ends(after.trim_ascii_end(), &["--", "#"]);
+            if name == b"where" && place == Place::Start && !commented {
                 return None;
             }
             condition(after, place).or_else(|| match place {
@@ -228,7 +228,7 @@ fn clause(name: &[u8], after: &[u8], rest: &[u8], place: Place) -> Option<&'stat
             let listed = name == b"in"
                 && place == Place::Quote
                 && first(gap(after)) == b'('
-                && super::super::bytes::ends(after.trim_ascii_end(), &["--", "#"]);
+                && ends(after.trim_ascii_end(), &["--", "#"]);
             query.or(if listed { Some("sql_injection.condition_after_quote") } else { None }).or_else(|| {
                 let literal =
                     matches!(first(gap_open(after)), b'\'' | b'"') && matches!(name, b"like" | b"rlike" | b"regexp");
@@ -238,7 +238,7 @@ fn clause(name: &[u8], after: &[u8], rest: &[u8], place: Place) -> Option<&'stat
         }
         b"waitfor" => delay(rest),
         b"sleep" | b"pg_sleep" | b"benchmark" if place == Place::Start && is_call(after) => {
-            let arguments = skip(gap_open(after), |byte| byte != b')' && byte != b'\n');
+            let arguments = skip_near(gap_open(after), |byte| byte != b')' && byte != b'\n');
             let ending = spaces(gap_close(arguments));
             let telling =
                 is_comment(ending) || starts(ending, &["=\"", "='"]) || name == b"benchmark" && ending.is_empty();

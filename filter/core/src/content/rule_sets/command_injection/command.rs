@@ -1,0 +1,292 @@
+//! Commands: their names, however they are written, and the arguments that tell them from words.
+
+use super::super::bytes::{
+    eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word, places, skip, split, starts,
+    word,
+};
+
+/// The longest name of a command that is put together from pieces.
+const NAME_LEN_MAX: usize = 24;
+
+/// White space within a line.
+pub(super) fn is_blank(byte: u8) -> bool {
+    is_space(byte) && !matches!(byte, b'\n' | b'\r')
+}
+
+/// A command's name without its directory, quotes and other marks, and what follows it.
+pub(super) struct Command<'a> {
+    name: [u8; NAME_LEN_MAX],
+    pub(super) len: usize,
+    /// Whether marks stand within the name.
+    pub(super) is_split: bool,
+    /// Whether it is named by its path.
+    pub(super) has_directory: bool,
+    pub(super) behind: &'a [u8],
+}
+
+impl<'a> Command<'a> {
+    pub(super) fn name(&self) -> &[u8] {
+        self.name.get(..self.len).unwrap_or_default()
+    }
+
+    pub(super) fn read(rest: &'a [u8]) -> Self {
+        let mut rest = rest;
+        loop {
+            let next = if is_quoted_name(rest) {
+                rest
+            } else {
+                skip(rest, |byte| is_blank(byte) || matches!(byte, b'+' | b'(' | b'{' | b'!' | b'"' | b'\'' | b'@'))
+            };
+            let next = eat_any(next, &["${ifs}", "$ifs$9", "$ifs", "sudo ", "nohup ", "exec "]).unwrap_or(next);
+            if next.len() == rest.len() {
+                break;
+            }
+            rest = next;
+        }
+        let path = skip(rest, |byte| is_word(byte) || matches!(byte, b'/' | b'-' | b'.'));
+        let directory = rest.get(..rest.len().saturating_sub(path.len())).unwrap_or_default();
+        let at = directory.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at.saturating_add(1));
+        let has_directory = at > 0 && matches!(first(rest), b'/' | b'u');
+        let mut command = Self {
+            name: [0; NAME_LEN_MAX],
+            len: 0,
+            is_split: false,
+            has_directory,
+            behind: rest.get(if has_directory { at } else { 0 }..).unwrap_or_default(),
+        };
+        command.read_name();
+        command
+    }
+
+    fn read_name(&mut self) {
+        let mut marked = false;
+        while let Some((byte, after)) = self.behind.split_first() {
+            // A line break that is spelt.
+            if matches!(self.behind, [b'\\', b'n' | b'r', rest @ ..] if !is_word(first(rest))) {
+                return;
+            }
+            let skipped = eat_any(self.behind, &["''", "\"\"", "``", "$@", "$*", "${x}", "$1", "'", "\"", "^", "\\"]);
+            if is_word(*byte) || *byte == b'.' && is_letter(first(after)) && self.len > 0 {
+                self.is_split |= marked && self.len > 0;
+                marked = false;
+                let Some(place) = self.name.get_mut(self.len) else { return };
+                *place = *byte;
+                self.len = self.len.saturating_add(1);
+                self.behind = after;
+            } else if let Some(after) = skipped {
+                // A mark at the end belongs to what follows.
+                if !is_word(first(after)) && !matches!(first(after), b'\'' | b'"' | b'^' | b'\\' | b'$') {
+                    return;
+                }
+                marked = true;
+                self.behind = after;
+            } else {
+                return;
+            }
+        }
+    }
+}
+
+/// Whether quotes at the start enclose letters of a name that goes on: `'l's`.
+fn is_quoted_name(rest: &[u8]) -> bool {
+    let Some((quote, behind)) = rest.split_first() else { return false };
+    let (piece, after) = word(behind);
+    is_quote(*quote)
+        && !piece.is_empty()
+        && piece.len() <= 3
+        && after.first() == Some(quote)
+        && is_word(first(after.get(1..).unwrap_or_default()))
+}
+
+/// White space, and what shells take for it.
+pub(super) fn blanks(rest: &[u8]) -> &[u8] {
+    let mut rest = rest;
+    loop {
+        let next = skip(rest, |byte| is_blank(byte) || matches!(byte, b'+' | b'<' | b','));
+        let next = eat_any(next, &["${ifs}", "$ifs$9", "$ifs"]).unwrap_or(next);
+        if next.len() == rest.len() {
+            return rest;
+        }
+        rest = next;
+    }
+}
+
+/// Whether a command line ends here, or the next command begins.
+pub(super) fn is_end(rest: &[u8]) -> bool {
+    let rest = skip(rest, |byte| is_space(byte) || byte == b'+');
+    match rest {
+        []
+        | [b';' | b'&' | b'#' | b')' | b'\'' | b'"' | b'`' | b'>' | b'\n' | b'}', ..]
+        | [b'/', b'/', ..]
+        | [b'\\', b'n' | b'r' | b'"', ..]
+        | [b'|', b'|', ..] => true,
+        [b'|', behind @ ..] => {
+            let behind = skip(behind, is_quote);
+            behind.is_empty() || starts(behind, &["base64", "curl", "nc ", "xxd", "sh", "bash"])
+        }
+        _ => false,
+    }
+}
+
+/// Options and paths, as a command has them.
+fn arguments(rest: &[u8]) -> &[u8] {
+    let mut rest = rest;
+    loop {
+        let argument = blanks(rest);
+        let is_argument = matches!(first(argument), b'-' | b'/' | b'~' | b'.' | b'*' | b'%')
+            || argument.get(1) == Some(&b':') && is_letter(first(argument))
+            || starts(argument, &["aux", "a+x"]);
+        if !is_argument
+            || argument.len() == rest.len() && !matches!(first(argument), b'/' | b'-')
+            || starts(argument, &["//"])
+        {
+            return rest;
+        }
+        let behind = skip(argument, |byte| {
+            is_word(byte) || matches!(byte, b'-' | b'/' | b'~' | b'.' | b'*' | b':' | b'\\' | b'%' | b'?' | b'=')
+        });
+        if behind.len() == argument.len() {
+            return rest;
+        }
+        rest = behind;
+    }
+}
+
+/// Commands that say something by themselves, and such as need arguments to be told from words.
+pub(super) fn is_command(command: &Command<'_>, weak: bool) -> Option<&'static str> {
+    let rest = command.behind;
+    let argument = blanks(rest);
+    let separated = argument.len() < rest.len();
+    let chained = Some("command_injection.chained_command");
+    match command.name() {
+        b"id" | b"pwd" | b"ls" | b"dir" | b"ps" | b"env" | b"printenv" | b"set" | b"hostname" | b"ifconfig"
+        | b"ipconfig" | b"netstat" | b"systeminfo" | b"tasklist" | b"ver" | b"uname" | b"whoami" | b"sysinfo"
+        | b"arp" | b"route" | b"w" | b"who" | b"groups" | b"df" | b"mount" | b"history" | b"lsb_release" | b"nid"
+        | b"reboot" | b"poweroff" | b"getmac" | b"uptime" => {
+            let behind = arguments(rest);
+            let given = behind.len() < rest.len();
+            let words = given || command.has_directory || !weak;
+            let file = starts(argument, &["c:\\", "/", "-", "%"]) && separated;
+            if words && (is_end(behind) || file && given) { chained } else { None }
+        }
+        b"cat" | b"head" | b"tail" | b"more" | b"less" | b"tac" | b"nl" | b"od" | b"xxd" | b"base64" | b"strings"
+        | b"grep" | b"type" | b"rm" | b"cp" | b"mv" | b"chmod" | b"touch" | b"del" | b"find" | b"awk" | b"sed"
+        | b"sort" | b"dd" | b"tar" | b"vi" | b"chown" | b"copy" | b"rev" | b"cut" | b"tee" | b"egrep" | b"fgrep"
+        | b"mkdir" | b"ln" | b"kill" => {
+            let path = matches!(
+                first(argument),
+                b'-' | b'/' | b'~' | b'.' | b'*' | b'$' | b'"' | b'\'' | b'{' | b'?' | b'\\' | b'%'
+            ) || argument.get(1) == Some(&b':') && is_letter(first(argument));
+            let file = split(argument, is_word).1.starts_with(b".") && !weak;
+            if separated && (path || file) { chained } else { None }
+        }
+        b"echo" | b"start" | b"printf" | b"print" | b"expr" | b"nslookup" | b"which" | b"netsh" | b"schtasks"
+        | b"sc" | b"certutil" | b"wmic" | b"reg" => {
+            let word =
+                is_word(first(argument)) || matches!(first(argument), b'$' | b'\'' | b'"' | b'-' | b'/' | b'<' | b'`');
+            let tool = is_one(command.name(), &["nslookup", "netsh", "schtasks", "certutil"]);
+            if (separated || first(rest) == b'\'') && word && (!weak || tool) { chained } else { None }
+        }
+        b"net" | b"net1" => {
+            if is_one(word(argument).0, &["user", "view", "group", "localgroup", "use", "start", "share", "accounts"])
+                && (!weak || is_end(word(argument).1))
+            {
+                chained
+            } else {
+                None
+            }
+        }
+        b"curl" | b"wget" | b"lynx" | b"ftp" | b"tftp" | b"dig" | b"host" | b"ping" | b"ping6" | b"ncat" | b"nc"
+        | b"netcat" | b"telnet" | b"ssh" | b"scp" | b"fetch" | b"traceroute" | b"tracert" | b"curl.exe"
+        | b"ping.exe" | b"wget.exe" | b"nc.exe" | b"socat" => {
+            let (target, _) = split(head(argument, 64), |byte| !is_space(byte));
+            let address = target.iter().skip(1).any(|byte| matches!(byte, b'.' | b':' | b'$' | b'`'))
+                && !ends(target, &[".", ",", ":"])
+                || is_digit(first(target));
+            if separated
+                && (starts(argument, &["-"]) && target.len() > 1
+                    || address && (!weak || starts(target, &["http", "$", "`"]) || is_digit(first(target))))
+            {
+                chained
+            } else {
+                None
+            }
+        }
+        b"bash" | b"sh" | b"zsh" | b"dash" | b"ksh" | b"csh" | b"ash" => {
+            if separated && matches!(first(argument), b'-' | b'/' | b'<') || !weak && command.has_directory {
+                chained
+            } else {
+                None
+            }
+        }
+        b"python" | b"python2" | b"python3" | b"perl" | b"ruby" | b"php" | b"node" | b"powershell" | b"pwsh"
+        | b"cmd" | b"cmd.exe" | b"powershell.exe" | b"python.exe" | b"lua" => {
+            if separated && matches!(first(argument), b'-' | b'/') { chained } else { None }
+        }
+        b"sleep" | b"usleep" => {
+            let (count, behind) = split(argument, |byte| is_digit(byte) || byte == b'.');
+            let behind = skip(behind, |byte| matches!(byte, b's' | b'm' | b'h'));
+            if separated && !count.is_empty() && is_end(behind) { Some("command_injection.time_delay") } else { None }
+        }
+        _ => None,
+    }
+}
+
+/// Whether a command reads files, or may as well.
+pub(super) fn is_reader(name: &[u8]) -> bool {
+    !is_one(name, &["e", "or", "and", "the", "see", "edit", "vim", "sudo"])
+}
+
+/// Names whose pieces are recognised.
+pub(super) fn is_known(name: &[u8]) -> bool {
+    let names: &[&str] = match first(name) {
+        b'b' => &["bash", "base64"],
+        b'c' => &["cat", "curl", "cmd", "cp", "chmod"],
+        b'd' => &["dir", "dig"],
+        b'e' => &["echo", "env"],
+        b'h' => &["head", "hostname"],
+        b'i' => &["id", "ifconfig"],
+        b'l' => &["ls", "less"],
+        b'm' => &["more"],
+        b'n' => &["nc", "net", "netstat", "nslookup"],
+        b'p' => &["ping", "php", "ps", "pwd", "perl", "python", "passwd", "powershell", "printenv"],
+        b'r' => &["rm", "ruby", "reboot"],
+        b's' => &["sh", "sleep", "shutdown"],
+        b't' => &["tail", "tac", "type"],
+        b'u' => &["uname"],
+        b'w' => &["who", "whoami", "wget"],
+        _ => &[],
+    };
+    is_one(name, names)
+}
+
+/// Whether the next words name a file that holds secrets, quotes and marks left out.
+pub(super) fn near_secret(rest: &[u8]) -> bool {
+    let mut path = [0_u8; 64];
+    let mut len = 0_usize;
+    for byte in head(rest, 128).iter().take_while(|byte| !matches!(byte, b';' | b'|' | b'&' | b'\n' | b')' | b'`')) {
+        if matches!(byte, b'\'' | b'"' | b'^') {
+            continue;
+        }
+        let Some(place) = path.get_mut(len) else { break };
+        *place = if *byte == b'\\' { b'/' } else { *byte };
+        len = len.saturating_add(1);
+    }
+    let path = path.get(..len).unwrap_or_default();
+    places(path, |byte| matches!(byte, b'b' | b'e' | b'r' | b'w')).any(|(_, rest)| starts(rest, SECRETS))
+}
+
+const SECRETS: &[&str] = &[
+    "etc/passwd",
+    "etc/./passwd",
+    "etc/shadow",
+    "etc/./shadow",
+    "etc/sudoers",
+    "etc/group",
+    "etc/hosts",
+    "etc/issue",
+    "win.ini",
+    "boot.ini",
+    "repair/s",
+    "etc//passwd",
+];
