@@ -91,13 +91,13 @@ impl Builder {
         for (index, pattern) in patterns.iter().enumerate() {
             let node = parse::parse(pattern).map_err(|error| (index, error))?;
             let number = u16::try_from(index).ok().filter(|index| index & MATCHED == 0);
-            let number = number.ok_or((index, TooLarge::Together.into()))?;
+            let number = number.ok_or_else(|| (index, TooLarge::Together.into()))?;
             self.automata(&node, number, &mut parts).map_err(|error| (index, error.into()))?;
         }
         let last = patterns.len().saturating_sub(1);
         let automata = self.merge(parts).map_err(|error| (last, error.into()))?;
         let scanner = Scanner::new(&automata);
-        self.len_left = self.len_left.checked_sub(scanner.len()).ok_or((last, TooLarge::Together.into()))?;
+        self.len_left = self.len_left.checked_sub(scanner.len()).ok_or_else(|| (last, TooLarge::Together.into()))?;
         let set = Rc::new(RegexSet { scanner });
         self.known.insert(patterns, Rc::clone(&set));
         Ok(set)

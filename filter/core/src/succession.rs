@@ -207,7 +207,7 @@ impl<P> State<P> {
             }
             _ if is_old && !self.moves => false,
             Some(settling) => {
-                if now.since(settling.since) >= settling.span / 2 {
+                if now.since(settling.since).saturating_mul(2) >= settling.span {
                     settling.rival = Some(Rc::clone(policies));
                 }
                 false

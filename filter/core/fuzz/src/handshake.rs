@@ -90,7 +90,7 @@ pub fn handshake(data: &[u8]) {
                     assert_checked_again(&case, &edited);
                 }
             }
-            answer(&case, pending, &edited, &mut input, opening.would_refuse.is_none());
+            answer(&case, *pending, &edited, &mut input, opening.would_refuse.is_none());
         }
     }
 }

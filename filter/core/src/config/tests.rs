@@ -461,7 +461,7 @@ fn weaknesses_are_warned_of_with_their_path() {
         (config, "auth.providers[0].jwks.inline.keys[0]: passed over: an RSA key must have 2048 to 4096 bits"),
         (with(good(), "/origin", same_host.clone()), "origin.same_host: "),
         (
-            with(good(), "/routes", json!([{"match": {"path": "/a"}, "policy": {"origin": same_host.clone()}}])),
+            with(good(), "/routes", json!([{"match": {"path": "/a"}, "policy": {"origin": same_host}}])),
             "routes[0].policy.origin.same_host: ",
         ),
     ] {

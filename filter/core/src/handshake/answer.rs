@@ -10,7 +10,7 @@ use crate::content::tunnels::Exempt;
 use crate::entry::{Credential, Entry};
 use crate::http::headers::{Headers, Repeated};
 use crate::http::list::{tokens, trim};
-use crate::limits::{HeldBytes, Share};
+use crate::limits::Share;
 use crate::policy::{Mode, Place, Policy};
 use crate::session::{Birth, Deflate, Session};
 use crate::verdict::Edit;
@@ -28,8 +28,7 @@ pub struct Pending {
     compression: Offers,
     /// What is kept of the request.
     entry: Entry,
-    held: Rc<HeldBytes>,
-    /// What is kept of the request.
+    /// What is kept of the request, and later of its messages.
     share: Share,
 }
 
@@ -47,25 +46,14 @@ pub struct Opened {
 impl Pending {
     pub(super) fn new(
         policy: Rc<Policy>,
-        place: Place,
-        protocol: Protocol,
-        key: &str,
+        request: (Place, Protocol, &str),
         offer: Option<Offer>,
         compression: Offers,
         entry: Entry,
-        held: Rc<HeldBytes>,
+        share: Share,
     ) -> Self {
-        Self {
-            policy,
-            place,
-            protocol,
-            accept: accept(key),
-            offer,
-            compression,
-            entry,
-            share: Share::new(Rc::clone(&held)),
-            held,
-        }
+        let (place, protocol, key) = request;
+        Self { policy, place, protocol, accept: accept(key), offer, compression, entry, share }
     }
 
     /// The policy that the handshake is under.
@@ -117,8 +105,7 @@ impl Pending {
         let sender = self.entry.credential.as_ref().filter(|_| self.policy.read_claims()).and_then(Credential::open);
         let handshake =
             Handshake { sender, subprotocol: subprotocol.into(), exempt: Exempt::for_subprotocol(subprotocol) };
-        let session = Session::new(self.policy, self.place, self.entry, deflate, handshake, self.held, birth);
-        let session = session.with_share(self.share);
+        let session = Session::new(self.policy, self.place, self.entry, deflate, handshake, self.share, birth);
         Ok(Opened { session, edits, would_refuse })
     }
 

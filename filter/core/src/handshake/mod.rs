@@ -20,7 +20,7 @@ use crate::entry::{Credential, Entry, allows_origin};
 use crate::http::authority::Authority;
 use crate::http::headers::Headers;
 use crate::http::list::trim;
-use crate::limits::HeldBytes;
+use crate::limits::{HeldBytes, Share};
 use crate::policy::{Ambiguous, Compression, Fail, Mode, NonWebsocket, Place, Policies, Policy, Source};
 use crate::time::Timestamp;
 use crate::token::{Verified, verify};
@@ -167,8 +167,14 @@ pub fn check(
         credential,
         flawed: would_refuse.is_some(),
     };
-    let pending =
-        Pending::new(Rc::clone(policy), place, request.protocol, &key, offer, compression, entry, Rc::clone(held));
+    let pending = Pending::new(
+        Rc::clone(policy),
+        (place, request.protocol, &key),
+        offer,
+        compression,
+        entry,
+        Share::new(Rc::clone(held)),
+    );
     let opening = Opening::new(policy, Decision::Upgrade(Box::new(pending)), edits);
     Opening { would_refuse, credential: grant.credential, ..opening }
 }
@@ -272,7 +278,7 @@ fn judge(
     }
     let secure = is_secure(policy, request);
     let own = if kind == Kind::Other { own_origin(headers, authority, secure) } else { None };
-    let line = origin(headers).or(own.as_deref().map(str::as_bytes));
+    let line = origin(headers).or_else(|| own.as_deref().map(str::as_bytes));
     if !allows_origin(&policy.origin, line, Some(authority), secure) {
         return Err(Violation::OriginRefused);
     }

@@ -27,8 +27,11 @@ const READING_LEN: usize = 128;
 /// The longest text whose nested escapes are looked into for a log, which shows no more of it.
 const SHOWN_LEN_MAX: usize = 256;
 
-/// What somebody does to a path before he compares it with his own routes.
-const STEPS: [fn(&[u8]) -> Cow<'_, [u8]>; 12] = [
+/// Something that a proxy or an upstream does to a path before it compares it with its own routes.
+type Step = fn(&[u8]) -> Cow<'_, [u8]>;
+
+/// All of them.
+const STEPS: [Step; 12] = [
     // Nginx, IIS, Python, PHP.
     |path| decode(path).into(),
     // Tomcat, Jetty, Go: segments are split first, and an encoded slash is a letter.

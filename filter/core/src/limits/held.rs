@@ -33,7 +33,7 @@ impl HeldBytes {
 /// ```text
 /// kept: as long as the connection lives     held: until it has been judged
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Share {
     all: Rc<HeldBytes>,
     kept: u64,

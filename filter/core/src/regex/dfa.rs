@@ -24,11 +24,14 @@ pub(super) const TARGET_COUNT_MAX: usize = 0x8000 * ROW_UNIT;
 /// The same for several expressions in one automaton: it stays in the processor's second cache.
 pub(super) const MERGED_COUNT_MAX: usize = TARGET_COUNT_MAX / 4;
 
+/// The first of some characters, and their class.
+pub(super) type Edge = (u32, u16);
+
 /// An automaton. A match is known with the character behind it, or with the end of the text.
 #[derive(Clone, Debug)]
 pub(super) struct Dfa {
     /// Which class the characters have from each of these on, up to the next.
-    pub(super) classes: Vec<(u32, u16)>,
+    pub(super) classes: Vec<Edge>,
     /// The number of classes, and one for the end of the text, which is the last.
     pub(super) width: usize,
     /// For each state and class the state that follows, or an expression that matches.
@@ -341,10 +344,10 @@ fn members(sets: &[&Vec<Range>], classes: &[(u32, u16)]) -> Vec<Vec<u16>> {
 }
 
 /// Which pairs of classes two automata give the characters.
-pub(super) fn joined(one: &[(u32, u16)], other: &[(u32, u16)]) -> (Vec<(u32, u16)>, Vec<(u16, u16)>) {
+pub(super) fn joined(one: &[Edge], other: &[Edge]) -> (Vec<Edge>, Vec<(u16, u16)>) {
     let mut names: BTreeMap<(u16, u16), u16> = BTreeMap::new();
     let mut pairs = Vec::new();
-    let mut joined: Vec<(u32, u16)> = Vec::new();
+    let mut joined: Vec<Edge> = Vec::new();
     let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
     let mut pair = (0, 0);
     while let Some(edge) = [one.peek(), other.peek()].into_iter().flatten().map(|(edge, _)| *edge).min() {

@@ -25,7 +25,7 @@ use std::rc::Rc;
 use crate::content::Handshake;
 use crate::content::tunnels::Conversation;
 use crate::entry::{Credential, Entry};
-use crate::limits::{HeldBytes, Share};
+use crate::limits::Share;
 use crate::policy::{Ambiguous, Compression, Mode, Place, Policies, Policy};
 use crate::time::Moment;
 use crate::verdict::Passage;
@@ -144,7 +144,7 @@ impl Session {
         entry: Entry,
         deflate: Option<Deflate>,
         handshake: Handshake,
-        held: Rc<HeldBytes>,
+        share: Share,
         birth: Birth,
     ) -> Self {
         let direction = |from: Side, takeover: fn(Deflate) -> bool| {
@@ -164,13 +164,8 @@ impl Session {
             state: State::Open,
             end_by: None,
             liveness: Liveness::new(birth.at, birth.nonce),
-            share: Share::new(held),
+            share,
         }
-    }
-
-    /// Goes on with what the handshake keeps.
-    pub(crate) fn with_share(self, share: Share) -> Self {
-        Self { share, ..self }
     }
 
     /// The policy that this connection is under.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::{Birth, Budget, CLOSE_GRACE, CLOSE_TIMEOUT, Due, PEER_CLOSE_TIMEOUT, Received, Session};
 use crate::content::Handshake;
 use crate::entry::Entry;
+use crate::limits::Share;
 use crate::message::Binary;
 use crate::policy::{Mode, Place, Policies, Policy};
 use crate::time::Moment;
@@ -75,7 +76,15 @@ fn session(mode: Mode) -> Session {
 }
 
 fn open(policy: Policy) -> Session {
-    Session::new(Rc::new(policy), Place::default(), Entry::default(), None, Handshake::default(), Rc::default(), BIRTH)
+    Session::new(
+        Rc::new(policy),
+        Place::default(),
+        Entry::default(),
+        None,
+        Handshake::default(),
+        Share::default(),
+        BIRTH,
+    )
 }
 
 fn text(from: Side, len: u8) -> Vec<u8> {

@@ -9,6 +9,9 @@ use crate::session::Session;
 use crate::session::tests::{NOW as MOMENT, Unlimited, forwarded, frame};
 use crate::wire::Side::{Client, Server};
 
+/// The policy and the request that a connection comes in with, what the upstream answers, the next policy, and whether it is kept.
+type Row<'a> = (Value, Fields, &'a [(&'a str, &'a str)], Value, bool);
+
 /// The live connection of `fields` under the good policy with `change`, whose upstream answers with `answered` too.
 #[track_caller]
 fn live(change: &Value, fields: Fields, answered: &[(&str, &str)]) -> Session {
@@ -47,7 +50,7 @@ fn a_connection_that_a_new_policy_would_not_let_in_is_closed() {
     let protocol = [("sec-websocket-protocol", "chat.v1")];
     let anonymous = json!({"auth": {"required": false}});
     let none: &[(&str, &str)] = &[];
-    let rows: &[(Value, Fields, &[(&str, &str)], Value, bool)] = &[
+    let rows: &[Row<'_>] = &[
         (json!({}), good(), none, json!({}), true),
         (json!({}), good(), none, json!({"revision": "2"}), true),
         (json!({}), good(), none, json!({"require_tls": true}), false),
@@ -78,7 +81,7 @@ fn a_connection_that_a_new_policy_would_not_let_in_is_closed() {
             false,
         ),
         (anonymous.clone(), without("authorization"), none, anonymous.clone(), true),
-        (anonymous.clone(), without("authorization"), none, json!({}), false),
+        (anonymous, without("authorization"), none, json!({}), false),
         (json!({}), good(), none, provider(json!({"require": {"sub": "alice"}})), true),
         (json!({}), good(), none, provider(json!({"require": {"sub": "bob"}})), false),
         (json!({}), good(), none, provider(json!({"audiences": ["other"]})), false),

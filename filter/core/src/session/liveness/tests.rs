@@ -7,6 +7,7 @@ use super::{LivenessRules, PING_LEN};
 use crate::config::tests::permissive;
 use crate::content::Handshake;
 use crate::entry::Entry;
+use crate::limits::Share;
 use crate::message::Binary;
 use crate::policy::{Mode, Place, Policies, Policy};
 use crate::session::tests::{BIRTH, NOW, Unlimited, forwarded, frame};
@@ -45,7 +46,15 @@ fn open(liveness: LivenessRules) -> Session {
 }
 
 fn open_under(policy: Policy, birth: Birth) -> Session {
-    Session::new(Rc::new(policy), Place::default(), Entry::default(), None, Handshake::default(), Rc::default(), birth)
+    Session::new(
+        Rc::new(policy),
+        Place::default(),
+        Entry::default(),
+        None,
+        Handshake::default(),
+        Share::default(),
+        birth,
+    )
 }
 
 /// What goes on of the bytes, which break no rule.

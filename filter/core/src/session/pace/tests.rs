@@ -10,6 +10,7 @@ use super::{Budget, Pace};
 use crate::config::parse;
 use crate::content::Handshake;
 use crate::entry::Entry;
+use crate::limits::Share;
 use crate::limits::rate::Rate;
 use crate::policy::{ConnectionLimits, Place};
 use crate::session::Session;
@@ -81,7 +82,7 @@ fn open(mode: &str, messages: &Value, limits: &Value) -> Session {
     });
     let policies = parse(config.to_string().as_bytes(), &|_| None).unwrap().policies;
     let policy = Rc::clone(policies.base());
-    Session::new(policy, Place::default(), Entry::default(), None, Handshake::default(), Rc::default(), BIRTH)
+    Session::new(policy, Place::default(), Entry::default(), None, Handshake::default(), Share::default(), BIRTH)
 }
 
 /// What came of some bytes.

@@ -8,7 +8,7 @@ use crate::config::parse;
 use crate::content::Handshake;
 use crate::content::tunnels::Exempt;
 use crate::entry::Entry;
-use crate::limits::HeldBytes;
+use crate::limits::{HeldBytes, Share};
 use crate::policy::Place;
 use crate::session::Session;
 use crate::session::tests::{BIRTH, NOW, Unlimited, frame};
@@ -30,7 +30,7 @@ fn open(messages: &Value, handshake: Handshake, held: &Rc<HeldBytes>) -> Session
         Entry::default(),
         None,
         handshake,
-        Rc::clone(held),
+        Share::new(Rc::clone(held)),
         BIRTH,
     )
 }
@@ -295,7 +295,7 @@ fn what_is_held_for_judgement_is_counted() {
         Entry::default(),
         None,
         Handshake::default(),
-        Rc::clone(&held),
+        Share::new(Rc::clone(&held)),
         BIRTH,
     );
     let long = frame(0x01, &[b' '; 900]);

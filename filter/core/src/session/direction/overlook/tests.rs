@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::config;
 use crate::content::Handshake;
 use crate::entry::Entry;
+use crate::limits::Share;
 use crate::policy::{Place, Policies};
 use crate::session::tests::{BIRTH, NOW, Unlimited, forwarded, frame};
 use crate::session::{Deflate, Session};
@@ -39,7 +40,7 @@ fn open(policies: &Policies, takeover: Option<bool>) -> Session {
         Entry::default(),
         deflate,
         Handshake::default(),
-        Rc::default(),
+        Share::default(),
         BIRTH,
     )
 }
