@@ -30,11 +30,8 @@ struct Plain {
 
 impl Plain {
     fn receive(&mut self, byte: u8) {
-        if self.reference.is_some() {
-            self.end_reference(byte);
-            if byte == b';' && self.end_name() {
-                return;
-            }
+        if self.end_reference(byte) || byte == b';' && self.end_name() {
+            return;
         }
         if byte == b'&' {
             self.reference = Some(self.out.len());
@@ -64,9 +61,9 @@ impl Plain {
         }
     }
 
-    /// A byte that no longer belongs to a number ends a reference without `;`.
-    fn end_reference(&mut self, byte: u8) {
-        let Some(start) = self.reference else { return };
+    /// A byte that no longer belongs to a number ends a reference, with or without `;`. Whether it is that `;`.
+    fn end_reference(&mut self, byte: u8) -> bool {
+        let Some(start) = self.reference else { return false };
         let name = self.out.get(start.saturating_add(1)..).unwrap_or_default();
         let (number, radix) = match name {
             [b'#', b'x' | b'X', digits @ ..] => (digits, 16),
@@ -75,30 +72,23 @@ impl Plain {
                 if name.len() > REFERENCE_LEN_MAX {
                     self.reference = None;
                 }
-                return;
+                return false;
             }
         };
         let goes_on = char::from(byte).is_digit(radix) || (number.is_empty() && matches!(byte, b'x' | b'X'));
         if goes_on && name.len() <= REFERENCE_LEN_MAX {
-            return;
+            return false;
         }
         self.reference = None;
         let number = core::str::from_utf8(number).ok().and_then(|digits| u32::from_str_radix(digits, radix).ok());
-        if let Some(plain) = number.and_then(char::from_u32).filter(|plain| *plain != '<') {
-            self.replace(start, plain);
-            if byte == b';' {
-                // Taken back by `receive`, which sees it as the end of this reference.
-                self.reference = Some(usize::MAX);
-            }
-        }
+        let Some(plain) = number.and_then(char::from_u32).filter(|plain| *plain != '<') else { return false };
+        self.replace(start, plain);
+        byte == b';'
     }
 
     /// `;` ends a reference by name. Whether it was one.
     fn end_name(&mut self) -> bool {
         let Some(start) = self.reference.take() else { return false };
-        if start == usize::MAX {
-            return true;
-        }
         let name = self.out.get(start.saturating_add(1)..).unwrap_or_default();
         let Some((_, plain)) = NAMES.iter().find(|(one, _)| one.as_bytes().eq_ignore_ascii_case(name)) else {
             return false;
