@@ -15,7 +15,7 @@ mod expression;
 mod tests;
 mod way_out;
 
-use super::bytes::{eat_any, first, is_digit, is_one, is_space, skip, spaces, split_near, word};
+use super::bytes::{eat_any, first, head, is_digit, is_one, is_space, skip, spaces, word};
 
 pub(super) const NAMES: &[&str] = &[
     "sql_injection.bare_condition",
@@ -52,8 +52,8 @@ fn gap(mut rest: &[u8]) -> &[u8] {
         rest = match rest {
             [b'/', b'*', b'!', behind @ ..] => skip(behind, is_digit),
             [b'*', b'/', behind @ ..] => behind,
-            [b'/', b'*', behind @ ..] => match split_near(behind, b"*/") {
-                Some((_, behind)) => behind,
+            [b'/', b'*', behind @ ..] => match comment_end(behind) {
+                Some(behind) => behind,
                 None => return rest,
             },
             [b'-', b'-', behind @ ..] | [b'#', behind @ ..] => match line_comment(behind) {
@@ -63,6 +63,15 @@ fn gap(mut rest: &[u8]) -> &[u8] {
             _ => return rest,
         };
     }
+}
+
+/// How long a comment between two words may be: it is looked for behind each quote.
+const COMMENT_LEN_MAX: usize = 64;
+
+/// What follows a comment.
+fn comment_end(rest: &[u8]) -> Option<&[u8]> {
+    let len = head(rest, COMMENT_LEN_MAX).windows(2).position(|pair| pair == b"*/")?;
+    rest.get(len.saturating_add(2)..)
 }
 
 /// What follows a comment of one word and its line, with which injections pass for less.
