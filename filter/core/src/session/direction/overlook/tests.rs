@@ -195,10 +195,11 @@ fn compressed_messages_are_inflated_behind_what_broke_a_rule() {
 fn what_there_is_no_room_for_goes_on_unjudged() {
     for rules in [json!({"whole": true, "deny_patterns": []}), json!({})] {
         let mut policy = (**policies("monitor", &rules).base()).clone();
-        policy.limits.held_len_max = 80;
+        (policy.from_client.message_len_max, policy.from_client.frame_len_max) = (9_000, 9_000);
+        policy.limits.held_len_max = 2_000;
         let policies = Policies::new(policy, vec![]);
-        let long = [frame(0x01, &[b'x'; 50]), frame(0x00, &[b'x'; 40]), frame(0x80, b"secret")].concat();
-        for piece in [1, 7, 60] {
+        let long = [frame(0x01, &[b'x'; 1_500]), frame(0x00, &[b'x'; 1_400]), frame(0x80, b"secret")].concat();
+        for piece in [1, 7, 600] {
             let mut session = open(&policies, None);
             assert_eq!(overlook(&mut session, &long, piece), [(Overloaded, 1)], "{rules}");
             assert_eq!(overlook(&mut session, &good(), piece), [], "{rules}");
