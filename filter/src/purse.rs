@@ -50,7 +50,7 @@ impl Owner {
             let (key, subject) = (subject_key(limiter, credential)?, credential.subject()?);
             Some(Self::Subject(key, format!("{}/{subject}", credential.provider()).into_boxed_str()))
         });
-        of_credential.unwrap_or(Self::Address(peer.address()))
+        of_credential.unwrap_or_else(|| Self::Address(peer.address()))
     }
 
     /// How a fleet hears of it: as the entry of a descriptor.

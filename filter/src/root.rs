@@ -116,7 +116,7 @@ impl Root {
 
     /// Reads the policy; the old one stays when it does not hold. Tells whether it was taken.
     pub(crate) fn configure(&self, len: usize) -> bool {
-        let begin = host::now().unwrap_or(self.now.get());
+        let begin = host::now().unwrap_or_else(|_| self.now.get());
         let Ok(bytes) = abi::buffer(BufferType::PluginConfiguration, 0, len) else {
             abi::log(LogLevel::Critical, "portcullis: the host does not give out the policy");
             return false;
@@ -173,7 +173,7 @@ impl Root {
         // Without its number it is taken for a new one.
         let connection =
             property("connection\0id").first_chunk().map_or(u64::MAX, |number| u64::from_le_bytes(*number));
-        let now = host::now().unwrap_or(self.now.get());
+        let now = host::now().unwrap_or_else(|_| self.now.get());
         self.shared.succession.requested(&self.identity.borrow(), &name, connection, policies, now)
     }
 

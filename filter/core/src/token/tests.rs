@@ -410,13 +410,13 @@ fn keys_that_cannot_be_used_are_passed_over() {
 /// A key of its own for each `index`, which made no token of these tests.
 fn other_jwk(index: usize, id: Option<&str>) -> Value {
     // Not each x is on the curve; half of them are.
-    let x = (0_u8..).map(|salt| {
+    let mut jwks = (0_u8..).map(|salt| {
         let mut bytes = [0; 32];
         bytes[..3].copy_from_slice(&[u8::try_from(index).unwrap(), salt, 1]);
         json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(bytes), "kid": id})
     });
     let usable = |jwk: &Value| Keys::from_jwks(vec![Algorithm::EdDSA], core::slice::from_ref(jwk)).is_ok();
-    x.filter(usable).next().unwrap()
+    jwks.find(usable).unwrap()
 }
 
 #[test]
