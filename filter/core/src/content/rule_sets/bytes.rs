@@ -14,41 +14,128 @@ pub(super) fn last(before: &[u8]) -> u8 {
     before.last().copied().unwrap_or_default()
 }
 
-/// The longest beginning of `rest` whose bytes are all `of` a kind, and what follows it.
-pub(super) fn split(rest: &[u8], of: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
-    let len = rest.iter().position(|byte| !of(*byte)).unwrap_or(rest.len());
-    rest.split_at_checked(len).unwrap_or((rest, &[]))
+/// Kinds of bytes, a bit for each: what is asked about a byte is a look into one table.
+pub(super) type Kinds = u64;
+
+pub(super) const DIGIT: Kinds = 1;
+pub(super) const LETTER: Kinds = 1 << 1;
+pub(super) const WORD: Kinds = DIGIT | LETTER | of(b"_");
+/// White space within a line, and control characters, which some readers take for it.
+pub(super) const BLANK: Kinds = 1 << 2;
+const BREAK: Kinds = 1 << 3;
+/// What is neither, and is left out by some readers.
+pub(super) const CONTROL: Kinds = 1 << 5;
+pub(super) const SPACE: Kinds = BLANK | BREAK;
+pub(super) const NUL: Kinds = 1 << 4;
+pub(super) const QUOTE: Kinds = of(b"'\"`");
+pub(super) const SLASH: Kinds = of(b"/\\");
+/// Where the kinds of single marks begin.
+const MARKS: u32 = 16;
+
+/// The kinds of each byte.
+static KINDS: [Kinds; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        kinds[byte] = kinds_of(byte as u8);
+        byte += 1;
+    }
+    kinds
+};
+
+const fn kinds_of(byte: u8) -> Kinds {
+    match byte {
+        0 => NUL,
+        b'\n' | b'\r' => BREAK,
+        1..=8 | 14..=31 => BLANK | CONTROL,
+        9..=b' ' => BLANK,
+        b'0'..=b'9' => DIGIT,
+        b'a'..=b'z' | b'A'..=b'Z' => LETTER,
+        b'!'..=b'/' => 1 << (MARKS + (byte - b'!') as u32),
+        b':'..=b'@' => 1 << (MARKS + 15 + (byte - b':') as u32),
+        b'['..=b'`' => 1 << (MARKS + 22 + (byte - b'[') as u32),
+        b'{'..=b'~' => 1 << (MARKS + 28 + (byte - b'{') as u32),
+        127.. => 0,
+    }
+}
+
+/// The kinds of single marks.
+pub(super) const fn of(marks: &[u8]) -> Kinds {
+    let mut kinds = 0;
+    let mut rest = marks;
+    while let [mark, behind @ ..] = rest {
+        kinds |= kinds_of(*mark);
+        rest = behind;
+    }
+    kinds
+}
+
+/// Whether a byte is one of `kinds`.
+#[inline]
+pub(super) fn is(byte: u8, kinds: Kinds) -> bool {
+    KINDS.get(usize::from(byte)).is_some_and(|of| of & kinds != 0)
+}
+
+/// How many bytes at the start are of `kinds`.
+#[inline(never)]
+fn len_of(rest: &[u8], kinds: Kinds) -> usize {
+    rest.iter().position(|byte| !is(*byte, kinds)).unwrap_or(rest.len())
+}
+
+/// The longest beginning of `rest` whose bytes are all of `kinds`, and what follows it.
+#[inline(never)]
+pub(super) fn split(rest: &[u8], kinds: Kinds) -> (&[u8], &[u8]) {
+    rest.split_at_checked(len_of(rest, kinds)).unwrap_or((rest, &[]))
 }
 
 /// What follows that beginning.
-pub(super) fn skip(rest: &[u8], of: impl Fn(u8) -> bool) -> &[u8] {
-    split(rest, of).1
+#[inline(never)]
+pub(super) fn skip(rest: &[u8], kinds: Kinds) -> &[u8] {
+    rest.get(len_of(rest, kinds)..).unwrap_or_default()
 }
 
-/// The same, within [`REACH`].
-pub(super) fn skip_near(rest: &[u8], of: impl Fn(u8) -> bool) -> &[u8] {
-    let (kind, _) = split(head(rest, REACH), of);
-    rest.get(kind.len()..).unwrap_or_default()
+/// From the first byte of `kinds` on.
+#[inline(never)]
+pub(super) fn skip_until(rest: &[u8], kinds: Kinds) -> &[u8] {
+    split_until(rest, kinds).1
+}
+
+/// What stands before the first byte of `kinds`, and from there on.
+#[inline(never)]
+pub(super) fn split_until(rest: &[u8], kinds: Kinds) -> (&[u8], &[u8]) {
+    let len = rest.iter().position(|byte| is(*byte, kinds)).unwrap_or(rest.len());
+    rest.split_at_checked(len).unwrap_or((rest, &[]))
+}
+
+/// From the first byte of `kinds` on, within [`REACH`].
+#[inline(never)]
+pub(super) fn until_near(rest: &[u8], kinds: Kinds) -> &[u8] {
+    let (before, _) = split_until(head(rest, REACH), kinds);
+    rest.get(before.len()..).unwrap_or_default()
 }
 
 /// What follows white space.
 #[inline(never)]
 pub(super) fn spaces(rest: &[u8]) -> &[u8] {
-    let len = rest.iter().position(|byte| !is_space(*byte)).unwrap_or(rest.len());
-    rest.get(len..).unwrap_or_default()
+    skip(rest, SPACE)
 }
 
 /// A word, which may be empty, and what follows it.
 #[inline(never)]
 pub(super) fn word(rest: &[u8]) -> (&[u8], &[u8]) {
-    let len = rest.iter().position(|byte| !is_word(*byte)).unwrap_or(rest.len());
-    rest.split_at_checked(len).unwrap_or((rest, &[]))
+    split(rest, WORD)
 }
 
 /// What follows the first of `literals` that `rest` begins with.
 #[inline(never)]
 pub(super) fn eat_any<'a>(rest: &'a [u8], literals: &[&str]) -> Option<&'a [u8]> {
-    literals.iter().find_map(|literal| rest.strip_prefix(literal.as_bytes()))
+    let start = rest.first();
+    // Most do not even begin so.
+    literals
+        .iter()
+        .map(|literal| literal.as_bytes())
+        .filter(|one| one.first() == start)
+        .find_map(|one| rest.strip_prefix(one))
 }
 
 /// Whether `rest` begins with one of `literals`.
@@ -60,13 +147,15 @@ pub(super) fn starts(rest: &[u8], literals: &[&str]) -> bool {
 /// Whether `before` ends with one of `literals`.
 #[inline(never)]
 pub(super) fn ends(before: &[u8], literals: &[&str]) -> bool {
-    literals.iter().any(|literal| before.ends_with(literal.as_bytes()))
+    let end = before.last();
+    literals.iter().map(|literal| literal.as_bytes()).any(|one| one.last() == end && before.ends_with(one))
 }
 
 /// Whether `word` is one of `words`.
 #[inline(never)]
 pub(super) fn is_one(word: &[u8], words: &[&str]) -> bool {
-    words.iter().any(|one| one.as_bytes() == word)
+    let start = word.first();
+    words.iter().map(|one| one.as_bytes()).any(|one| one.len() == word.len() && one.first() == start && one == word)
 }
 
 /// The first `len` bytes at most.
@@ -106,20 +195,50 @@ pub(super) fn trim(text: &[u8]) -> &[u8] {
 }
 
 /// The words of a text, each with what stands before and behind it.
-pub(super) fn words(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
-    let mut at = 0_usize;
-    core::iter::from_fn(move || {
-        let start = at.saturating_add(text.get(at..)?.iter().position(|byte| is_word(*byte))?);
-        let (word, behind) = word(text.get(start..)?);
-        at = text.len().checked_sub(behind.len())?;
-        if word.is_empty() { None } else { Some((text.get(..start)?, word, behind)) }
-    })
+pub(super) fn words(text: &[u8]) -> Words<'_> {
+    Words { text, at: 0 }
 }
 
-/// A text from each byte `of` a kind on, with what stands before it.
-pub(super) fn places(text: &[u8], of: impl Fn(u8) -> bool) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let at = text.iter().enumerate().filter(move |(_, byte)| of(**byte));
-    at.filter_map(|(at, _)| text.split_at_checked(at))
+pub(super) struct Words<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Iterator for Words<'a> {
+    type Item = (&'a [u8], &'a [u8], &'a [u8]);
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<Self::Item> {
+        let step = self.text.get(self.at..)?.iter().position(|byte| is(*byte, WORD))?;
+        let start = self.at.saturating_add(step);
+        let (before, rest) = self.text.split_at_checked(start)?;
+        let (word, behind) = rest.split_at_checked(len_of(rest, WORD))?;
+        self.at = start.saturating_add(word.len());
+        Some((before, word, behind))
+    }
+}
+
+/// A text from each byte of `kinds` on, with what stands before it.
+pub(super) fn places(text: &[u8], kinds: Kinds) -> Places<'_> {
+    Places { text, at: 0, kinds }
+}
+
+pub(super) struct Places<'a> {
+    text: &'a [u8],
+    at: usize,
+    kinds: Kinds,
+}
+
+impl<'a> Iterator for Places<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<Self::Item> {
+        let step = self.text.get(self.at..)?.iter().position(|byte| is(*byte, self.kinds))?;
+        let at = self.at.saturating_add(step);
+        self.at = at.saturating_add(1);
+        self.text.split_at_checked(at)
+    }
 }
 
 /// White space, and control characters, which some readers take for it.

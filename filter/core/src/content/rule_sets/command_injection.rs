@@ -15,7 +15,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-use super::bytes::{first, places};
+use super::bytes::{first, of, places};
 
 pub(super) const NAMES: &[&str] = &[
     "command_injection.chained_call",
@@ -47,8 +47,7 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
 
 /// What begins with a mark: patterns of names, functions, templates.
 fn marks(text: &[u8]) -> Option<&'static str> {
-    let is_mark = |byte| matches!(byte, b'/' | b'(' | b'{' | b'<' | b'[' | b'$' | b'#');
-    places(text, is_mark).find_map(|(before, rest)| match first(rest) {
+    places(text, const { of(b"/({<[$#") }).find_map(|(before, rest)| match first(rest) {
         b'/' => shell::wildcard(rest),
         b'(' => line::shellshock(before, rest).or_else(|| template::opening(before, rest)),
         _ => template::opening(before, rest),

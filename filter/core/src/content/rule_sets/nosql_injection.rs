@@ -17,8 +17,8 @@
 mod tests;
 
 use super::bytes::{
-    eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word, last, places, skip, spaces,
-    split, split_near, starts, tail, word, words,
+    DIGIT, QUOTE, REACH, SPACE, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word,
+    last, of, places, skip, spaces, split, split_near, starts, tail, word, words,
 };
 
 pub(super) const NAMES: &[&str] = &[
@@ -103,7 +103,7 @@ fn operator(rest: &[u8]) -> Option<&[u8]> {
 fn operators(text: &[u8]) -> Option<&'static str> {
     let object = matches!(first(spaces(text)), b'{' | b'[');
     let opens = text.iter().position(|byte| *byte == b'{').unwrap_or(text.len());
-    places(text, |byte| byte == b'$').find_map(|(before, rest)| {
+    places(text, const { of(b"$") }).find_map(|(before, rest)| {
         let behind = operator(rest)?;
         if before.is_empty() && behind.is_empty() {
             return Some("nosql_injection.operator_key");
@@ -116,9 +116,7 @@ fn operators(text: &[u8]) -> Option<&'static str> {
             return matches!(next, [] | [b'=' | b'&' | b'[', ..]).then_some("nosql_injection.operator_field");
         }
         let value = spaces(
-            skip(behind, |byte| matches!(byte, b'"' | b'\''))
-                .strip_prefix(b":")
-                .or_else(|| spaces(behind).strip_prefix(b":"))?,
+            skip(behind, const { of(b"\"'") }).strip_prefix(b":").or_else(|| spaces(behind).strip_prefix(b":"))?,
         );
         let quoted = before.trim_ascii_end();
         let separated =
@@ -150,7 +148,7 @@ fn ways_out(text: &[u8]) -> Option<&'static str> {
         .filter_map(|quote| text.iter().position(|byte| *byte == quote))
         .filter_map(|at| text.get(at.saturating_add(1)..));
     let found = quotes.filter_map(|rest| {
-        let rest = skip(rest, |byte| is_space(byte) || matches!(byte, b')' | b'}' | b']'));
+        let rest = skip(rest, const { SPACE | of(b")}]") });
         condition(rest).or_else(|| statement(rest)).or_else(|| further(rest)).or_else(|| cypher(rest))
     });
     let bare = statement(word(text).1);
@@ -160,7 +158,7 @@ fn ways_out(text: &[u8]) -> Option<&'static str> {
 /// A condition of a script: `' || this.password.match(/^a/)//`.
 fn condition(rest: &[u8]) -> Option<&'static str> {
     let rest = eat_any(rest, &["||", "&&"])?;
-    let rest = skip(rest, |byte| is_space(byte) || matches!(byte, b'(' | b'!'));
+    let rest = skip(rest, const { SPACE | of(b"(!") });
     let (name, behind) = word(rest);
     let found = match name {
         b"this" | b"true" => true,
@@ -180,19 +178,19 @@ fn condition(rest: &[u8]) -> Option<&'static str> {
 
 /// `1 == 1`
 fn is_comparison(rest: &[u8]) -> bool {
-    let (left, behind) = split(rest, is_digit);
+    let (left, behind) = split(rest, DIGIT);
     let right = eat_any(spaces(behind), &["===", "!==", "==", "!="]);
     !left.is_empty() && right.is_some_and(|right| is_digit(first(spaces(right))))
 }
 
 /// A statement of a script: `'; return true; var x='`.
 fn statement(rest: &[u8]) -> Option<&'static str> {
-    let rest = skip(spaces(rest.strip_prefix(b";")?), |byte| byte == b'+' || is_space(byte));
+    let rest = skip(spaces(rest.strip_prefix(b";")?), const { SPACE | of(b"+") });
     let (name, behind) = word(rest);
     let (name, behind) = if name == b"var" { word(spaces(behind)) } else { (name, behind) };
     let found = match name {
         b"return" => {
-            let value = skip(behind, |byte| is_space(byte) || byte == b'(');
+            let value = skip(behind, const { SPACE | of(b"(") });
             let (name, after) = word(value);
             let literal = value
                 .split_first()
@@ -205,7 +203,7 @@ fn statement(rest: &[u8]) -> Option<&'static str> {
             let body = spaces(behind).strip_prefix(b"{")?;
             spaces(split_near(body, b"}")?.1).starts_with(b"while")
         }
-        b"while" => starts(skip(behind, |byte| is_space(byte) || byte == b'('), &["1", "true"]),
+        b"while" => starts(skip(behind, const { SPACE | of(b"(") }), &["1", "true"]),
         b"db" => {
             let (_, call) = word(behind.strip_prefix(b".")?);
             let (method, arguments) = word(call.strip_prefix(b".")?);
@@ -219,9 +217,9 @@ fn statement(rest: &[u8]) -> Option<&'static str> {
 
 /// A further member of the query: `' } ], $comment:'x`.
 fn further(rest: &[u8]) -> Option<&'static str> {
-    let member = skip(spaces(rest.strip_prefix(b",")?), is_quote);
+    let member = skip(spaces(rest.strip_prefix(b",")?), QUOTE);
     let (name, behind) = word(member.strip_prefix(b"$")?);
-    (is_letter(first(name)) && first(spaces(skip(behind, is_quote))) == b':')
+    (is_letter(first(name)) && first(spaces(skip(behind, QUOTE))) == b':')
         .then_some("nosql_injection.operator_after_value")
 }
 
@@ -302,10 +300,10 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
 
 /// Further commands in the protocol of Redis.
 fn redis(text: &[u8]) -> Option<&'static str> {
-    places(text, |byte| byte == b'\r').find_map(|(_, rest)| {
+    places(text, const { of(b"\r") }).find_map(|(_, rest)| {
         let rest = rest.strip_prefix(b"\r\n")?;
         if let Some(count) = rest.strip_prefix(b"*") {
-            let size = skip(count, is_digit).strip_prefix(b"\r\n$")?;
+            let size = skip(count, DIGIT).strip_prefix(b"\r\n$")?;
             return is_digit(first(size)).then_some("nosql_injection.redis_command");
         }
         let (name, behind) = word(rest);

@@ -13,8 +13,8 @@ mod tests;
 mod wrapper;
 
 use super::bytes::{
-    eat_any, first, head, is_digit, is_letter, is_one, is_quote, is_slash, is_space, is_word, last, places, skip,
-    spaces, split, starts, trim, word,
+    CONTROL, SLASH, WORD, eat_any, first, head, is_digit, is_letter, is_one, is_quote, is_slash, is_space, is_word,
+    last, of, places, skip, spaces, split, split_until, starts, trim, word,
 };
 
 pub(super) const NAMES: &[&str] = &[
@@ -160,13 +160,13 @@ fn dots(rest: &[u8]) -> (usize, &[u8]) {
         rest = behind;
     }
     // Control characters are left out by some.
-    let controls = split(head(rest, NEAR), |byte| matches!(byte, 1..=8 | 14..=31)).0.len();
+    let controls = split(head(rest, NEAR), CONTROL).0.len();
     (count, rest.get(controls..).filter(|_| count > 1).unwrap_or(rest))
 }
 
 /// Steps up that a filter uncovers: `....//....//`, `.../.\`, `..\/`.
 fn is_nested(dots: usize, after: &[u8], behind: &[u8]) -> bool {
-    let next = skip(behind, is_slash);
+    let next = skip(behind, SLASH);
     match dots {
         2 => {
             // `..\/..\/`, `../\x`
@@ -188,14 +188,14 @@ fn is_nested(dots: usize, after: &[u8], behind: &[u8]) -> bool {
 /// `/..;/`, which one server takes for a parameter and the next for a step up.
 fn parameters(text: &[u8]) -> Option<&'static str> {
     text.windows(4).enumerate().filter(|(_, window)| *window == b"/..;").find_map(|(at, _)| {
-        let behind = skip(text.get(at.saturating_add(4)..)?, |byte| is_word(byte) || byte == b'=');
+        let behind = skip(text.get(at.saturating_add(4)..)?, const { WORD | of(b"=") });
         (first(behind) == b'/').then_some("path_traversal.nested_parent")
     })
 }
 
 /// A value that is nothing but marks in the place of dots, and a secret: `??/??/etc/passwd`.
 fn junk(value: &[u8]) -> Option<&'static str> {
-    let path = skip(value, |byte| is_slash(byte) || matches!(byte, b'.' | b'?' | b'%' | b':' | b';'));
+    let path = skip(value, const { SLASH | of(b".?%:;") });
     let marks = value.get(..value.len().saturating_sub(path.len())).unwrap_or_default();
     let told = marks.len() >= 3
         && marks.iter().any(|byte| matches!(byte, b'.' | b'?'))
@@ -207,7 +207,7 @@ fn junk(value: &[u8]) -> Option<&'static str> {
 /// Files that attackers read, behind a separator.
 fn is_secret(rest: &[u8]) -> bool {
     let rest = slashes(rest);
-    let (directory, behind) = split(rest, |byte| is_word(byte) || matches!(byte, b'.' | b'-'));
+    let (directory, behind) = split(rest, const { WORD | of(b".-") });
     // `etc0x2fpasswd`
     let (directory, behind) = match directory.windows(4).position(|window| matches!(window, b"0x2f" | b"0x5c")) {
         Some(at) => rest.split_at_checked(at).unwrap_or((directory, behind)),
@@ -258,7 +258,7 @@ fn is_secret(rest: &[u8]) -> bool {
 
 /// The same, perhaps behind further steps.
 fn is_secret_near(rest: &[u8]) -> bool {
-    let path = skip(head(rest, NEAR), |byte| is_slash(byte) || byte == b'.');
+    let path = skip(head(rest, NEAR), const { SLASH | of(b".") });
     let path = rest.get(head(rest, NEAR).len().saturating_sub(path.len())..).unwrap_or_default();
     // Names that begin with a dot are reached one step back.
     let dotted = rest
@@ -283,7 +283,7 @@ fn slashes(rest: &[u8]) -> &[u8] {
 
 /// How many secrets a text names by an absolute path.
 fn secrets(text: &[u8]) -> usize {
-    places(text, is_slash)
+    places(text, SLASH)
         .filter(|(before, rest)| {
             !is_word(last(before))
                 && !is_slash(last(before))
@@ -296,11 +296,11 @@ fn secrets(text: &[u8]) -> usize {
 /// The absolute name of a secret, alone: `/etc/passwd`.
 fn absolute(text: &[u8]) -> Option<&'static str> {
     let value = trim(text);
-    let (parameter, behind) = split(value, |byte| is_word(byte) || matches!(byte, b'[' | b']' | b'.' | b'-'));
+    let (parameter, behind) = split(value, const { WORD | of(b"[].-") });
     let path = behind.strip_prefix(b"=").filter(|_| !parameter.is_empty()).unwrap_or(value);
     let path =
         eat_any(path, &["%systemroot%", "%windir%"]).filter(|path| is_slash(first(path))).map_or(path, |path| path);
-    let path = split(path, |byte| !matches!(byte, b'&' | b'\0' | b'#' | b'?' | b'%' | b';')).0;
+    let path = split_until(path, const { of(b"&\0#?%;") }).0;
     if path.iter().any(|byte| is_space(*byte) && *byte != b' ') {
         return None;
     }
@@ -319,9 +319,9 @@ fn absolute(text: &[u8]) -> Option<&'static str> {
 }
 
 fn is_absolute_secret(path: &[u8]) -> bool {
-    let (directory, behind) = split(path, |byte| is_word(byte) || matches!(byte, b'.' | b'-'));
+    let (directory, behind) = split(path, const { WORD | of(b".-") });
     let rest = slashes(behind);
-    let name = split(rest, |byte| is_word(byte) || matches!(byte, b'.' | b'-')).0;
+    let name = split(rest, const { WORD | of(b".-") }).0;
     let stem = name.split(|byte| *byte == b'.').next().unwrap_or(name);
     let stem = stem.strip_suffix(b"-").unwrap_or(stem);
     let ended = rest.len() == name.len() || rest.len() == name.len().saturating_add(1);
@@ -341,7 +341,7 @@ fn is_absolute_secret(path: &[u8]) -> bool {
         }
         b"root" => starts(rest, &[".ssh", ".aws", ".kube", ".docker", ".bash_history"]),
         b"home" | b"users" => {
-            let (_, what) = split(rest, |byte| !is_slash(byte));
+            let (_, what) = split_until(rest, SLASH);
             starts(slashes(what), &[".ssh", ".aws", ".bash_history", ".netrc", ".git-credentials"]) && !what.is_empty()
         }
         b"var" => {
@@ -366,7 +366,7 @@ fn is_absolute_secret(path: &[u8]) -> bool {
 /// The end of a name cut off: `report.php%00.jpg`.
 fn null_byte(text: &[u8]) -> Option<&'static str> {
     const NULS: &[&str] = &["\0", "%00", "%2500", "\\0", "\\x00", "\\u0000"];
-    places(text, |byte| matches!(byte, b'\0' | b'%' | b'\\')).find_map(|(before, rest)| {
+    places(text, const { of(b"\0%\\") }).find_map(|(before, rest)| {
         let behind = eat_any(rest, NULS)?;
         let dot = before.iter().rev().take(16).position(|byte| !is_word(*byte))?;
         let at = before.len().checked_sub(dot.saturating_add(1))?;

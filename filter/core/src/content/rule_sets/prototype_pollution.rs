@@ -15,7 +15,8 @@
 mod tests;
 
 use super::bytes::{
-    REACH, eat_any, ends, first, is_one, is_quote, is_space, is_word, last, skip, spaces, starts, tail, word, words,
+    Kinds, QUOTE, REACH, SPACE, WORD, eat_any, ends, first, is, is_one, is_quote, last, of, skip, spaces, starts, tail,
+    word, words,
 };
 
 pub(super) const NAMES: &[&str] = &[
@@ -44,14 +45,14 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
         b"__proto__" | b"__pro__proto__to__" => proto(before, after, object),
         b"constructor" | b"constconstructorructor" => constructor(before, after, object),
         b"require" | b"import" | b"loader" => {
-            let value = skip(after, |byte| is_space(byte) || byte == b'=');
+            let value = skip(after, const { SPACE | of(b"=") });
             let option = ends(before, &["--", "--experimental-"]) && value.len() < after.len();
             (option && starts(value, &["/proc/self/", "data:"])).then_some("prototype_pollution.node_options")
         }
         b"__globals__" => {
             let path = before
                 .iter()
-                .rposition(|byte| !is_join(*byte))
+                .rposition(|byte| !is(*byte, JOIN))
                 .map_or(b"".as_slice(), |at| before.get(..=at).unwrap_or_default());
             (path.len() < before.len() && ends(path, &["__init__", "__func__", "__call__"]))
                 .then_some("prototype_pollution.globals_step")
@@ -74,19 +75,15 @@ fn key(text: &[u8]) -> Option<&'static str> {
 }
 
 /// What joins the steps of a path: dots, slashes, and brackets with or without quotes.
-const fn is_join(byte: u8) -> bool {
-    matches!(byte, b'.' | b'[' | b']' | b'\'' | b'"' | b'/')
-}
+const JOIN: Kinds = of(b".[]'\"/");
 
 /// What a path is made of.
-const fn is_step(byte: u8) -> bool {
-    is_word(byte) || is_join(byte) || matches!(byte, b'$' | b'%' | b'-')
-}
+const STEP: Kinds = WORD | JOIN | of(b"$%-");
 
 /// Whether `before` is the start of a path or an address, or of a field of a form.
 fn is_field(before: &[u8]) -> bool {
     let near = tail(before, REACH);
-    match near.iter().rposition(|byte| !is_step(*byte)) {
+    match near.iter().rposition(|byte| !is(*byte, STEP)) {
         Some(at) => near.get(at).is_some_and(|byte| matches!(byte, b'?' | b'&' | b'#')),
         None => near.len() == before.len(),
     }
@@ -103,37 +100,37 @@ fn is_value(rest: &[u8]) -> bool {
 
 fn proto(before: &[u8], after: &[u8], object: bool) -> Option<&'static str> {
     let field = is_field(before);
-    if field && is_join(first(after)) && is_value(skip(after, is_step)) {
+    if field && is(first(after), JOIN) && is_value(skip(after, STEP)) {
         return Some("prototype_pollution.proto_step");
     }
-    if field && is_join(last(before)) && is_value(after) {
+    if field && is(last(before), JOIN) && is_value(after) {
         return Some("prototype_pollution.proto_end");
     }
-    let value = spaces(spaces(skip(after, is_quote)).strip_prefix(b":")?);
+    let value = spaces(spaces(skip(after, QUOTE)).strip_prefix(b":")?);
     (object && matches!(first(value), b'{' | b'[' | b'"' | b'\'' | b't' | b'f' | b'0'..=b'9'))
         .then_some("prototype_pollution.proto_object")
 }
 
 fn constructor(before: &[u8], after: &[u8], object: bool) -> Option<&'static str> {
-    let joined = skip(after, is_join);
+    let joined = skip(after, JOIN);
     if joined.len() < after.len() {
         let (name, behind) = word(joined);
-        if is_one(name, &["prototype", "protoprototypetype"]) && is_field(before) && is_value(skip(behind, is_step)) {
+        if is_one(name, &["prototype", "protoprototypetype"]) && is_field(before) && is_value(skip(behind, STEP)) {
             return Some("prototype_pollution.constructor_step");
         }
     }
     if let Some(found) = function(after) {
         return Some(found);
     }
-    let inner = spaces(skip(after, is_quote)).strip_prefix(b":").map(spaces)?;
-    let member = skip(spaces(inner.strip_prefix(b"{")?), is_quote);
-    let value = spaces(skip(member.strip_prefix(b"prototype")?, is_quote));
+    let inner = spaces(skip(after, QUOTE)).strip_prefix(b":").map(spaces)?;
+    let member = skip(spaces(inner.strip_prefix(b"{")?), QUOTE);
+    let value = spaces(skip(member.strip_prefix(b"prototype")?, QUOTE));
     (object && first(value) == b':').then_some("prototype_pollution.constructor_object")
 }
 
 /// From any value to the constructor of functions: `constructor.constructor('return process')()`.
 fn function(after: &[u8]) -> Option<&'static str> {
-    let closed = |rest| skip(rest, |byte| is_quote(byte) || matches!(byte, b']' | b')'));
+    let closed = |rest| skip(rest, const { QUOTE | of(b"])") });
     let rest = closed(after);
     let rest = eat_any(rest, &[".", "?.", "['", "[\"", "[`"])
         .and_then(|rest| rest.strip_prefix(b"constructor"))

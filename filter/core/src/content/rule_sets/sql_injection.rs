@@ -15,7 +15,7 @@ mod expression;
 mod tests;
 mod way_out;
 
-use super::bytes::{eat_any, first, head, is_digit, is_one, is_space, skip, spaces, word};
+use super::bytes::{DIGIT, SPACE, eat_any, first, head, is_one, of, skip, spaces, word};
 
 pub(super) const NAMES: &[&str] = &[
     "sql_injection.bare_condition",
@@ -48,9 +48,9 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
 #[inline(never)]
 fn gap(mut rest: &[u8]) -> &[u8] {
     loop {
-        rest = skip(rest, |byte| is_space(byte) || byte == b'+');
+        rest = skip(rest, const { SPACE | of(b"+") });
         rest = match rest {
-            [b'/', b'*', b'!', behind @ ..] => skip(behind, is_digit),
+            [b'/', b'*', b'!', behind @ ..] => skip(behind, DIGIT),
             [b'*', b'/', behind @ ..] => behind,
             [b'/', b'*', behind @ ..] => match comment_end(behind) {
                 Some(behind) => behind,
@@ -112,7 +112,7 @@ fn is_comment(rest: &[u8]) -> bool {
 /// Whether the rest is a comment in which nothing is said, or nothing at all.
 #[inline(never)]
 fn is_end(rest: &[u8]) -> bool {
-    let rest = skip(rest, |byte| is_space(byte) || matches!(byte, b';' | b')' | b'+'));
+    let rest = skip(rest, const { SPACE | of(b";)+") });
     rest.is_empty() || is_bare_comment(rest)
 }
 
@@ -120,7 +120,7 @@ fn is_end(rest: &[u8]) -> bool {
 #[inline(never)]
 fn is_bare_comment(rest: &[u8]) -> bool {
     let Some(behind) = eat_any(rest, &["--", "#", "/*", "%00", "\0"]) else { return false };
-    skip(behind, |byte| is_space(byte) || matches!(byte, b'-' | b'+' | b'*' | b'/')).len() <= 1
+    skip(behind, const { SPACE | of(b"-+*/") }).len() <= 1
 }
 
 /// Whether what follows a word begins a call.

@@ -1,8 +1,8 @@
 //! Commands: their names, however they are written, and the arguments that tell them from words.
 
 use super::super::bytes::{
-    eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word, places, skip, split, starts,
-    word,
+    BLANK, DIGIT, LETTER, QUOTE, SPACE, WORD, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote,
+    is_space, is_word, of, places, skip, split, split_until, starts, word,
 };
 
 /// The longest name of a command that is put together from pieces.
@@ -32,18 +32,14 @@ impl<'a> Command<'a> {
     pub(super) fn read(rest: &'a [u8]) -> Self {
         let mut rest = rest;
         loop {
-            let next = if is_quoted_name(rest) {
-                rest
-            } else {
-                skip(rest, |byte| is_blank(byte) || matches!(byte, b'+' | b'(' | b'{' | b'!' | b'"' | b'\'' | b'@'))
-            };
+            let next = if is_quoted_name(rest) { rest } else { skip(rest, const { BLANK | of(b"+({!\"'@") }) };
             let next = eat_any(next, &["${ifs}", "$ifs$9", "$ifs", "sudo ", "nohup ", "exec "]).unwrap_or(next);
             if next.len() == rest.len() {
                 break;
             }
             rest = next;
         }
-        let path = skip(rest, |byte| is_word(byte) || matches!(byte, b'/' | b'-' | b'.'));
+        let path = skip(rest, const { WORD | of(b"/-.") });
         let directory = rest.get(..rest.len().saturating_sub(path.len())).unwrap_or_default();
         let at = directory.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at.saturating_add(1));
         let has_directory = at > 0 && matches!(first(rest), b'/' | b'u');
@@ -102,7 +98,7 @@ fn is_quoted_name(rest: &[u8]) -> bool {
 pub(super) fn blanks(rest: &[u8]) -> &[u8] {
     let mut rest = rest;
     loop {
-        let next = skip(rest, |byte| is_blank(byte) || matches!(byte, b'+' | b'<' | b','));
+        let next = skip(rest, const { BLANK | of(b"+<,") });
         let next = eat_any(next, &["${ifs}", "$ifs$9", "$ifs"]).unwrap_or(next);
         if next.len() == rest.len() {
             return rest;
@@ -113,7 +109,7 @@ pub(super) fn blanks(rest: &[u8]) -> &[u8] {
 
 /// Whether a command line ends here, or the next command begins.
 pub(super) fn is_end(rest: &[u8]) -> bool {
-    let rest = skip(rest, |byte| is_space(byte) || byte == b'+');
+    let rest = skip(rest, const { SPACE | of(b"+") });
     match rest {
         []
         | [b';' | b'&' | b'#' | b')' | b'\'' | b'"' | b'`' | b'>' | b'\n' | b'}', ..]
@@ -121,7 +117,7 @@ pub(super) fn is_end(rest: &[u8]) -> bool {
         | [b'\\', b'n' | b'r' | b'"', ..]
         | [b'|', b'|', ..] => true,
         [b'|', behind @ ..] => {
-            let behind = skip(behind, is_quote);
+            let behind = skip(behind, QUOTE);
             behind.is_empty() || starts(behind, &["base64", "curl", "nc ", "xxd", "sh", "bash"])
         }
         _ => false,
@@ -142,9 +138,7 @@ fn arguments(rest: &[u8]) -> &[u8] {
         {
             return rest;
         }
-        let behind = skip(argument, |byte| {
-            is_word(byte) || matches!(byte, b'-' | b'/' | b'~' | b'.' | b'*' | b':' | b'\\' | b'%' | b'?' | b'=')
-        });
+        let behind = skip(argument, const { WORD | of(b"-/~.*:\\%?=") });
         if behind.len() == argument.len() {
             return rest;
         }
@@ -177,7 +171,7 @@ pub(super) fn is_command(command: &Command<'_>, weak: bool) -> Option<&'static s
                 first(argument),
                 b'-' | b'/' | b'~' | b'.' | b'*' | b'$' | b'"' | b'\'' | b'{' | b'?' | b'\\' | b'%'
             ) || argument.get(1) == Some(&b':') && is_letter(first(argument));
-            let file = split(argument, is_word).1.starts_with(b".") && !weak;
+            let file = split(argument, WORD).1.starts_with(b".") && !weak;
             if separated && (path || file) { chained } else { None }
         }
         b"echo" | b"start" | b"printf" | b"print" | b"expr" | b"nslookup" | b"which" | b"netsh" | b"schtasks"
@@ -199,7 +193,7 @@ pub(super) fn is_command(command: &Command<'_>, weak: bool) -> Option<&'static s
         b"curl" | b"wget" | b"lynx" | b"ftp" | b"tftp" | b"dig" | b"host" | b"ping" | b"ping6" | b"ncat" | b"nc"
         | b"netcat" | b"telnet" | b"ssh" | b"scp" | b"fetch" | b"traceroute" | b"tracert" | b"curl.exe"
         | b"ping.exe" | b"wget.exe" | b"nc.exe" | b"socat" => {
-            let (target, _) = split(head(argument, 64), |byte| !is_space(byte));
+            let (target, _) = split_until(head(argument, 64), SPACE);
             let address = target.iter().skip(1).any(|byte| matches!(byte, b'.' | b':' | b'$' | b'`'))
                 && !ends(target, &[".", ",", ":"])
                 || is_digit(first(target));
@@ -224,8 +218,8 @@ pub(super) fn is_command(command: &Command<'_>, weak: bool) -> Option<&'static s
             if separated && matches!(first(argument), b'-' | b'/') { chained } else { None }
         }
         b"sleep" | b"usleep" => {
-            let (count, behind) = split(argument, |byte| is_digit(byte) || byte == b'.');
-            let behind = skip(behind, |byte| matches!(byte, b's' | b'm' | b'h'));
+            let (count, behind) = split(argument, const { DIGIT | of(b".") });
+            let behind = eat_any(behind, &["s", "m", "h"]).unwrap_or(behind);
             if separated && !count.is_empty() && is_end(behind) { Some("command_injection.time_delay") } else { None }
         }
         _ => None,
@@ -273,7 +267,7 @@ pub(super) fn near_secret(rest: &[u8]) -> bool {
         len = len.saturating_add(1);
     }
     let path = path.get(..len).unwrap_or_default();
-    places(path, |byte| matches!(byte, b'b' | b'e' | b'r' | b'w')).any(|(_, rest)| starts(rest, SECRETS))
+    places(path, LETTER).any(|(_, rest)| starts(rest, SECRETS))
 }
 
 const SECRETS: &[&str] = &[

@@ -1,8 +1,8 @@
 //! What a line says in several places that only attacks say together, in one pass: which words it has had is remembered.
 
 use super::super::bytes::{
-    eat_any, ends, first, is_digit, is_letter, is_one, is_quote, is_space, is_word, last, near, skip, skip_near,
-    spaces, split, starts, word, words,
+    DIGIT, LETTER, QUOTE, SPACE, WORD, eat_any, ends, first, is_digit, is_letter, is_one, is_quote, is_space, is_word,
+    last, near, of, skip, spaces, split, starts, until_near, word, words,
 };
 use super::command::is_known;
 use super::template;
@@ -54,7 +54,7 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
 /// A function of Bash that goes on: `() { :;}; id`.
 pub(super) fn shellshock(before: &[u8], rest: &[u8]) -> Option<&'static str> {
     let body = spaces(spaces(rest.strip_prefix(b"()")?).strip_prefix(b"{")?);
-    let behind = skip(body, |byte| matches!(byte, b':' | b'_' | b';' | b' '));
+    let behind = skip(body, const { of(b":_; ") });
     let closed = behind.strip_prefix(b"}");
     let empty = closed.is_some_and(|rest| body.len() > behind.len() && (starts(spaces(rest), &[";", ">"])));
     let whole = before.trim_ascii_start().is_empty()
@@ -98,9 +98,9 @@ impl Line {
         match name {
             b"base64" => {
                 self.base64 = true;
-                let option = skip(after, |byte| is_space(byte) || matches!(byte, b'.' | b'+' | b','));
+                let option = skip(after, const { SPACE | of(b".+,") });
                 self.decodes |= starts(option, &["-d", "--d", "-di"])
-                    || starts(skip(option, |byte| byte == b'-'), &["${ifs}-d", "$ifs-d"]);
+                    || starts(skip(option, const { of(b"-") }), &["${ifs}-d", "$ifs-d"]);
                 let fed = ends(before, &["<<<$(", "<<< $(", "<<<"]);
                 fed.then_some("command_injection.decoded_command")
             }
@@ -118,7 +118,7 @@ impl Line {
                 None
             }
             b"os" if ends(before, &["import "]) => {
-                let code = skip_near(after, |byte| byte != b'.' && byte != b'\n');
+                let code = until_near(after, const { of(b".\n") });
                 starts(code, &[".system(", ".popen("]).then_some("command_injection.script_call")
             }
             _ => None,
@@ -150,7 +150,7 @@ impl Line {
                 let run = eat_any(argument, &["/c", "/k"])?;
                 let end = before.trim_ascii_end();
                 let chained = matches!(last(end), b';' | b'|' | b'&');
-                let (program, _) = word(skip(run, |byte| is_space(byte) || is_quote(byte)));
+                let (program, _) = word(skip(run, const { SPACE | QUOTE }));
                 let told =
                     is_one(program, &["powershell", "whoami", "ping", "net", "type", "certutil", "calc", "start"]);
                 (chained || told).then_some("command_injection.windows_tool")
@@ -196,8 +196,8 @@ impl Line {
             }
             b"ruby" => self.code(after),
             b"require" => {
-                let module = skip(after, |byte| byte == b'(' || is_space(byte) || is_quote(byte));
-                let call = skip(module.strip_prefix(b"child_process")?, |byte| is_quote(byte) || byte == b')');
+                let module = skip(after, const { SPACE | QUOTE | of(b"(") });
+                let call = skip(module.strip_prefix(b"child_process")?, const { QUOTE | of(b")") });
                 starts(call, &[".exec", ".spawn", ".fork"]).then_some("command_injection.script_call")
             }
             b"class" => java_class(before, after),
@@ -218,8 +218,7 @@ impl Line {
             }
             b"dev" | b"inet" => {
                 let target = eat_any(after, &["/tcp/", "/udp/"])?;
-                let (host, behind) =
-                    split(target, |byte| is_word(byte) || matches!(byte, b'-' | b'.' | b'$' | b'{' | b'}'));
+                let (host, behind) = split(target, const { WORD | of(b"-.${}") });
                 let address = is_digit(first(host))
                     || first(host) == b'$'
                     || host.contains(&b'.') && first(behind) == b'/'
@@ -253,7 +252,7 @@ impl Line {
             }
             b"join" if self.iex && ends(before, &["-"]) => Some("command_injection.powershell"),
             b"downloadstring" | b"downloadfile" => {
-                let address = skip(after, |byte| byte == b'(' || is_space(byte) || is_quote(byte));
+                let address = skip(after, const { SPACE | QUOTE | of(b"(") });
                 (self.powershell || self.iex || last(before) == b'.' && starts(address, &["http://"]))
                     .then_some("command_injection.powershell")
             }
@@ -270,8 +269,8 @@ impl Line {
             b"e" | b"ec" | b"enc" | b"encodedcommand" | b"encoded"
                 if self.powershell && matches!(last(before), b'-' | b'/') && is_space(first(after)) =>
             {
-                let code = skip(after, |byte| is_space(byte) || is_quote(byte));
-                let (code, _) = split(code, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='));
+                let code = skip(after, const { SPACE | QUOTE });
+                let (code, _) = split(code, const { LETTER | DIGIT | of(b"+/=") });
                 (code.len() >= 12).then_some("command_injection.powershell")
             }
             b"python" | b"python3" | b"perl" | b"php" => {
@@ -291,7 +290,7 @@ impl Line {
             }
             b"exec" if self.socat && first(after) == b':' => reverse,
             b"exec" | b"system" | b"popen" if self.interpreter => {
-                let call = skip(after, |byte| byte == b'(' || is_space(byte));
+                let call = skip(after, const { SPACE | of(b"(") });
                 (is_quote(first(call)) && call.len() < after.len() || is_quote(first(after)))
                     .then_some("command_injection.script_call")
             }
@@ -311,8 +310,7 @@ impl Line {
                 None
             }
             b"mshta" => {
-                let argument =
-                    skip(eat_any(after, &[".exe"]).unwrap_or(after), |byte| is_space(byte) || is_quote(byte));
+                let argument = skip(eat_any(after, &[".exe"]).unwrap_or(after), const { SPACE | QUOTE });
                 starts(argument, &["http:", "https:", "vbscript:", "javascript:"])
                     .then_some("command_injection.windows_tool")
             }
@@ -325,8 +323,7 @@ impl Line {
             b"echo" | b"printf" => {
                 let end = before.trim_ascii_end();
                 self.decodes |= end.is_empty() || matches!(last(end), b';' | b'|' | b'&' | b'(' | b'\n');
-                let encoded = ends(before, &["$("])
-                    && starts(skip(after, |byte| is_space(byte) || is_quote(byte)), &["\\x", "\\1"]);
+                let encoded = ends(before, &["$("]) && starts(skip(after, const { SPACE | QUOTE }), &["\\x", "\\1"]);
                 encoded.then_some("command_injection.decoded_command")
             }
             b"ssi" | b"esi" => {
@@ -367,7 +364,7 @@ impl Line {
         {
             return Some("command_injection.reverse_shell");
         }
-        let target = skip(rest, |byte| matches!(byte, b'/' | b'.'));
+        let target = skip(rest, const { of(b"/.") });
         let chained = ends(before.trim_ascii_end(), &[";", "&"]);
         (self.downloads && (self.chmod && chained || chained && starts(target, &["tmp/"]) && self.plain_download))
             .then_some("command_injection.download_and_run")
@@ -375,7 +372,7 @@ impl Line {
 
     /// Code for an interpreter, on the command line.
     fn code(&mut self, after: &[u8]) -> Option<&'static str> {
-        let option = skip(after, |byte| is_space(byte) || byte == b'-' || is_letter(byte));
+        let option = skip(after, const { SPACE | LETTER | of(b"-") });
         self.interpreter |= is_space(first(after)) && is_quote(first(spaces(option)));
         None
     }
@@ -435,9 +432,9 @@ fn import(name: &[u8], after: &[u8]) -> Option<&'static str> {
     if name != b"__import__" {
         return None;
     }
-    let module = skip(spaces(after).strip_prefix(b"(")?, |byte| is_space(byte) || is_quote(byte));
+    let module = skip(spaces(after).strip_prefix(b"(")?, const { SPACE | QUOTE });
     let (module, behind) = word(module);
-    let behind = skip(behind, |byte| is_space(byte) || is_quote(byte));
+    let behind = skip(behind, const { SPACE | QUOTE });
     let known = is_one(module, &["os", "subprocess", "pty", "socket", "builtins", "commands"]);
     (known && starts(spaces(behind.strip_prefix(b")")?), &["."])).then_some("command_injection.template_object")
 }

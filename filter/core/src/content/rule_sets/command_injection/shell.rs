@@ -1,8 +1,8 @@
 //! Ways out of a value into a command line, and the commands behind them.
 
 use super::super::bytes::{
-    REACH, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word, last, near, places,
-    skip, spaces, split, starts, trim, word,
+    BLANK, DIGIT, LETTER, QUOTE, REACH, SPACE, WORD, eat_any, ends, first, head, is_digit, is_one, is_quote, is_space,
+    is_word, last, near, of, places, skip, spaces, split, split_until, starts, trim, word,
 };
 use super::command::{Command, blanks, is_blank, is_command, is_end, is_known, is_reader, near_secret};
 
@@ -24,9 +24,7 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
     if let Some(found) = whole(text) {
         return Some(found);
     }
-    for (before, rest) in places(text, |byte| {
-        matches!(byte, b';' | b'|' | b'&' | b'\n' | b'\r' | b'$' | b'`' | b'\\' | b'(' | b'<' | b'>')
-    }) {
+    for (before, rest) in places(text, const { of(b";|&\n\r$`\\(<>") }) {
         if before.len() < covered {
             continue;
         }
@@ -102,7 +100,7 @@ fn separator(rest: &[u8]) -> Option<(Separator, &[u8])> {
 
 fn chain(rest: &[u8]) -> Option<&[u8]> {
     let mut behind = one_separator(rest)?;
-    while let Some(next) = one_separator(skip(behind, is_blank)) {
+    while let Some(next) = one_separator(skip(behind, BLANK)) {
         behind = next;
     }
     Some(behind)
@@ -149,7 +147,7 @@ fn chained(rest: &[u8], value: Value) -> Option<&'static str> {
         if let Some(found) = call(&command) {
             return Some(found);
         }
-        let nested = skip(spaces(rest), |byte| is_quote(byte) || byte == b'(');
+        let nested = skip(spaces(rest), const { QUOTE | of(b"(") });
         if first(nested) == b'$' && starts(nested, &["$(", "${ifs}"]) {
             return None;
         }
@@ -187,7 +185,7 @@ fn strong(rest: &[u8]) -> Option<&'static str> {
     }
     match name {
         b"whoami" | b"whoami.exe" => {
-            let ended = is_end(skip(behind, |byte| is_word(byte) || byte == b'/' || byte == b' '));
+            let ended = is_end(skip(behind, const { WORD | of(b"/ ") }));
             (is_end(behind) || starts(argument, &["/"]) && ended).then_some("command_injection.reconnaissance")
         }
         b"uname" => (starts(argument, &["-a"]) && is_end(argument.get(2..).unwrap_or_default()))
@@ -195,7 +193,7 @@ fn strong(rest: &[u8]) -> Option<&'static str> {
         b"timeout" => starts(argument, &["/t "]).then_some("command_injection.time_delay"),
         b"ping" => {
             let counted = starts(argument, &["-n ", "-c ", "-i "]);
-            let (count, target) = split(argument.get(3..).unwrap_or_default(), is_digit);
+            let (count, target) = split(argument.get(3..).unwrap_or_default(), DIGIT);
             (counted && !count.is_empty() && starts(spaces(target), &["127.", "localhost", "-"]))
                 .then_some("command_injection.time_delay")
         }
@@ -227,11 +225,11 @@ fn whole(text: &[u8]) -> Option<&'static str> {
             && is_end(word(argument).1))
         .then_some("command_injection.reconnaissance"),
         b"uname" | b"netstat" | b"ipconfig" if separated => {
-            let option = skip(argument, |byte| is_word(byte) || matches!(byte, b'-' | b'/'));
+            let option = skip(argument, const { WORD | of(b"-/") });
             (matches!(first(argument), b'-' | b'/') && option.is_empty()).then_some("command_injection.reconnaissance")
         }
         b"ls" | b"dir" if separated => {
-            let path = spaces(skip(argument, |byte| byte == b'-' || is_letter(byte) && first(argument) == b'-'));
+            let path = spaces(skip(argument, if first(argument) == b'-' { const { LETTER | of(b"-") } } else { 0 }));
             let system = matches!(path, b"/") || starts(path, &["/etc", "/home", "/var/www", "/root", "/tmp", "c:\\"]);
             (system && !near(path, &["&&", "|", ";"])).then_some("command_injection.reconnaissance")
         }
@@ -242,18 +240,18 @@ fn whole(text: &[u8]) -> Option<&'static str> {
             && near(argument, &["hklm", "hkey_local"]))
         .then_some("command_injection.windows_tool"),
         b"echo" if separated => {
-            let code = skip(argument, |byte| is_quote(byte) || is_space(byte));
+            let code = skip(argument, const { QUOTE | SPACE });
             starts(code, &["<?php", "<script", "<img src=http", "<%", "use socket"])
                 .then_some("command_injection.script_call")
         }
         b"perl" => {
             let code = argument.strip_prefix(b"-e")?;
-            starts(skip(code, |byte| is_space(byte) || is_quote(byte)), &["print \"", "print '", "system"])
+            starts(skip(code, const { SPACE | QUOTE }), &["print \"", "print '", "system"])
                 .then_some("command_injection.script_call")
         }
         b"system" | b"passthru" | b"shell_exec" | b"exec" | b"eval" | b"popen" | b"proc_open" => {
             let code = spaces(command.behind).strip_prefix(b"(")?;
-            let inner = Command::read(skip(code, is_quote));
+            let inner = Command::read(skip(code, QUOTE));
             (is_quote(first(code)) && (is_known(inner.name()) || is_command(&inner, false).is_some()))
                 .then_some("command_injection.script_call")
         }
@@ -296,13 +294,12 @@ fn backtick(prefix: &Prefix, before: &[u8], rest: &[u8]) -> Option<&'static str>
     if prefix.is_value && !glued {
         return None;
     }
-    let (inside, behind) = split(head(rest, REACH), |byte| byte != b'`' && byte != b'\n');
+    let (inside, behind) = split_until(head(rest, REACH), const { of(b"`\n") });
     if first(behind) != b'`' || inside.is_empty() || first(inside) == b' ' {
         return None;
     }
     let command = Command::read(rest);
-    let whole = !prefix.is_value
-        && trim(skip(behind.get(1..)?, |byte| is_quote(byte) || matches!(byte, b';' | b'|' | b'&'))).is_empty();
+    let whole = !prefix.is_value && trim(skip(behind.get(1..)?, const { QUOTE | of(b";|&") })).is_empty();
     if !(whole || glued) {
         return None;
     }
@@ -331,7 +328,7 @@ fn backtick(prefix: &Prefix, before: &[u8], rest: &[u8]) -> Option<&'static str>
 /// Names by their pattern: `/???/c?t /e?c/p?sswd`.
 pub(super) fn wildcard(rest: &[u8]) -> Option<&'static str> {
     let name = rest.get(1..)?;
-    let (directory, behind) = split(head(name, 5), |byte| is_word(byte) || matches!(byte, b'?' | b'*'));
+    let (directory, behind) = split(head(name, 5), const { WORD | of(b"?*") });
     let wild = directory.iter().filter(|byte| matches!(byte, b'?')).count();
     let meant = directory.len() == 3
         && ["bin", "etc", "usr"]
@@ -344,7 +341,7 @@ pub(super) fn wildcard(rest: &[u8]) -> Option<&'static str> {
     }
     // `/bin/c?t`
     if starts(name, &["bin/"]) {
-        let (program, _) = split(head(name.get(4..)?, 16), |byte| is_word(byte) || matches!(byte, b'?' | b'*'));
+        let (program, _) = split(head(name.get(4..)?, 16), const { WORD | of(b"?*") });
         return (program.contains(&b'?') && program.len() > 1).then_some("command_injection.wildcard_path");
     }
     None

@@ -1,7 +1,8 @@
 //! Templates and expression languages that reach for the runtime, look-ups of Log4j, includes of servers.
 
 use super::super::bytes::{
-    eat_any, ends, first, head, is_digit, is_one, is_quote, is_space, is_word, near, skip, spaces, split, starts, word,
+    DIGIT, QUOTE, SPACE, WORD, eat_any, ends, first, head, is_one, is_space, near, of, skip, spaces, split,
+    split_until, starts, word,
 };
 
 /// What a word says of a template; `is_open`: one has begun on its line.
@@ -22,7 +23,7 @@ pub(super) fn opening(before: &[u8], rest: &[u8]) -> Option<&'static str> {
             if ends(before, &["{"]) {
                 return None;
             }
-            multiplied(skip(probe, |byte| byte == b'{'))
+            multiplied(skip(probe, const { of(b"{") }))
         }
         b'{' if ends(before, &["*", "@", "~"]) => multiplied(probe),
         b'{' => expression(before, probe).or_else(|| php(before, probe)),
@@ -38,27 +39,27 @@ pub(super) fn opening(before: &[u8], rest: &[u8]) -> Option<&'static str> {
 /// A template that only shows it is one: `{{7*7}}`.
 fn multiplied(rest: &[u8]) -> Option<&'static str> {
     let start = spaces(rest);
-    let (left, behind) = split(start, is_digit);
+    let (left, behind) = split(start, DIGIT);
     let probe = if left.is_empty() {
         let letter = start.strip_prefix(b"'").or_else(|| start.strip_prefix(b"\""))?;
-        skip(letter, is_word).get(1..)?.strip_prefix(b".touppercase()")?
+        skip(letter, WORD).get(1..)?.strip_prefix(b".touppercase()")?
     } else {
         let behind = spaces(behind);
         let sign = first(behind);
-        let right = skip(spaces(behind.get(1..)?), is_quote);
-        let (right, ending) = split(right, is_digit);
+        let right = skip(spaces(behind.get(1..)?), QUOTE);
+        let (right, ending) = split(right, DIGIT);
         let told = matches!(sign, b'*' | b'+' | b'-') && !right.is_empty() || sign == b'/' && right == b"0";
         if !told {
             return None;
         }
-        skip(ending, is_quote)
+        skip(ending, QUOTE)
     };
     starts(spaces(probe), &["}", "%>", "]]", ")"]).then_some("command_injection.template_probe")
 }
 
 /// The inside of a template of Jinja or Twig that reaches for the runtime.
 fn object(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
-    let bare = skip(name, |byte| byte == b'_');
+    let bare = skip(name, const { of(b"_") });
     let bare = bare.strip_suffix(b"__").unwrap_or(bare);
     let dunder = (name.len() > bare.len() || ends(before, &["__ "]))
         && is_one(
@@ -78,7 +79,7 @@ fn object(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
                 "dict",
             ],
         );
-    let argument = skip(after, |byte| byte == b'(' || is_space(byte) || is_quote(byte));
+    let argument = skip(after, const { SPACE | QUOTE | of(b"(") });
     let call = match name {
         b"attr" => starts(argument, &["_", "\\x", "request"]),
         b"popen" | b"system" => first(after) == b'(' && ends(before, &["."]),
@@ -102,7 +103,7 @@ fn ruby(inner: &[u8]) -> Option<&'static str> {
 
 /// `{${phpinfo()}}`, `${@print(md5(1))}`, `{php}`.
 fn php(before: &[u8], inner: &[u8]) -> Option<&'static str> {
-    let marks = split(head(inner, 8), |byte| matches!(byte, b'$' | b'{' | b'@') || is_space(byte)).0;
+    let marks = split(head(inner, 8), const { SPACE | of(b"${@") }).0;
     let code = inner.get(marks.len()..).unwrap_or_default();
     let (name, behind) = word(code);
     let print = code.len() < inner.len()
@@ -131,14 +132,14 @@ fn lookup(rest: &[u8]) -> Option<&'static str> {
         b"jndi" => first(spaces(behind)) == b':',
         b"lower" | b"upper" => first(behind) == b':' && !starts(behind, &[":}"]),
         b"env" | b"sys" | b"main" | b"date" | b"ctx" | b"k8s" | b"map" | b"base64" | b"bundle" | b"java" => {
-            let value = split(head(behind, 64), |byte| byte != b'}').0;
+            let value = split_until(head(behind, 64), const { of(b"}") }).0;
             let default =
                 value.windows(2).rposition(|window| window == b":-").and_then(|at| value.get(at.saturating_add(2)..));
             first(behind) == b':'
                 && (default.is_some_and(|letters| letters.len() == 1) || name == b"date" && starts(behind, &[":'"]))
         }
         b"j" | b"" => {
-            let defaults = split(head(behind, 24), |byte| !matches!(byte, b'{' | b'}')).0;
+            let defaults = split_until(head(behind, 24), const { of(b"{}") }).0;
             let letter = defaults
                 .windows(3)
                 .rposition(|window| window == b"::-")

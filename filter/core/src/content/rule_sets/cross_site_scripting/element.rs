@@ -4,7 +4,8 @@
 //! how browsers read it in some of the contexts that a text may be put into.
 
 use super::super::bytes::{
-    first, is_letter, is_one, is_quote, is_space, is_word, last, near, places, skip, spaces, split, starts, word,
+    QUOTE, SPACE, WORD, first, is_letter, is_one, is_space, last, near, of, places, skip, skip_until, spaces, split,
+    split_until, starts, word,
 };
 use super::script::is_call;
 
@@ -27,7 +28,7 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
 /// In UTF-7, as which old browsers may read a page that does not say what it is.
 fn utf7(text: &[u8]) -> Option<&'static str> {
     let at = text.windows(5).position(|window| window == b"+adw-")?;
-    let rest = skip(text.get(at..)?.strip_prefix(b"+adw-")?, |byte| byte == b'/');
+    let rest = skip(text.get(at..)?.strip_prefix(b"+adw-")?, const { of(b"/") });
     (is_letter(first(rest)) && near(rest, &["+ad4-", ">", "="])).then_some("cross_site_scripting.script_code")
 }
 
@@ -40,7 +41,7 @@ fn is_gap(byte: u8) -> bool {
 fn split_tag(piece: &[u8]) -> (&[u8], &[u8]) {
     let mut at = 0_usize;
     while let Some(rest) = piece.get(at..) {
-        let (attributes, behind) = split(rest, |byte| byte != b'>');
+        let (attributes, behind) = split_until(rest, const { of(b">") });
         let end = at.saturating_add(attributes.len());
         match behind {
             [b'>', b'"' | b'\'', ..] => at = end.saturating_add(1),
@@ -52,8 +53,8 @@ fn split_tag(piece: &[u8]) -> (&[u8], &[u8]) {
 
 /// The element that begins with `piece`, whose `<` is left out.
 fn element(before: &[u8], piece: &[u8], next: &[u8], is_open: bool) -> Option<&'static str> {
-    let start = skip(piece, |byte| matches!(byte, b'%' | b'?'));
-    let (name, rest) = split(start, |byte| is_word(byte) || matches!(byte, b'-' | b':' | b'.'));
+    let start = skip(piece, const { of(b"%?") });
+    let (name, rest) = split(start, const { WORD | of(b"-:.") });
     let (attributes, _) = split_tag(rest);
     if name.is_empty() {
         let goes_on = is_open && first(piece) == b'/' || matches!(piece, [b'!', b' ', ..] | [b'/', b' ', ..]);
@@ -84,8 +85,8 @@ fn script(attributes: &[u8], rest: &[u8], next: &[u8]) -> Option<&'static str> {
     }
     let delimited = matches!(first(rest), b'>' | b'/') || is_space(first(rest));
     // `>` ends the tag here even before a quote: code may begin with one.
-    let code = skip(rest, |byte| byte != b'>').strip_prefix(b">")?;
-    let token = skip(spaces(code), |byte| !is_space(byte));
+    let code = skip_until(rest, const { of(b">") }).strip_prefix(b">")?;
+    let token = skip_until(spaces(code), SPACE);
     let token = spaces(code).get(..spaces(code).len().saturating_sub(token.len())).unwrap_or_default();
     let runs = |code: &[u8]| code.iter().any(|byte| matches!(byte, b'(' | b'`' | b'=' | b';' | b'['));
     let keyword = is_one(word(spaces(code)).0, &["var", "let", "const", "throw", "import", "new"])
@@ -111,9 +112,9 @@ fn handlers(attributes: &[u8]) -> Option<&'static str> {
 
 /// Names and values of attributes: words between gaps and `=`.
 fn attribute_values(attributes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    places(attributes, |byte| byte == b'=').filter_map(|(before, rest)| {
+    places(attributes, const { of(b"=") }).filter_map(|(before, rest)| {
         let space = |byte: u8| is_space(byte) || byte == b'+';
-        let value = skip(rest.strip_prefix(b"=")?, space);
+        let value = skip(rest.strip_prefix(b"=")?, const { SPACE | of(b"+") });
         let named = before.iter().rposition(|byte| !space(*byte)).and_then(|at| before.get(..=at)).unwrap_or_default();
         let start = named.iter().rposition(|byte| is_gap(*byte) || *byte == b'\\');
         let name = start.map_or(named, |at| named.get(at.saturating_add(1)..).unwrap_or_default());
@@ -126,20 +127,20 @@ fn attribute_values(attributes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 /// Elements that bring a document, or move this one.
 fn document(name: &[u8], attributes: &[u8]) -> Option<&'static str> {
     let foreign = |value: &[u8]| {
-        let value = skip(value, |byte| is_quote(byte) || is_space(byte));
+        let value = skip(value, const { QUOTE | SPACE });
         starts(value, &["http://", "https://", "//", "data:"])
     };
     let found = match name {
         b"iframe" => attribute_values(attributes).any(|(name, value)| {
             name == b"srcdoc" && !value.is_empty()
-                || name == b"src" && starts(skip(value, is_quote), &["data:text", "//0"])
+                || name == b"src" && starts(skip(value, QUOTE), &["data:text", "//0"])
         }),
         b"meta" => attribute_values(attributes).any(|(name, value)| {
-            name == b"http-equiv" && starts(skip(value, is_quote), &["refresh", "set-cookie", "link"])
+            name == b"http-equiv" && starts(skip(value, QUOTE), &["refresh", "set-cookie", "link"])
         }),
         b"link" => attribute_values(attributes).any(|(name, value)| {
-            name == b"rel" && starts(skip(value, is_quote), &["import"])
-                || name == b"href" && starts(skip(value, is_quote), &["data:", "//0"])
+            name == b"rel" && starts(skip(value, QUOTE), &["import"])
+                || name == b"href" && starts(skip(value, QUOTE), &["data:", "//0"])
         }),
         b"object" | b"applet" => attribute_values(attributes)
             .any(|(name, value)| is_one(name, &["data", "code", "codebase"]) && foreign(value)),
@@ -148,7 +149,7 @@ fn document(name: &[u8], attributes: &[u8]) -> Option<&'static str> {
         b"embed" => attribute_values(attributes).any(|(name, value)| is_one(name, &["src", "code"]) && foreign(value)),
         b"set" | b"animate" | b"animatetransform" | b"animatemotion" => {
             let written = attribute_values(attributes).any(|(name, value)| {
-                let target = skip(value, |byte| is_quote(byte) || is_space(byte));
+                let target = skip(value, const { QUOTE | SPACE });
                 name == b"attributename"
                     && (starts(target, &["href", "xlink:href", "innerhtml"])
                         || target.len() > 4 && target.starts_with(b"on"))
@@ -164,7 +165,7 @@ fn document(name: &[u8], attributes: &[u8]) -> Option<&'static str> {
 fn meta(piece: &[u8], name: &[u8], attributes: &[u8]) -> Option<&'static str> {
     let instruction = first(piece) == b'?';
     let found = attribute_values(attributes).any(|(attribute, value)| {
-        let value = skip(value, |byte| is_quote(byte) || is_space(byte));
+        let value = skip(value, const { QUOTE | SPACE });
         match name {
             b"style" => attribute == b"type" && starts(value, &["text/javascript"]),
             b"object" => attribute == b"type" && starts(value, &["text/x-scriptlet"]),

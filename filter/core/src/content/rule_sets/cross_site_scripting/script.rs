@@ -1,8 +1,9 @@
 //! Script outside of tags: URLs that are code, ways out of a string or an attribute, calls that hide or steal.
 
 use super::super::bytes::{
-    REACH, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word, last, near, places,
-    skip, skip_near, spaces, split, split_near, starts, tail, word, words,
+    DIGIT, LETTER, NUL, QUOTE, REACH, SPACE, WORD, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote,
+    is_space, is_word, last, near, of, places, skip, spaces, split, split_near, split_until, starts, tail, until_near,
+    word, words,
 };
 
 /// How much white space may stand between two letters of a URL's scheme.
@@ -16,7 +17,7 @@ pub(super) fn find(text: &[u8], written: Option<&[u8]>) -> Option<&'static str> 
 
 /// What attackers call first.
 pub(super) fn is_call(rest: &[u8]) -> bool {
-    let rest = skip(rest, |byte| byte == b'(' || is_space(byte));
+    let rest = skip(rest, const { SPACE | of(b"(") });
     let (name, behind) = word(rest);
     let direct = behind;
     let behind = spaces(behind);
@@ -56,8 +57,8 @@ fn named(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
     let called = spaces(after);
     match name {
         b"attributename" => {
-            let value = skip(spaces(spaces(after).strip_prefix(b"=")?), is_quote);
-            let (target, _) = split(value, |byte| is_word(byte) || byte == b':');
+            let value = skip(spaces(spaces(after).strip_prefix(b"=")?), QUOTE);
+            let (target, _) = split(value, const { WORD | of(b":") });
             let handler = target.len() > 4 && target.starts_with(b"on");
             (handler || is_one(target, &["href", "xlink:href"])).then_some("cross_site_scripting.animated_attribute")
         }
@@ -82,7 +83,7 @@ fn named(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
             (list && first(behind) == b')').then_some("cross_site_scripting.hidden_call")
         }
         b"url" => {
-            let address = skip(spaces(called.strip_prefix(b"(")?), is_quote);
+            let address = skip(spaces(called.strip_prefix(b"(")?), QUOTE);
             let property = before.trim_ascii_end();
             let binding = ends(property, &["-moz-binding:", "behavior:", "-moz-binding :"]);
             (binding && (starts(address, &["http", "//", "#default"]) || ends(property, &["binding:"])))
@@ -150,8 +151,8 @@ fn handler(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
     if !starts(name.get(2..)?, EVENTS) {
         return None;
     }
-    let code = skip(value, |byte| is_quote(byte) || byte == b'\\');
-    let (function, behind) = split(code, |byte| is_word(byte) || matches!(byte, b'$' | b'.' | b'[' | b']'));
+    let code = skip(value, const { QUOTE | of(b"\\") });
+    let (function, behind) = split(code, const { WORD | of(b"$.[]") });
     let quoted = code.len() < value.len() && !function.is_empty() && matches!(first(behind), b'(' | b'`' | b'=');
     (is_call(code) || quoted || is_script_url(code)).then_some("cross_site_scripting.attribute_escape")
 }
@@ -179,7 +180,7 @@ fn call(before: &[u8], name: &[u8], called: &[u8]) -> Option<&'static str> {
         return hidden;
     }
     if shows && first(called) == b'`' {
-        let (argument, behind) = split(called.get(1..)?, is_word);
+        let (argument, behind) = split(called.get(1..)?, WORD);
         return (argument.len() <= 16 && first(behind) == b'`').then_some("cross_site_scripting.hidden_call");
     }
     if name == b"settimeout" && first(called) == b'`' {
@@ -207,18 +208,18 @@ fn object(name: &[u8], called: &[u8]) -> Option<&'static str> {
     let found = match first(index) {
         b'\'' | b'"' | b'`' => {
             let (member, behind) = word(index.get(1..)?);
-            let behind = skip(behind, is_quote);
+            let behind = skip(behind, QUOTE);
             is_one(member, &functions)
                 || starts(spaces(behind), &["+"]) && is_quote(first(spaces(spaces(behind).get(1..)?)))
                 || starts(index.get(1..)?, &["\\x", "\\u"])
         }
         b'/' => split_near(index, b"/.source").is_some(),
-        b'0'..=b'9' => starts(skip(index, is_digit), &["..tostring", ".tostring"]),
+        b'0'..=b'9' => starts(skip(index, DIGIT), &["..tostring", ".tostring"]),
         _ => {
             starts(index, &["atob"])
                 || is_word(first(index))
                     && starts(word(index).1, &["+"])
-                    && starts(skip_near(index, |byte| byte != b']'), &["]("])
+                    && starts(until_near(index, const { of(b"]") }), &["]("])
                     && name == b"top"
         }
     };
@@ -229,11 +230,10 @@ fn object(name: &[u8], called: &[u8]) -> Option<&'static str> {
 fn constructor(before: &[u8], after: &[u8]) -> Option<&'static str> {
     let reached = matches!(last(before.trim_ascii_end()), b'.' | b'[' | b'\'' | b'"' | b'`')
         || ends(before.trim_ascii_end(), &["{{"]);
-    let rest = skip(after, |byte| is_quote(byte) || byte == b']' || is_space(byte));
+    let rest = skip(after, const { QUOTE | SPACE | of(b"]") });
     let argument = rest.strip_prefix(b"(").map(spaces);
     let template = after.strip_prefix(b"`").filter(|code| matches!(first(word(code).1), b'\\' | b'(')).is_some();
-    let again =
-        skip(rest, |byte| matches!(byte, b'.' | b'[') || is_quote(byte) || is_space(byte)).starts_with(b"constructor");
+    let again = skip(rest, const { QUOTE | SPACE | of(b".[") }).starts_with(b"constructor");
     let template = template || near(tail(before, 96), &["{{"]);
     (reached
         && (argument.is_some_and(|argument| is_quote(first(argument)))
@@ -267,7 +267,7 @@ fn theft(before: &[u8]) -> Option<&'static str> {
 
 /// Style that is code: `width:expression(alert(1))`.
 fn style(before: &[u8], after: &[u8]) -> Option<&'static str> {
-    let opened = skip(after, |byte| byte == b'\\' || is_space(byte));
+    let opened = skip(after, const { SPACE | of(b"\\") });
     let property = before.iter().rev().take(8).find(|byte| !is_space(**byte) && **byte != b'\\' && **byte < 0x80);
     (first(opened) == b'('
         && (property == Some(&b':') && !ends(before, &["::"]) || ends(before, &["*/"]))
@@ -299,12 +299,13 @@ fn document_url(after: &[u8]) -> Option<&'static str> {
 
 /// Schemes that are code, with white space and slashes between their letters: `java\nscript:alert(1)`.
 fn schemes(text: &[u8]) -> Option<&'static str> {
-    places(text, |byte| matches!(byte, b'j' | b'v' | b'm' | b'l' | b'e'))
+    places(text, LETTER)
+        .filter(|(_, rest)| matches!(first(rest), b'j' | b'v' | b'm' | b'l' | b'e'))
         .filter(|(before, _)| !is_letter(last(before)) || last(before) == b'n')
         .find_map(|(before, rest)| {
             if first(rest) == b'e' {
                 return spaced(rest, b"expression")
-                    .filter(|behind| starts(skip(behind, |byte| byte == b'\\' || is_space(byte)), &["("]))
+                    .filter(|behind| starts(skip(behind, const { SPACE | of(b"\\") }), &["("]))
                     .and_then(|behind| style(before, behind));
             }
             is_script_url(rest).then_some("cross_site_scripting.script_url")
@@ -333,13 +334,13 @@ fn is_code(code: &[u8]) -> bool {
         return true;
     }
     if let Some(argument) = code.strip_prefix(b"void") {
-        let argument = skip(argument, |byte| byte == b'(' || is_space(byte));
+        let argument = skip(argument, const { SPACE | of(b"(") });
         return !is_digit(first(argument)) && first(argument) != b')' && !argument.is_empty();
     }
     if code.starts_with(b"var") && !is_word(first(code.get(3..).unwrap_or_default())) {
         return true;
     }
-    let (token, _) = split(head(code, REACH), |byte| !is_space(byte));
+    let (token, _) = split_until(head(code, REACH), SPACE);
     token.get(1..).unwrap_or_default().iter().any(|byte| matches!(byte, b'(' | b'`' | b'=' | b'[' | b'<'))
         || token.starts_with(b"//") && token.len() > 2
 }
@@ -349,7 +350,7 @@ fn spaced<'a>(rest: &'a [u8], letters: &[u8]) -> Option<&'a [u8]> {
     let mut rest = rest;
     for (index, letter) in letters.iter().enumerate() {
         if index > 0 && first(rest) != *letter {
-            let gap = skip(head(rest, SCHEME_GAP_MAX), |byte| byte <= b' ' || byte == b'\\').len();
+            let gap = skip(head(rest, SCHEME_GAP_MAX), const { NUL | SPACE | of(b"\\") }).len();
             let skipped = head(rest, SCHEME_GAP_MAX).len().saturating_sub(gap);
             rest = rest.get(skipped..)?;
             while let Some(comment) = rest.strip_prefix(b"/*") {
@@ -364,34 +365,7 @@ fn spaced<'a>(rest: &'a [u8], letters: &[u8]) -> Option<&'a [u8]> {
 /// Out of a script's string, by the first quote of its kind: `';alert(1)//`.
 fn string_escape(text: &[u8]) -> Option<&'static str> {
     let runs = |rest: &[u8]| {
-        let code = skip(rest, |byte| {
-            is_space(byte)
-                || matches!(
-                    byte,
-                    b'-' | b';'
-                        | b','
-                        | b'+'
-                        | b'*'
-                        | b'/'
-                        | b'%'
-                        | b'^'
-                        | b'|'
-                        | b'&'
-                        | b')'
-                        | b'}'
-                        | b']'
-                        | b'<'
-                        | b'>'
-                        | b'='
-                        | b'?'
-                        | b':'
-                        | b'~'
-                        | b'!'
-                        | b'\\'
-                        | b'{'
-                )
-                || is_quote(byte)
-        });
+        let code = skip(rest, const { SPACE | QUOTE | of(b"-;,+*/%^|&)}]<>=?:~!\\{") });
         let closed = spaces(rest).len() > code.len();
         closed && (is_call(code) || code.starts_with(b"function ") && near(code, &["alert(", "eval("]))
     };

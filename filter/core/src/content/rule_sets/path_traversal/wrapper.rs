@@ -1,8 +1,8 @@
 //! Wrappers of PHP and Java, shares and devices of Windows.
 
 use super::super::bytes::{
-    REACH, eat_any, first, head, is_digit, is_letter, is_quote, is_slash, is_space, is_word, last, places, skip, split,
-    starts, trim, word, words,
+    REACH, SLASH, SPACE, eat_any, first, head, is_digit, is_letter, is_quote, is_space, is_word, last, of, places,
+    skip, split, split_until, starts, trim, word, words,
 };
 use super::{is_secret, slashes};
 
@@ -35,9 +35,8 @@ fn at_word(text: &[u8], before: &[u8], name: &[u8], after: &[u8]) -> Option<&'st
         b"data" if is_value(before) => {
             let kind = after.strip_prefix(b":")?;
             let content = kind.strip_prefix(b"//").or_else(|| {
-                let (_, content) =
-                    split(head(kind.strip_prefix(b"text/plain")?, REACH), |byte| byte != b',' && byte != b'<');
-                starts(skip(content, |byte| byte == b','), &["<", "pd9", "pd8"]).then_some(content)
+                let (_, content) = split_until(head(kind.strip_prefix(b"text/plain")?, REACH), const { of(b",<") });
+                starts(skip(content, const { of(b",") }), &["<", "pd9", "pd8"]).then_some(content)
             });
             content.map(|_| "path_traversal.php_wrapper")
         }
@@ -49,13 +48,13 @@ fn at_word(text: &[u8], before: &[u8], name: &[u8], after: &[u8]) -> Option<&'st
             (!kind.is_empty() && behind.starts_with(b"://")).then_some("path_traversal.php_wrapper")
         }
         b"zip" => {
-            let (member, _) = split(head(path?, REACH), |byte| !is_space(byte));
+            let (member, _) = split_until(head(path?, REACH), SPACE);
             (member.contains(&b'#') || member.windows(3).any(|window| window == b"%23"))
                 .then_some("path_traversal.php_wrapper")
         }
         b"file" => {
             let address = after.strip_prefix(b":")?;
-            let (marks, _) = split(address, is_slash);
+            let (marks, _) = split(address, SLASH);
             let target = slashes(address);
             let target = eat_any(target, &["localhost", "127.0.0.1"]).map_or(target, slashes);
             let target = match target {
@@ -76,7 +75,7 @@ fn at_word(text: &[u8], before: &[u8], name: &[u8], after: &[u8]) -> Option<&'st
         b"netdoc" | b"local_file" if after.starts_with(b":/") => file,
         b"jar" => {
             let address = eat_any(after, &[":http:", ":https:", ":ftp:", ":file:"])?;
-            let (path, _) = split(head(address, REACH), |byte| !is_space(byte));
+            let (path, _) = split_until(head(address, REACH), SPACE);
             let _ = text;
             path.windows(2).any(|window| window == b"!/").then_some("path_traversal.file_wrapper")
         }
@@ -87,13 +86,13 @@ fn at_word(text: &[u8], before: &[u8], name: &[u8], after: &[u8]) -> Option<&'st
 /// Shares and devices of Windows that no one links to: `\\192.0.2.1\c$`, `\\.\PhysicalDrive0`.
 fn share(text: &[u8], written: Option<&[u8]>) -> Option<&'static str> {
     let hides = written.is_some_and(|written| !written.contains(&b'\\'));
-    places(text, |byte| byte == b'\\')
+    places(text, const { of(b"\\") })
         .filter(|(before, _)| {
             before.is_empty() || is_space(last(before)) || is_quote(last(before)) || last(before) == b'='
         })
         .find_map(|(before, rest)| {
             let name = rest.strip_prefix(b"\\\\")?;
-            let (host, behind) = split(head(name, REACH), |byte| !is_slash(byte) && !is_space(byte));
+            let (host, behind) = split_until(head(name, REACH), const { SLASH | SPACE });
             let behind = name.get(host.len()..).unwrap_or(behind);
             let path = behind.strip_prefix(b"\\").unwrap_or_default();
             let (folder, ending) = word(path);

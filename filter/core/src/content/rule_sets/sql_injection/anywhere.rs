@@ -1,8 +1,8 @@
 //! What only injections say, wherever it stands.
 
 use super::super::bytes::{
-    ends, first, is_digit, is_letter, is_one, is_quote, is_space, is_word, last, near, skip, skip_near, spaces, split,
-    split_near, starts, tail, word, words,
+    DIGIT, SPACE, WORD, ends, first, is_digit, is_letter, is_one, is_quote, is_word, last, near, of, skip, spaces,
+    split, split_near, starts, tail, until_near, word, words,
 };
 use super::expression::{Place, condition};
 use super::{gap, gap_close, gap_open, is_call, is_comment, is_end};
@@ -36,7 +36,7 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         return Some(found);
     }
     if ends(before, &["/*!"]) {
-        let keyword = skip(name, is_digit);
+        let keyword = skip(name, DIGIT);
         // A dump has a space there.
         if keyword.len() < name.len() && !keyword.is_empty() {
             return Some("sql_injection.versioned_comment");
@@ -152,7 +152,7 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
             _ => None,
         },
         b'r' => {
-            let digits = split(gap_open(after), is_digit).0.len();
+            let digits = split(gap_open(after), DIGIT).0.len();
             (name == b"randomblob" && digits >= 6).then_some("sql_injection.time_delay")
         }
         b's' => match name {
@@ -206,7 +206,7 @@ fn condition_anywhere(after: &[u8]) -> Option<&'static str> {
         return condition(after, Place::Word).filter(|name| *name == "sql_injection.quoted_tautology");
     }
     if starts(start, &["true"]) || is_digit(first(start)) {
-        let (left, behind) = split(start, is_word);
+        let (left, behind) = split(start, WORD);
         let (right, ending) = match spaces(behind).strip_prefix(b"=") {
             Some(right) => word(spaces(right)),
             None => (left, behind),
@@ -219,7 +219,7 @@ fn condition_anywhere(after: &[u8]) -> Option<&'static str> {
         }
     }
     if starts(start, &["sleep(", "pg_sleep(", "benchmark("]) {
-        let ending = gap_close(skip_near(start, |byte| byte != b')' && byte != b'\n'));
+        let ending = gap_close(until_near(start, const { of(b")\n") }));
         return (is_comment(ending) && is_end(ending)).then_some("sql_injection.time_delay");
     }
     None
@@ -256,7 +256,7 @@ fn is_columns(rest: &[u8]) -> bool {
         },
         b'*' => start.get(1..).unwrap_or_default(),
         _ => {
-            let (name, behind) = word(skip(start, |byte| byte == b'-'));
+            let (name, behind) = word(skip(start, const { of(b"-") }));
             if is_one(name, &["case", "top"]) {
                 return starts(gap(behind), &["when"]) || is_digit(first(gap(behind)));
             }
@@ -283,7 +283,7 @@ fn is_columns(rest: &[u8]) -> bool {
 fn is_list(rest: &[u8]) -> bool {
     let (mut rest, mut commas) = (rest, 0_usize);
     for _ in 0..LIST_LEN_MAX {
-        let (name, behind) = split(rest, |byte| is_word(byte) || matches!(byte, b'.' | b'`'));
+        let (name, behind) = split(rest, const { WORD | of(b".`") });
         if name.is_empty() {
             return false;
         }
@@ -297,7 +297,7 @@ fn is_list(rest: &[u8]) -> bool {
 
 /// A call that only waits.
 fn benchmark(after: &[u8]) -> Option<&'static str> {
-    let (count, behind) = split(gap_open(after), |byte| is_digit(byte) || is_space(byte));
+    let (count, behind) = split(gap_open(after), const { DIGIT | SPACE });
     (is_call(after) && !count.is_empty() && starts(spaces(behind), &[","])).then_some("sql_injection.time_delay")
 }
 
@@ -315,7 +315,7 @@ fn delayed(before: &[u8], after: &[u8]) -> Option<&'static str> {
 /// `case when 1=1`
 fn case(after: &[u8]) -> Option<&'static str> {
     let condition = gap_open(gap(after).strip_prefix(b"when")?);
-    let (left, behind) = split(condition, is_digit);
+    let (left, behind) = split(condition, DIGIT);
     let right = spaces(spaces(behind).strip_prefix(b"=")?);
     (!left.is_empty() && is_digit(first(right))).then_some("sql_injection.constant_condition")
 }
@@ -324,8 +324,7 @@ fn case(after: &[u8]) -> Option<&'static str> {
 fn codes(name: &[u8], after: &[u8]) -> Option<&'static str> {
     let mut rest = after;
     for count in 1..=3_u8 {
-        let (code, behind) =
-            split(spaces(rest).strip_prefix(b"(")?, |byte| is_word(byte) || matches!(byte, b',' | b' '));
+        let (code, behind) = split(spaces(rest).strip_prefix(b"(")?, const { WORD | of(b", ") });
         let values = code.iter().filter(|byte| **byte == b',').count();
         if word(code).0.len() < 2 || matches!(code, b"10" | b"13") {
             return None;
@@ -334,7 +333,7 @@ fn codes(name: &[u8], after: &[u8]) -> Option<&'static str> {
         if count == 3 || values >= 3 {
             break;
         }
-        rest = skip(behind, |byte| is_space(byte) || matches!(byte, b'|' | b'+' | b',' | b'&')).strip_prefix(name)?;
+        rest = skip(behind, const { SPACE | of(b"|+,&") }).strip_prefix(name)?;
     }
     Some("sql_injection.character_codes")
 }
@@ -350,7 +349,7 @@ fn reads_first(after: &[u8]) -> Option<&'static str> {
 }
 
 fn nested_query(after: &[u8]) -> Option<&'static str> {
-    let query = skip(after, |byte| matches!(byte, b'(' | b'~') || is_space(byte));
+    let query = skip(after, const { SPACE | of(b"(~") });
     let brackets = after.len().saturating_sub(query.len());
     (brackets >= 2 && is_call(after) && starts(query, &["select"])).then_some("sql_injection.error_message")
 }
@@ -364,7 +363,7 @@ fn file(after: &[u8]) -> Option<&'static str> {
 
 /// `(select sleep(5))`, `select load_extension(`.
 fn select(before: &[u8], after: &[u8]) -> Option<&'static str> {
-    let column = skip(gap_open(after), |byte| byte == b'!' || byte == b'~');
+    let column = skip(gap_open(after), const { of(b"!~") });
     let bracketed = ends(before, &["("]);
     if ends(before, &[":=("]) {
         return Some("sql_injection.joined_query");

@@ -1,8 +1,8 @@
 //! Conditions: whether what follows `AND` or `OR` is SQL, and not prose.
 
 use super::super::bytes::{
-    REACH, eat_any, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word, near, skip, spaces, split,
-    split_near, starts, word,
+    DIGIT, LETTER, QUOTE, REACH, WORD, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_space,
+    near, of, skip, spaces, split, split_near, starts, word,
 };
 use super::way_out::is_query;
 use super::{gap, gap_close, gap_open, is_bare_comment, is_call, is_comment, is_end, is_function};
@@ -41,9 +41,9 @@ fn operand(rest: &[u8]) -> Option<(Operand<'_>, &[u8])> {
     let rest = prefixes(rest);
     match first(rest) {
         b'\'' | b'"' | b'`' => Some((Operand::Text, behind_literal(rest))),
-        b'@' => Some((Operand::Variable, word(skip(rest, |byte| byte == b'@')).1)),
+        b'@' => Some((Operand::Variable, word(skip(rest, const { of(b"@") })).1)),
         b'0'..=b'9' | b'.' => {
-            let (number, behind) = split(rest, |byte| is_word(byte) || byte == b'.');
+            let (number, behind) = split(rest, const { WORD | of(b".") });
             if number.ends_with(b".") { None } else { Some((Operand::Number(number), behind)) }
         }
         b'a'..=b'z' | b'_' | b'[' => named(rest),
@@ -54,7 +54,7 @@ fn operand(rest: &[u8]) -> Option<(Operand<'_>, &[u8])> {
 /// Brackets, signs and `NOT` before an operand.
 fn prefixes(mut rest: &[u8]) -> &[u8] {
     loop {
-        rest = skip(gap_open(rest), |byte| matches!(byte, b'!' | b'~' | b'-'));
+        rest = skip(gap_open(rest), const { of(b"!~-") });
         let (name, behind) = word(rest);
         if !is_one(name, &["not", "binary", "distinct", "all", "any"]) || behind.len() == rest.len() {
             let opened = gap_open(rest);
@@ -69,7 +69,7 @@ fn prefixes(mut rest: &[u8]) -> &[u8] {
 }
 
 fn named(rest: &[u8]) -> Option<(Operand<'_>, &[u8])> {
-    let (name, behind) = split(rest, |byte| is_word(byte) || matches!(byte, b'.' | b'$' | b'[' | b']'));
+    let (name, behind) = split(rest, const { WORD | of(b".$[]") });
     if name.len() <= 2 && is_quote(first(behind)) && starts(name, &["n", "x", "b", "q", "r"]) {
         return Some((Operand::Text, behind_literal(behind)));
     }
@@ -185,7 +185,7 @@ fn call(name: &[u8], rest: &[u8], behind: &[u8], place: Place) -> Option<&'stati
         Place::Number if is_function(name) => Some("sql_injection.condition"),
         Place::Word
             if waits
-                && is_digit(first(gap_open(skip(rest, is_letter))))
+                && is_digit(first(gap_open(skip(rest, LETTER))))
                 && is_end(behind)
                 && is_comment(gap_close(behind)) =>
         {
@@ -205,7 +205,7 @@ fn constants(number: &[u8], rest: &[u8], behind: &[u8], place: Place) -> Option<
     let name = if place == Place::Start { "sql_injection.bare_condition" } else { "sql_injection.condition" };
     let Some((sign, right)) = operator(behind) else {
         let ends = match place {
-            Place::Quote | Place::Start => is_end(behind) && is_comment(skip(gap_close(behind), |byte| byte == b';')),
+            Place::Quote | Place::Start => is_end(behind) && is_comment(skip(gap_close(behind), const { of(b";") })),
             Place::Number | Place::Word => false,
         };
         return ends.then_some("sql_injection.condition_after_quote");
@@ -251,7 +251,7 @@ fn literals(rest: &[u8], behind: &[u8], place: Place) -> Option<&'static str> {
 
 /// `'1=1`, of which the statement's own quote makes a literal.
 fn compares_inside(rest: &[u8]) -> bool {
-    let (left, behind) = split(skip(gap_open(rest), is_quote), is_digit);
+    let (left, behind) = split(skip(gap_open(rest), QUOTE), DIGIT);
     !left.is_empty() && behind.strip_prefix(b"=").is_some_and(|right| is_digit(first(right)))
 }
 

@@ -1,8 +1,8 @@
 //! What follows the value that a text was written as.
 
 use super::super::bytes::{
-    eat_any, ends, first, is_digit, is_one, is_quote, is_space, is_word, last, near, skip, skip_near, spaces, split,
-    starts, word,
+    DIGIT, QUOTE, SPACE, WORD, eat_any, ends, first, is_digit, is_one, is_quote, is_space, last, near, of, skip,
+    spaces, split, starts, until_near, word,
 };
 use super::expression::{Place, condition, joined};
 use super::{gap, gap_close, gap_open, is_bare_comment, is_call, is_comment, is_end, is_function};
@@ -40,20 +40,19 @@ pub(super) fn is_query(rest: &[u8]) -> bool {
 
 /// Behind a number or a word at the start, or behind the first `=` of a form's field.
 fn behind_value(text: &[u8]) -> Option<&'static str> {
-    let unsigned = skip(text, |byte| byte == b'-');
+    let unsigned = skip(text, const { of(b"-") });
     let number = is_digit(first(unsigned));
-    let (value, rest) = split(unsigned, |byte| is_word(byte) || byte == b'.' || !number && matches!(byte, b'-' | b'@'));
+    let (value, rest) = split(unsigned, if number { const { WORD | of(b".") } } else { const { WORD | of(b".-@") } });
     if value.is_empty() {
         return None;
     }
     if let Some(field) = rest.strip_prefix(b"=") {
-        let (value, rest) =
-            split(skip(field, |byte| byte == b'-'), |byte| is_word(byte) || matches!(byte, b'.' | b'-' | b'@'));
+        let (value, rest) = split(skip(field, const { of(b"-") }), const { WORD | of(b".-@") });
         let place = if is_digit(first(value)) { Place::Number } else { Place::Word };
         return if value.is_empty() || rest.is_empty() { None } else { behind(rest, place) };
     }
     // `8.0union`
-    let digits = skip(value, |byte| is_digit(byte) || byte == b'.');
+    let digits = skip(value, const { DIGIT | of(b".") });
     if is_digit(first(value)) && starts(digits, &["union", "or", "and", "xor"]) {
         let glued = unsigned.get(value.len().saturating_sub(digits.len())..).unwrap_or_default();
         return behind(glued, Place::Number);
@@ -117,17 +116,14 @@ fn is_statement(text: &[u8]) -> bool {
 
 /// The rest of the statement, or of a list of values, is commented out: `admin'--`, `x','admin')--`.
 fn comment(before: &[u8], rest: &[u8], statement: bool) -> Option<&'static str> {
-    let plain = |byte: u8| is_word(byte) || matches!(byte, b'.' | b'@' | b'%' | b'+' | b'-' | b'*');
-    let value = skip(before, plain).is_empty();
-    let ending = skip(rest, |byte| {
-        is_space(byte) || is_digit(byte) || matches!(byte, b'(' | b')' | b';' | b'=' | b'<' | b'>' | b'+' | b'\0')
-    });
+    let value = skip(before, const { WORD | of(b".@%+-*") }).is_empty();
+    let ending = skip(rest, const { SPACE | DIGIT | of(b"();=<>+\0") });
     let inside = before.last().is_some() && rest.starts_with(b"/*") && rest.ends_with(b"*/");
     if value && (is_bare_comment(ending) || inside) {
         return Some("sql_injection.comment_after_quote");
     }
     // `1'<'2`
-    let operators = skip(rest, |byte| matches!(byte, b'=' | b'<' | b'>' | b'!'));
+    let operators = skip(rest, const { of(b"=<>!") });
     if value && operators.len() < rest.len() && matches!(first(operators), b'\'' | b'"') && !rest.starts_with(b"==") {
         return Some("sql_injection.quoted_tautology");
     }
@@ -135,9 +131,7 @@ fn comment(before: &[u8], rest: &[u8], statement: bool) -> Option<&'static str> 
     if list && first(spaces(rest)) == b',' && rest.len() <= VALUES_LEN_MAX {
         let at = rest.iter().rposition(|byte| *byte == b')')?;
         let (values, ending) = rest.split_at_checked(at)?;
-        if !values.contains(&b'(')
-            && is_bare_comment(skip(ending, |byte| is_space(byte) || matches!(byte, b')' | b';')))
-        {
+        if !values.contains(&b'(') && is_bare_comment(skip(ending, const { SPACE | of(b");") })) {
             return Some("sql_injection.comment_after_values");
         }
     }
@@ -148,7 +142,7 @@ fn comment(before: &[u8], rest: &[u8], statement: bool) -> Option<&'static str> 
 fn behind(rest: &[u8], place: Place) -> Option<&'static str> {
     let rest = skip_closers(rest, place);
     if first(rest) == b';' {
-        return statement(skip(rest, |byte| is_space(byte) || byte == b';' || byte == b'+'), place);
+        return statement(skip(rest, const { SPACE | of(b";+") }), place);
     }
     if let Some(condition_behind) = eat_any(rest, &["||", "&&"]) {
         return condition(condition_behind, place).or_else(|| joined(condition_behind, place));
@@ -157,9 +151,7 @@ fn behind(rest: &[u8], place: Place) -> Option<&'static str> {
     if !name.is_empty() {
         return clause(name, after, rest, place);
     }
-    let operators = skip(rest, |byte| {
-        matches!(byte, b'-' | b'*' | b'/' | b'%' | b'^' | b'=' | b'<' | b'>' | b',' | b'~' | b'|' | b'&' | b'+' | b'!')
-    });
+    let operators = skip(rest, const { of(b"-*/%^=<>,~|&+!") });
     if (operators.len() < rest.len() || first(rest) == b'(')
         && !is_comment(rest)
         && matches!(place, Place::Quote | Place::Number)
@@ -173,8 +165,8 @@ fn behind(rest: &[u8], place: Place) -> Option<&'static str> {
 fn skip_closers(rest: &[u8], place: Place) -> &[u8] {
     let rest = gap_close(rest);
     match place {
-        Place::Quote => gap_close(skip(rest, |byte| byte == b'%' || byte == b']')),
-        Place::Number => gap_close(skip(rest, |byte| byte == b'$' || byte == b']')),
+        Place::Quote => gap_close(skip(rest, const { of(b"%]") })),
+        Place::Number => gap_close(skip(rest, const { of(b"$]") })),
         Place::Start | Place::Word => rest,
     }
 }
@@ -238,7 +230,7 @@ fn clause(name: &[u8], after: &[u8], rest: &[u8], place: Place) -> Option<&'stat
         }
         b"waitfor" => delay(rest),
         b"sleep" | b"pg_sleep" | b"benchmark" if place == Place::Start && is_call(after) => {
-            let arguments = skip_near(gap_open(after), |byte| byte != b')' && byte != b'\n');
+            let arguments = until_near(gap_open(after), const { of(b")\n") });
             let ending = spaces(gap_close(arguments));
             let telling =
                 is_comment(ending) || starts(ending, &["=\"", "='"]) || name == b"benchmark" && ending.is_empty();
@@ -254,7 +246,7 @@ fn clause(name: &[u8], after: &[u8], rest: &[u8], place: Place) -> Option<&'stat
             statement(rest, place).map(|_| "sql_injection.statement_after_value")
         }
         b"limit" | b"into" if place == Place::Quote => {
-            let (count, ending) = split(gap(after), |byte| is_digit(byte) || byte == b',');
+            let (count, ending) = split(gap(after), const { DIGIT | of(b",") });
             (!count.is_empty() && is_comment(ending) && is_end(ending)).then_some("sql_injection.column_count")
         }
         _ => None,
@@ -279,8 +271,7 @@ fn column_count(after: &[u8], place: Place) -> Option<&'static str> {
     if !is_digit(first(name)) && !matches!(name, b"sleep" | b"benchmark") {
         return None;
     }
-    let ending =
-        skip(behind, |byte| is_word(byte) || is_space(byte) || is_quote(byte) || matches!(byte, b',' | b'(' | b')'));
+    let ending = skip(behind, const { WORD | SPACE | QUOTE | of(b",()") });
     let first_ending = spaces(behind);
     let found = is_comment(first_ending)
         || is_comment(ending)
@@ -343,7 +334,7 @@ fn statement(rest: &[u8], place: Place) -> Option<&'static str> {
                 && !starts(spaces(behind_object), &["the ", "a ", "my ", "your ", "our ", "this ", "it "])
         }
         b"update" => {
-            let target = skip(object, |byte| is_word(byte) || matches!(byte, b'.' | b'[' | b']' | b'`' | b'"'));
+            let target = skip(object, const { WORD | of(b".[]`\"") });
             starts(gap(target), &["set"])
         }
         b"grant" | b"revoke" => is_one(word(gap(behind_object)).0, &["on", "to", "from"]),
@@ -377,7 +368,7 @@ fn statement(rest: &[u8], place: Place) -> Option<&'static str> {
         b"use" | b"desc" => {
             !object_name.is_empty()
                 && is_end(behind_object)
-                && is_comment(spaces(skip(behind_object, |byte| byte == b';')))
+                && is_comment(spaces(skip(behind_object, const { of(b";") })))
         }
         b"backup" => starts(object, &["database", "log"]),
         _ => false,
