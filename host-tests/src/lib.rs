@@ -10,6 +10,7 @@
 //! guest      memory, calls into the module, what a host does when a callback returns
 //! abi wasi   the functions the module imports         profile  how the host behaves
 //! state stream headers                                what the host knows
+//! work       what instructions are in time
 //! ```
 
 mod abi;
@@ -23,6 +24,7 @@ pub mod scenario;
 mod state;
 mod stream;
 mod wasi;
+pub mod work;
 
 pub use headers::Headers;
 pub use host::{FIRST_ROOT, Host, StreamId, Trap};

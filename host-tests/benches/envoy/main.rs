@@ -13,6 +13,7 @@
 //! | `PORTCULLIS_BENCH_ROUNDS` | how many rounds a row has, by default 5 |
 //! | `PORTCULLIS_BENCH_SECONDS` | how long one measurement in a round takes, by default 2 |
 //! | `PORTCULLIS_BENCH_IDLE` | so many clients that only answer pings, in place of all else; `ulimit -n` must be more than twice that |
+//! | `PORTCULLIS_BENCH_WORK` | what rules about content cost, in time and in instructions, in place of all else |
 //! | `PORTCULLIS_BENCH_MODULE` | the module to measure, in place of the one that is built here |
 //!
 //! A line over its goal is marked, and the exit code is then 1.
@@ -20,6 +21,7 @@
 mod idle;
 mod load;
 mod process;
+mod work;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -71,12 +73,17 @@ const IDLE_COUNT: usize = 4_000;
 const CHURN_COUNT: usize = 1_000;
 
 const IDLE: &str = "PORTCULLIS_BENCH_IDLE";
+const WORK: &str = "PORTCULLIS_BENCH_WORK";
 
 fn main() -> Outcome<ExitCode> {
     let rounds = from_env("PORTCULLIS_BENCH_ROUNDS", 5)?;
     let span = Duration::from_secs(from_env("PORTCULLIS_BENCH_SECONDS", 2)?);
     let module = env::var_os("PORTCULLIS_BENCH_MODULE").map_or_else(module::build, |path| Ok(PathBuf::from(path)))?;
     let backend = Backend::start()?;
+    if env::var_os(WORK).is_some() {
+        let is_good = work::run(&module, &backend, rounds, span)?;
+        return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     let bare =
         Launch::new(&module, Value::Null, backend.address()).without_filter().backend(Runner::Process).start()?;
 
@@ -94,7 +101,9 @@ fn main() -> Outcome<ExitCode> {
     for row in &ROWS {
         let gate = start(&module, &backend, row.reads_text)?;
         for (len, goal) in row.goals {
-            let pairs = (0..rounds).map(|_| Ok([cost(&bare, &backend, len, span)?, cost(&gate, &backend, len, span)?]));
+            let payload = vec![b'x'; len];
+            let pairs =
+                (0..rounds).map(|_| Ok([cost(&bare, &backend, &payload, span)?, cost(&gate, &backend, &payload, span)?]));
             table.time(row.name, len, &pairs.collect::<Outcome<Vec<_>>>()?, goal);
         }
     }
@@ -124,12 +133,20 @@ fn main() -> Outcome<ExitCode> {
 
 /// An Envoy with the filter.
 fn start(module: &Path, backend: &Backend, reads_text: bool) -> Outcome<Envoy> {
-    let side = |utf8: bool| json!({"utf8": utf8, "max_frame_bytes": 1 << 20, "max_message_bytes": 1 << 20});
-    let policy = json!({
+    let policy = policy(json!({"utf8": reads_text, "max_frame_bytes": 1 << 20, "max_message_bytes": 1 << 20}));
+    Ok(Launch::new(module, policy, backend.address()).backend(Runner::Process).start()?)
+}
+
+/// A policy with these rules for the messages of clients.
+fn policy(from_client: Value) -> Value {
+    json!({
         "require_tls": false,
         "origin": {"missing": "allow"},
         "auth": {"required": false},
-        "messages": {"from_client": side(reads_text), "from_server": side(false)},
+        "messages": {
+            "from_client": from_client,
+            "from_server": {"utf8": false, "max_frame_bytes": 1 << 20, "max_message_bytes": 1 << 20},
+        },
         // They are on, but never reached.
         "limits": {
             "per_address": {
@@ -142,15 +159,13 @@ fn start(module: &Path, backend: &Backend, reads_text: bool) -> Outcome<Envoy> {
                 "bytes": {"per_second": 1_000_000_000, "burst": 1_000_000_000},
             },
         },
-    });
-    Ok(Launch::new(module, policy, backend.address()).backend(Runner::Process).start()?)
+    })
 }
 
-/// CPU time of Envoy for one message of `len` bytes, there and back, in microseconds.
-fn cost(envoy: &Envoy, backend: &Backend, len: usize, span: Duration) -> Outcome<f64> {
+/// CPU time of Envoy for one message, there and back, in microseconds.
+fn cost(envoy: &Envoy, backend: &Backend, payload: &[u8], span: Duration) -> Outcome<f64> {
     let process = Process::of(envoy)?;
-    let payload = vec![b'x'; len];
-    let echo = Echo::start(envoy.address(), backend, &payload)?;
+    let echo = Echo::start(envoy.address(), backend, payload)?;
     // Until buffers have grown, and the module's hot paths are compiled again with optimisations.
     thread::sleep(Duration::from_millis(500));
     let before = (process.cpu()?, echo.count());
