@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use portcullis_core::json::reader::{self, Bounds};
 use portcullis_core::json::schema::{Formats, Schema, SchemaFault};
+use portcullis_core::regex::Builder;
 use portcullis_core::violation::Violation;
 use serde_json::Value;
 
@@ -85,7 +86,7 @@ fn run_file(path: &Path, tally: &mut Tally) {
         let cases = group["tests"].as_array().expect("cases");
         let is_refused = REFUSED.contains(&(file, description));
         // "format" is an annotation unless another vocabulary says so.
-        match Schema::compile(&group["schema"], Formats::Annotate) {
+        match Schema::compile(&group["schema"], Formats::Annotate, &mut Builder::default()) {
             Ok(schema) if !is_refused => {
                 tally.total += cases.len();
                 for case in cases {
