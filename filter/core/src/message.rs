@@ -101,7 +101,7 @@ impl Reassembly {
     pub fn receive(&mut self, header: &FrameHeader, rules: &MessageRules) -> Result<(), Violation> {
         let begun = Unfinished { compressed: header.compressed, len: 0, fragments: 0 };
         let (message, is_in_turn) = match (header.opcode, self.open) {
-            (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => return Ok(()),
+            (Opcode::Close | Opcode::Ping | Opcode::Pong | Opcode::Reserved, _) => return Ok(()),
             (Opcode::Continuation, Some(open)) => (open, true),
             (Opcode::Text | Opcode::Binary, None) => (begun, true),
             // "A fragmented message consists of a single frame with an opcode other than 0, followed by … frames with

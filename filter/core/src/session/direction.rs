@@ -425,7 +425,7 @@ impl Direction {
                 self.swallow_frame(scan);
                 return Ok(());
             }
-            Opcode::Ping | Opcode::Pong => {}
+            Opcode::Ping | Opcode::Pong | Opcode::Reserved => {}
             Opcode::Binary | Opcode::Continuation | Opcode::Text => {
                 if fin && !self.is_judged() {
                     self.finish_unjudged();

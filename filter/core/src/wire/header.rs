@@ -23,6 +23,8 @@ const FIN: u8 = 0b1000_0000;
 const RSV: u8 = 0b0111_0000;
 const RSV1: u8 = 0b0100_0000;
 const OPCODE: u8 = 0b0000_1111;
+/// "Control frames are identified by opcodes where the most significant bit of the opcode is 1" (RFC 6455 §5.5).
+const CONTROL: u8 = 0b0000_1000;
 const MASK: u8 = 0b1000_0000;
 const LEN: u8 = 0b0111_1111;
 const LEN_16: u8 = 126;
@@ -43,13 +45,15 @@ pub enum Opcode {
     Ping,
     /// `0xa`: answers a ping, or nothing.
     Pong,
+    /// `0x3` to `0x7`: data of an extension that nobody has, in its place among other data. Only [`FrameHeader::measure`] gives it.
+    Reserved,
 }
 
 impl Opcode {
-    /// Whether this is a control frame, which may stand between the fragments of a message.
+    /// Whether this is a control frame, or else no part of a message: it may stand between the fragments of one.
     #[must_use]
     pub const fn is_control(self) -> bool {
-        matches!(self, Self::Close | Self::Ping | Self::Pong)
+        matches!(self, Self::Close | Self::Ping | Self::Pong | Self::Reserved)
     }
 
     const fn from_bits(bits: u8) -> Option<Self> {
@@ -142,8 +146,8 @@ impl FrameHeader {
 }
 
 impl FrameHeader {
-    /// Reads how long a frame is that follows no rules, from the start of `bytes`; `None` while more bytes are needed. What is not data
-    /// counts as a Ping, which says nothing of the frames around it.
+    /// Reads how long a frame is that follows no rules, from the start of `bytes`; `None` while more bytes are needed. Every control
+    /// frame counts as a Ping, which says nothing of the frames around it.
     #[must_use]
     pub fn measure(bytes: &[u8]) -> Option<Self> {
         let [first, second, rest @ ..] = bytes else { return None };
@@ -154,7 +158,10 @@ impl FrameHeader {
         };
         let is_masked = second & MASK != 0;
         let mask = if is_masked { Some(*rest.get(len_len..)?.first_chunk()?) } else { None };
-        let opcode = Opcode::from_bits(first & OPCODE).filter(|opcode| !opcode.is_control()).unwrap_or(Opcode::Ping);
+        let opcode = match (Opcode::from_bits(first & OPCODE), first & CONTROL) {
+            (_, CONTROL) => Opcode::Ping,
+            (opcode, _) => opcode.unwrap_or(Opcode::Reserved),
+        };
         let header_len = 2_usize.saturating_add(len_len).saturating_add(if is_masked { 4 } else { 0 });
         Some(Self { fin: first & FIN != 0, compressed: false, opcode, mask, payload_len, header_len })
     }

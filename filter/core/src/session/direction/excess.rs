@@ -20,7 +20,7 @@ impl Direction {
                 return Ok(true);
             }
             Opcode::Continuation => 0,
-            Opcode::Binary | Opcode::Ping | Opcode::Pong | Opcode::Text => 1,
+            Opcode::Binary | Opcode::Ping | Opcode::Pong | Opcode::Reserved | Opcode::Text => 1,
         };
         let is_typed = terms.rules.is_text(header.opcode) && terms.content.read_type();
         let fits = self.pace.receive(&limits.per_connection, begins, header.payload_len, terms.now, terms.budget)

@@ -59,7 +59,7 @@ impl Direction {
         }
         let waits = match header.opcode {
             Opcode::Close => true,
-            Opcode::Ping => false,
+            Opcode::Ping | Opcode::Reserved => false,
             // It may be for us, which its payload tells.
             Opcode::Pong => self.found.pongs < terms.pongs_due,
             Opcode::Binary | Opcode::Continuation | Opcode::Text => {

@@ -30,18 +30,19 @@ impl Direction {
         };
         self.frame = Some(Frame { passing: true, ..frame });
         self.closed |= frame.header.opcode == Opcode::Close;
-        let held = if frame.header.opcode.is_control() {
-            self.frame_held.take()
-        } else {
-            self.overlook_message();
-            self.message_at = self.message_at.max(terms.now);
-            self.take_held()
+        let held = match frame.header.opcode {
+            Opcode::Close | Opcode::Ping | Opcode::Pong => self.frame_held.take(),
+            Opcode::Binary | Opcode::Continuation | Opcode::Reserved | Opcode::Text => {
+                self.overlook_message();
+                self.message_at = self.message_at.max(terms.now);
+                self.take_held()
+            }
         };
         scan.pass(held)?;
         if frame.left > 0 {
             return Ok(());
         }
-        if frame.header.fin {
+        if frame.header.fin && !frame.header.opcode.is_control() {
             self.finish_unjudged();
         }
         self.leave_frame();

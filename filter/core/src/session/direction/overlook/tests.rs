@@ -128,6 +128,8 @@ fn what_breaks_a_rule_is_counted_once_and_judging_goes_on_behind_it() {
     let bytes = [&begun[..], &frame(0x80, b"ret"), &frame(0x89, b"")].concat();
     let found = overlook_unordered(&bytes);
     assert_eq!(found, [(ProtocolError, 1), (PatternRefused, 1)]);
+    // Data of no kind keeps its place among other data, so what is held goes on before it, unjudged; with what follows it goes on.
+    check_each(&[frame(0x01, b"a sec"), frame(0x83, b"reserved"), frame(0x80, b"ret")].concat(), ProtocolError);
 }
 
 /// A control frame goes past a message that is held.
@@ -176,6 +178,14 @@ fn compressed_messages_are_inflated_behind_what_broke_a_rule() {
     ]
     .concat();
     check(Some(true), &bytes, &[(MessageTooBig, 1), (InvalidUtf8, 1), (PatternRefused, 1)]);
+
+    // A control frame between the fragments of a message that is only inflated does not end it.
+    let mut compressor = CompressorOxide::new(create_comp_flags_from_zip_params(6, -15, 0));
+    let mut compressed = |text: &[u8]| compress(&mut compressor, text);
+    let (bad, seen) = (compressed(b"binary, and a secret"), compressed(b"a secret"));
+    let (first, last) = bad.split_at(3);
+    let bytes = [frame(0x42, first), frame(0xa9, b""), frame(0x80, last), frame(0xc1, &seen)].concat();
+    check(Some(true), &bytes, &[(TypeRefused, 1), (ProtocolError, 1), (PatternRefused, 1)]);
 
     let alone = |text: &[u8]| {
         frame(0xc1, &compress(&mut CompressorOxide::new(create_comp_flags_from_zip_params(6, -15, 0)), text))
