@@ -47,11 +47,11 @@ fn no_connection_is_left_behind_whatever_changes_meanwhile() {
             live.extend((0..2).map(|_| gate.open("/")));
             assert_eq!(gate.update(policy(LENS[flip % LENS.len()])), Update::Accepted);
         }
-        let (last, span) = (LENS[flips % LENS.len()], begin.elapsed());
+        let (last, span, count) = (LENS[flips % LENS.len()], begin.elapsed(), handshakes.load(Ordering::Relaxed));
         thread::sleep(Duration::from_secs(3));
         println!(
-            "{flips} flips in {span:?}, {} handshakes meanwhile, {} connections",
-            handshakes.load(Ordering::Relaxed),
+            "{flips} flips in {span:.1?}, {:.0} refused handshakes a second meanwhile, {} connections",
+            count as f64 / span.as_secs_f64(),
             live.len()
         );
         live.into_iter().for_each(|websocket| check_longest(websocket, last));
