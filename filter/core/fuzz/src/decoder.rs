@@ -195,6 +195,10 @@ impl Run {
     fn assert_good_forwarded(&self, policies: &Policies) {
         let pieces = [(Client, self.forwarded[0].as_slice()), (Server, self.forwarded[1].as_slice())];
         let again = Self::new(policies, &pieces, usize::MAX);
-        assert_eq!((again.violation, &again.forwarded), (None, &self.forwarded));
+        assert_eq!(again.violation, None);
+        // What may begin another protocol is told by what the other side has said, part of which may have been refused here: then it waits.
+        for (again, forwarded) in again.forwarded.iter().zip(&self.forwarded) {
+            assert!(forwarded.starts_with(again), "something that did not go on");
+        }
     }
 }
