@@ -7,6 +7,7 @@
 mod bytes;
 mod command_injection;
 mod cross_site_scripting;
+mod names;
 mod nosql_injection;
 mod path_traversal;
 mod plain;

@@ -20,6 +20,7 @@ use super::bytes::{
     DIGIT, QUOTE, REACH, SPACE, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word,
     last, of, places, skip, spaces, split, split_near, starts, tail, word, words,
 };
+use super::names::Name;
 
 pub(super) const NAMES: &[&str] = &[
     "nosql_injection.bare_condition",
@@ -160,11 +161,11 @@ fn condition(rest: &[u8]) -> Option<&'static str> {
     let rest = eat_any(rest, &["||", "&&"])?;
     let rest = skip(rest, const { SPACE | of(b"(!") });
     let (name, behind) = word(rest);
-    let found = match name {
-        b"this" | b"true" => true,
-        b"Object" | b"db" => first(behind) == b'.',
-        b"tojson" => first(behind) == b'(',
-        b"" => match rest.split_first() {
+    let found = match Name::of(name) {
+        Name::This | Name::True => true,
+        Name::GlobalObject | Name::Db => first(behind) == b'.',
+        Name::Tojson => first(behind) == b'(',
+        Name::Empty => match rest.split_first() {
             Some((quote, literal)) if is_quote(*quote) => {
                 let (_, behind) = word(literal);
                 behind.first() == Some(quote) && starts(spaces(behind.get(1..).unwrap_or_default()), &["==", "!="])
@@ -188,8 +189,8 @@ fn statement(rest: &[u8]) -> Option<&'static str> {
     let rest = skip(spaces(rest.strip_prefix(b";")?), const { SPACE | of(b"+") });
     let (name, behind) = word(rest);
     let (name, behind) = if name == b"var" { word(spaces(behind)) } else { (name, behind) };
-    let found = match name {
-        b"return" => {
+    let found = match Name::of(name) {
+        Name::Return => {
             let value = skip(behind, const { SPACE | of(b"(") });
             let (name, after) = word(value);
             let literal = value
@@ -198,18 +199,18 @@ fn statement(rest: &[u8]) -> Option<&'static str> {
                 .is_some_and(|(_, literal)| starts(spaces(word(literal).1.get(1..).unwrap_or_default()), &["=="]));
             is_one(name, &["true", "1"]) || name == b"this" && first(after) == b'.' || literal
         }
-        b"sleep" => first(behind) == b'(' && is_digit(first(behind.get(1..)?)),
-        b"do" => {
+        Name::Sleep => first(behind) == b'(' && is_digit(first(behind.get(1..)?)),
+        Name::Do => {
             let body = spaces(behind).strip_prefix(b"{")?;
             spaces(split_near(body, b"}")?.1).starts_with(b"while")
         }
-        b"while" => starts(skip(behind, const { SPACE | of(b"(") }), &["1", "true"]),
-        b"db" => {
+        Name::While => starts(skip(behind, const { SPACE | of(b"(") }), &["1", "true"]),
+        Name::Db => {
             let (_, call) = word(behind.strip_prefix(b".")?);
             let (method, arguments) = word(call.strip_prefix(b".")?);
             !method.is_empty() && first(arguments) == b'('
         }
-        b"" => false,
+        Name::Empty => false,
         _ => starts(spaces(behind), &["="]) && starts(spaces(spaces(behind).get(1..)?), &["new Date(", "new+Date("]),
     };
     found.then_some("nosql_injection.script_statement")
@@ -230,16 +231,18 @@ fn cypher(rest: &[u8]) -> Option<&'static str> {
     let clause = fold(clause, &mut folded)?;
     let next = spaces(behind);
     let (name, after) = word(next);
-    let told = match clause {
-        b"or" => {
+    let told = match Name::of(clause) {
+        Name::Or => {
             let (value, rest) = word(spaces(after).strip_prefix(b"=").map(spaces)?);
             return if value.is_empty() { None } else { cypher(spaces(rest)) };
         }
-        b"return" | b"with" => !name.is_empty(),
-        b"set" => first(after) == b'.' && spaces(word(after.get(1..)?).1).starts_with(b"="),
-        b"optional" | b"match" | b"detach" | b"delete" => first(next) == b'(' || !name.is_empty() && clause != b"match",
-        b"call" => first(after) == b'.',
-        b"load" => name.eq_ignore_ascii_case(b"csv"),
+        Name::Return | Name::With => !name.is_empty(),
+        Name::Set => first(after) == b'.' && spaces(word(after.get(1..)?).1).starts_with(b"="),
+        Name::Optional | Name::Match | Name::Detach | Name::Delete => {
+            first(next) == b'(' || !name.is_empty() && clause != b"match"
+        }
+        Name::Call => first(after) == b'.',
+        Name::Load => name.eq_ignore_ascii_case(b"csv"),
         _ => false,
     };
     let commented = head(rest, 512).windows(2).any(|window| window == b"//");
@@ -276,18 +279,18 @@ fn is_map_reduce(start: &[u8]) -> bool {
 }
 
 fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
-    match name {
-        b"Object" => {
+    match Name::of(name) {
+        Name::GlobalObject => {
             let index = spaces(after.strip_prefix(b".keys(this)")?);
             (first(index) == b'[').then_some("nosql_injection.script_of_document")
         }
-        b"tojson" | b"tojsononeline" => {
+        Name::Tojson | Name::Tojsononeline => {
             let (argument, behind) = word(after.strip_prefix(b"(")?);
             let _ = behind;
             (argument == b"this").then_some("nosql_injection.script_of_document")
         }
         // `1});return 1;db.stores.mapReduce(`
-        b"db" => {
+        Name::Db => {
             let end = tail(before, 64).trim_ascii_end().strip_suffix(b";")?;
             let value = end.iter().rposition(|byte| !is_word(*byte)).and_then(|at| end.get(..=at))?.trim_ascii_end();
             let chained = ends(value, &["return"])

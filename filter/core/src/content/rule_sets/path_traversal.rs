@@ -16,6 +16,7 @@ use super::bytes::{
     CONTROL, SLASH, WORD, eat_any, first, head, is_digit, is_letter, is_one, is_quote, is_slash, is_space, is_word,
     last, of, places, skip, spaces, split, split_until, starts, trim, word,
 };
+use super::names::Name;
 
 pub(super) const NAMES: &[&str] = &[
     "path_traversal.absolute_secret",
@@ -215,8 +216,8 @@ fn is_secret(rest: &[u8]) -> bool {
     };
     let name = slashes(behind);
     let inside = name.len() < behind.len();
-    match directory {
-        b"etc" => {
+    match Name::of(directory) {
+        Name::Etc => {
             inside
                 && starts(
                     name,
@@ -244,14 +245,25 @@ fn is_secret(rest: &[u8]) -> bool {
                     ],
                 )
         }
-        b"proc" => inside && starts(name, &["self", "version", "cmdline", "net", "sched", "1/", "2/", "mounts"]),
-        b"root" => inside && first(name) == b'.',
-        b"var" => inside && starts(name, &["log/", "run/secrets", "log\\", "mail/", "spool/"]),
-        b"usr" => inside && starts(name, &["local/apache"]),
-        b"windows" | b"winnt" => inside && starts(name, &["win.ini", "system", "repair", "debug", "desktop.ini"]),
-        b".ssh" | b"id_rsa" | b"web-inf" | b"meta-inf" | b"boot.ini" | b"win.ini" | b"system32" | b"web.config"
-        | b".htaccess" | b".htpasswd" | b".env" | b".bash_history" | b"wp-config.php" => true,
-        b".aws" | b".git" | b".svn" => inside,
+        Name::Proc => inside && starts(name, &["self", "version", "cmdline", "net", "sched", "1/", "2/", "mounts"]),
+        Name::Root => inside && first(name) == b'.',
+        Name::Var => inside && starts(name, &["log/", "run/secrets", "log\\", "mail/", "spool/"]),
+        Name::Usr => inside && starts(name, &["local/apache"]),
+        Name::Windows | Name::Winnt => inside && starts(name, &["win.ini", "system", "repair", "debug", "desktop.ini"]),
+        Name::DotSsh
+        | Name::IdRsa
+        | Name::WebInf
+        | Name::MetaInf
+        | Name::BootIni
+        | Name::WinIni
+        | Name::System32
+        | Name::WebConfig
+        | Name::DotHtaccess
+        | Name::DotHtpasswd
+        | Name::DotEnv
+        | Name::DotBashHistory
+        | Name::WpConfigPhp => true,
+        Name::DotAws | Name::DotGit | Name::DotSvn => inside,
         _ => starts(directory, &["wp-config", ".env.", "boot.ini", "win.ini", "passwd."]) && !inside,
     }
 }
@@ -325,12 +337,12 @@ fn is_absolute_secret(path: &[u8]) -> bool {
     let stem = name.split(|byte| *byte == b'.').next().unwrap_or(name);
     let stem = stem.strip_suffix(b"-").unwrap_or(stem);
     let ended = rest.len() == name.len() || rest.len() == name.len().saturating_add(1);
-    match directory {
-        b"etc" => {
+    match Name::of(directory) {
+        Name::Etc => {
             ended && (is_one(stem, &["passwd", "shadow", "gshadow", "sudoers"]) || starts(name, &["master.passwd"]))
                 || starts(rest, &["security/passwd", "security/opasswd", "security/user"])
         }
-        b"proc" => {
+        Name::Proc => {
             let (process, what) = word(rest);
             if process == b"version" && what.is_empty() {
                 return true;
@@ -339,26 +351,26 @@ fn is_absolute_secret(path: &[u8]) -> bool {
             (process == b"self" || is_digit(first(process)))
                 && starts(what, &["environ", "cmdline", "fd/", "maps", "mem", "cwd/", "root/", "exe"])
         }
-        b"root" => starts(rest, &[".ssh", ".aws", ".kube", ".docker", ".bash_history"]),
-        b"home" | b"users" => {
+        Name::Root => starts(rest, &[".ssh", ".aws", ".kube", ".docker", ".bash_history"]),
+        Name::Home | Name::Users => {
             let (_, what) = split_until(rest, SLASH);
             starts(slashes(what), &[".ssh", ".aws", ".bash_history", ".netrc", ".git-credentials"]) && !what.is_empty()
         }
-        b"var" => {
+        Name::Var => {
             starts(rest, &["run/secrets/"])
                 || starts(rest, &["log/auth.log", "log/secure"])
                 || eat_any(rest, &["log/apache2/", "log/apache/", "log/httpd/", "log/nginx/"])
                     .is_some_and(|log| starts(log, &["access", "error"]))
         }
-        b"boot.ini" => true,
-        b"win.ini" => !behind.starts_with(b"/"),
-        b"windows" | b"winnt" => {
+        Name::BootIni => true,
+        Name::WinIni => !behind.starts_with(b"/"),
+        Name::Windows | Name::Winnt => {
             let system = eat_any(rest, &["system32"]).map(slashes).unwrap_or_default();
             starts(rest, &["win.ini", "system.ini", "repair\\", "repair/"])
                 || starts(system, &["config\\", "config/", "drivers\\etc\\hosts", "drivers/etc/hosts"])
         }
-        b"inetpub" => !rest.is_empty() && (path.ends_with(b"web.config") || starts(rest, &["wwwroot"])),
-        b"web-inf" | b"meta-inf" => !rest.is_empty(),
+        Name::Inetpub => !rest.is_empty() && (path.ends_with(b"web.config") || starts(rest, &["wwwroot"])),
+        Name::WebInf | Name::MetaInf => !rest.is_empty(),
         _ => false,
     }
 }

@@ -18,6 +18,7 @@ use super::bytes::{
     Kinds, QUOTE, REACH, SPACE, WORD, eat_any, ends, first, is, is_one, is_quote, last, of, skip, spaces, starts, tail,
     word, words,
 };
+use super::names::Name;
 
 pub(super) const NAMES: &[&str] = &[
     "prototype_pollution.accessor_key",
@@ -40,16 +41,16 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
         return Some(found);
     }
     let object = matches!(first(spaces(text)), b'{' | b'[');
-    words(text).find_map(|(before, name, after)| match name {
+    words(text).find_map(|(before, name, after)| match Name::of(name) {
         // As it is, and so that a filter that removes it once leaves it.
-        b"__proto__" | b"__pro__proto__to__" => proto(before, after, object),
-        b"constructor" | b"constconstructorructor" => constructor(before, after, object),
-        b"require" | b"import" | b"loader" => {
+        Name::DunderProto | Name::DunderProProtoTo => proto(before, after, object),
+        Name::Constructor | Name::Constconstructorructor => constructor(before, after, object),
+        Name::Require | Name::Import | Name::Loader => {
             let value = skip(after, const { SPACE | of(b"=") });
             let option = ends(before, &["--", "--experimental-"]) && value.len() < after.len();
             (option && starts(value, &["/proc/self/", "data:"])).then_some("prototype_pollution.node_options")
         }
-        b"__globals__" => {
+        Name::DunderGlobals => {
             let path = before
                 .iter()
                 .rposition(|byte| !is(*byte, JOIN))
@@ -63,11 +64,11 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
 
 /// A text that is such a name, and nothing else.
 fn key(text: &[u8]) -> Option<&'static str> {
-    match text {
-        b"__proto__" | b"__pro__proto__to__" => Some("prototype_pollution.proto_key"),
-        b"constructor" | b"constconstructorructor" => Some("prototype_pollution.constructor_key"),
-        b"__globals__" => Some("prototype_pollution.globals_key"),
-        b"__defineGetter__" | b"__defineSetter__" | b"__lookupGetter__" | b"__lookupSetter__" => {
+    match Name::of(text) {
+        Name::DunderProto | Name::DunderProProtoTo => Some("prototype_pollution.proto_key"),
+        Name::Constructor | Name::Constconstructorructor => Some("prototype_pollution.constructor_key"),
+        Name::DunderGlobals => Some("prototype_pollution.globals_key"),
+        Name::DunderDefineGetter | Name::DunderDefineSetter | Name::DunderLookupGetter | Name::DunderLookupSetter => {
             Some("prototype_pollution.accessor_key")
         }
         _ => None,

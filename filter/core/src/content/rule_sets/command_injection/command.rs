@@ -4,6 +4,7 @@ use super::super::bytes::{
     BLANK, DIGIT, LETTER, QUOTE, SPACE, WORD, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote,
     is_space, is_word, of, places, skip, split, split_until, starts, word,
 };
+use super::super::names::Name;
 
 /// The longest name of a command that is put together from pieces.
 const NAME_LEN_MAX: usize = 24;
@@ -152,21 +153,81 @@ pub(super) fn is_command(command: &Command<'_>, weak: bool) -> Option<&'static s
     let argument = blanks(rest);
     let separated = argument.len() < rest.len();
     let chained = Some("command_injection.chained_command");
-    match command.name() {
-        b"id" | b"pwd" | b"ls" | b"dir" | b"ps" | b"env" | b"printenv" | b"set" | b"hostname" | b"ifconfig"
-        | b"ipconfig" | b"netstat" | b"systeminfo" | b"tasklist" | b"ver" | b"uname" | b"whoami" | b"sysinfo"
-        | b"arp" | b"route" | b"w" | b"who" | b"groups" | b"df" | b"mount" | b"history" | b"lsb_release" | b"nid"
-        | b"reboot" | b"poweroff" | b"getmac" | b"uptime" => {
+    match Name::of(command.name()) {
+        Name::Id
+        | Name::Pwd
+        | Name::Ls
+        | Name::Dir
+        | Name::Ps
+        | Name::Env
+        | Name::Printenv
+        | Name::Set
+        | Name::Hostname
+        | Name::Ifconfig
+        | Name::Ipconfig
+        | Name::Netstat
+        | Name::Systeminfo
+        | Name::Tasklist
+        | Name::Ver
+        | Name::Uname
+        | Name::Whoami
+        | Name::Sysinfo
+        | Name::Arp
+        | Name::Route
+        | Name::W
+        | Name::Who
+        | Name::Groups
+        | Name::Df
+        | Name::Mount
+        | Name::History
+        | Name::LsbRelease
+        | Name::Nid
+        | Name::Reboot
+        | Name::Poweroff
+        | Name::Getmac
+        | Name::Uptime => {
             let behind = arguments(rest);
             let given = behind.len() < rest.len();
             let words = given || command.has_directory || !weak;
             let file = starts(argument, &["c:\\", "/", "-", "%"]) && separated;
             if words && (is_end(behind) || file && given) { chained } else { None }
         }
-        b"cat" | b"head" | b"tail" | b"more" | b"less" | b"tac" | b"nl" | b"od" | b"xxd" | b"base64" | b"strings"
-        | b"grep" | b"type" | b"rm" | b"cp" | b"mv" | b"chmod" | b"touch" | b"del" | b"find" | b"awk" | b"sed"
-        | b"sort" | b"dd" | b"tar" | b"vi" | b"chown" | b"copy" | b"rev" | b"cut" | b"tee" | b"egrep" | b"fgrep"
-        | b"mkdir" | b"ln" | b"kill" => {
+        Name::Cat
+        | Name::Head
+        | Name::Tail
+        | Name::More
+        | Name::Less
+        | Name::Tac
+        | Name::Nl
+        | Name::Od
+        | Name::Xxd
+        | Name::Base64
+        | Name::Strings
+        | Name::Grep
+        | Name::Type
+        | Name::Rm
+        | Name::Cp
+        | Name::Mv
+        | Name::Chmod
+        | Name::Touch
+        | Name::Del
+        | Name::Find
+        | Name::Awk
+        | Name::Sed
+        | Name::Sort
+        | Name::Dd
+        | Name::Tar
+        | Name::Vi
+        | Name::Chown
+        | Name::Copy
+        | Name::Rev
+        | Name::Cut
+        | Name::Tee
+        | Name::Egrep
+        | Name::Fgrep
+        | Name::Mkdir
+        | Name::Ln
+        | Name::Kill => {
             let path = matches!(
                 first(argument),
                 b'-' | b'/' | b'~' | b'.' | b'*' | b'$' | b'"' | b'\'' | b'{' | b'?' | b'\\' | b'%'
@@ -174,14 +235,25 @@ pub(super) fn is_command(command: &Command<'_>, weak: bool) -> Option<&'static s
             let file = split(argument, WORD).1.starts_with(b".") && !weak;
             if separated && (path || file) { chained } else { None }
         }
-        b"echo" | b"start" | b"printf" | b"print" | b"expr" | b"nslookup" | b"which" | b"netsh" | b"schtasks"
-        | b"sc" | b"certutil" | b"wmic" | b"reg" => {
+        Name::Echo
+        | Name::Start
+        | Name::Printf
+        | Name::Print
+        | Name::Expr
+        | Name::Nslookup
+        | Name::Which
+        | Name::Netsh
+        | Name::Schtasks
+        | Name::Sc
+        | Name::Certutil
+        | Name::Wmic
+        | Name::Reg => {
             let word =
                 is_word(first(argument)) || matches!(first(argument), b'$' | b'\'' | b'"' | b'-' | b'/' | b'<' | b'`');
             let tool = is_one(command.name(), &["nslookup", "netsh", "schtasks", "certutil"]);
             if (separated || first(rest) == b'\'') && word && (!weak || tool) { chained } else { None }
         }
-        b"net" | b"net1" => {
+        Name::Net | Name::Net1 => {
             if is_one(word(argument).0, &["user", "view", "group", "localgroup", "use", "start", "share", "accounts"])
                 && (!weak || is_end(word(argument).1))
             {
@@ -190,9 +262,29 @@ pub(super) fn is_command(command: &Command<'_>, weak: bool) -> Option<&'static s
                 None
             }
         }
-        b"curl" | b"wget" | b"lynx" | b"ftp" | b"tftp" | b"dig" | b"host" | b"ping" | b"ping6" | b"ncat" | b"nc"
-        | b"netcat" | b"telnet" | b"ssh" | b"scp" | b"fetch" | b"traceroute" | b"tracert" | b"curl.exe"
-        | b"ping.exe" | b"wget.exe" | b"nc.exe" | b"socat" => {
+        Name::Curl
+        | Name::Wget
+        | Name::Lynx
+        | Name::Ftp
+        | Name::Tftp
+        | Name::Dig
+        | Name::Host
+        | Name::Ping
+        | Name::Ping6
+        | Name::Ncat
+        | Name::Nc
+        | Name::Netcat
+        | Name::Telnet
+        | Name::Ssh
+        | Name::Scp
+        | Name::Fetch
+        | Name::Traceroute
+        | Name::Tracert
+        | Name::CurlExe
+        | Name::PingExe
+        | Name::WgetExe
+        | Name::NcExe
+        | Name::Socat => {
             let (target, _) = split_until(head(argument, 64), SPACE);
             let address = target.iter().skip(1).any(|byte| matches!(byte, b'.' | b':' | b'$' | b'`'))
                 && !ends(target, &[".", ",", ":"])
@@ -206,18 +298,34 @@ pub(super) fn is_command(command: &Command<'_>, weak: bool) -> Option<&'static s
                 None
             }
         }
-        b"bash" | b"sh" | b"zsh" | b"dash" | b"ksh" | b"csh" | b"ash" => {
+        Name::Bash | Name::Sh | Name::Zsh | Name::Dash | Name::Ksh | Name::Csh | Name::Ash => {
             if separated && matches!(first(argument), b'-' | b'/' | b'<') || !weak && command.has_directory {
                 chained
             } else {
                 None
             }
         }
-        b"python" | b"python2" | b"python3" | b"perl" | b"ruby" | b"php" | b"node" | b"powershell" | b"pwsh"
-        | b"cmd" | b"cmd.exe" | b"powershell.exe" | b"python.exe" | b"lua" => {
-            if separated && matches!(first(argument), b'-' | b'/') { chained } else { None }
+        Name::Python
+        | Name::Python2
+        | Name::Python3
+        | Name::Perl
+        | Name::Ruby
+        | Name::Php
+        | Name::Node
+        | Name::Powershell
+        | Name::Pwsh
+        | Name::Cmd
+        | Name::CmdExe
+        | Name::PowershellExe
+        | Name::PythonExe
+        | Name::Lua => {
+            if separated && matches!(first(argument), b'-' | b'/') {
+                chained
+            } else {
+                None
+            }
         }
-        b"sleep" | b"usleep" => {
+        Name::Sleep | Name::Usleep => {
             let (count, behind) = split(argument, const { DIGIT | of(b".") });
             let behind = eat_any(behind, &["s", "m", "h"]).unwrap_or(behind);
             if separated && !count.is_empty() && is_end(behind) { Some("command_injection.time_delay") } else { None }

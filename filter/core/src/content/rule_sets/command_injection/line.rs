@@ -4,6 +4,7 @@ use super::super::bytes::{
     DIGIT, LETTER, QUOTE, SPACE, WORD, eat_any, ends, first, is_digit, is_letter, is_one, is_quote, is_space, is_word,
     last, near, of, skip, spaces, split, starts, until_near, word, words,
 };
+use super::super::names::Name;
 use super::command::is_known;
 use super::template;
 
@@ -95,8 +96,8 @@ impl Line {
     }
 
     fn decoders(&mut self, before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
-        match name {
-            b"base64" => {
+        match Name::of(name) {
+            Name::Base64 => {
                 self.base64 = true;
                 let option = skip(after, const { SPACE | of(b".+,") });
                 self.decodes |= starts(option, &["-d", "--d", "-di"])
@@ -104,20 +105,20 @@ impl Line {
                 let fed = ends(before, &["<<<$(", "<<< $(", "<<<"]);
                 fed.then_some("command_injection.decoded_command")
             }
-            b"xxd" => {
+            Name::Xxd => {
                 self.decodes |= starts(spaces(after), &["-r"]);
                 ends(before, &["<<<$(", "<<<"]).then_some("command_injection.decoded_command")
             }
-            b"openssl" => {
+            Name::Openssl => {
                 self.decodes |= starts(spaces(after), &["enc"]);
                 None
             }
-            b"bash" | b"zsh" => self.shell(before, after),
-            b"bitsadmin" => {
+            Name::Bash | Name::Zsh => self.shell(before, after),
+            Name::Bitsadmin => {
                 self.bitsadmin = true;
                 None
             }
-            b"os" if ends(before, &["import "]) => {
+            Name::Os if ends(before, &["import "]) => {
                 let code = until_near(after, const { of(b".\n") });
                 starts(code, &[".system(", ".popen("]).then_some("command_injection.script_call")
             }
@@ -127,25 +128,25 @@ impl Line {
 
     fn tools(&mut self, before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         let windows = Some("command_injection.windows_tool");
-        match name {
-            b"curl" | b"wget" | b"fetch" if is_space(first(after)) || starts(after, &["$", "+"]) => {
+        match Name::of(name) {
+            Name::Curl | Name::Wget | Name::Fetch if is_space(first(after)) || starts(after, &["$", "+"]) => {
                 self.downloads = true;
                 let end = before.trim_ascii_end();
                 self.plain_download |= matches!(last(end), b';' | b'|' | b'&' | b'`') || ends(end, &["$("]);
                 // `"$(curl …)"` is how programs are installed, unless a shell follows.
                 None
             }
-            b"certutil" => {
+            Name::Certutil => {
                 self.certutil = true;
                 None
             }
-            b"transfer" if self.bitsadmin && ends(before, &["/"]) => windows,
-            b"frombase64string" if self.iex => Some("command_injection.powershell"),
-            b"call_user_func" => superglobal(after),
-            b"cmd" if self.netcat && runs(before) => Some("command_injection.reverse_shell"),
+            Name::Transfer if self.bitsadmin && ends(before, &["/"]) => windows,
+            Name::Frombase64string if self.iex => Some("command_injection.powershell"),
+            Name::CallUserFunc => superglobal(after),
+            Name::Cmd if self.netcat && runs(before) => Some("command_injection.reverse_shell"),
             // A formula that starts it.
-            b"cmd" if matches!(last(before), b'=' | b'+' | b'-' | b'@') && starts(after, &["|'", "|\""]) => windows,
-            b"cmd" => {
+            Name::Cmd if matches!(last(before), b'=' | b'+' | b'-' | b'@') && starts(after, &["|'", "|\""]) => windows,
+            Name::Cmd => {
                 let argument = spaces(eat_any(after, &[".exe"]).unwrap_or(after));
                 let run = eat_any(argument, &["/c", "/k"])?;
                 let end = before.trim_ascii_end();
@@ -155,68 +156,68 @@ impl Line {
                     is_one(program, &["powershell", "whoami", "ping", "net", "type", "certutil", "calc", "start"]);
                 (chained || told).then_some("command_injection.windows_tool")
             }
-            b"chmod" => {
+            Name::Chmod => {
                 let mode = spaces(after);
                 self.chmod |= self.downloads && (starts(mode, &["+x", "a+x", "u+x"]) || word(mode).0.contains(&b'7'));
                 None
             }
-            b"tmp" if self.chmod && ends(before, &[";/", "; /", "&/", "& /"]) => {
+            Name::Tmp if self.chmod && ends(before, &[";/", "; /", "&/", "& /"]) => {
                 Some("command_injection.download_and_run")
             }
-            b"fsockopen" | b"tcpsocket" => {
+            Name::Fsockopen | Name::Tcpsocket => {
                 self.connects = true;
                 None
             }
-            b"regsvr32" => {
+            Name::Regsvr32 => {
                 self.regsvr = true;
                 None
             }
-            b"rundll32" => {
+            Name::Rundll32 => {
                 let argument = spaces(eat_any(after, &[".exe"]).unwrap_or(after));
                 starts(argument, &["javascript:", "\\\\", "url.dll"]).then_some("command_injection.windows_tool")
             }
-            b"wmic" => {
+            Name::Wmic => {
                 self.wmic = true;
                 None
             }
-            b"create" if self.wmic && ends(before, &["call "]) => windows,
-            b"reg" => starts(spaces(after), &["save hklm"]).then_some("command_injection.windows_tool"),
-            b"windowstyle" | b"w" if self.powershell && matches!(last(before), b'-' | b'/') => {
+            Name::Create if self.wmic && ends(before, &["call "]) => windows,
+            Name::Reg => starts(spaces(after), &["save hklm"]).then_some("command_injection.windows_tool"),
+            Name::Windowstyle | Name::W if self.powershell && matches!(last(before), b'-' | b'/') => {
                 starts(spaces(after), &["hid", "1"]).then_some("command_injection.powershell")
             }
-            b"rev" => {
+            Name::Rev => {
                 self.decodes |= ends(before.trim_ascii_end(), &["|"]);
                 ends(before, &["$("])
                     .then_some(())
                     .filter(|()| after.starts_with(b"<<<"))
                     .map(|()| "command_injection.decoded_command")
             }
-            b"tcpclient" => {
+            Name::Tcpclient => {
                 ends(before, &["system.net.sockets.", "net.sockets."]).then_some("command_injection.reverse_shell")
             }
-            b"ruby" => self.code(after),
-            b"require" => {
+            Name::Ruby => self.code(after),
+            Name::Require => {
                 let module = skip(after, const { SPACE | QUOTE | of(b"(") });
                 let call = skip(module.strip_prefix(b"child_process")?, const { QUOTE | of(b")") });
                 starts(call, &[".exec", ".spawn", ".fork"]).then_some("command_injection.script_call")
             }
-            b"class" => java_class(before, after),
+            Name::Class => java_class(before, after),
             _ => None,
         }
     }
 
     fn network(&mut self, before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         let reverse = Some("command_injection.reverse_shell");
-        match name {
-            b"nc" | b"ncat" | b"netcat" => {
+        match Name::of(name) {
+            Name::Nc | Name::Ncat | Name::Netcat => {
                 self.netcat = true;
                 None
             }
-            b"net" | b"net1" => {
+            Name::Net | Name::Net1 => {
                 self.net_user = is_one(word(spaces(after)).0, &["user", "localgroup", "group"]);
                 None
             }
-            b"dev" | b"inet" => {
+            Name::Dev | Name::Inet => {
                 let target = eat_any(after, &["/tcp/", "/udp/"])?;
                 let (host, behind) = split(target, const { WORD | of(b"-.${}") });
                 let address = is_digit(first(host))
@@ -225,23 +226,23 @@ impl Line {
                     || name == b"inet" && !host.is_empty();
                 (ends(before, &["/"]) && address).then_some("command_injection.reverse_shell")
             }
-            b"urlcache" | b"decode" | b"urlfetch" if self.certutil && matches!(last(before), b'-' | b'/') => {
+            Name::Urlcache | Name::Decode | Name::Urlfetch if self.certutil && matches!(last(before), b'-' | b'/') => {
                 Some("command_injection.windows_tool")
             }
-            b"ifs" => {
+            Name::Ifs => {
                 let name = before.strip_suffix(b"{").unwrap_or(before).strip_suffix(b"$")?;
                 (is_letter(last(name)) || matches!(last(name), b';' | b'|' | b'&' | b')'))
                     .then_some("command_injection.hidden_space")
             }
-            b"dup2" if self.socket && first(after) == b'(' => reverse,
-            b"iex" | b"invoke" => {
+            Name::Dup2 if self.socket && first(after) == b'(' => reverse,
+            Name::Iex | Name::Invoke => {
                 let invoked = name == b"iex" || starts(after, &["-expression"]);
                 self.iex |= invoked;
                 let end = before.trim_ascii_end();
                 let chained = name == b"iex" && matches!(last(end), b';' | b'|' | b'&') && first(spaces(after)) == b'(';
                 (invoked && self.powershell || chained).then_some("command_injection.powershell")
             }
-            b"http" | b"https" => {
+            Name::Http | Name::Https => {
                 let url = starts(after, &["://"]);
                 self.plain_download |= url && name == b"http" && self.downloads;
                 let remote = self.regsvr && url;
@@ -250,83 +251,90 @@ impl Line {
                 }
                 remote.then_some("command_injection.windows_tool")
             }
-            b"join" if self.iex && ends(before, &["-"]) => Some("command_injection.powershell"),
-            b"downloadstring" | b"downloadfile" => {
+            Name::Join if self.iex && ends(before, &["-"]) => Some("command_injection.powershell"),
+            Name::Downloadstring | Name::Downloadfile => {
                 let address = skip(after, const { SPACE | QUOTE | of(b"(") });
                 (self.powershell || self.iex || last(before) == b'.' && starts(address, &["http://"]))
                     .then_some("command_injection.powershell")
             }
-            b"node" => self.code(after),
-            b"include" | b"hex2bin" => superglobal(after),
+            Name::Node => self.code(after),
+            Name::Include | Name::Hex2bin => superglobal(after),
             _ => None,
         }
     }
 
     fn shells(&mut self, before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         let reverse = Some("command_injection.reverse_shell");
-        match name {
-            b"sh" | b"zsh" | b"dash" | b"ksh" | b"ash" => self.shell(before, after),
-            b"e" | b"ec" | b"enc" | b"encodedcommand" | b"encoded"
+        match Name::of(name) {
+            Name::Sh | Name::Zsh | Name::Dash | Name::Ksh | Name::Ash => self.shell(before, after),
+            Name::E | Name::Ec | Name::Enc | Name::Encodedcommand | Name::Encoded
                 if self.powershell && matches!(last(before), b'-' | b'/') && is_space(first(after)) =>
             {
                 let code = skip(after, const { SPACE | QUOTE });
                 let (code, _) = split(code, const { LETTER | DIGIT | of(b"+/=") });
                 (code.len() >= 12).then_some("command_injection.powershell")
             }
-            b"python" | b"python3" | b"perl" | b"php" => {
+            Name::Python | Name::Python3 | Name::Perl | Name::Php => {
                 let piped = ends(skip_path(before), &["|", "| sudo", "|sudo"]);
                 if piped && self.plain_download && self.downloads && !is_word(first(after)) {
                     return Some("command_injection.download_and_run");
                 }
                 self.code(after)
             }
-            b"mkfifo" => {
+            Name::Mkfifo => {
                 self.mkfifo = true;
                 None
             }
-            b"socat" => {
+            Name::Socat => {
                 self.socat = true;
                 None
             }
-            b"exec" if self.socat && first(after) == b':' => reverse,
-            b"exec" | b"system" | b"popen" if self.interpreter => {
+            Name::Exec if self.socat && first(after) == b':' => reverse,
+            Name::Exec | Name::System | Name::Popen if self.interpreter => {
                 let call = skip(after, const { SPACE | of(b"(") });
                 (is_quote(first(call)) && call.len() < after.len() || is_quote(first(after)))
                     .then_some("command_injection.script_call")
             }
-            b"exec" if self.connects => reverse,
-            b"system" | b"exec" | b"shell_exec" | b"passthru" | b"popen" | b"proc_open" | b"eval" | b"assert" => {
-                superglobal(after).or_else(|| markup(before, after))
-            }
-            b"socket" => {
+            Name::Exec if self.connects => reverse,
+            Name::System
+            | Name::Exec
+            | Name::ShellExec
+            | Name::Passthru
+            | Name::Popen
+            | Name::ProcOpen
+            | Name::Eval
+            | Name::Assert => superglobal(after).or_else(|| markup(before, after)),
+            Name::Socket => {
                 self.socket |= first(after) == b'(';
                 None
             }
-            b"spawn" => (ends(before, &["pty."]) && first(after) == b'(').then_some("command_injection.reverse_shell"),
-            b"subprocess" if self.socket => reverse,
-            b"stdin" if self.socket && ends(before.trim_ascii_end(), &["open("]) => reverse,
-            b"powershell" | b"pwsh" => {
+            Name::Spawn => {
+                (ends(before, &["pty."]) && first(after) == b'(').then_some("command_injection.reverse_shell")
+            }
+            Name::Subprocess if self.socket => reverse,
+            Name::Stdin if self.socket && ends(before.trim_ascii_end(), &["open("]) => reverse,
+            Name::Powershell | Name::Pwsh => {
                 self.powershell = true;
                 None
             }
-            b"mshta" => {
+            Name::Mshta => {
                 let argument = skip(eat_any(after, &[".exe"]).unwrap_or(after), const { SPACE | QUOTE });
                 starts(argument, &["http:", "https:", "vbscript:", "javascript:"])
                     .then_some("command_injection.windows_tool")
             }
-            b"add" if self.net_user && ends(before, &["/"]) => Some("command_injection.windows_tool"),
-            b"process" => starts(after, &[".mainmodule", ".binding"]).then_some("command_injection.script_call"),
-            b"programfiles" => {
+            Name::Add if self.net_user && ends(before, &["/"]) => Some("command_injection.windows_tool"),
+            Name::Process => starts(after, &[".mainmodule", ".binding"]).then_some("command_injection.script_call"),
+            Name::Programfiles => {
                 (ends(before, &["%"]) && starts(after, &[":~"])).then_some("command_injection.windows_tool")
             }
-            b"lua" | b"awk" => self.code(after),
-            b"echo" | b"printf" => {
+            Name::Lua | Name::Awk => self.code(after),
+            Name::Echo | Name::Printf => {
                 let end = before.trim_ascii_end();
                 self.decodes |= end.is_empty() || matches!(last(end), b';' | b'|' | b'&' | b'(' | b'\n');
                 let encoded = ends(before, &["$("]) && starts(skip(after, const { SPACE | QUOTE }), &["\\x", "\\1"]);
                 encoded.then_some("command_injection.decoded_command")
             }
-            b"ssi" | b"esi" => {
+            Name::Ssi | Name::Esi => {
                 let element = after.strip_prefix(b":")?;
                 (ends(before, &["<"]) && starts(element, &["include", "inline", "debug"]))
                     .then_some("command_injection.script_call")

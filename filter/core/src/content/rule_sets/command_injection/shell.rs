@@ -4,6 +4,7 @@ use super::super::bytes::{
     BLANK, DIGIT, LETTER, QUOTE, REACH, SPACE, WORD, eat_any, ends, first, head, is_digit, is_one, is_quote, is_space,
     is_word, last, near, of, places, skip, spaces, split, split_until, starts, trim, word,
 };
+use super::super::names::Name;
 use super::command::{Command, blanks, is_blank, is_command, is_end, is_known, is_reader, near_secret};
 
 /// What stands before the first way out.
@@ -158,10 +159,16 @@ fn chained(rest: &[u8], value: Value) -> Option<&'static str> {
 /// Code of an interpreter behind a value: `1;system('id')`.
 fn call(command: &Command<'_>) -> Option<&'static str> {
     let argument = spaces(command.behind).strip_prefix(b"(")?;
-    let found = match command.name() {
-        b"system" | b"passthru" | b"shell_exec" | b"phpinfo" | b"popen" | b"proc_open" | b"phpversion"
-        | b"pcntl_exec" => true,
-        b"exec" | b"eval" | b"assert" => is_quote(first(argument)) || first(argument) == b'$',
+    let found = match Name::of(command.name()) {
+        Name::System
+        | Name::Passthru
+        | Name::ShellExec
+        | Name::Phpinfo
+        | Name::Popen
+        | Name::ProcOpen
+        | Name::Phpversion
+        | Name::PcntlExec => true,
+        Name::Exec | Name::Eval | Name::Assert => is_quote(first(argument)) || first(argument) == b'$',
         _ => false,
     };
     found.then_some("command_injection.chained_call")
@@ -183,15 +190,15 @@ fn strong(rest: &[u8]) -> Option<&'static str> {
     if command.is_split && near_secret(argument) {
         return Some("command_injection.sensitive_file");
     }
-    match name {
-        b"whoami" | b"whoami.exe" => {
+    match Name::of(name) {
+        Name::Whoami | Name::WhoamiExe => {
             let ended = is_end(skip(behind, const { WORD | of(b"/ ") }));
             (is_end(behind) || starts(argument, &["/"]) && ended).then_some("command_injection.reconnaissance")
         }
-        b"uname" => (starts(argument, &["-a"]) && is_end(argument.get(2..).unwrap_or_default()))
+        Name::Uname => (starts(argument, &["-a"]) && is_end(argument.get(2..).unwrap_or_default()))
             .then_some("command_injection.reconnaissance"),
-        b"timeout" => starts(argument, &["/t "]).then_some("command_injection.time_delay"),
-        b"ping" => {
+        Name::Timeout => starts(argument, &["/t "]).then_some("command_injection.time_delay"),
+        Name::Ping => {
             let counted = starts(argument, &["-n ", "-c ", "-i "]);
             let (count, target) = split(argument.get(3..).unwrap_or_default(), DIGIT);
             (counted && !count.is_empty() && starts(spaces(target), &["127.", "localhost", "-"]))
@@ -215,47 +222,49 @@ fn whole(text: &[u8]) -> Option<&'static str> {
     let command = Command::read(line);
     let argument = blanks(command.behind);
     let separated = argument.len() < command.behind.len();
-    match command.name() {
-        b"cat" | b"type" | b"head" | b"tail" | b"more" | b"less" | b"tac" | b"grep" if separated => {
+    match Name::of(command.name()) {
+        Name::Cat | Name::Type | Name::Head | Name::Tail | Name::More | Name::Less | Name::Tac | Name::Grep
+            if separated =>
+        {
             let one =
                 !argument.iter().any(|byte| is_space(*byte)) || first(argument) == b'-' || command.name() == b"grep";
             (one && near_secret(argument)).then_some("command_injection.sensitive_file")
         }
-        b"net" | b"net1" if separated => (is_one(word(argument).0, &["view", "user", "localgroup"])
+        Name::Net | Name::Net1 if separated => (is_one(word(argument).0, &["view", "user", "localgroup"])
             && is_end(word(argument).1))
         .then_some("command_injection.reconnaissance"),
-        b"uname" | b"netstat" | b"ipconfig" if separated => {
+        Name::Uname | Name::Netstat | Name::Ipconfig if separated => {
             let option = skip(argument, const { WORD | of(b"-/") });
             (matches!(first(argument), b'-' | b'/') && option.is_empty()).then_some("command_injection.reconnaissance")
         }
-        b"ls" | b"dir" if separated => {
+        Name::Ls | Name::Dir if separated => {
             let path = spaces(skip(argument, if first(argument) == b'-' { const { LETTER | of(b"-") } } else { 0 }));
             let system = matches!(path, b"/") || starts(path, &["/etc", "/home", "/var/www", "/root", "/tmp", "c:\\"]);
             (system && !near(path, &["&&", "|", ";"])).then_some("command_injection.reconnaissance")
         }
-        b"netsh" if separated => {
+        Name::Netsh if separated => {
             starts(argument, &["firewall set", "advfirewall set"]).then_some("command_injection.windows_tool")
         }
-        b"reg" if separated => (starts(argument, &["add", "save", "delete"])
+        Name::Reg if separated => (starts(argument, &["add", "save", "delete"])
             && near(argument, &["hklm", "hkey_local"]))
         .then_some("command_injection.windows_tool"),
-        b"echo" if separated => {
+        Name::Echo if separated => {
             let code = skip(argument, const { QUOTE | SPACE });
             starts(code, &["<?php", "<script", "<img src=http", "<%", "use socket"])
                 .then_some("command_injection.script_call")
         }
-        b"perl" => {
+        Name::Perl => {
             let code = argument.strip_prefix(b"-e")?;
             starts(skip(code, const { SPACE | QUOTE }), &["print \"", "print '", "system"])
                 .then_some("command_injection.script_call")
         }
-        b"system" | b"passthru" | b"shell_exec" | b"exec" | b"eval" | b"popen" | b"proc_open" => {
+        Name::System | Name::Passthru | Name::ShellExec | Name::Exec | Name::Eval | Name::Popen | Name::ProcOpen => {
             let code = spaces(command.behind).strip_prefix(b"(")?;
             let inner = Command::read(skip(code, QUOTE));
             (is_quote(first(code)) && (is_known(inner.name()) || is_command(&inner, false).is_some()))
                 .then_some("command_injection.script_call")
         }
-        b"phpinfo" | b"phpversion" => starts(command.behind, &["()"]).then_some("command_injection.script_call"),
+        Name::Phpinfo | Name::Phpversion => starts(command.behind, &["()"]).then_some("command_injection.script_call"),
         _ => None,
     }
 }
@@ -313,13 +322,13 @@ fn backtick(prefix: &Prefix, before: &[u8], rest: &[u8]) -> Option<&'static str>
     if command.name() == b"sleep" && is_digit(first(argument)) {
         return Some("command_injection.time_delay");
     }
-    let told = match command.name() {
+    let told = match Name::of(command.name()) {
         // `cat notes.txt` is what people write.
-        b"cat" if whole => near_secret(argument),
-        b"curl" | b"wget" | b"ping" | b"nc" if whole => {
+        Name::Cat if whole => near_secret(argument),
+        Name::Curl | Name::Wget | Name::Ping | Name::Nc if whole => {
             separated && inside.iter().any(|byte| is_digit(*byte)) || starts(argument, &["http"])
         }
-        b"uname" if whole => starts(argument, &["-a"]),
+        Name::Uname if whole => starts(argument, &["-a"]),
         _ => ended || separated,
     };
     (known && told && !weak).then_some("command_injection.substituted_command")

@@ -4,6 +4,7 @@ use super::super::bytes::{
     DIGIT, QUOTE, SPACE, WORD, eat_any, ends, first, head, is_one, is_space, near, of, skip, spaces, split,
     split_until, starts, word,
 };
+use super::super::names::Name;
 
 /// What a word says of a template; `is_open`: one has begun on its line.
 pub(super) fn receive(before: &[u8], name: &[u8], after: &[u8], is_open: bool) -> Option<&'static str> {
@@ -80,13 +81,13 @@ fn object(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
             ],
         );
     let argument = skip(after, const { SPACE | QUOTE | of(b"(") });
-    let call = match name {
-        b"attr" => starts(argument, &["_", "\\x", "request"]),
-        b"popen" | b"system" => first(after) == b'(' && ends(before, &["."]),
-        b"_self" => starts(after, &[".env"]),
-        b"registerundefinedfiltercallback" | b"get_user_file" | b"lipsum" | b"cycler" => true,
-        b"config" => starts(after, &[".items", ".from_"]),
-        b"map" | b"filter" | b"sort" | b"reduce" => {
+    let call = match Name::of(name) {
+        Name::Attr => starts(argument, &["_", "\\x", "request"]),
+        Name::Popen | Name::System => first(after) == b'(' && ends(before, &["."]),
+        Name::UnderSelf => starts(after, &[".env"]),
+        Name::Registerundefinedfiltercallback | Name::GetUserFile | Name::Lipsum | Name::Cycler => true,
+        Name::Config => starts(after, &[".items", ".from_"]),
+        Name::Map | Name::Filter | Name::Sort | Name::Reduce => {
             is_one(word(argument).0, &["system", "exec", "passthru", "shell_exec"]) && first(after) == b'('
         }
         _ => false,
@@ -128,17 +129,26 @@ fn expression(before: &[u8], inner: &[u8]) -> Option<&'static str> {
 fn lookup(rest: &[u8]) -> Option<&'static str> {
     let inner = spaces(rest.strip_prefix(b"${")?);
     let (name, behind) = word(inner);
-    let found = match name {
-        b"jndi" => first(spaces(behind)) == b':',
-        b"lower" | b"upper" => first(behind) == b':' && !starts(behind, &[":}"]),
-        b"env" | b"sys" | b"main" | b"date" | b"ctx" | b"k8s" | b"map" | b"base64" | b"bundle" | b"java" => {
+    let found = match Name::of(name) {
+        Name::Jndi => first(spaces(behind)) == b':',
+        Name::Lower | Name::Upper => first(behind) == b':' && !starts(behind, &[":}"]),
+        Name::Env
+        | Name::Sys
+        | Name::Main
+        | Name::Date
+        | Name::Ctx
+        | Name::K8s
+        | Name::Map
+        | Name::Base64
+        | Name::Bundle
+        | Name::Java => {
             let value = split_until(head(behind, 64), const { of(b"}") }).0;
             let default =
                 value.windows(2).rposition(|window| window == b":-").and_then(|at| value.get(at.saturating_add(2)..));
             first(behind) == b':'
                 && (default.is_some_and(|letters| letters.len() == 1) || name == b"date" && starts(behind, &[":'"]))
         }
-        b"j" | b"" => {
+        Name::J | Name::Empty => {
             let defaults = split_until(head(behind, 24), const { of(b"{}") }).0;
             let letter = defaults
                 .windows(3)
@@ -164,38 +174,41 @@ fn erb(rest: &[u8]) -> Option<&'static str> {
 
 fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
     let java = Some("command_injection.java_expression");
-    match name {
+    match Name::of(name) {
         // Includes of servers: `<!--#exec cmd="id" -->`.
-        b"exec" | b"include" | b"config" | b"echo" | b"printenv" if is_space(first(after)) => {
+        Name::Exec | Name::Include | Name::Config | Name::Echo | Name::Printenv if is_space(first(after)) => {
             ends(before, &["<!--#", "<!-- #", "&lt;!--#"]).then_some("command_injection.script_call")
         }
-        b"__subclasses__" => (ends(before, &["."]) && starts(spaces(after).strip_prefix(b"()").map(spaces)?, &["["]))
+        Name::DunderSubclasses => (ends(before, &["."])
+            && starts(spaces(after).strip_prefix(b"()").map(spaces)?, &["["]))
+        .then_some("command_injection.template_object"),
+        Name::DunderGlobals => {
+            (ends(before, &["."]) && first(after) == b'[').then_some("command_injection.template_object")
+        }
+        Name::DunderMro => (ends(before, &["."]) && first(after) == b'[' && near(after, &["]."]))
             .then_some("command_injection.template_object"),
-        b"__globals__" => (ends(before, &["."]) && first(after) == b'[').then_some("command_injection.template_object"),
-        b"__mro__" => (ends(before, &["."]) && first(after) == b'[' && near(after, &["]."]))
-            .then_some("command_injection.template_object"),
-        b"__class__" | b"__mro" | b"__builtins__" | b"__base__" => {
+        Name::DunderClass | Name::OpenMro | Name::DunderBuiltins | Name::DunderBase => {
             let indexed = matches!(before, [.., b'[', b'\'' | b'"']) && matches!(after, [b'\'' | b'"', b']', b'[', ..]);
             indexed.then_some("command_injection.template_object")
         }
-        b"_memberaccess" | b"_memberacces" => java,
-        b"java" => {
+        Name::UnderMemberaccess | Name::UnderMemberacces => java,
+        Name::Java => {
             let class = starts(after, &[".lang."]);
             let typed = class
                 && ends(before, &["t(", "@", "new ", "forname(\"", "forname('"])
                 && (!ends(before, &["new "]) || starts(after, &[".lang.processbuilder"]));
             typed.then_some("command_injection.java_expression")
         }
-        b"freemarker" => starts(after, &[".template.utility"]).then_some("command_injection.java_expression"),
-        b"org" => ends(before, &["t(", "${t("]).then_some("command_injection.java_expression"),
-        b"getclass" => {
+        Name::Freemarker => starts(after, &[".template.utility"]).then_some("command_injection.java_expression"),
+        Name::Org => ends(before, &["t(", "${t("]).then_some("command_injection.java_expression"),
+        Name::Getclass => {
             let call = spaces(after).strip_prefix(b"()")?;
             starts(call, &[".forname("]).then_some("command_injection.java_expression")
         }
-        b"getruntime" => {
+        Name::Getruntime => {
             (ends(before, &[")."]) && starts(after, &["().exec("])).then_some("command_injection.java_expression")
         }
-        b"scriptenginemanager" => ends(before, &["javax.script."]).then_some("command_injection.java_expression"),
+        Name::Scriptenginemanager => ends(before, &["javax.script."]).then_some("command_injection.java_expression"),
         _ => None,
     }
 }

@@ -7,6 +7,7 @@ use super::super::bytes::{
     QUOTE, SPACE, WORD, first, is_letter, is_one, is_space, last, near, of, places, skip, skip_until, spaces, split,
     split_until, starts, word,
 };
+use super::super::names::Name;
 use super::script::is_call;
 
 pub(super) fn find(text: &[u8]) -> Option<&'static str> {
@@ -130,24 +131,26 @@ fn document(name: &[u8], attributes: &[u8]) -> Option<&'static str> {
         let value = skip(value, const { QUOTE | SPACE });
         starts(value, &["http://", "https://", "//", "data:"])
     };
-    let found = match name {
-        b"iframe" => attribute_values(attributes).any(|(name, value)| {
+    let found = match Name::of(name) {
+        Name::Iframe => attribute_values(attributes).any(|(name, value)| {
             name == b"srcdoc" && !value.is_empty()
                 || name == b"src" && starts(skip(value, QUOTE), &["data:text", "//0"])
         }),
-        b"meta" => attribute_values(attributes).any(|(name, value)| {
+        Name::Meta => attribute_values(attributes).any(|(name, value)| {
             name == b"http-equiv" && starts(skip(value, QUOTE), &["refresh", "set-cookie", "link"])
         }),
-        b"link" => attribute_values(attributes).any(|(name, value)| {
+        Name::Link => attribute_values(attributes).any(|(name, value)| {
             name == b"rel" && starts(skip(value, QUOTE), &["import"])
                 || name == b"href" && starts(skip(value, QUOTE), &["data:", "//0"])
         }),
-        b"object" | b"applet" => attribute_values(attributes)
+        Name::Object | Name::Applet => attribute_values(attributes)
             .any(|(name, value)| is_one(name, &["data", "code", "codebase"]) && foreign(value)),
-        b"base" => attribute_values(attributes).any(|(name, value)| name == b"href" && foreign(value)),
-        b"layer" => attribute_values(attributes).any(|(name, value)| name == b"src" && !value.is_empty()),
-        b"embed" => attribute_values(attributes).any(|(name, value)| is_one(name, &["src", "code"]) && foreign(value)),
-        b"set" | b"animate" | b"animatetransform" | b"animatemotion" => {
+        Name::Base => attribute_values(attributes).any(|(name, value)| name == b"href" && foreign(value)),
+        Name::Layer => attribute_values(attributes).any(|(name, value)| name == b"src" && !value.is_empty()),
+        Name::Embed => {
+            attribute_values(attributes).any(|(name, value)| is_one(name, &["src", "code"]) && foreign(value))
+        }
+        Name::Set | Name::Animate | Name::Animatetransform | Name::Animatemotion => {
             let written = attribute_values(attributes).any(|(name, value)| {
                 let target = skip(value, const { QUOTE | SPACE });
                 name == b"attributename"
@@ -166,12 +169,12 @@ fn meta(piece: &[u8], name: &[u8], attributes: &[u8]) -> Option<&'static str> {
     let instruction = first(piece) == b'?';
     let found = attribute_values(attributes).any(|(attribute, value)| {
         let value = skip(value, const { QUOTE | SPACE });
-        match name {
-            b"style" => attribute == b"type" && starts(value, &["text/javascript"]),
-            b"object" => attribute == b"type" && starts(value, &["text/x-scriptlet"]),
-            b"import" if instruction => attribute == b"implementation",
-            b"xml-stylesheet" if instruction => attribute == b"href" && starts(value, &["data:", "javascript:", "#"]),
-            b"set" => attribute == b"to" && near(value, &["onerror", "<script"]),
+        match Name::of(name) {
+            Name::Style => attribute == b"type" && starts(value, &["text/javascript"]),
+            Name::Object => attribute == b"type" && starts(value, &["text/x-scriptlet"]),
+            Name::Import if instruction => attribute == b"implementation",
+            Name::XmlStylesheet if instruction => attribute == b"href" && starts(value, &["data:", "javascript:", "#"]),
+            Name::Set => attribute == b"to" && near(value, &["onerror", "<script"]),
             _ => {
                 attribute == b"datasrc" && first(value) == b'#'
                     || attribute == b"handler" && first(value) == b'#'

@@ -5,6 +5,7 @@ use super::super::bytes::{
     is_space, is_word, last, near, of, places, skip, spaces, split, split_near, split_until, starts, tail, until_near,
     word, words,
 };
+use super::super::names::Name;
 
 /// How much white space may stand between two letters of a URL's scheme.
 const SCHEME_GAP_MAX: usize = 40;
@@ -21,24 +22,28 @@ pub(super) fn is_call(rest: &[u8]) -> bool {
     let (name, behind) = word(rest);
     let direct = behind;
     let behind = spaces(behind);
-    match name {
-        b"eval" | b"fetch" | b"import" => {
+    match Name::of(name) {
+        Name::Eval | Name::Fetch | Name::Import => {
             matches!(first(direct), b'(' | b'`') || starts(direct, &[")("]) || starts(direct, &["?.("])
         }
-        b"alert" | b"confirm" | b"prompt" | b"atob" | b"settimeout" | b"setinterval" | b"print" => {
-            matches!(first(behind), b'(' | b'`') || starts(behind, &[")("]) || starts(behind, &["?.("])
-        }
-        b"document" | b"window" | b"self" | b"top" | b"parent" | b"globalthis" => {
+        Name::Alert
+        | Name::Confirm
+        | Name::Prompt
+        | Name::Atob
+        | Name::Settimeout
+        | Name::Setinterval
+        | Name::Print => matches!(first(behind), b'(' | b'`') || starts(behind, &[")("]) || starts(behind, &["?.("]),
+        Name::Document | Name::Window | Name::SelfName | Name::Top | Name::Parent | Name::Globalthis => {
             first(direct) == b'[' && direct.get(1).is_some_and(|byte| is_quote(*byte) || *byte == b'/')
                 || is_one(name, &["window", "document"])
                     && first(behind) == b'.'
                     && is_word(first(behind.get(1..).unwrap_or_default()))
         }
-        b"location" => {
+        Name::Location => {
             first(behind) == b'=' && !starts(behind, &["=="])
                 || starts(behind, &[".href", ".hash", ".replace", ".assign", ".search"])
         }
-        b"" => starts(rest, &["$.get"]),
+        Name::Empty => starts(rest, &["$.get"]),
         _ => false,
     }
 }
@@ -55,34 +60,46 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
 
 fn named(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
     let called = spaces(after);
-    match name {
-        b"attributename" => {
+    match Name::of(name) {
+        Name::Attributename => {
             let value = skip(spaces(spaces(after).strip_prefix(b"=")?), QUOTE);
             let (target, _) = split(value, const { WORD | of(b":") });
             let handler = target.len() > 4 && target.starts_with(b"on");
             (handler || is_one(target, &["href", "xlink:href"])).then_some("cross_site_scripting.animated_attribute")
         }
-        b"alert" | b"confirm" | b"prompt" | b"eval" | b"settimeout" | b"execscript" | b"function" | b"writeln"
-        | b"write" => call(before, name, called),
-        b"top" | b"self" | b"window" | b"parent" | b"frames" | b"globalthis" | b"this" | b"document" => {
-            object(name, called)
-        }
-        b"constructor" => constructor(before, after),
-        b"cookie" | b"domain" => theft(before.strip_suffix(b"document.")?),
-        b"localstorage" | b"sessionstorage" => theft(before),
-        b"expression" => style(before, after),
-        b"data" => document_url(after),
-        b"import" => {
+        Name::Alert
+        | Name::Confirm
+        | Name::Prompt
+        | Name::Eval
+        | Name::Settimeout
+        | Name::Execscript
+        | Name::Function
+        | Name::Writeln
+        | Name::Write => call(before, name, called),
+        Name::Top
+        | Name::SelfName
+        | Name::Window
+        | Name::Parent
+        | Name::Frames
+        | Name::Globalthis
+        | Name::This
+        | Name::Document => object(name, called),
+        Name::Constructor => constructor(before, after),
+        Name::Cookie | Name::Domain => theft(before.strip_suffix(b"document.")?),
+        Name::Localstorage | Name::Sessionstorage => theft(before),
+        Name::Expression => style(before, after),
+        Name::Data => document_url(after),
+        Name::Import => {
             let url = spaces(called.strip_prefix(b"(")?);
             (is_quote(first(url)) && starts(url.get(1..)?, &["//", "data:"]))
                 .then_some("cross_site_scripting.hidden_call")
         }
-        b"find" | b"foreach" | b"some" | b"every" | b"filter" => {
+        Name::Find | Name::Foreach | Name::Some | Name::Every | Name::Filter => {
             let (function, behind) = word(spaces(called.strip_prefix(b"(")?));
             let list = ends(before, &["]."]) && is_one(function, &["alert", "eval", "confirm", "prompt"]);
             (list && first(behind) == b')').then_some("cross_site_scripting.hidden_call")
         }
-        b"url" => {
+        Name::Url => {
             let address = skip(spaces(called.strip_prefix(b"(")?), QUOTE);
             let property = before.trim_ascii_end();
             let binding = ends(property, &["-moz-binding:", "behavior:", "-moz-binding :"]);

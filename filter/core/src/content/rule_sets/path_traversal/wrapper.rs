@@ -4,6 +4,7 @@ use super::super::bytes::{
     REACH, SLASH, SPACE, eat_any, first, head, is_digit, is_letter, is_quote, is_space, is_word, last, of, places,
     skip, split, split_until, starts, trim, word, words,
 };
+use super::super::names::Name;
 use super::{is_secret, slashes};
 
 pub(super) fn find(text: &[u8], written: Option<&[u8]>) -> Option<&'static str> {
@@ -26,13 +27,13 @@ fn at_word(text: &[u8], before: &[u8], name: &[u8], after: &[u8]) -> Option<&'st
     let php = Some("path_traversal.php_wrapper");
     let file = Some("path_traversal.file_wrapper");
     let path = after.strip_prefix(b"://");
-    match name {
-        b"php" => match path {
+    match Name::of(name) {
+        Name::Php => match path {
             Some(path) if starts(path, &["filter/", "filter|"]) => php,
             Some(path) if is_value(before) && starts(path, &["input", "fd/", "stdin", "temp"]) => php,
             _ => None,
         },
-        b"data" if is_value(before) => {
+        Name::Data if is_value(before) => {
             let kind = after.strip_prefix(b":")?;
             let content = kind.strip_prefix(b"//").or_else(|| {
                 let (_, content) = split_until(head(kind.strip_prefix(b"text/plain")?, REACH), const { of(b",<") });
@@ -40,19 +41,19 @@ fn at_word(text: &[u8], before: &[u8], name: &[u8], after: &[u8]) -> Option<&'st
             });
             content.map(|_| "path_traversal.php_wrapper")
         }
-        b"phar" | b"expect" | b"glob" | b"ogg" | b"rar" => path
+        Name::Phar | Name::Expect | Name::Glob | Name::Ogg | Name::Rar => path
             .filter(|path| is_word(first(path)) || matches!(first(path), b'.' | b'/' | b'%'))
             .map(|_| "path_traversal.php_wrapper"),
-        b"ssh2" | b"compress" => {
+        Name::Ssh2 | Name::Compress => {
             let (kind, behind) = word(after.strip_prefix(b".")?);
             (!kind.is_empty() && behind.starts_with(b"://")).then_some("path_traversal.php_wrapper")
         }
-        b"zip" => {
+        Name::Zip => {
             let (member, _) = split_until(head(path?, REACH), SPACE);
             (member.contains(&b'#') || member.windows(3).any(|window| window == b"%23"))
                 .then_some("path_traversal.php_wrapper")
         }
-        b"file" => {
+        Name::File => {
             let address = after.strip_prefix(b":")?;
             let (marks, _) = split(address, SLASH);
             let target = slashes(address);
@@ -72,8 +73,8 @@ fn at_word(text: &[u8], before: &[u8], name: &[u8], after: &[u8]) -> Option<&'st
                 || before.ends_with(b"view-source:"))
             .then_some("path_traversal.file_wrapper")
         }
-        b"netdoc" | b"local_file" if after.starts_with(b":/") => file,
-        b"jar" => {
+        Name::Netdoc | Name::LocalFile if after.starts_with(b":/") => file,
+        Name::Jar => {
             let address = eat_any(after, &[":http:", ":https:", ":ftp:", ":file:"])?;
             let (path, _) = split_until(head(address, REACH), SPACE);
             let _ = text;

@@ -4,6 +4,7 @@ use super::super::bytes::{
     DIGIT, SPACE, WORD, ends, first, is_digit, is_letter, is_one, is_quote, is_word, last, near, of, skip, spaces,
     split, split_near, starts, tail, until_near, word, words,
 };
+use super::super::names::Name;
 use super::expression::{Place, condition};
 use super::{gap, gap_close, gap_open, is_call, is_comment, is_end};
 
@@ -67,31 +68,31 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
             b"benchmark" => benchmark(after),
             _ => None,
         },
-        b'c' => match name {
-            b"case" => case(after),
-            b"char" | b"chr" => codes(name, after),
-            b"convert" => starts(gap_open(after), &["int,"]).then_some(()).and_then(|()| reads(after)),
-            b"cast" => is_call(after).then_some(()).and_then(|()| reads_first(after)),
-            b"ctxsys" => starts(after, &[".drithsx"]).then_some("sql_injection.error_message"),
+        b'c' => match Name::of(name) {
+            Name::Case => case(after),
+            Name::Char | Name::Chr => codes(name, after),
+            Name::Convert => starts(gap_open(after), &["int,"]).then_some(()).and_then(|()| reads(after)),
+            Name::Cast => is_call(after).then_some(()).and_then(|()| reads_first(after)),
+            Name::Ctxsys => starts(after, &[".drithsx"]).then_some("sql_injection.error_message"),
             _ => None,
         },
-        b'd' => match name {
-            b"dbms_pipe" | b"dbms_lock" => {
+        b'd' => match Name::of(name) {
+            Name::DbmsPipe | Name::DbmsLock => {
                 starts(after, &[".receive_message", ".sleep"]).then_some("sql_injection.time_delay")
             }
-            b"dbms_xslprocessor" | b"dbms_ldap" | b"dbms_utility" | b"dbms_java" => {
+            Name::DbmsXslprocessor | Name::DbmsLdap | Name::DbmsUtility | Name::DbmsJava => {
                 starts(after, &[".init(", ".read2clob", ".sqlid", ".runjava"]).then_some("sql_injection.error_message")
             }
             _ => None,
         },
-        b'e' | b'u' => match name {
-            b"union" => union(before, after),
-            b"extractvalue" | b"updatexml" => (is_call(after) && near(after, &["concat", "0x", "select", "@@"]))
+        b'e' | b'u' => match Name::of(name) {
+            Name::Union => union(before, after),
+            Name::Extractvalue | Name::Updatexml => (is_call(after) && near(after, &["concat", "0x", "select", "@@"]))
                 .then_some("sql_injection.error_message"),
-            b"exp" => nested_query(after),
-            b"exec" | b"execute" => starts(gap(after), &["xp_", "sp_oa", "master..", "master.dbo"])
+            Name::Exp => nested_query(after),
+            Name::Exec | Name::Execute => starts(gap(after), &["xp_", "sp_oa", "master..", "master.dbo"])
                 .then_some("sql_injection.file_or_command"),
-            b"utl_inaddr" | b"utl_http" => {
+            Name::UtlInaddr | Name::UtlHttp => {
                 starts(after, &[".get_host", ".request"]).then_some(if name == b"utl_http" {
                     "sql_injection.file_or_command"
                 } else {
@@ -111,11 +112,11 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         b'g' => {
             matches!(name, b"gtid_subset" | b"gtid_subtract" if is_call(after)).then_some("sql_injection.error_message")
         }
-        b'h' | b'n' | b'x' => match name {
-            b"having" | b"not" | b"xor" => {
+        b'h' | b'n' | b'x' => match Name::of(name) {
+            Name::Having | Name::Not | Name::Xor => {
                 condition_anywhere(after).filter(|name| *name == "sql_injection.quoted_tautology")
             }
-            b"xp_cmdshell" | b"xp_dirtree" | b"xp_regread" => {
+            Name::XpCmdshell | Name::XpDirtree | Name::XpRegread => {
                 (is_quote(first(gap(after))) || last(before) == b'.').then_some("sql_injection.file_or_command")
             }
             _ => None,
@@ -128,25 +129,27 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
             }
             _ => None,
         },
-        b'j' | b'l' | b'm' | b'p' => match name {
-            b"pg_sleep" => delayed(before, after),
-            b"json_keys" | b"polygon" | b"multipoint" | b"linestring" | b"multipolygon" => nested_query(after),
-            b"load_file" => file(after),
-            b"like" => {
+        b'j' | b'l' | b'm' | b'p' => match Name::of(name) {
+            Name::PgSleep => delayed(before, after),
+            Name::JsonKeys | Name::Polygon | Name::Multipoint | Name::Linestring | Name::Multipolygon => {
+                nested_query(after)
+            }
+            Name::LoadFile => file(after),
+            Name::Like => {
                 let arguments = after.strip_prefix(b"(")?;
                 near(arguments, &["randomblob("]).then_some("sql_injection.time_delay")
             }
-            b"pg_read_file" | b"lo_import" | b"pg_ls_dir" => {
+            Name::PgReadFile | Name::LoImport | Name::PgLsDir => {
                 starts(after, &["('"]).then_some("sql_injection.file_or_command")
             }
-            b"program" => {
+            Name::Program => {
                 let copies = is_quote(first(gap(after)))
                     && ends(before, &["from ", "to "])
                     && near(tail(before, 128), &["copy "]);
                 copies.then_some("sql_injection.file_or_command")
             }
-            b"procedure" => (starts(gap(after), &["analyse"])).then_some("sql_injection.error_message"),
-            b"load_extension" => {
+            Name::Procedure => (starts(gap(after), &["analyse"])).then_some("sql_injection.error_message"),
+            Name::LoadExtension => {
                 (is_call(after) && ends(before, &["select ", "select("])).then_some("sql_injection.file_or_command")
             }
             _ => None,
@@ -155,10 +158,10 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
             let digits = split(gap_open(after), DIGIT).0.len();
             (name == b"randomblob" && digits >= 6).then_some("sql_injection.time_delay")
         }
-        b's' => match name {
-            b"select" => select(before, after),
-            b"sleep" => delayed(before, after),
-            b"sp_oacreate" | b"sp_oamethod" | b"sp_addsrvrolemember" => {
+        b's' => match Name::of(name) {
+            Name::Select => select(before, after),
+            Name::Sleep => delayed(before, after),
+            Name::SpOacreate | Name::SpOamethod | Name::SpAddsrvrolemember => {
                 (is_quote(first(gap(after)))).then_some("sql_injection.file_or_command")
             }
             _ => None,

@@ -4,6 +4,7 @@ use super::super::bytes::{
     DIGIT, LETTER, QUOTE, REACH, WORD, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_space,
     near, of, skip, spaces, split, split_near, starts, word,
 };
+use super::super::names::Name;
 use super::way_out::is_query;
 use super::{gap, gap_close, gap_open, is_bare_comment, is_call, is_comment, is_end, is_function};
 
@@ -142,9 +143,19 @@ fn operator(rest: &[u8]) -> Option<(Operator, &[u8])> {
     }
     let (name, behind) = word(rest);
     let (name, behind) = if name == b"not" { word(gap(behind)) } else { (name, behind) };
-    match name {
-        b"like" | b"rlike" | b"regexp" | b"glob" | b"ilike" | b"similar" | b"sounds" | b"div" | b"mod" | b"between"
-        | b"in" | b"is" => compares_with(name, behind).then_some((Operator::Compares, behind)),
+    match Name::of(name) {
+        Name::Like
+        | Name::Rlike
+        | Name::Regexp
+        | Name::Glob
+        | Name::Ilike
+        | Name::Similar
+        | Name::Sounds
+        | Name::Div
+        | Name::Mod
+        | Name::Between
+        | Name::In
+        | Name::Is => compares_with(name, behind).then_some((Operator::Compares, behind)),
         _ => None,
     }
 }
@@ -152,11 +163,11 @@ fn operator(rest: &[u8]) -> Option<(Operator, &[u8])> {
 /// Whether what follows a comparison that is a word is what SQL has there.
 fn compares_with(name: &[u8], rest: &[u8]) -> bool {
     let rest = gap(rest);
-    match name {
-        b"in" => first(rest) == b'(',
-        b"is" => starts(rest, &["null", "not null", "true", "not true", "false", "unknown"]),
-        b"between" | b"div" | b"mod" => is_digit(first(rest)) || first(rest) == b'\'',
-        b"sounds" => starts(rest, &["like"]),
+    match Name::of(name) {
+        Name::In => first(rest) == b'(',
+        Name::Is => starts(rest, &["null", "not null", "true", "not true", "false", "unknown"]),
+        Name::Between | Name::Div | Name::Mod => is_digit(first(rest)) || first(rest) == b'\'',
+        Name::Sounds => starts(rest, &["like"]),
         _ => {
             is_quote(first(rest))
                 || first(rest) == b'('

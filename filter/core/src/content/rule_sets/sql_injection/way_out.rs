@@ -4,6 +4,7 @@ use super::super::bytes::{
     DIGIT, QUOTE, SPACE, WORD, eat_any, ends, first, is_digit, is_one, is_quote, is_space, last, near, of, skip,
     spaces, split, starts, until_near, word,
 };
+use super::super::names::Name;
 use super::expression::{Place, condition, joined};
 use super::{gap, gap_close, gap_open, is_bare_comment, is_call, is_comment, is_end, is_function};
 
@@ -173,8 +174,8 @@ fn skip_closers(rest: &[u8], place: Place) -> &[u8] {
 
 /// A clause that begins with `name`.
 fn clause(name: &[u8], after: &[u8], rest: &[u8], place: Place) -> Option<&'static str> {
-    match name {
-        b"or" | b"and" | b"xor" | b"having" | b"where" | b"not" => {
+    match Name::of(name) {
+        Name::Or | Name::And | Name::Xor | Name::Having | Name::Where | Name::Not => {
             if name == b"where" && place != Place::Start && place != Place::Quote {
                 return None;
             }
@@ -188,7 +189,7 @@ fn clause(name: &[u8], after: &[u8], rest: &[u8], place: Place) -> Option<&'stat
                 Place::Word => None,
             })
         }
-        b"union" => {
+        Name::Union => {
             let (all, columns) = word(gap_open(after));
             let (query, behind) =
                 if is_one(all, &["all", "distinct"]) { word(gap_open(columns)) } else { (all, columns) };
@@ -196,26 +197,26 @@ fn clause(name: &[u8], after: &[u8], rest: &[u8], place: Place) -> Option<&'stat
             let found = is_one(query, &["select", "values", "table"]) && !behind.is_empty() && !strict;
             found.then_some("sql_injection.statement_after_value")
         }
-        b"order" | b"group" => column_count(after, place),
-        b"exec" | b"execute" => {
+        Name::Order | Name::Group => column_count(after, place),
+        Name::Exec | Name::Execute => {
             let target = gap(after);
             (matches!(place, Place::Quote | Place::Number) && starts(target, &["master", "sp_", "xp_"]))
                 .then_some("sql_injection.statement_after_value")
         }
         // `abc) AS x WHERE 1=1`, `abc' IN BOOLEAN MODE) AND 1=1`
-        b"as" if matches!(place, Place::Number | Place::Quote) => {
+        Name::As if matches!(place, Place::Number | Place::Quote) => {
             let (alias, rest) = word(gap(after));
             let rest = gap_close(rest);
             (!alias.is_empty() && starts(rest, &["where", "union", "limit", "on"])).then_some(())?;
             let (name, after) = word(rest);
             clause(name, after, rest, place)
         }
-        b"in" if starts(gap(after), &["boolean mode"]) => {
+        Name::In if starts(gap(after), &["boolean mode"]) => {
             let rest = gap_close(gap(after).strip_prefix(b"boolean mode")?);
             let (name, after) = word(rest);
             if name == b"in" { None } else { clause(name, after, rest, place) }
         }
-        b"rlike" | b"regexp" | b"like" | b"in" | b"div" | b"procedure" | b"between" => {
+        Name::Rlike | Name::Regexp | Name::Like | Name::In | Name::Div | Name::Procedure | Name::Between => {
             let query = joined(after, place).filter(|_| name != b"in" || starts(gap_open(after), &["select", "case"]));
             let listed = name == b"in"
                 && place == Place::Quote
@@ -228,24 +229,31 @@ fn clause(name: &[u8], after: &[u8], rest: &[u8], place: Place) -> Option<&'stat
                     .then_some("sql_injection.condition_after_quote")
             })
         }
-        b"waitfor" => delay(rest),
-        b"sleep" | b"pg_sleep" | b"benchmark" if place == Place::Start && is_call(after) => {
+        Name::Waitfor => delay(rest),
+        Name::Sleep | Name::PgSleep | Name::Benchmark if place == Place::Start && is_call(after) => {
             let arguments = until_near(gap_open(after), const { of(b")\n") });
             let ending = spaces(gap_close(arguments));
             let telling =
                 is_comment(ending) || starts(ending, &["=\"", "='"]) || name == b"benchmark" && ending.is_empty();
             telling.then_some("sql_injection.time_delay")
         }
-        b"if" if place == Place::Start && first(after) == b'(' => {
+        Name::If if place == Place::Start && first(after) == b'(' => {
             near(after, &[") select", ") drop", ") waitfor", ") exec"]).then_some("sql_injection.stacked_statement")
         }
-        b"select" if place == Place::Start => system_table(after),
-        b"insert" | b"create" | b"drop" | b"grant" | b"delete" | b"alter" | b"update" | b"truncate"
+        Name::Select if place == Place::Start => system_table(after),
+        Name::Insert
+        | Name::Create
+        | Name::Drop
+        | Name::Grant
+        | Name::Delete
+        | Name::Alter
+        | Name::Update
+        | Name::Truncate
             if place == Place::Quote =>
         {
             statement(rest, place).map(|_| "sql_injection.statement_after_value")
         }
-        b"limit" | b"into" if place == Place::Quote => {
+        Name::Limit | Name::Into if place == Place::Quote => {
             let (count, ending) = split(gap(after), const { DIGIT | of(b",") });
             (!count.is_empty() && is_comment(ending) && is_end(ending)).then_some("sql_injection.column_count")
         }
@@ -305,8 +313,16 @@ fn statement(rest: &[u8], place: Place) -> Option<&'static str> {
     let (verb, after) = word(rest);
     let object = gap(after);
     let (object_name, behind_object) = word(object);
-    let found = match verb {
-        b"drop" | b"alter" | b"create" | b"truncate" | b"insert" | b"merge" | b"delete" | b"replace" | b"rename" => {
+    let found = match Name::of(verb) {
+        Name::Drop
+        | Name::Alter
+        | Name::Create
+        | Name::Truncate
+        | Name::Insert
+        | Name::Merge
+        | Name::Delete
+        | Name::Replace
+        | Name::Rename => {
             is_one(
                 object_name,
                 &[
@@ -333,23 +349,23 @@ fn statement(rest: &[u8], place: Place) -> Option<&'static str> {
             ) && !spaces(behind_object).is_empty()
                 && !starts(spaces(behind_object), &["the ", "a ", "my ", "your ", "our ", "this ", "it "])
         }
-        b"update" => {
+        Name::Update => {
             let target = skip(object, const { WORD | of(b".[]`\"") });
             starts(gap(target), &["set"])
         }
-        b"grant" | b"revoke" => is_one(word(gap(behind_object)).0, &["on", "to", "from"]),
-        b"exec" | b"execute" => {
+        Name::Grant | Name::Revoke => is_one(word(gap(behind_object)).0, &["on", "to", "from"]),
+        Name::Exec | Name::Execute => {
             is_quote(first(gap_open(after)))
                 || starts(gap_open(after), &["@", "master", "sp_", "xp_", "immediate"])
                 || object_name.contains(&b'_')
                 || first(behind_object) == b'.'
         }
-        b"declare" | b"set" => matches!(first(gap_open(after)), b'@' | b'\''),
-        b"begin" => starts(object, &["declare"]) || starts(behind_object, &[".sleep("]),
-        b"shutdown" => is_end(after) || starts(object, &["with"]),
-        b"waitfor" => is_one(object_name, &["delay", "time"]),
-        b"if" => first(object) == b'(' && near(object, &["select", "exec", "drop", "waitfor"]),
-        b"select" => {
+        Name::Declare | Name::Set => matches!(first(gap_open(after)), b'@' | b'\''),
+        Name::Begin => starts(object, &["declare"]) || starts(behind_object, &[".sleep("]),
+        Name::Shutdown => is_end(after) || starts(object, &["with"]),
+        Name::Waitfor => is_one(object_name, &["delay", "time"]),
+        Name::If => first(object) == b'(' && near(object, &["select", "exec", "drop", "waitfor"]),
+        Name::Select => {
             place != Place::Word
                 && (near(after, &["from ", "from\n", "from/", "from(", "from`", "from["]) || near(after, &["("]))
                 || starts(object, &["@@", "*"])
@@ -359,18 +375,18 @@ fn statement(rest: &[u8], place: Place) -> Option<&'static str> {
                     r.is_empty() || is_comment(r) || first(r) == b','
                 }
         }
-        b"copy" => near(after, &[" to program", " from program", " to '", " from '"]),
-        b"load" => is_one(object_name, &["data", "file"]),
-        b"attach" => starts(object, &["database"]),
-        b"call" | b"do" => is_call(behind_object),
-        b"handler" => near(after, &[" open", " read"]),
-        b"show" => is_one(object_name, &["tables", "databases", "columns", "variables", "grants"]),
-        b"use" | b"desc" => {
+        Name::Copy => near(after, &[" to program", " from program", " to '", " from '"]),
+        Name::Load => is_one(object_name, &["data", "file"]),
+        Name::Attach => starts(object, &["database"]),
+        Name::Call | Name::Do => is_call(behind_object),
+        Name::Handler => near(after, &[" open", " read"]),
+        Name::Show => is_one(object_name, &["tables", "databases", "columns", "variables", "grants"]),
+        Name::Use | Name::Desc => {
             !object_name.is_empty()
                 && is_end(behind_object)
                 && is_comment(spaces(skip(behind_object, const { of(b";") })))
         }
-        b"backup" => starts(object, &["database", "log"]),
+        Name::Backup => starts(object, &["database", "log"]),
         _ => false,
     };
     found.then_some("sql_injection.stacked_statement")
