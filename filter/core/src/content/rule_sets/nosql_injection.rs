@@ -17,8 +17,8 @@
 mod tests;
 
 use super::bytes::{
-    DIGIT, QUOTE, REACH, SPACE, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word,
-    last, of, places, skip, spaces, split, split_near, starts, tail, word, words,
+    DIGIT, QUOTE, SPACE, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word, last,
+    of, places, skip, spaces, split, split_near, starts, tail, word, words,
 };
 use super::names::Name;
 

@@ -13,8 +13,8 @@ mod tests;
 mod wrapper;
 
 use super::bytes::{
-    CONTROL, SLASH, WORD, eat_any, first, head, is_digit, is_letter, is_one, is_quote, is_slash, is_space, is_word,
-    last, of, places, skip, spaces, split, split_until, starts, trim, word,
+    CONTROL, SLASH, WORD, eat_any, first, head, is_digit, is_letter, is_one, is_slash, is_space, is_word, last, of,
+    places, skip, spaces, split, split_until, starts, trim, word,
 };
 use super::names::Name;
 
@@ -393,7 +393,6 @@ fn null_byte(text: &[u8]) -> Option<&'static str> {
             && first(behind) == b'.'
             && is_one(end, &["jpg", "jpeg", "png", "gif", "htm", "html", "txt", "pdf", "php", "ini", "css", "js"]);
         let index = plain && percent && is_one(word(behind).0, &["index"]) && starts(word(behind).1, &[".htm", ".php"]);
-        let _ = is_quote(0);
         (cut || replaced || index).then_some("path_traversal.null_byte")
     })
 }

@@ -15,7 +15,7 @@ mod expression;
 mod tests;
 mod way_out;
 
-use super::bytes::{DIGIT, SPACE, eat_any, first, head, is_one, of, skip, spaces, word};
+use super::bytes::{DIGIT, Kinds, SPACE, eat_any, first, head, is_one, of, skip, spaces, word};
 
 pub(super) const NAMES: &[&str] = &[
     "sql_injection.bare_condition",
@@ -44,25 +44,43 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
     anywhere::find(text).or_else(|| way_out::find(text))
 }
 
+/// How many comments a gap has at most. Behind what may begin an injection, more are refused for themselves: each quote and each `or` in them
+/// would be followed by all the others.
+const COMMENTS_MAX: usize = 8;
+
 /// What stands between two words: white space, `+`, and comments.
+fn gap(rest: &[u8]) -> &[u8] {
+    passage(rest, 0)
+}
+
+/// What follows white space, `+`, comments and each `bracket`.
 #[inline(never)]
-fn gap(mut rest: &[u8]) -> &[u8] {
-    loop {
-        rest = skip(rest, const { SPACE | of(b"+") });
-        rest = match rest {
-            [b'/', b'*', b'!', behind @ ..] => skip(behind, DIGIT),
-            [b'*', b'/', behind @ ..] => behind,
-            [b'/', b'*', behind @ ..] => match comment_end(behind) {
-                Some(behind) => behind,
-                None => return rest,
-            },
-            [b'-', b'-', behind @ ..] | [b'#', behind @ ..] => match line_comment(behind) {
-                Some(behind) => behind,
-                None => return rest,
-            },
-            _ => return rest,
-        };
+fn passage(mut rest: &[u8], bracket: Kinds) -> &[u8] {
+    for _ in 0..COMMENTS_MAX {
+        rest = skip(rest, SPACE | of(b"+") | bracket);
+        match comment(rest) {
+            Some(behind) => rest = behind,
+            None => return rest,
+        }
     }
+    skip(rest, SPACE | of(b"+") | bracket)
+}
+
+/// What follows a comment, or a mark of one.
+fn comment(rest: &[u8]) -> Option<&[u8]> {
+    match rest {
+        [b'/', b'*', b'!', behind @ ..] => Some(skip(behind, DIGIT)),
+        [b'*', b'/', behind @ ..] => Some(behind),
+        [b'/', b'*', behind @ ..] => comment_end(behind),
+        [b'-', b'-', behind @ ..] | [b'#', behind @ ..] => line_comment(behind),
+        _ => None,
+    }
+}
+
+/// Whether there are more comments than a gap has.
+#[inline(never)]
+fn is_endless(rest: &[u8]) -> bool {
+    comment(passage(rest, const { of(b"()") })).is_some()
 }
 
 /// How long a comment between two words may be: it is looked for behind each quote.
@@ -81,26 +99,14 @@ fn line_comment(rest: &[u8]) -> Option<&[u8]> {
 
 /// Gaps and opening brackets.
 #[inline(never)]
-fn gap_open(mut rest: &[u8]) -> &[u8] {
-    loop {
-        let behind = gap(rest);
-        match behind.strip_prefix(b"(") {
-            Some(behind) => rest = behind,
-            None => return behind,
-        }
-    }
+fn gap_open(rest: &[u8]) -> &[u8] {
+    passage(rest, const { of(b"(") })
 }
 
 /// Gaps and closing brackets.
 #[inline(never)]
-fn gap_close(mut rest: &[u8]) -> &[u8] {
-    loop {
-        let behind = gap(rest);
-        match behind.strip_prefix(b")") {
-            Some(behind) => rest = behind,
-            None => return behind,
-        }
-    }
+fn gap_close(rest: &[u8]) -> &[u8] {
+    passage(rest, const { of(b")") })
 }
 
 /// Whether the rest of the statement is a comment.

@@ -1,12 +1,18 @@
 //! What a line says in several places that only attacks say together, in one pass: which words it has had is remembered.
 
 use super::super::bytes::{
-    DIGIT, LETTER, QUOTE, SPACE, WORD, eat_any, ends, first, is_digit, is_letter, is_one, is_quote, is_space, is_word,
-    last, near, of, skip, spaces, split, starts, until_near, word, words,
+    DIGIT, LETTER, QUOTE, SPACE, WORD, eat_any, ends, first, is, is_digit, is_letter, is_one, is_quote, is_space,
+    is_word, last, near, of, skip, spaces, split, starts, tail, until_near, word, words,
 };
 use super::super::names::Name;
 use super::command::is_known;
 use super::template;
+
+/// How much white space a function may have before it: Bash takes none.
+const HEAD_LEN_MAX: usize = 16;
+
+/// The longest option that runs a program: `-lvpe`.
+const OPTION_LEN_MAX: usize = 32;
 
 /// Which words the line has had.
 #[derive(Default)]
@@ -26,6 +32,8 @@ struct Line {
     plain_download: bool,
     powershell: bool,
     regsvr: bool,
+    /// Where the path that the text is at began.
+    path: usize,
     socat: bool,
     /// `socket(`
     socket: bool,
@@ -38,11 +46,18 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
     let mut line = Line::default();
     let mut seen = 0_usize;
     for (before, name, after) in words(text) {
-        let since = before.get(seen..).unwrap_or_default();
-        if since.contains(&b'\n') {
-            line = Line::default();
+        let mut brace = false;
+        for (at, byte) in (seen..).zip(before.get(seen..).unwrap_or_default()) {
+            if is(*byte, const { WORD | of(b"/") }) {
+                continue;
+            }
+            if *byte == b'\n' {
+                line = Line::default();
+            }
+            line.template |= brace && matches!(byte, b'{' | b'%');
+            brace = *byte == b'{';
+            line.path = at.saturating_add(1);
         }
-        line.template |= since.windows(2).any(|pair| matches!(pair, [b'{', b'{' | b'%']));
         seen = before.len();
         let found = line.receive(before, name, after).or_else(|| template::receive(before, name, after, line.template));
         if found.is_some() {
@@ -58,8 +73,8 @@ pub(super) fn shellshock(before: &[u8], rest: &[u8]) -> Option<&'static str> {
     let behind = skip(body, const { of(b":_; ") });
     let closed = behind.strip_prefix(b"}");
     let empty = closed.is_some_and(|rest| body.len() > behind.len() && (starts(spaces(rest), &[";", ">"])));
-    let whole = before.trim_ascii_start().is_empty()
-        && !before.iter().any(|byte| is_word(*byte))
+    let whole = before.len() <= HEAD_LEN_MAX
+        && before.trim_ascii_start().is_empty()
         && (closed.is_some() || near(behind, &["}"]) && near(behind, &["};", "} ;"]));
     let starts_so = starts(body, &["_;", "_ ;"]) && near(behind, &[">_["]);
     (empty || whole || starts_so).then_some("command_injection.shellshock")
@@ -143,7 +158,7 @@ impl Line {
             Name::Transfer if self.bitsadmin && ends(before, &["/"]) => windows,
             Name::Frombase64string if self.iex => Some("command_injection.powershell"),
             Name::CallUserFunc => superglobal(after),
-            Name::Cmd if self.netcat && runs(before) => Some("command_injection.reverse_shell"),
+            Name::Cmd if self.netcat && self.runs(before) => Some("command_injection.reverse_shell"),
             // A formula that starts it.
             Name::Cmd if matches!(last(before), b'=' | b'+' | b'-' | b'@') && starts(after, &["|'", "|\""]) => windows,
             Name::Cmd => {
@@ -275,7 +290,7 @@ impl Line {
                 (code.len() >= 12).then_some("command_injection.powershell")
             }
             Name::Python | Name::Python3 | Name::Perl | Name::Php => {
-                let piped = ends(skip_path(before), &["|", "| sudo", "|sudo"]);
+                let piped = ends(self.skip_path(before), &["|", "| sudo", "|sudo"]);
                 if piped && self.plain_download && self.downloads && !is_word(first(after)) {
                     return Some("command_injection.download_and_run");
                 }
@@ -345,7 +360,7 @@ impl Line {
 
     /// A shell: what is written into it, or that it is one for somebody else.
     fn shell(&self, before: &[u8], after: &[u8]) -> Option<&'static str> {
-        let end = skip_path(before);
+        let end = self.skip_path(before);
         let piped = ends(end, &["|", "| sudo", "|sudo"]);
         let rest = spaces(after);
         let ended = rest.is_empty()
@@ -367,7 +382,7 @@ impl Line {
         {
             return Some("command_injection.reverse_shell");
         }
-        if self.netcat && (runs(before) || ends(before, &["-e ", "-c ", "-e", "-c"]))
+        if self.netcat && (self.runs(before) || ends(before, &["-e ", "-c ", "-e", "-c"]))
             || self.connects && !is_word(first(after))
         {
             return Some("command_injection.reverse_shell");
@@ -378,30 +393,27 @@ impl Line {
             .then_some("command_injection.download_and_run")
     }
 
+    /// What stands before the directory of a program.
+    fn skip_path<'a>(&self, before: &'a [u8]) -> &'a [u8] {
+        let Some((start, path)) = before.split_at_checked(self.path) else { return before };
+        if first(path) == b'/' { start.trim_ascii_end() } else { before.trim_ascii_end() }
+    }
+
+    /// Whether a program is an argument of `-e` or `-c`: `-e /bin/sh`.
+    fn runs(&self, before: &[u8]) -> bool {
+        let end = self.skip_path(before);
+        let near = tail(end, OPTION_LEN_MAX);
+        let at = near.iter().rposition(|byte| is_space(*byte)).map_or(0, |at| at.saturating_add(1));
+        let option = near.get(at..).unwrap_or_default();
+        first(option) == b'-' && matches!(last(option), b'e' | b'c') && end.len() < before.len()
+    }
+
     /// Code for an interpreter, on the command line.
     fn code(&mut self, after: &[u8]) -> Option<&'static str> {
         let option = skip(after, const { SPACE | LETTER | of(b"-") });
         self.interpreter |= is_space(first(after)) && is_quote(first(spaces(option)));
         None
     }
-}
-
-/// What stands before the directory of a program.
-fn skip_path(before: &[u8]) -> &[u8] {
-    let name = before.iter().rposition(|byte| !is_word(*byte) && *byte != b'/').map_or(0, |at| at.saturating_add(1));
-    let path = before.get(name..).unwrap_or_default();
-    let start = if first(path) == b'/' { before.get(..name).unwrap_or_default() } else { before };
-    start.trim_ascii_end()
-}
-
-/// Whether a program is an argument of `-e` or `-c`: `-e /bin/sh`.
-fn runs(before: &[u8]) -> bool {
-    let end = skip_path(before);
-    let option = end
-        .iter()
-        .rposition(|byte| is_space(*byte))
-        .map_or(end, |at| end.get(at.saturating_add(1)..).unwrap_or_default());
-    first(option) == b'-' && matches!(last(option), b'e' | b'c') && end.len() < before.len()
 }
 
 /// What a request says, or an encoding hides, run at once.

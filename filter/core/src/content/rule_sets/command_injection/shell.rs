@@ -5,7 +5,7 @@ use super::super::bytes::{
     is_word, last, near, of, places, skip, spaces, split, split_until, starts, trim, word,
 };
 use super::super::names::Name;
-use super::command::{Command, blanks, is_blank, is_command, is_end, is_known, is_reader, near_secret};
+use super::command::{Command, blanks, is_command, is_end, is_known, is_reader, near_secret};
 
 /// What stands before the first way out.
 #[derive(Clone, Copy, Eq, PartialEq)]

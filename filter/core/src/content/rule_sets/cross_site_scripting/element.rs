@@ -4,7 +4,7 @@
 //! how browsers read it in some of the contexts that a text may be put into.
 
 use super::super::bytes::{
-    QUOTE, SPACE, WORD, first, is_letter, is_one, is_space, last, near, of, places, skip, skip_until, spaces, split,
+    QUOTE, SPACE, WORD, first, is, is_letter, is_one, is_space, last, near, of, skip, skip_until, spaces, split,
     split_until, starts, word,
 };
 use super::super::names::Name;
@@ -112,17 +112,46 @@ fn handlers(attributes: &[u8]) -> Option<&'static str> {
 }
 
 /// Names and values of attributes: words between gaps and `=`.
-fn attribute_values(attributes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    places(attributes, const { of(b"=") }).filter_map(|(before, rest)| {
-        let space = |byte: u8| is_space(byte) || byte == b'+';
-        let value = skip(rest.strip_prefix(b"=")?, const { SPACE | of(b"+") });
-        let named = before.iter().rposition(|byte| !space(*byte)).and_then(|at| before.get(..=at)).unwrap_or_default();
-        let start = named.iter().rposition(|byte| is_gap(*byte) || *byte == b'\\');
-        let name = start.map_or(named, |at| named.get(at.saturating_add(1)..).unwrap_or_default());
-        let local = name.rsplit(|byte| *byte == b':').next().unwrap_or(name);
-        // `onload!#$%=` is read as `onload` by some.
-        Some((if local.starts_with(b"on") { word(local).0 } else { local }, value))
-    })
+fn attribute_values(attributes: &[u8]) -> Attributes<'_> {
+    Attributes { text: attributes, at: 0, start: 0, end: 0, is_named: false }
+}
+
+struct Attributes<'a> {
+    text: &'a [u8],
+    at: usize,
+    /// Where the last word begins and ends; only white space follows it where `is_named`.
+    start: usize,
+    end: usize,
+    is_named: bool,
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let byte = *self.text.get(self.at)?;
+            let at = self.at;
+            self.at = at.saturating_add(1);
+            let named = if byte == b'=' && self.is_named { self.text.get(self.start..self.end)? } else { &[] };
+            if is_gap(byte) || byte == b'\\' {
+                self.is_named &= is(byte, const { SPACE | of(b"+") });
+            } else {
+                // A word goes on only where nothing stands between.
+                if !self.is_named || self.end < at {
+                    self.start = at;
+                }
+                (self.end, self.is_named) = (self.at, byte != b'=');
+            }
+            if byte == b'=' {
+                let value = skip(self.text.get(self.at..)?, const { SPACE | of(b"+") });
+                let local = named.rsplit(|byte| *byte == b':').next().unwrap_or(named);
+                // `onload!#$%=` is read as `onload` by some.
+                return Some((if local.starts_with(b"on") { word(local).0 } else { local }, value));
+            }
+        }
+    }
 }
 
 /// Elements that bring a document, or move this one.

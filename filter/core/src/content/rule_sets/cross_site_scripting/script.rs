@@ -7,8 +7,8 @@ use super::super::bytes::{
 };
 use super::super::names::Name;
 
-/// How much white space may stand between two letters of a URL's scheme.
-const SCHEME_GAP_MAX: usize = 40;
+/// How much white space, or how long a comment, may stand between two letters of a URL's scheme.
+const SCHEME_GAP_MAX: usize = 48;
 
 pub(super) fn find(text: &[u8], written: Option<&[u8]>) -> Option<&'static str> {
     let found = words(text).find_map(|(before, name, after)| at_word(before, name, after));
@@ -371,7 +371,8 @@ fn spaced<'a>(rest: &'a [u8], letters: &[u8]) -> Option<&'a [u8]> {
             let skipped = head(rest, SCHEME_GAP_MAX).len().saturating_sub(gap);
             rest = rest.get(skipped..)?;
             while let Some(comment) = rest.strip_prefix(b"/*") {
-                rest = split_near(comment, b"*/")?.1;
+                let len = head(comment, SCHEME_GAP_MAX).windows(2).position(|pair| pair == b"*/")?;
+                rest = comment.get(len.saturating_add(2)..)?;
             }
         }
         rest = rest.strip_prefix(&[*letter])?;

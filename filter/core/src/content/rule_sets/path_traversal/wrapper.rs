@@ -1,26 +1,23 @@
 //! Wrappers of PHP and Java, shares and devices of Windows.
 
 use super::super::bytes::{
-    REACH, SLASH, SPACE, eat_any, first, head, is_digit, is_letter, is_quote, is_space, is_word, last, of, places,
-    skip, split, split_until, starts, trim, word, words,
+    REACH, SLASH, SPACE, WORD, eat_any, first, head, is_digit, is_letter, is_quote, is_space, is_word, last, of,
+    places, skip, spaces, split, split_until, starts, trim, word, words,
 };
 use super::super::names::Name;
 use super::{is_secret, slashes};
 
 pub(super) fn find(text: &[u8], written: Option<&[u8]>) -> Option<&'static str> {
-    words(text).find_map(|(before, name, after)| at_word(text, before, name, after)).or_else(|| share(text, written))
+    let value = spaces(text);
+    let field = skip(value, const { WORD | of(b"[]") }).strip_prefix(b"=").unwrap_or(value);
+    let starts = [text.len().saturating_sub(value.len()), text.len().saturating_sub(field.len())];
+    words(text)
+        .find_map(|(before, name, after)| at_word(before, name, after, starts.contains(&before.len())))
+        .or_else(|| share(text, written))
 }
 
-/// Whether a value begins here: a text, or a field of a form.
-fn is_value(before: &[u8]) -> bool {
-    let parameter = before.trim_ascii_start();
-    parameter.is_empty()
-        || parameter.split_last().is_some_and(|(end, name)| {
-            *end == b'=' && name.iter().all(|byte| is_word(*byte) || matches!(byte, b'[' | b']'))
-        })
-}
-
-fn at_word(text: &[u8], before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
+/// `is_value`: a value begins here, which is a text or a field of a form.
+fn at_word(before: &[u8], name: &[u8], after: &[u8], is_value: bool) -> Option<&'static str> {
     if first(after) != b':' && name != b"ssh2" && name != b"compress" && name != b"view" {
         return None;
     }
@@ -30,10 +27,10 @@ fn at_word(text: &[u8], before: &[u8], name: &[u8], after: &[u8]) -> Option<&'st
     match Name::of(name) {
         Name::Php => match path {
             Some(path) if starts(path, &["filter/", "filter|"]) => php,
-            Some(path) if is_value(before) && starts(path, &["input", "fd/", "stdin", "temp"]) => php,
+            Some(path) if is_value && starts(path, &["input", "fd/", "stdin", "temp"]) => php,
             _ => None,
         },
-        Name::Data if is_value(before) => {
+        Name::Data if is_value => {
             let kind = after.strip_prefix(b":")?;
             let content = kind.strip_prefix(b"//").or_else(|| {
                 let (_, content) = split_until(head(kind.strip_prefix(b"text/plain")?, REACH), const { of(b",<") });
@@ -77,7 +74,6 @@ fn at_word(text: &[u8], before: &[u8], name: &[u8], after: &[u8]) -> Option<&'st
         Name::Jar => {
             let address = eat_any(after, &[":http:", ":https:", ":ftp:", ":file:"])?;
             let (path, _) = split_until(head(address, REACH), SPACE);
-            let _ = text;
             path.windows(2).any(|window| window == b"!/").then_some("path_traversal.file_wrapper")
         }
         _ => None,
@@ -86,6 +82,7 @@ fn at_word(text: &[u8], before: &[u8], name: &[u8], after: &[u8]) -> Option<&'st
 
 /// Shares and devices of Windows that no one links to: `\\192.0.2.1\c$`, `\\.\PhysicalDrive0`.
 fn share(text: &[u8], written: Option<&[u8]>) -> Option<&'static str> {
+    let start = text.len().saturating_sub(spaces(text).len());
     let hides = written.is_some_and(|written| !written.contains(&b'\\'));
     places(text, const { of(b"\\") })
         .filter(|(before, _)| {
@@ -105,10 +102,8 @@ fn share(text: &[u8], written: Option<&[u8]>) -> Option<&'static str> {
             let device = matches!(host, b"." | b"?")
                 && (starts(path, &["physicaldrive", "globalroot", "unc\\"])
                     || starts(path.get(1..).unwrap_or_default(), &[":\\windows"]));
-            let address = before.trim_ascii_start().is_empty()
-                && !path.is_empty()
-                && (is_public(host) || hides)
-                && !trim(text).contains(&b' ');
+            let address =
+                before.len() == start && !path.is_empty() && (is_public(host) || hides) && !trim(text).contains(&b' ');
             (hidden || webdav || device || address).then_some("path_traversal.windows_share")
         })
 }

@@ -6,7 +6,7 @@ use super::super::bytes::{
 };
 use super::super::names::Name;
 use super::expression::{Place, condition};
-use super::{gap, gap_close, gap_open, is_call, is_comment, is_end};
+use super::{comment_end, gap, gap_close, gap_open, is_call, is_comment, is_end, is_endless};
 
 /// The keywords that are found in pieces: `UN/**/ION`.
 const SPLIT_KEYWORDS: &[&str] =
@@ -177,30 +177,24 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
 
 /// Whether a keyword is put together around comments.
 fn split_keyword(name: &[u8], after: &[u8]) -> Option<&'static str> {
-    let mut matching: Vec<&[u8]> = SPLIT_KEYWORDS
-        .iter()
-        .filter_map(|keyword| keyword.as_bytes().strip_prefix(name))
-        .filter(|rest| !rest.is_empty())
-        .collect();
-    let mut rest = after;
-    while !matching.is_empty() {
-        let (_, behind) = split_near(rest.strip_prefix(b"/*")?, b"*/")?;
-        let (piece, behind) = word(behind);
-        if piece.is_empty() {
-            return None;
+    SPLIT_KEYWORDS.iter().find_map(|keyword| {
+        let mut missing = keyword.as_bytes().strip_prefix(name)?;
+        let mut rest = after;
+        while !missing.is_empty() {
+            let (piece, behind) = word(comment_end(rest.strip_prefix(b"/*")?)?);
+            missing = missing.strip_prefix(piece).filter(|_| !piece.is_empty())?;
+            rest = behind;
         }
-        matching = matching.into_iter().filter_map(|keyword| keyword.strip_prefix(piece)).collect();
-        if matching.iter().any(|rest| <[u8]>::is_empty(rest)) {
-            return Some("sql_injection.split_keyword");
-        }
-        rest = behind;
-    }
-    None
+        (rest.len() < after.len()).then_some("sql_injection.split_keyword")
+    })
 }
 
 /// A comparison that nobody writes outside of a condition: of literals, or of constants before a comment.
 fn condition_anywhere(after: &[u8]) -> Option<&'static str> {
     let start = gap_open(after);
+    if is_endless(start) {
+        return Some("sql_injection.split_keyword");
+    }
     if is_quote(first(start)) || is_letter(first(start)) && is_quote(start.get(1).copied().unwrap_or_default()) {
         // `Or('a') == 'a'` is code.
         if first(after) == b'(' {
@@ -234,6 +228,9 @@ fn union(before: &[u8], after: &[u8]) -> Option<&'static str> {
         return None;
     }
     let separated = gap_open(after);
+    if is_endless(separated) {
+        return Some("sql_injection.split_keyword");
+    }
     if separated.len() == after.len() {
         return None;
     }

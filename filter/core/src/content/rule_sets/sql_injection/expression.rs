@@ -1,8 +1,8 @@
 //! Conditions: whether what follows `AND` or `OR` is SQL, and not prose.
 
 use super::super::bytes::{
-    DIGIT, LETTER, QUOTE, REACH, WORD, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_space,
-    near, of, skip, spaces, split, split_near, starts, word,
+    DIGIT, LETTER, QUOTE, REACH, WORD, eat_any, first, head, is_digit, is_letter, is_one, is_quote, is_space, near, of,
+    skip, spaces, split, split_near, starts, word,
 };
 use super::super::names::Name;
 use super::way_out::is_query;

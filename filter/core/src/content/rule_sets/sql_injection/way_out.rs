@@ -6,7 +6,7 @@ use super::super::bytes::{
 };
 use super::super::names::Name;
 use super::expression::{Place, condition, joined};
-use super::{gap, gap_close, gap_open, is_bare_comment, is_call, is_comment, is_end, is_function};
+use super::{gap, gap_close, gap_open, is_bare_comment, is_call, is_comment, is_end, is_endless, is_function};
 
 /// The longest text that is looked through for a comment that ends a list of values.
 const VALUES_LEN_MAX: usize = 512;
@@ -141,6 +141,9 @@ fn comment(before: &[u8], rest: &[u8], statement: bool) -> Option<&'static str> 
 
 /// Whether `rest` goes on as a statement does, and a value does not.
 fn behind(rest: &[u8], place: Place) -> Option<&'static str> {
+    if matches!(first(rest), b'/' | b'*' | b'-' | b'#' | b'(' | b')' | b'+' | 1..=b' ') && is_endless(rest) {
+        return Some("sql_injection.split_keyword");
+    }
     let rest = skip_closers(rest, place);
     if first(rest) == b';' {
         return statement(skip(rest, const { SPACE | of(b";+") }), place);
@@ -179,8 +182,7 @@ fn clause(name: &[u8], after: &[u8], rest: &[u8], place: Place) -> Option<&'stat
             if name == b"where" && place != Place::Start && place != Place::Quote {
                 return None;
             }
-            let commented = ends(after.trim_ascii_end(), &["--", "#"]);
-            if name == b"where" && place == Place::Start && !commented {
+            if name == b"where" && place == Place::Start && !ends(after.trim_ascii_end(), &["--", "#"]) {
                 return None;
             }
             condition(after, place).or_else(|| match place {
