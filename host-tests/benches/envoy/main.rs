@@ -102,8 +102,8 @@ fn main() -> Outcome<ExitCode> {
         let gate = start(&module, &backend, row.reads_text)?;
         for (len, goal) in row.goals {
             let payload = vec![b'x'; len];
-            let pairs =
-                (0..rounds).map(|_| Ok([cost(&bare, &backend, &payload, span)?, cost(&gate, &backend, &payload, span)?]));
+            let pairs = (0..rounds)
+                .map(|_| Ok([cost(&bare, &backend, &payload, span)?, cost(&gate, &backend, &payload, span)?]));
             table.time(row.name, len, &pairs.collect::<Outcome<Vec<_>>>()?, goal);
         }
     }

@@ -38,7 +38,11 @@ fn rows() -> Vec<Row> {
     let pattern = |regex: &str| json!({"deny_patterns": [{"name": "own", "regex": regex}]});
     let many = |schema: Value| json!({"json": {"schema": {"allOf": vec![schema; 4]}}});
     vec![
-        row("rule sets, prose", json!({"rule_sets": sets}), "Nothing of what was said there can be read as an attack. "),
+        row(
+            "rule sets, prose",
+            json!({"rule_sets": sets}),
+            "Nothing of what was said there can be read as an attack. ",
+        ),
         row("rule sets, signs", json!({"rule_sets": sets}), "a(b)c=[d]{e}f+g*h-i;j:k,l.m?n!o&p_q@r "),
         row("rule sets, encodings", json!({"rule_sets": sets}), "%41%42%43 &#x41; \\u0041 "),
         list("rule sets, short strings", json!({"rule_sets": sets}), "\"a\""),

@@ -33,6 +33,11 @@ pub(super) const SLASH: Kinds = of(b"/\\");
 const MARKS: u32 = 16;
 
 /// The kinds of each byte.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "worked out when the filter is compiled, which fails where it does not fit"
+)]
 static KINDS: [Kinds; 256] = {
     let mut kinds = [0; 256];
     let mut byte = 0;
@@ -43,6 +48,10 @@ static KINDS: [Kinds; 256] = {
     kinds
 };
 
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "each range begins with what is subtracted, and there are fewer marks than bits"
+)]
 const fn kinds_of(byte: u8) -> Kinds {
     match byte {
         0 => NUL,

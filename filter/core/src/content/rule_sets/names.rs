@@ -5,6 +5,7 @@ macro_rules! names {
     ($($name:ident = $text:literal,)*) => {
         /// What a word is.
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        #[expect(clippy::enum_variant_names, reason = "they are spelt as attacks spell them")]
         pub(super) enum Name {
             /// A word that means nothing.
             Other,
@@ -24,6 +25,11 @@ const SLOT_COUNT: usize = 1024;
 const LEN_MAX: usize = 32;
 
 /// For each slot the number of a name, counted from one; a name whose slot is taken has the next that is free.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "worked out when the filter is compiled, which fails where it does not fit"
+)]
 static SLOTS: [u16; SLOT_COUNT] = {
     let mut slots = [0; SLOT_COUNT];
     let mut index = 0;

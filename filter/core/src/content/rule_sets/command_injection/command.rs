@@ -2,17 +2,12 @@
 
 use super::super::bytes::{
     BLANK, DIGIT, LETTER, QUOTE, SPACE, WORD, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote,
-    is_space, is_word, of, places, skip, split, split_until, starts, word,
+    is_word, of, places, skip, split, split_until, starts, word,
 };
 use super::super::names::Name;
 
 /// The longest name of a command that is put together from pieces.
 const NAME_LEN_MAX: usize = 24;
-
-/// White space within a line.
-pub(super) fn is_blank(byte: u8) -> bool {
-    is_space(byte) && !matches!(byte, b'\n' | b'\r')
-}
 
 /// A command's name without its directory, quotes and other marks, and what follows it.
 pub(super) struct Command<'a> {
