@@ -364,11 +364,11 @@ impl Direction {
         if is_data {
             self.message_at = self.message_at.max(terms.now);
         }
-        let text_len = self.payload.as_ref().map_or(0, Payload::memory_len);
-        let others_len = self.memory_len().saturating_sub(text_len);
+        let memory_len = if is_data && self.payload.is_some() { self.memory_len() } else { 0 };
         if let Some(payload) = &mut self.payload
             && is_data
         {
+            let others_len = memory_len.saturating_sub(payload.memory_len());
             len = len.min(payload.read_len());
             let inflater = self.inflater.as_deref_mut();
             let fits = |len: usize| (terms.fits)(others_len.saturating_add(len));

@@ -2,11 +2,11 @@
 
 use crate::violation::Violation;
 
-/// How many bytes are looked at at once; LLVM puts two of these in a vector register.
-const WORD_LEN: usize = size_of::<u64>();
+/// How many bytes are looked at at once.
+const WORD_LEN: usize = size_of::<u128>();
 
 /// The bit that no byte of ASCII has.
-const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+const HIGH_BITS: u128 = u128::from_ne_bytes([0x80; WORD_LEN]);
 
 /// The bytes of one character at most.
 const CHARACTER_LEN_MAX: usize = 4;
@@ -105,11 +105,10 @@ impl Utf8 {
     }
 }
 
-/// By words, which LLVM makes vectors of: from blocks of bytes it makes a loop over their columns, which on wasm32 loads every
-/// byte by itself.
+/// By words: from blocks of bytes LLVM makes a loop over their columns, which on wasm32 loads every byte by itself.
 fn is_ascii(bytes: &[u8]) -> bool {
     let (words, rest) = bytes.as_chunks::<WORD_LEN>();
-    let seen = words.iter().fold(0, |seen, word| seen | u64::from_ne_bytes(*word));
+    let seen = words.iter().fold(0, |seen, word| seen | u128::from_ne_bytes(*word));
     seen & HIGH_BITS == 0 && rest.iter().fold(0, |seen, byte| seen | byte) < 0x80
 }
 
