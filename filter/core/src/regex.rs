@@ -130,9 +130,13 @@ impl Builder {
 
     /// Makes one of automata as long as they fit.
     fn merge(&mut self, mut parts: Vec<Dfa>) -> Result<Vec<Dfa>, TooLarge> {
-        parts.sort_unstable_by_key(|part| part.targets.len());
+        // Sorting them themselves is 5 KB more of code.
+        let len = |part: &Dfa| u32::try_from(part.targets.len()).unwrap_or(u32::MAX);
+        let mut order: Vec<(u32, u32)> = parts.iter().map(len).zip(0..).collect();
+        order.sort_unstable();
         let mut merged: Vec<Dfa> = Vec::new();
-        'parts: for part in parts {
+        'parts: for (_, index) in order {
+            let part = parts.get_mut(index as usize).map(core::mem::take).unwrap_or_default();
             for whole in merged.iter_mut().rev() {
                 match whole.merged(&part, self) {
                     Ok(both) => {

@@ -1,6 +1,6 @@
 //! Automata with one state at a time, worked out before the first text comes: a character costs a look into a table, whichever it is.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
@@ -28,7 +28,7 @@ pub(super) const MERGED_COUNT_MAX: usize = TARGET_COUNT_MAX / 4;
 pub(super) type Edge = (u32, u16);
 
 /// An automaton. A match is known with the character behind it, or with the end of the text.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Dfa {
     /// Which class the characters have from each of these on, up to the next.
     pub(super) classes: Vec<Edge>,
@@ -336,7 +336,8 @@ fn members(sets: &[&Vec<Range>], classes: &[(u32, u16)]) -> Vec<Vec<u16>> {
             let end = classes.partition_point(|(edge, _)| edge <= last);
             members.extend(classes.get(begin..end).unwrap_or_default().iter().map(|(_, class)| *class));
         }
-        members.sort_unstable();
+        // A sort by a heap is 5 KB less of code than the usual one.
+        let mut members = BinaryHeap::from(members).into_sorted_vec();
         members.dedup();
         members
     };

@@ -73,9 +73,12 @@ impl Nfa {
     pub(super) fn new(node: &Node) -> Result<Self, TooLarge> {
         let mut builder = Builder { states: vec![State::Match], sets: BTreeMap::new(), chains: Vec::new() };
         let start = builder.node(node, MATCH)?;
-        let mut sets: Vec<_> = builder.sets.into_iter().map(|(ranges, index)| (index, ranges)).collect();
-        sets.sort_unstable_by_key(|(index, _)| *index);
-        let sets = sets.into_iter().map(|(_, ranges)| ranges).collect();
+        let mut sets = vec![Vec::new(); builder.sets.len()];
+        for (ranges, index) in builder.sets {
+            if let Some(set) = sets.get_mut(index) {
+                *set = ranges;
+            }
+        }
         Ok(Self { states: builder.states, sets, chains: builder.chains, start })
     }
 
