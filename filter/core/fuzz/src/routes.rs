@@ -16,7 +16,7 @@ const ROUTES_MAX: usize = 4;
 const READINGS_MAX: usize = 200;
 
 /// What the core looks for at most, and what each reading counts for beside its bytes.
-const CORE_LEN_MAX: usize = 16_384;
+const CORE_LEN_MAX: usize = 8_192;
 const CORE_READING_LEN: usize = 128;
 const CORE_PATH_LEN_MAX: usize = 2_048;
 

@@ -17,9 +17,9 @@ use super::query::{decode, decode_but, hex};
 /// applications are a tenth of that; what is long in a target is its query.
 pub const LEN_MAX: usize = 2_048;
 
-/// What the readings of one path may take together: 7 of the longest, 100 of what is usual. It bounds the time that one request takes
+/// What the readings of one path may take together: 3 of the longest, 50 of what is usual. It bounds the time that one request takes
 /// before anything is known about its sender. Honest paths have fewer than ten.
-const READINGS_LEN_MAX: usize = 16_384;
+const READINGS_LEN_MAX: usize = 8_192;
 
 /// What a reading takes beside its bytes: it is compared with all others.
 const READING_LEN: usize = 128;
@@ -27,29 +27,60 @@ const READING_LEN: usize = 128;
 /// The longest text whose nested escapes are looked into for a log, which shows no more of it.
 const SHOWN_LEN_MAX: usize = 256;
 
-/// Something that a proxy or an upstream does to a path before it compares it with its own routes.
-type Step = fn(&[u8]) -> Cow<'_, [u8]>;
+/// Kinds of bytes, one bit each.
+type Kinds = u16;
+
+const ESCAPE: Kinds = 1;
+const PARAMETERS: Kinds = 1 << 1;
+const BACKSLASH: Kinds = 1 << 2;
+const SLASH: Kinds = 1 << 3;
+const DOT: Kinds = 1 << 4;
+const BLANK: Kinds = 1 << 5;
+const QUERY: Kinds = 1 << 6;
+const NUL: Kinds = 1 << 7;
+const NOT_ASCII: Kinds = 1 << 8;
+/// Of every path, the empty one too.
+const ANY: Kinds = 1 << 9;
+
+/// Something that a proxy or an upstream does to a path before it compares it with its own routes, and the bytes of which a path has at
+/// least one kind where that changes it.
+type Step = (Kinds, fn(&[u8]) -> Cow<'_, [u8]>);
 
 /// All of them.
 const STEPS: [Step; 12] = [
     // Nginx, IIS, Python, PHP.
-    |path| decode(path).into(),
+    (ESCAPE, |path| decode(path).into()),
     // Tomcat, Jetty, Go: segments are split first, and an encoded slash is a letter.
-    |path| decode_but(path, b'/').into(),
-    narrowed,
-    without_parameters,
+    (ESCAPE, |path| decode_but(path, b'/').into()),
+    (ESCAPE | NOT_ASCII, narrowed),
+    (PARAMETERS, without_parameters),
     // IIS, browsers, Node's URL.
-    |path| path.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect(),
-    merged,
-    resolved,
-    trimmed,
-    rooted,
+    (BACKSLASH, |path| path.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect()),
+    (SLASH, merged),
+    (DOT, resolved),
+    (DOT | BLANK, trimmed),
+    (ANY, rooted),
     // What was decoded into a query or a fragment is one to the next who reads it.
-    |path| until(path, |byte| matches!(byte, b'?' | b'#')).into(),
+    (QUERY, |path| until(path, |byte| matches!(byte, b'?' | b'#')).into()),
     // A string in C ends there.
-    |path| until(path, |byte| byte == 0).into(),
-    |path| path.strip_suffix(b"/").filter(|rest| !rest.is_empty()).unwrap_or(path).into(),
+    (NUL, |path| until(path, |byte| byte == 0).into()),
+    (SLASH, |path| path.strip_suffix(b"/").filter(|rest| !rest.is_empty()).unwrap_or(path).into()),
 ];
+
+const fn kinds_of(byte: u8) -> Kinds {
+    match byte {
+        b'%' => ESCAPE,
+        b';' => PARAMETERS,
+        b'\\' => BACKSLASH,
+        b'/' => SLASH,
+        b'.' => DOT,
+        b'?' | b'#' => QUERY,
+        0 => NUL | BLANK,
+        1..=b' ' => BLANK,
+        0x80.. => NOT_ASCII,
+        _ => 0,
+    }
+}
 
 /// The path of a request target as it is written, up to its query.
 #[must_use]
@@ -66,13 +97,15 @@ pub fn readings(path: &[u8]) -> Option<Vec<Vec<u8>>> {
         return None;
     }
     let mut readings = vec![path.to_vec()];
-    let mut room = READINGS_LEN_MAX;
+    let take = |room: usize, reading: &[u8]| room.checked_sub(reading.len().saturating_add(READING_LEN));
+    let mut room = take(READINGS_LEN_MAX, path)?;
     let mut index: usize = 0;
     while let Some(reading) = readings.get(index).cloned() {
-        room = room.checked_sub(reading.len().saturating_add(READING_LEN))?;
-        for step in STEPS {
+        let kinds = reading.iter().fold(ANY, |kinds, byte| kinds | kinds_of(*byte));
+        for (_, step) in STEPS.iter().filter(|(changed, _)| kinds & changed != 0) {
             let next = step(&reading);
-            if !readings.iter().any(|known| *known == *next) {
+            if *next != *reading && !readings.iter().any(|known| *known == *next) {
+                room = take(room, &next)?;
                 readings.push(next.into_owned());
             }
         }
@@ -97,7 +130,10 @@ pub fn canonical(path: &[u8]) -> String {
             (byte, _) if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(byte) => {
                 canonical.push(char::from(*byte));
             }
-            (byte, _) => canonical.push_str(&format!("%{byte:02X}")),
+            (byte, _) => {
+                let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or_default().to_ascii_uppercase();
+                canonical.extend(['%', digit(byte >> 4), digit(byte & 0xf)]);
+            }
         }
     }
     canonical
@@ -150,6 +186,9 @@ fn trimmed(path: &[u8]) -> Cow<'_, [u8]> {
 
 /// Repeated slashes are one.
 fn merged(path: &[u8]) -> Cow<'_, [u8]> {
+    if !path.windows(2).any(|two| two == b"//") {
+        return path.into();
+    }
     let mut merged = path.to_vec();
     merged.dedup_by(|next, last| (*next, *last) == (b'/', b'/'));
     merged.into()
