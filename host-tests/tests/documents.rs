@@ -38,7 +38,7 @@ fn parse(policy: &Value) -> Parsed {
 
 #[test]
 fn the_policy_in_readme_is_accepted_and_shows_the_defaults() {
-    let documented = readme_block("mode:");
+    let documented = readme_block("# revision");
     let provider = &documented["auth"]["providers"][0];
     let required =
         ["name", "issuer", "audiences", "algorithms", "jwks"].map(|key| (key.to_owned(), provider[key].clone()));

@@ -236,6 +236,6 @@ fn monitoring_passes_what_would_be_refused() {
             gate.client(stream, &[*byte]);
         }
         assert_eq!(to_upstream(&gate, stream), sent);
-        assert_eq!(gate.metric("portcullis.would_refuse.invalid_utf8"), 1);
+        assert_eq!(gate.metric("portcullis.would_refuse.invalid_utf8"), 2);
     }
 }

@@ -47,7 +47,7 @@ const BAD: [Bad; 10] = [
     (
         "tls",
         BINARY,
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 and many more bytes of a ClientHello",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\x7c\x03\x03 and many more bytes of a ClientHello",
         1_008,
         "tunnel_refused",
         Some("tls"),
@@ -206,7 +206,7 @@ fn a_bad_message_of_the_server_is_refused_however_it_comes() {
             let told = receive_until_close(&mut websocket);
             assert_eq!(data(&told), [GOOD.as_bytes()], "{path}");
             let last = told.last().expect("a Close");
-            assert_eq!((last.close_code(), last.close_reason().as_str()), (Some(1_014), reason), "{path}");
+            assert_eq!((last.close_code(), last.close_reason().as_str()), (Some(1_011), reason), "{path}");
             let request = gate.request(&path, |request| request.end.is_some());
             assert_eq!(request.frames().0.last().and_then(Frame::close_code), Some(code), "{path}");
             count(&mut counters, &bad);

@@ -18,7 +18,9 @@ use crate::tokens;
 /// Over TLS, as the policy by its defaults wants it.
 #[test]
 fn a_new_policy_holds_at_once_and_a_broken_one_not_at_all() {
-    let policy = |origin: &str| json!({"origin": {"allow": [origin]}, "auth": {"required": false}});
+    // The origin of the connection that lives on stays allowed: one that a new policy would not let in is closed by it.
+    let policy =
+        |origin: &str| json!({"origin": {"allow": [origin, "https://live.example"]}, "auth": {"required": false}});
     let certificate = Certificate::generate(&[]).expect("a certificate");
     let (chain, key) = (&certificate.certificate_pem, &certificate.key_pem);
     let gate = Gate::launch(policy("https://old.example"), Mode::Echo, |launch| launch.tls(chain, key).concurrency(2));
@@ -26,7 +28,7 @@ fn a_new_policy_holds_at_once_and_a_broken_one_not_at_all() {
     let ask = |origin: &str| client.ask(&Upgrade::to("/").origin(origin)).expect("Envoy listens");
     let mut counters = Counters::default();
 
-    let mut live = ask("https://old.example").into_websocket();
+    let mut live = ask("https://live.example").into_websocket();
     check_echo(&mut live, 10);
     assert_eq!(ask("https://new.example").status(), 403);
     counters.refused("origin_refused");
