@@ -44,14 +44,15 @@ const SPELLINGS: &[&str] = &[
     "/x/..%252fadmin",
     "/admin/..%3b/public",
     "/admin/.%2e;/public",
-    "/admin/..;/public",
     "/admin/..%2fpublic",
     "/admin/..%5cpublic",
     "/admin/%252e%252e/public",
-    "/admin/x/..;/..;/public",
     "/public/..;/admin",
     "/public/..%3b/admin",
 ];
+
+/// Likewise, but that Envoy's own rules make `/public` of them before the filter and the upstream see them.
+const RESOLVED: &[&str] = &["/admin/..;/public", "/admin/x/..;/..;/public"];
 
 /// Others for `/admin` itself.
 const EXACT: &[&str] = &[
@@ -122,7 +123,8 @@ fn no_spelling_of_a_path_is_let_in_under_a_weaker_policy() {
             wait(|| (gate.client.ask(&Upgrade::to(probe)).expect("Envoy listens").status() == 401).then_some(()))
                 .expect("it is in force");
             let (spellings, rewritten) = if index == 1 { (EXACT, &[][..]) } else { (SPELLINGS, REWRITTEN) };
-            for path in spellings.iter().chain(rewritten) {
+            let resolved = if is_normalised || index == 1 { &[][..] } else { RESOLVED };
+            for path in spellings.iter().chain(rewritten).chain(resolved) {
                 for request in [Upgrade::to(path), plain(path)] {
                     let answer = gate.client.ask(&request).expect("Envoy listens");
                     let is_refused = matches!(answer.status(), 400 | 401 | 403);
