@@ -123,6 +123,12 @@ pub(super) fn until_near(rest: &[u8], kinds: Kinds) -> &[u8] {
     rest.get(before.len()..).unwrap_or_default()
 }
 
+/// What follows the longest beginning of `kinds` within [`REACH`]: for kinds that rules begin with.
+#[inline(never)]
+pub(super) fn skip_near(rest: &[u8], kinds: Kinds) -> &[u8] {
+    rest.get(len_of(head(rest, REACH), kinds)..).unwrap_or_default()
+}
+
 /// What follows white space.
 #[inline(never)]
 pub(super) fn spaces(rest: &[u8]) -> &[u8] {

@@ -13,8 +13,8 @@ mod tests;
 mod wrapper;
 
 use super::bytes::{
-    CONTROL, SLASH, WORD, eat_any, first, head, is_digit, is_letter, is_one, is_slash, is_space, is_word, last, of,
-    places, skip, spaces, split, split_until, starts, trim, word,
+    CONTROL, REACH, SLASH, WORD, eat_any, first, head, is_digit, is_letter, is_one, is_slash, is_space, is_word, last,
+    of, places, skip, spaces, split, split_until, starts, trim, word,
 };
 use super::names::Name;
 
@@ -208,7 +208,8 @@ fn junk(value: &[u8]) -> Option<&'static str> {
 /// Files that attackers read, behind a separator.
 fn is_secret(rest: &[u8]) -> bool {
     let rest = slashes(rest);
-    let (directory, behind) = split(rest, const { WORD | of(b".-") });
+    let (directory, _) = split(head(rest, REACH), const { WORD | of(b".-") });
+    let behind = rest.get(directory.len()..).unwrap_or_default();
     // `etc0x2fpasswd`
     let (directory, behind) = match directory.windows(4).position(|window| matches!(window, b"0x2f" | b"0x5c")) {
         Some(at) => rest.split_at_checked(at).unwrap_or((directory, behind)),

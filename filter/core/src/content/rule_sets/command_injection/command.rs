@@ -57,7 +57,6 @@ impl<'a> Command<'a> {
             if matches!(self.behind, [b'\\', b'n' | b'r', rest @ ..] if !is_word(first(rest))) {
                 return;
             }
-            let skipped = eat_any(self.behind, &["''", "\"\"", "``", "$@", "$*", "${x}", "$1", "'", "\"", "^", "\\"]);
             if is_word(*byte) || *byte == b'.' && is_letter(first(after)) && self.len > 0 {
                 self.is_split |= marked && self.len > 0;
                 marked = false;
@@ -65,7 +64,9 @@ impl<'a> Command<'a> {
                 *place = *byte;
                 self.len = self.len.saturating_add(1);
                 self.behind = after;
-            } else if let Some(after) = skipped {
+            } else if let Some(after) =
+                eat_any(self.behind, &["''", "\"\"", "``", "$@", "$*", "${x}", "$1", "'", "\"", "^", "\\"])
+            {
                 // A mark at the end belongs to what follows.
                 if !is_word(first(after)) && !matches!(first(after), b'\'' | b'"' | b'^' | b'\\' | b'$') {
                     return;

@@ -2,7 +2,7 @@
 
 use super::super::bytes::{
     DIGIT, LETTER, QUOTE, SPACE, WORD, eat_any, ends, first, is, is_digit, is_letter, is_one, is_quote, is_space,
-    is_word, last, near, of, skip, spaces, split, starts, tail, until_near, word, words,
+    is_word, last, near, of, skip, skip_near, spaces, split, starts, tail, until_near, word, words,
 };
 use super::super::names::Name;
 use super::command::is_known;
@@ -410,7 +410,7 @@ impl Line {
 
     /// Code for an interpreter, on the command line.
     fn code(&mut self, after: &[u8]) -> Option<&'static str> {
-        let option = skip(after, const { SPACE | LETTER | of(b"-") });
+        let option = skip_near(after, const { SPACE | LETTER | of(b"-") });
         self.interpreter |= is_space(first(after)) && is_quote(first(spaces(option)));
         None
     }

@@ -2,7 +2,7 @@
 
 use super::super::bytes::{
     DIGIT, QUOTE, SPACE, WORD, eat_any, ends, first, is_digit, is_one, is_quote, is_space, last, near, of, skip,
-    spaces, split, starts, until_near, word,
+    skip_near, spaces, split, starts, until_near, word,
 };
 use super::super::names::Name;
 use super::expression::{Place, condition, joined};
@@ -281,7 +281,7 @@ fn column_count(after: &[u8], place: Place) -> Option<&'static str> {
     if !is_digit(first(name)) && !matches!(name, b"sleep" | b"benchmark") {
         return None;
     }
-    let ending = skip(behind, const { WORD | SPACE | QUOTE | of(b",()") });
+    let ending = skip_near(behind, const { WORD | SPACE | QUOTE | of(b",()") });
     let first_ending = spaces(behind);
     let found = is_comment(first_ending)
         || is_comment(ending)
