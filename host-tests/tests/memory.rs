@@ -257,7 +257,7 @@ fn long_upgrade() -> Headers {
     let short = [":path", "x-request-id", "authorization"].into_iter().fold(upgrade(), |head, name| head.without(name));
     short
         .with(":path", format!("/{long}"))
-        .with("x-request-id", long.clone())
+        .with("x-request-id", long)
         .with("authorization", format!("Bearer {}", token_with(claims)))
 }
 

@@ -121,7 +121,7 @@ fn every_idle_compressed_connection_ends_with_a_close() {
         }
     }
     println!("{found:?}");
-    for ((path, told), _) in &found {
+    for (path, told) in found.keys() {
         let (_, _, code, reason, _) = ENDS.iter().find(|end| end.0 == *path).expect("a path");
         assert_eq!(*told, format!("{code} {reason}"), "{path}: {found:?}");
     }
