@@ -9,7 +9,7 @@
 //! each string again     {"a":"{\"b\":\"x\"}"}           all of it, and what is in it:   {"b":"x"}   b   x
 //! ```
 //!
-//! A [`Record`] is what has quotes only where JSON has them, with nothing but brackets, commas, numbers and words between them: JSON itself,
+//! A `Record` is what has quotes only where JSON has them, with nothing but brackets, commas, numbers and words between them: JSON itself,
 //! lines of it, records that end in 0x1E (SignalR) or NUL, and with a head such as those of Socket.IO (`42["a"]`) and SockJS (`a["…"]`).
 //! It is judged string by string: as one text, the first quote in it would be its own. In all other texts, each piece between two quotes
 //! may be a string, whichever quote opens it.
@@ -17,7 +17,7 @@
 use crate::json::number::Decimal;
 
 /// The most that is shown of a message, in times its length: the message or, of a record, its numbers in both forms; and the strings in it,
-/// those in these, and so on for [`DEPTH_MAX`] levels, of which none is longer than the one above.
+/// those in these, and so on for `DEPTH_MAX` levels, of which none is longer than the one above.
 pub const VIEWS_MAX: usize = 4;
 
 /// How often a string is read again for strings in it: messages in messages are common, further ones are not, and none is read by a server

@@ -1,7 +1,7 @@
 //! Where credentials are in a handshake, and how they leave it (RFC 6750 §2, §5.3).
 //!
 //! Every place that the policy names is looked at, and every one is emptied, not only the one that decides. What is no JWT by its
-//! [shape](crate::token::shape) stays, as do other cookies, parameters and subprotocols: it is the upstream's own.
+//! `shape` stays, as do other cookies, parameters and subprotocols: it is the upstream's own.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};

@@ -194,7 +194,7 @@ impl Payload {
     }
 
     /// The end of the message; `attachments` binary messages of an earlier one have not come. Gives how many are due now; `fits` is
-    /// asked as by [`ContentRules::judge`].
+    /// asked as by `ContentRules::judge`.
     ///
     /// # Errors
     /// What is wrong with its end, or with the whole of it.

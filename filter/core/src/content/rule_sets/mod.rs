@@ -2,7 +2,7 @@
 //!
 //! Each set is code, not a list of expressions: scanners that go over a text once and look a bounded number of bytes further where a rule may begin.
 //! So the work is linear, whatever the text. A rule sees one string of a message at a time, its JSON escapes resolved, names of members as well as
-//! values; as it was written, and once more with its encodings undone ([`plain`]).
+//! values; as it was written, and once more with its encodings undone (`plain`).
 
 mod bytes;
 mod command_injection;
