@@ -43,6 +43,21 @@ impl Gate {
         Self::start(launch)
     }
 
+    /// Starts an Envoy with this policy and one worker before `upstream`, in plain text, behind a proxy that says in
+    /// `X-Forwarded-For` who asks.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) fn open_behind_proxy(
+        module: &Path,
+        keys: &Keys,
+        policy: Value,
+        upstream: SocketAddr,
+    ) -> Result<Envoy, Box<dyn Error>> {
+        let launch = Launch::new(module, policy, upstream).env(SECRET_VARIABLE, keys.secret()).trusted_hops(1);
+        Ok(progress::step("starting Envoy", || launch.start())?)
+    }
+
     /// Starts an Envoy that is no gate, to compare with.
     ///
     /// # Errors

@@ -3,13 +3,15 @@
 use portcullis_envoy::peer::frame::{CLOSE, CONTINUATION, Draft, PING, PONG, TEXT, Width};
 use portcullis_envoy::peer::websocket::Event;
 
+use serde_json::{Value, json};
+
 use super::scene::{Case, Got, OPENING, PATIENCE, Scene, echo, ending, text_of};
 use crate::policy::{FEED_MESSAGE_MAX, MESSAGE_MAX};
 
 /// What is sent, what ends the connection, how many good frames of it reach the backend, and the bytes.
 type Row = (&'static str, &'static str, usize, fn() -> Vec<u8>);
 
-const BROKEN: [Row; 23] = [
+const BROKEN: [Row; 26] = [
     ("one byte too long", TOO_BIG, 0, || text_of(MESSAGE_MAX + 1)),
     ("message too long in two fragments", TOO_BIG, 1, || {
         let half = "x".repeat(MESSAGE_MAX / 2 + 1);
@@ -41,6 +43,11 @@ const BROKEN: [Row; 23] = [
         let rest = (0..64).flat_map(|_| more.clone().masked().bytes());
         Draft::text("hello").unfinished().masked().bytes().into_iter().chain(rest).collect()
     }),
+    ("text that is not UTF-8", "1007 invalid_utf8", 0, || Draft::new(TEXT, b"\xff").masked().bytes()),
+    ("message that begins as SSH does", TUNNEL, 0, || Draft::text("SSH-2.0-OpenSSH_9.9\r\n").masked().bytes()),
+    ("message that begins as TLS does", TUNNEL, 0, || {
+        Draft::text("\x16\x03\x01\x02\0\x01\0\x01\x7c\x03\x03 and many more bytes").masked().bytes()
+    }),
     ("no frame at all: SSH", PROTOCOL, 0, || b"SSH-2.0-OpenSSH_9.9\r\n".to_vec()),
     ("no frame at all: HTTP", PROTOCOL, 0, || b"GET /admin HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()),
     ("no frame at all: TLS", PROTOCOL, 0, || b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec()),
@@ -48,6 +55,21 @@ const BROKEN: [Row; 23] = [
 
 const TOO_BIG: &str = "1009 message_too_big";
 const PROTOCOL: &str = "1002 protocol_error";
+const TUNNEL: &str = "1008 tunnel_refused";
+/// The path on which messages may be compressed.
+pub(super) const COMPRESSED: &str = "/compressed";
+
+/// Messages in frames with RSV1 (RFC 7692 §7.2.3).
+const DEFLATED: [(&str, &str, &[u8]); 3] = [
+    ("compressed text", "echo", b"\xf2\x48\xcd\xc9\xc9\x07\x00"),
+    ("compressed, but no deflate", "1007 invalid_deflate", b"\x07"),
+    // One that is stored: §7.2.3.3.
+    ("compressed text that is not UTF-8", "1007 invalid_utf8", b"\x00\x01\x00\xfe\xff\xff\x00"),
+];
+
+pub(super) fn routes() -> Vec<Value> {
+    vec![json!({"match": {"path": COMPRESSED}, "policy": {"compression": "inspect"}})]
+}
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = vec![
@@ -73,6 +95,11 @@ pub(super) fn cases() -> Vec<Case> {
             Ok(format!("{ending}, backend: {} {}", close.close_code().unwrap_or_default(), close.close_reason()))
         }),
     ];
+    cases.extend(DEFLATED.map(|(name, answer, payload)| {
+        Case::judged(format!("frame: {name}"), answer, Draft::new(TEXT, payload).rsv(0b100), |scene| {
+            Ok(scene.upgrade_to(COMPRESSED).header("Sec-WebSocket-Extensions", "permessage-deflate"))
+        })
+    }));
     cases.extend(BROKEN.map(|row| cut("/chat", row)));
     cases
 }

@@ -1,8 +1,10 @@
 //! What a case is, what it plays on, and the answers that most cases ask for.
 
 use std::error::Error;
+use std::sync::Mutex;
 use std::time::Duration;
 
+use portcullis_envoy::Envoy;
 use portcullis_envoy::peer::backend::{Backend, Request};
 use portcullis_envoy::peer::client::{Answer, Client, Upgrade};
 use portcullis_envoy::peer::frame::{CLOSE, Draft, TEXT};
@@ -40,6 +42,19 @@ impl Case {
         Self::new(name, format!("{answer}, closed"), move |scene| scene.refusal(upgrade(scene)?))
     }
 
+    /// A first message, which is echoed, or ends the connection before anything of it reaches the backend.
+    pub(super) fn judged(
+        name: impl Into<String>,
+        answer: impl Into<String>,
+        message: Draft,
+        upgrade: impl Fn(&Scene<'_>) -> Result<Upgrade, Box<dyn Error>> + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(name, answer, move |scene| {
+            let mut websocket = scene.stage.client.open(&upgrade(scene)?)?;
+            scene.judgement(&mut websocket, &message)
+        })
+    }
+
     /// An upgrade that is accepted, and whose WebSocket echoes.
     pub(super) fn accepted(
         name: impl Into<String>,
@@ -58,6 +73,10 @@ pub(super) struct Stage {
     pub(super) client: Client,
     /// The same without TLS.
     pub(super) plain: Client,
+    /// The gate that admits few at a time.
+    pub(super) crowd: Client,
+    /// The gate whose policy changes.
+    pub(super) reload: Mutex<Envoy>,
     /// Speaks to the gate before the demo's own backend.
     pub(super) service: Client,
     /// Records everything.
@@ -130,6 +149,31 @@ impl Scene<'_> {
         got
     }
 
+    /// What becomes of the first message of a connection: `echo`, or the Close that it brings. Says so where anything of
+    /// it reached the backend all the same.
+    pub(super) fn judgement(&self, websocket: &mut WebSocket, message: &Draft) -> Got {
+        websocket.send_frame(message.clone())?;
+        let frame = match websocket.receive(PATIENCE) {
+            Event::Frame(frame) => frame,
+            event => return Ok(format!("{event:?}")),
+        };
+        if frame.opcode != CLOSE {
+            let is_echo = Draft::copy_of(&frame).bytes() == message.bytes();
+            return Ok(if is_echo { "echo".into() } else { format!("{frame:?}") });
+        }
+        websocket.answer_close(&frame);
+        let mut got = format!("{} {}", frame.close_code().unwrap_or_default(), frame.close_reason());
+        if !websocket.is_closed_within(PATIENCE) {
+            got.push_str(", left open");
+        }
+        let request = self.arrival(|request| request.end.is_some()).ok_or("the backend's connection did not end")?;
+        let (frames, rest) = request.frames();
+        if !rest.is_empty() || frames.iter().any(|frame| frame.opcode != CLOSE) {
+            got.push_str(", REACHED THE BACKEND");
+        }
+        Ok(got)
+    }
+
     /// What the backend received behind the opening message, until the connection ended.
     ///
     /// # Errors
@@ -170,6 +214,9 @@ pub(super) fn describe(answer: &Answer) -> String {
             got.push_str(&format!(", without {name}: {value}"));
         }
     }
+    if answer.status() == 429 && answer.head.value("retry-after").is_none() {
+        got.push_str(", without retry-after");
+    }
     got
 }
 
@@ -191,6 +238,12 @@ pub(super) fn ending(websocket: &mut WebSocket) -> String {
     };
     let closed = if websocket.is_closed_within(PATIENCE) { "" } else { ", left open" };
     format!("{before}{verdict}{closed}")
+}
+
+/// The request without what makes it an upgrade.
+pub(super) fn plain(upgrade: Upgrade) -> Upgrade {
+    let names = ["Upgrade", "Connection", "Sec-WebSocket-Key", "Sec-WebSocket-Version"];
+    names.into_iter().fold(upgrade, Upgrade::without)
 }
 
 pub(super) fn bearer(token: &str) -> String {

@@ -5,6 +5,7 @@ use portcullis_envoy::peer::frame::{BINARY, CLOSE, CONTINUATION, Draft, Frame, P
 use portcullis_envoy::peer::head::{Head, accept_of};
 use portcullis_envoy::peer::websocket::Event;
 
+use super::frames;
 use super::scene::{Case, OPENING, PATIENCE, describe, ending};
 
 /// How it answers the upgrade, what the client gets, and the bytes.
@@ -59,6 +60,9 @@ pub(super) fn mode() -> Mode {
         if let Some((.., answer)) = ANSWERS.iter().find(|(name, ..)| path == path_of("answer", name)) {
             return Play::answer(answer(head));
         }
+        if path == frames::COMPRESSED {
+            return Play::answer(head.accepted_with(&[("Sec-WebSocket-Extensions", "permessage-deflate")]));
+        }
         if path == "/binary" {
             return Play::correct(head)
                 .on_frame(|frame| if frame.opcode == TEXT { Draft::binary([0; 4]).bytes() } else { echo(frame) });
@@ -69,6 +73,11 @@ pub(super) fn mode() -> Mode {
             None => Play::correct(head),
         }
     })
+}
+
+/// How many of the answers are the backend's own to give.
+pub(super) fn own_answers() -> usize {
+    ANSWERS.iter().filter(|(_, expected, _)| *expected != BAD).count()
 }
 
 pub(super) fn cases() -> Vec<Case> {

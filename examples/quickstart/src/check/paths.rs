@@ -1,0 +1,51 @@
+//! One request, one policy: a path that servers read in several ways is nobody's.
+
+use serde_json::{Value, json};
+
+use super::scene::{Case, Scene, plain};
+
+/// What somebody without a token asks for, to whom `/public` is open, and somebody of a chat, to whom `/admin` is not.
+const AMBIGUOUS: [&str; 12] = [
+    "/public/..%3b/chat",
+    "/PUBLIC",
+    "/public;x",
+    "/admin/..%3b/public",
+    "/admin/.%2e;/x",
+    "/ADMIN",
+    "/%2561dmin",
+    "/admin.",
+    "/admin%20",
+    "/FEED",
+    "/feed;x",
+    "/feed/..%3b/chat",
+];
+
+/// Likewise, but that Envoy's own rules for paths are there before the filter.
+const ESCAPED: [&str; 3] = ["/public%2f..%2fchat", "/public/..%5cchat", "/admin%2f"];
+
+pub(super) fn routes() -> Vec<Value> {
+    vec![
+        json!({"match": {"path_prefix": "/public"}, "policy": {"auth": {"required": false}}}),
+        json!({"match": {"path": "/admin"}, "policy": {"origin": {"allow": ["https://admin.example.com"]}}}),
+    ]
+}
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = vec![
+        Case::accepted("path: of the open route, without a token", |scene| Ok(scene.stranger_to("/public/a%20b"))),
+        Case::refused("path: of no route, without a token", "401 credential_missing", |scene| Ok(scene.stranger())),
+        Case::accepted("path: of no route, in two readings", |scene| Ok(scene.upgrade_to("/chat;room=7//x"))),
+        Case::refused("path: of the strict route", "403 origin_refused", |scene| Ok(scene.upgrade_to("/admin"))),
+    ];
+    let ambiguous =
+        AMBIGUOUS.map(|path| (path, "400 bad_upgrade")).into_iter().chain(ESCAPED.map(|path| (path, "400")));
+    cases.extend(ambiguous.map(|(path, answer)| {
+        Case::refused(format!("path: {path}"), answer, move |scene: &Scene<'_>| {
+            Ok(scene.upgrade_to(path).tail(scene.upgrade_to("/second").bytes()))
+        })
+    }));
+    cases.push(Case::refused("path: /admin/..%3b/public, no upgrade", "400 bad_upgrade", |scene| {
+        Ok(plain(scene.upgrade_to("/admin/..%3b/public")))
+    }));
+    cases
+}
