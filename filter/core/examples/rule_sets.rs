@@ -23,6 +23,9 @@ const LONG_LEN: usize = 65_536;
 
 /// What costs the rules the most for each byte: found by search, each repeated to [`LONG_LEN`].
 const WORST: &[&str] = &[
+    "$(",
+    "/*!1",
+    "1 /*!",
     "[%25`a`&`a`",
     "%25`a`\"\0&`a`",
     "&#x)http://char(${.\0",

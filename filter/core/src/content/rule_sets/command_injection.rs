@@ -10,6 +10,7 @@
 
 mod command;
 mod line;
+mod secret;
 mod shell;
 mod template;
 #[cfg(test)]

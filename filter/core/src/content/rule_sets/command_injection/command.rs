@@ -1,8 +1,8 @@
 //! Commands: their names, however they are written, and the arguments that tell them from words.
 
 use super::super::bytes::{
-    BLANK, DIGIT, LETTER, QUOTE, SPACE, WORD, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote,
-    is_word, of, places, skip, split, split_until, starts, word,
+    BLANK, DIGIT, QUOTE, SPACE, WORD, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_word, of,
+    skip, split, split_until, starts, word,
 };
 use super::super::names::Name;
 
@@ -357,34 +357,3 @@ pub(super) fn is_known(name: &[u8]) -> bool {
     };
     is_one(name, names)
 }
-
-/// Whether the next words name a file that holds secrets, quotes and marks left out.
-pub(super) fn near_secret(rest: &[u8]) -> bool {
-    let mut path = [0_u8; 64];
-    let mut len = 0_usize;
-    for byte in head(rest, 128).iter().take_while(|byte| !matches!(byte, b';' | b'|' | b'&' | b'\n' | b')' | b'`')) {
-        if matches!(byte, b'\'' | b'"' | b'^') {
-            continue;
-        }
-        let Some(place) = path.get_mut(len) else { break };
-        *place = if *byte == b'\\' { b'/' } else { *byte };
-        len = len.saturating_add(1);
-    }
-    let path = path.get(..len).unwrap_or_default();
-    places(path, LETTER).any(|(_, rest)| starts(rest, SECRETS))
-}
-
-const SECRETS: &[&str] = &[
-    "etc/passwd",
-    "etc/./passwd",
-    "etc/shadow",
-    "etc/./shadow",
-    "etc/sudoers",
-    "etc/group",
-    "etc/hosts",
-    "etc/issue",
-    "win.ini",
-    "boot.ini",
-    "repair/s",
-    "etc//passwd",
-];

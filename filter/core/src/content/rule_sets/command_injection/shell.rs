@@ -5,7 +5,8 @@ use super::super::bytes::{
     is_word, last, near, of, places, skip, spaces, split, split_until, starts, trim, word,
 };
 use super::super::names::Name;
-use super::command::{Command, blanks, is_command, is_end, is_known, is_reader, near_secret};
+use super::command::{Command, blanks, is_command, is_end, is_known, is_reader};
+use super::secret::Secrets;
 
 /// What stands before the first way out.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -22,6 +23,7 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
     let mut value = None;
     let mut prefix = Prefix::default();
     let mut covered = 0_usize;
+    let secrets = Secrets::new(text);
     if let Some(found) = whole(text) {
         return Some(found);
     }
@@ -38,12 +40,13 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
         let found = match kind {
             Separator::Chain => {
                 let value = *value.get_or_insert_with(|| value_of(before));
-                let found = chained(behind, value);
+                let command = Command::read(behind);
+                let found = chained(&command, behind, value);
                 // Behind the first way out there is a command line, and another is a part of it.
-                found.or_else(|| strong(behind))
+                found.or_else(|| strong(&command, &secrets))
             }
-            Separator::Substitution => substituted(&prefix, behind),
-            Separator::Backtick => backtick(&prefix, before, behind),
+            Separator::Substitution => substituted(&prefix, behind, &secrets),
+            Separator::Backtick => backtick(&prefix, before, behind, &secrets),
         };
         if found.is_some() {
             return found;
@@ -139,13 +142,12 @@ fn value_of(before: &[u8]) -> Value {
 }
 
 /// A command behind the first way out.
-fn chained(rest: &[u8], value: Value) -> Option<&'static str> {
+fn chained(command: &Command<'_>, rest: &[u8], value: Value) -> Option<&'static str> {
     if value == Value::Phrase {
         return None;
     }
-    let command = Command::read(rest);
     if value == Value::Open {
-        if let Some(found) = call(&command) {
+        if let Some(found) = call(command) {
             return Some(found);
         }
         let nested = skip(spaces(rest), const { QUOTE | of(b"(") });
@@ -153,7 +155,7 @@ fn chained(rest: &[u8], value: Value) -> Option<&'static str> {
             return None;
         }
     }
-    is_command(&command, value == Value::Word)
+    is_command(command, value == Value::Word)
 }
 
 /// Code of an interpreter behind a value: `1;system('id')`.
@@ -175,8 +177,7 @@ fn call(command: &Command<'_>) -> Option<&'static str> {
 }
 
 /// What is refused behind any way out.
-fn strong(rest: &[u8]) -> Option<&'static str> {
-    let command = Command::read(rest);
+fn strong(command: &Command<'_>, secrets: &Secrets<'_>) -> Option<&'static str> {
     let behind = command.behind;
     let argument = blanks(behind);
     let hidden = eat_any(behind, &["${ifs", "$ifs"]).is_some();
@@ -187,7 +188,7 @@ fn strong(rest: &[u8]) -> Option<&'static str> {
     if command.is_split && is_known(name) {
         return Some("command_injection.split_word");
     }
-    if command.is_split && near_secret(argument) {
+    if command.is_split && secrets.are_near(argument) {
         return Some("command_injection.sensitive_file");
     }
     match Name::of(name) {
@@ -208,7 +209,7 @@ fn strong(rest: &[u8]) -> Option<&'static str> {
             && !argument.is_empty()
             && argument.len() < behind.len()
             && is_reader(name)
-            && near_secret(argument))
+            && secrets.are_near(argument))
         .then_some("command_injection.sensitive_file"),
     }
 }
@@ -228,7 +229,7 @@ fn whole(text: &[u8]) -> Option<&'static str> {
         {
             let one =
                 !argument.iter().any(|byte| is_space(*byte)) || first(argument) == b'-' || command.name() == b"grep";
-            (one && near_secret(argument)).then_some("command_injection.sensitive_file")
+            (one && Secrets::new(argument).are_near(argument)).then_some("command_injection.sensitive_file")
         }
         Name::Net | Name::Net1 if separated => (is_one(word(argument).0, &["view", "user", "localgroup"])
             && is_end(word(argument).1))
@@ -270,14 +271,14 @@ fn whole(text: &[u8]) -> Option<&'static str> {
 }
 
 /// A command whose output takes the value's place: `$(whoami)`.
-fn substituted(prefix: &Prefix, rest: &[u8]) -> Option<&'static str> {
+fn substituted(prefix: &Prefix, rest: &[u8], secrets: &Secrets<'_>) -> Option<&'static str> {
     let command = Command::read(rest);
     let nested = first(spaces(rest)) == b'`';
     let alone = !prefix.is_spaced && !prefix.is_expression;
     if command.name() == b"sleep" && is_digit(first(blanks(command.behind))) && is_closed(rest) {
         return Some("command_injection.time_delay");
     }
-    if let Some(found) = strong(rest) {
+    if let Some(found) = strong(&command, secrets) {
         return (found != "command_injection.reconnaissance" || alone).then_some(found);
     }
     if starts(rest, &["rev<<<", "printf '\\", "printf \"\\", "base64 -d"]) {
@@ -294,7 +295,7 @@ fn is_closed(rest: &[u8]) -> bool {
 }
 
 /// The same in backticks, which Markdown has around code.
-fn backtick(prefix: &Prefix, before: &[u8], rest: &[u8]) -> Option<&'static str> {
+fn backtick(prefix: &Prefix, before: &[u8], rest: &[u8], secrets: &Secrets<'_>) -> Option<&'static str> {
     if first(rest) == b'`' || last(before) == b'`' {
         return None;
     }
@@ -324,7 +325,7 @@ fn backtick(prefix: &Prefix, before: &[u8], rest: &[u8]) -> Option<&'static str>
     }
     let told = match Name::of(command.name()) {
         // `cat notes.txt` is what people write.
-        Name::Cat if whole => near_secret(argument),
+        Name::Cat if whole => secrets.are_near(argument),
         Name::Curl | Name::Wget | Name::Ping | Name::Nc if whole => {
             separated && inside.iter().any(|byte| is_digit(*byte)) || starts(argument, &["http"])
         }

@@ -1,0 +1,74 @@
+//! Files that hold secrets, named near a command: `cat /e't'c/passwd`.
+//!
+//! Where they are is found out once for a text, so that each command may ask.
+
+use core::cell::OnceCell;
+
+use super::super::bytes::{is, of};
+
+/// How far from a command a file may be named, in bytes.
+const REACH: usize = 128;
+
+/// The files of a text.
+pub(super) struct Secrets<'a> {
+    text: &'a [u8],
+    places: OnceCell<Vec<Place>>,
+}
+
+/// Where a file is named.
+struct Place {
+    at: usize,
+    /// Where the command line begins that it is on.
+    line: usize,
+}
+
+impl<'a> Secrets<'a> {
+    pub(super) const fn new(text: &'a [u8]) -> Self {
+        Self { text, places: OnceCell::new() }
+    }
+
+    /// Whether the next words name such a file, on the same command line; `rest` is the end of the text.
+    pub(super) fn are_near(&self, rest: &[u8]) -> bool {
+        let places = self.places.get_or_init(|| places(self.text));
+        let at = self.text.len().saturating_sub(rest.len());
+        let next = places.get(places.partition_point(|place| place.at < at));
+        next.is_some_and(|place| place.at < at.saturating_add(REACH) && place.line <= at)
+    }
+}
+
+fn places(text: &[u8]) -> Vec<Place> {
+    let (mut places, mut line) = (Vec::new(), 0);
+    let mut rest = text;
+    while let Some((byte, behind)) = rest.split_first() {
+        let at = text.len().saturating_sub(rest.len());
+        if is(*byte, const { of(b";|&\n)`") }) {
+            line = at.saturating_add(1);
+        } else if matches!(byte, b'b' | b'e' | b'r' | b'w') && NAMES.iter().any(|name| is_name(rest, name)) {
+            places.push(Place { at, line });
+        }
+        rest = behind;
+    }
+    places
+}
+
+/// Whether `rest` begins with a name, quotes and marks within it left out.
+fn is_name(rest: &[u8], name: &str) -> bool {
+    let marked = rest.iter().filter(|byte| !matches!(byte, b'\'' | b'"' | b'^'));
+    let mut plain = marked.map(|byte| if *byte == b'\\' { b'/' } else { *byte });
+    name.bytes().all(|byte| plain.next() == Some(byte))
+}
+
+const NAMES: [&str; 12] = [
+    "etc/passwd",
+    "etc/./passwd",
+    "etc/shadow",
+    "etc/./shadow",
+    "etc/sudoers",
+    "etc/group",
+    "etc/hosts",
+    "etc/issue",
+    "win.ini",
+    "boot.ini",
+    "repair/s",
+    "etc//passwd",
+];
