@@ -59,9 +59,17 @@ enum Found<'a> {
 
 struct Number<'a> {
     text: &'a str,
-    /// What it is without an exponent.
-    plain: String,
-    decimal: Option<Decimal>,
+    /// Its value, and what that is without an exponent; behind it the same for readers who round to a double.
+    readings: Vec<(Decimal, String)>,
+}
+
+impl<'a> Number<'a> {
+    fn new(text: &'a str) -> Self {
+        let exact = Decimal::parse(text.as_bytes());
+        let readings = [exact, exact.and_then(Decimal::rounded)].into_iter().flatten();
+        let readings = readings.map(|decimal| (decimal, decimal.to_plain(usize::MAX).unwrap_or_default()));
+        Self { text, readings: readings.collect() }
+    }
 }
 
 /// Whether a rule is about a message.
@@ -161,14 +169,7 @@ impl<'a> Found<'a> {
             Err(Twins) => Self::Twins,
             Ok(None) => Self::Nothing,
             Ok(Some(value)) => match value.view() {
-                View::Number(text) => {
-                    let decimal = Decimal::parse(text.as_bytes());
-                    Self::Number(Number {
-                        text,
-                        plain: decimal.and_then(|decimal| decimal.to_plain(usize::MAX)).unwrap_or_default(),
-                        decimal,
-                    })
-                }
+                View::Number(text) => Self::Number(Number::new(text)),
                 View::Array(_) | View::Boolean(_) | View::Null | View::Object(_) | View::String(_) => {
                     Self::Value(value)
                 }
@@ -180,7 +181,7 @@ impl<'a> Found<'a> {
     fn is_same(&self, claim: &Claim) -> bool {
         match (self, claim) {
             (Self::Number(number), Claim::Number(claim)) => {
-                number.decimal.is_some() && number.decimal == Decimal::from_value(claim)
+                number.readings.first().is_some_and(|(exact, _)| Decimal::from_value(claim) == Some(*exact))
             }
             (Self::Value(value), claim) => match (value.view(), claim) {
                 (View::Boolean(own), Claim::Bool(claim)) => own == *claim,
@@ -212,13 +213,15 @@ impl Glob {
         self.text.split('*').skip(1).filter(|piece| !piece.is_empty()).count() > 1
     }
 
-    /// A string by what it says, a number by its value, a boolean or null by how it is written. An array or object may be taken for
+    /// A string by what it says, a number by its value, also as a reader has it who rounds to a double, a boolean or null by how it is written. An array or object may be taken for
     /// anything that is in it, so it matches.
     fn matches(&self, found: &Found<'_>) -> bool {
         match found {
             Found::Nothing | Found::Twins => false,
-            Found::Number(Number { text, plain, decimal }) => {
-                (decimal.is_some() && *decimal == self.number) || self.matches_text(text) || self.matches_text(plain)
+            Found::Number(Number { text, readings }) => {
+                let is_read =
+                    |(decimal, plain): &(Decimal, String)| self.number == Some(*decimal) || self.matches_text(plain);
+                self.matches_text(text) || readings.iter().any(is_read)
             }
             Found::Value(value) => match value.view() {
                 View::Array(_) | View::Object(_) => true,

@@ -14,6 +14,9 @@ use core::ops::RangeInclusive;
 /// 39 at most.
 const DIGIT_COUNT_MAX: u8 = 38;
 
+/// The significant digits that a double keeps, whichever they are (IEEE 754).
+const DOUBLE_DIGIT_COUNT: u8 = 15;
+
 /// Where the leading digit may stand, as a power of ten: doubles end at 1.8e308; 4.9e-324 is their smallest, with some room.
 const LEADING_EXPONENTS: RangeInclusive<i64> = -400..=308;
 
@@ -92,6 +95,19 @@ impl Decimal {
         }
         text.extend(core::iter::repeat_n('0', zeros));
         Some(text)
+    }
+
+    /// It as a reader may have it who rounds to a double, by the digits that all doubles keep. `None` where it has no more.
+    #[must_use]
+    pub fn rounded(self) -> Option<Self> {
+        let excess = self.digits.checked_sub(DOUBLE_DIGIT_COUNT).filter(|excess| *excess > 0)?;
+        let unit = 10_u128.checked_pow(excess.into())?;
+        let kept = self.mantissa.checked_div(unit)?;
+        let is_up = self.mantissa.checked_rem(unit)? >= unit / 2;
+        let mantissa = kept.checked_add(is_up.into())?;
+        let text =
+            format!("{}{mantissa}e{}", if self.negative { "-" } else { "" }, self.exponent.checked_add(excess.into())?);
+        Self::parse(text.as_bytes())
     }
 
     /// Whether it is whole: 1.0 is.

@@ -62,7 +62,14 @@ fn numbers_are_what_they_are_worth() {
         check(
             &json!([{"when": {"/type": glob}, "claims": admin}]),
             &[r#"{"type":8}"#, r#"{"type":"8"}"#, r#"{"type":-9}"#],
-            &[r#"{"type":9}"#, r#"{"type":9.0}"#, r#"{"type":90e-1}"#, r#"{"type":0.09E+2}"#],
+            &[
+                r#"{"type":9}"#,
+                r#"{"type":9.0}"#,
+                r#"{"type":90e-1}"#,
+                r#"{"type":0.09E+2}"#,
+                r#"{"type":9.00000000000000000001}"#,
+                r#"{"type":8.9999999999999999}"#,
+            ],
         );
     }
     check(&json!([{"when": {"/type": "9"}, "claims": admin}]), &[r#"{"type":"x"}"#], &[r#"{"type":"9"}"#]);
