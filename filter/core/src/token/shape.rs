@@ -49,7 +49,10 @@ fn has_header(text: &[u8]) -> bool {
 
 /// A JSON object with `alg`; in an `encrypted` token, without the `enc` that says so (RFC 7516 §4.1.2).
 fn is_header(bytes: &[u8], encrypted: bool) -> bool {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
+    // Some readers take UTF-16 and UTF-32 for JSON, with a byte order mark or without: what is ASCII in them is, but for its zeros.
+    let bytes: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
+    let marks: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"];
+    let bytes = marks.iter().find_map(|mark| bytes.strip_prefix(*mark)).unwrap_or(&bytes).trim_ascii_start();
     if bytes.first() != Some(&b'{') {
         return false;
     }
@@ -181,6 +184,7 @@ mod tests {
             format!("{}.e30.", STANDARD.encode(r#"{"alg":"none","x":"???>>>"}"#)),
             format!("{}.e30.", URL_SAFE.encode(r#"{"alg":"none","x":"???>>>"}"#)),
             format!("{}.e30.", header("\u{feff}{\"alg\":1}")),
+            format!("{}.e30.", header("{\0\"\0a\0l\0g\0\"\0:\x001\0}\0")),
             format!("{}.e30.", header(" \r\n\t{ \"typ\" : null, \"alg\" : null }")),
             format!("{}.e30.", header(r#"{"ALG":"none"}"#)),
             format!("{}.e30.", header(r#"{"\u0061lg":"none"}"#)),
