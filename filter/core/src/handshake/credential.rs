@@ -245,14 +245,15 @@ fn text(claim: &Value) -> Option<String> {
     let text = match claim {
         Value::Array(items) => {
             let items: Vec<String> = items.iter().map(scalar).collect::<Option<_>>()?;
-            if items.iter().any(|item| item.contains(',')) {
+            if items.iter().any(|item| item.contains(',') || item.trim() != item) {
                 return None;
             }
             items.join(",")
         }
         claim => scalar(claim)?,
     };
-    (!text.contains(char::is_control)).then_some(text)
+    // White space around a value is none of it (RFC 9110 §5.5).
+    (!text.contains(char::is_control) && text.trim() == text).then_some(text)
 }
 
 fn scalar(claim: &Value) -> Option<String> {

@@ -381,7 +381,16 @@ fn claims_are_told_and_cannot_be_spoofed() {
         let opening = open(&policies(json!({})), fields.clone());
         assert!(!edited(&opening, &fields, name).contains(&"eve".to_owned()));
     }
-    for roles in [json!(["a,b"]), json!({}), json!("a\r\nx: y"), json!([["a"]]), json!([null])] {
+    for roles in [
+        json!(["a,b"]),
+        json!(" admin"),
+        json!("admin\u{a0}"),
+        json!(["a", " b"]),
+        json!({}),
+        json!("a\r\nx: y"),
+        json!([["a"]]),
+        json!([null]),
+    ] {
         check_refusal(with("authorization", &bearer(json!({"roles": roles}))), Some(ClaimRefused));
     }
     // Null is absent, and the client's own header goes all the same.
