@@ -261,7 +261,7 @@ impl Stream {
         let Opening { policy, decision, edits, would_refuse, credential } = opening;
         let record = || Record::new(self.id, peer.text(), &request.headers, credential.as_deref());
         let refused = if let Decision::Refuse(violation) = decision { Some(violation) } else { would_refuse };
-        if refused.is_some_and(Violation::is_failed_attempt) {
+        if refused.is_some_and(|violation| handshake::counts_against_address(request, violation)) {
             peer.fail(&shared.limiter, &policy);
         }
         if let Some(violation) = would_refuse {

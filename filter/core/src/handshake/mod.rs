@@ -185,6 +185,13 @@ pub fn fail(policies: &Policies, request: &Request) -> Fail {
     policies.fail(Some(&place(policies, request)))
 }
 
+/// Whether a refusal counts towards a ban of the address. Pages make the browsers of their visitors ask for images and links, which are no
+/// upgrades and have no `Origin`: what they bring along is not their address's fault. An upgrade of a browser always has one.
+#[must_use]
+pub fn counts_against_address(request: &Request, violation: Violation) -> bool {
+    violation.is_failed_attempt() && (upgrade::is_attempted(&request.headers) || request.headers.has("origin"))
+}
+
 /// The refusal of a request, without a credential in any place where some policy looks for one: it may have been meant for that.
 fn refuse(policies: &Policies, policy: &Rc<Policy>, request: &Request, violation: Violation) -> Opening {
     let mut sources: Vec<Source> = Vec::new();

@@ -1,5 +1,6 @@
 //! Requests that are no upgrade: what is asked of them, and that no spelling of theirs leaves a route.
 
+use super::super::counts_against_address;
 use super::*;
 use crate::policy::Fail;
 
@@ -186,5 +187,21 @@ fn a_fault_goes_by_the_policy_of_the_route() {
         policies(json!({"fail": "open", "routes": [{"match": {"path": "/admin"}, "policy": {"fail": "closed"}}]}));
     for (path, expected) in [("/admin", Fail::Closed), ("/admin;x", Fail::Closed), ("/chat", Fail::Open)] {
         assert_eq!(super::super::fail(&policies, &request(with(":path", path))), expected, "{path}");
+    }
+}
+
+#[test]
+fn what_a_foreign_page_makes_its_visitors_ask_for_counts_against_no_address() {
+    let image = |site: &str| request(plain(&[("origin", "-"), ("sec-fetch-site", site)]));
+    for (request, counts) in [
+        (request(good()), true),
+        (request(without("origin")), true),
+        (request(plain(&[])), true),
+        (image("-"), false),
+        (image("cross-site"), false),
+        (image("same-site"), false),
+    ] {
+        assert_eq!(counts_against_address(&request, CredentialInvalid), counts, "{request:?}");
+        assert!(!counts_against_address(&request, CredentialMissing));
     }
 }
