@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use portcullis_core::content::views::{self, VIEWS_MAX};
+use portcullis_core::content::views::{self, Reader, VIEWS_MAX};
 use portcullis_core::policy::Policies;
 use portcullis_core::violation::Violation;
 use portcullis_core::wire::Side;
@@ -181,7 +181,7 @@ fn assert_not_about_admins(tree: &Value) {
 /// What is shown of a message is bounded.
 fn assert_views(text: &str) {
     let mut len = 0;
-    views::any(text, &mut |view| {
+    views::any(text, Reader::Unknown, &mut |view| {
         len += view.len();
         false
     });

@@ -25,6 +25,7 @@ use authorize::Authorizations;
 use envelope::{Envelope, Envelopes};
 use patterns::Patterns;
 use tunnels::Exempt;
+use views::Reader;
 
 /// What the messages of one side may say.
 #[derive(Debug, Default)]
@@ -178,7 +179,8 @@ impl ContentRules {
     fn search(&self, text: &str) -> Result<(), Refusal> {
         let Some(patterns) = &self.patterns else { return Ok(()) };
         let mut found = None;
-        views::any(text, &mut |view| {
+        let reader = if self.json.is_some() { Reader::Json } else { Reader::Unknown };
+        views::any(text, reader, &mut |view| {
             found = patterns.find(view);
             found.is_some()
         });

@@ -16,8 +16,8 @@
 
 use crate::json::number::Decimal;
 
-/// The most that is shown of a message, in times its length: the message or, of a record, its numbers in both forms; and the strings in it,
-/// those in these, and so on for `DEPTH_MAX` levels, of which none is longer than the one above.
+/// The most that is shown of a message, in times its length: the message or, of a record, its numbers in both forms and its strings as they
+/// are written; and the strings in it, those in these, and so on for `DEPTH_MAX` levels, of which none is longer than the one above.
 pub const VIEWS_MAX: usize = 4;
 
 /// How often a string is read again for strings in it: messages in messages are common, further ones are not, and none is read by a server
@@ -30,10 +30,19 @@ const PLAIN_LEN_MAX: usize = 3;
 /// A byte order mark: many readers step over it.
 const MARK: &str = "\u{feff}";
 
+/// Who reads a message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reader {
+    /// Reads JSON, and nothing else.
+    Json,
+    /// May as well take what looks like JSON for a text, to which a backslash is one.
+    Unknown,
+}
+
 /// Shows `see` every text in `text` until it says that it has seen enough; whether it has.
-pub fn any(text: &str, see: &mut dyn FnMut(&str) -> bool) -> bool {
+pub fn any(text: &str, reader: Reader, see: &mut dyn FnMut(&str) -> bool) -> bool {
     let text = text.strip_prefix(MARK).unwrap_or(text);
-    let mut views = Views { see, seen_empty: false };
+    let mut views = Views { reader, see, seen_empty: false };
     match Record::is_one(text) {
         true => views.record(text, DEPTH_MAX),
         false => views.see(text) || views.pieces(text, DEPTH_MAX),
@@ -42,6 +51,7 @@ pub fn any(text: &str, see: &mut dyn FnMut(&str) -> bool) -> bool {
 
 /// One search.
 struct Views<'a> {
+    reader: Reader,
     see: &'a mut dyn FnMut(&str) -> bool,
     seen_empty: bool,
 }
@@ -69,7 +79,10 @@ impl Views<'_> {
 
     fn record(&mut self, text: &str, depth: u8) -> bool {
         Record::new(text).map_while(Result::ok).any(|token| match token {
-            Token::String(raw) => self.string(raw, depth.saturating_sub(1)),
+            Token::String(raw) => {
+                let may_be_raw = self.reader == Reader::Unknown && depth == DEPTH_MAX && raw.contains('\\');
+                (may_be_raw && self.see(raw)) || self.string(raw, depth.saturating_sub(1))
+            }
             Token::Word("false" | "null" | "true") => false,
             Token::Word(word) => self.word(word, depth == DEPTH_MAX),
         })
