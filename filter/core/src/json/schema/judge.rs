@@ -198,9 +198,11 @@ impl<'p> Judge<'p> {
                 self.budget.spend((string.len() >> 6).saturating_add(2).saturating_mul(comparisons as usize))?;
                 return Ok(constants.strings.binary_search_by(|own| (**own).cmp(string)).is_ok());
             }
+            View::Number(_) if constants.numbers.is_empty() => return Ok(false),
             View::Number(token) => {
                 let comparisons = usize::BITS.saturating_sub(constants.numbers.len().leading_zeros());
                 self.budget.spend((comparisons as usize).saturating_mul(2))?;
+                self.budget.spend_often_on(token, NUMBER_READS)?;
                 let number = Decimal::parse(token.as_bytes());
                 return Ok(number.is_some_and(|number| constants.numbers.binary_search(&number).is_ok()));
             }
