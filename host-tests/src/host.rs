@@ -1,5 +1,6 @@
 //! The host: one VM, its root contexts, its streams, and clocks that only a test moves.
 
+use std::mem;
 use std::{cell::RefCell, fmt, rc::Rc, time::Duration};
 
 use wasmtime::{AsContextMut, Linker, Module, Store};
@@ -92,7 +93,9 @@ impl Host {
     /// Gives `root` its plugin configuration.
     pub fn configure_root(&mut self, root: u32, policy: &[u8]) -> Result<bool, Trap> {
         self.store.data_mut().configuration = Some(policy.to_vec());
+        let fuel = mem::replace(&mut self.fuel, CONFIGURE_FUEL);
         let answer = self.enter(|guest| guest.callback(root, "proxy_on_configure", &[policy.len() as u32]));
+        self.fuel = fuel;
         self.store.data_mut().configuration = None;
         Ok(answer? != Some(0))
     }
@@ -323,6 +326,9 @@ pub const FIRST_ROOT: u32 = 1;
 
 /// Instructions for one turn, about: one that needs more, or never ends, counts as a trap.
 const FUEL: u64 = 100_000_000;
+
+/// And for reading a policy, which may take a second: patterns are worked out then.
+const CONFIGURE_FUEL: u64 = 30_000_000_000;
 
 #[cfg(test)]
 mod tests {

@@ -45,6 +45,7 @@ fn rows() -> Vec<Row> {
         ),
         row("rule sets, signs", json!({"rule_sets": sets}), "a(b)c=[d]{e}f+g*h-i;j:k,l.m?n!o&p_q@r "),
         row("rule sets, encodings", json!({"rule_sets": sets}), "%41%42%43 &#x41; \\u0041 "),
+        list("rule sets, the worst", json!({"rule_sets": sets}), "\"%2e;$(1=`;{`\\\""),
         list("rule sets, short strings", json!({"rule_sets": sets}), "\"a\""),
         row("a pattern, prose", pattern(r"\b(?:\d[ -]?){13,19}\b"), "Nothing of what was said there is a number. "),
         row("a pattern, digits", pattern(r"\b(?:\d[ -]?){13,19}\b"), "4111 1111 a "),
@@ -53,7 +54,7 @@ fn rows() -> Vec<Row> {
         list("JSON, strings", json!({"json": {}}), "\"\\u00e9\\n\""),
         list("JSON, lists", json!({"json": {}}), "[[],[]]"),
         list("a schema, types", many(json!({"items": {"type": ["integer", "array", "string"]}})), "\"a\""),
-        list("a schema, numbers", many(json!({"items": {"minimum": -1, "multipleOf": 0.5}})), "12.5"),
+        list("a schema, numbers", many(json!({"items": {"minimum": -1}})), "12.5"),
         list("a schema, patterns", many(json!({"items": {"pattern": "^[a-z]+$"}})), "\"abcdefghijklmnop\""),
         list("a schema, uniqueness", json!({"json": {"schema": {"items": {"uniqueItems": true}}}}), "[1,2,\"a\",4]"),
     ]
@@ -99,6 +100,7 @@ pub(crate) fn run(module: &Path, backend: &Backend, rounds: u64, span: Duration)
 
 fn instructions(rules: &Value, payload: &[u8]) -> u64 {
     let mut gate = Gate::new(&policy_with(json!({"messages": {"from_client": rules}})));
+    gate.allow_instructions(1_000 * INSTRUCTIONS_PER_MILLISECOND);
     let stream = gate.connect();
     let bytes = frame::client(TEXT, payload);
     gate.client(stream, &bytes);
