@@ -105,7 +105,7 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// hold, secrets that are not in `environment`, and features that do not exist yet.
 pub fn parse(bytes: &[u8], environment: Environment<'_>) -> Result<Parsed, ConfigError> {
     let tree = json::parse(bytes).or_else(|fault| structure::decode(bytes).ok_or(fault));
-    let tree = match tree {
+    let mut tree = match tree {
         Ok(Value::Object(tree)) => tree,
         Ok(_) => return Err(ConfigError::new("", "the policy must be a JSON object")),
         Err(fault) => return Err(ConfigError::new("", format_args!("not JSON: {fault}"))),
@@ -119,6 +119,8 @@ pub fn parse(bytes: &[u8], environment: Environment<'_>) -> Result<Parsed, Confi
     }
     let base = policy(&raw, environment, &mut shared, &mut warnings)?;
 
+    // What each route starts from: with all of them in each, thousands of routes would take minutes.
+    tree.remove("routes");
     let mut routes = Vec::new();
     for (index, route) in raw.routes.iter().flatten().enumerate() {
         let at = format!("routes[{index}]");
@@ -129,7 +131,6 @@ pub fn parse(bytes: &[u8], environment: Environment<'_>) -> Result<Parsed, Confi
             return Err(ConfigError::new(format!("{at}.policy.routes"), "a route has no routes of its own"));
         }
         let mut merged = tree.clone();
-        merged.remove("routes");
         merge(&mut merged, &changes);
         let at = format!("{at}.policy");
         let mut own_warnings = Vec::new();
