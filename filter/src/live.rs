@@ -226,8 +226,7 @@ impl Live {
         let close = self.close(from.peer())?;
         let passage = received.passage;
         let before = if before.is_empty() { passage.before } else { [before, &passage.before].concat() };
-        let mut after = passage.after;
-        after.extend(close);
+        let after = if close.is_empty() { passage.after } else { [passage.after, close].concat() };
         body.rewrite(&before, passage.keep, &after)?;
         Ok(before.len().saturating_add(passage.keep).saturating_add(after.len()))
     }

@@ -31,11 +31,11 @@ struct Counted;
 
 /// What a piece of `len` bytes takes: dlmalloc, which wasi-libc has, puts a word before it and aligns it to sixteen bytes.
 const fn chunk_len(len: usize) -> usize {
-    len.saturating_add(size_of::<usize>()).saturating_add(15) & !15
+    len.wrapping_add(size_of::<usize>()).wrapping_add(15) & !15
 }
 
 fn add(len: usize) {
-    let in_use = IN_USE.load(Ordering::Relaxed).saturating_add(chunk_len(len));
+    let in_use = IN_USE.load(Ordering::Relaxed).wrapping_add(chunk_len(len));
     IN_USE.store(in_use, Ordering::Relaxed);
     if in_use > PEAK.load(Ordering::Relaxed) {
         PEAK.store(in_use, Ordering::Relaxed);
@@ -43,7 +43,7 @@ fn add(len: usize) {
 }
 
 fn remove(len: usize) {
-    IN_USE.store(IN_USE.load(Ordering::Relaxed).saturating_sub(chunk_len(len)), Ordering::Relaxed);
+    IN_USE.store(IN_USE.load(Ordering::Relaxed).wrapping_sub(chunk_len(len)), Ordering::Relaxed);
 }
 
 // SAFETY: every call goes to the system's allocator as it came; counting allocates nothing.

@@ -105,6 +105,9 @@ impl Blocks {
     /// All bytes in one piece, and nothing is left.
     #[must_use]
     pub fn take(&mut self) -> Vec<u8> {
+        if self.capacity() == 0 {
+            return Vec::new();
+        }
         let Self { mut first, rest, len, .. } = core::mem::take(self);
         first.reserve_exact(len.saturating_sub(first.len()));
         rest.into_iter().for_each(|block| first.extend_from_slice(&block));

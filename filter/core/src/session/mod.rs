@@ -360,8 +360,7 @@ impl Session {
             Side::Server => (&mut *from_server, &*from_client),
         };
         let (rules, content) = policy.messages(from);
-        let other_len = other.memory_len();
-        let fits = |len: usize| share.fits(len.saturating_add(other_len), policy.limits.held_len_max);
+        let fits = |len: usize| share.fits(len.saturating_add(other.memory_len()), policy.limits.held_len_max);
         let (limits, pongs_due) = match from {
             Side::Client => (Some(&policy.limits), liveness.pongs_due()),
             Side::Server => (None, 0),

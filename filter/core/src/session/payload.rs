@@ -69,20 +69,20 @@ impl Payload {
         let is_text = terms.rules.is_text(header.opcode);
         let is_clear =
             terms.content.tunnels || start.is_some_and(|start| terms.conversation.get().is_clear(from, start));
+        let is_utf8 = terms.rules.utf8 && is_text;
+        if !(header.compressed || is_utf8) && is_clear {
+            return None;
+        }
         let plain = Plain {
             len: 0,
             len_max: terms.rules.message_len_max,
-            utf8: (terms.rules.utf8 && is_text).then(Utf8::default),
+            utf8: is_utf8.then(Utf8::default),
             head: (!is_clear).then(|| Head::new(from)),
             text: (terms.content.read_text() && is_text).then(Blocks::default),
             ..Plain::default()
         };
         let payload = Self { mask: None, compressed: header.compressed, judged: true, lost: false, plain };
-        if header.compressed && !terms.inspect {
-            payload.overlook()
-        } else {
-            (!payload.is_settled()).then_some(payload)
-        }
+        if header.compressed && !terms.inspect { payload.overlook() } else { Some(payload) }
     }
 
     /// The same payload, which is not judged any more; `None` when nothing in it has to be read.
