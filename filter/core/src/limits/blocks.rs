@@ -103,11 +103,14 @@ impl Blocks {
     }
 
     /// All bytes in one piece, and nothing is left.
+    #[inline]
     #[must_use]
     pub fn take(&mut self) -> Vec<u8> {
-        if self.capacity() == 0 {
-            return Vec::new();
-        }
+        // As it mostly is: nothing was reserved.
+        if self.first.capacity() == 0 { Vec::new() } else { self.join() }
+    }
+
+    fn join(&mut self) -> Vec<u8> {
         let Self { mut first, rest, len, .. } = core::mem::take(self);
         first.reserve_exact(len.saturating_sub(first.len()));
         rest.into_iter().for_each(|block| first.extend_from_slice(&block));

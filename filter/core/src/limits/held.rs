@@ -63,6 +63,12 @@ impl Share {
         self.all.0.get().saturating_sub(self.held).saturating_add(len as u64) <= max
     }
 
+    /// Whether this connection holds nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.held == 0
+    }
+
     /// Notes that this connection holds `len` bytes now.
     pub fn set(&mut self, len: usize) {
         let len = len as u64;

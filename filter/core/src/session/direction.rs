@@ -275,6 +275,16 @@ impl Direction {
         self.closed
     }
 
+    /// Whether it holds no memory, as between the messages of most connections.
+    pub(super) fn is_bare(&self) -> bool {
+        let Self { payload, inflater, message_held, frame_held, pace, .. } = self;
+        payload.is_none()
+            && inflater.is_none()
+            && message_held.capacity() == 0
+            && frame_held.capacity() == 0
+            && pace.memory_len() == 0
+    }
+
     /// The memory that is held, in bytes.
     pub(super) fn memory_len(&self) -> usize {
         let held_len = self.message_held.capacity().saturating_add(self.frame_held.capacity());
@@ -396,8 +406,7 @@ impl Direction {
             let held = if is_data { self.take_message() } else { self.frame_held.take() };
             scan.pass(held)?;
         }
-        self.frame = Some(frame);
-        if frame.left == 0 { self.end_frame(scan, frame, terms) } else { Ok(()) }
+        self.begin_frame(scan, frame, terms)
     }
 
     fn end_frame<C: Chunk + ?Sized>(

@@ -402,7 +402,9 @@ impl Session {
         let grows = direction.unasked_len() > 0;
         let memory_len =
             |client: &Direction, server: &Direction| client.memory_len().saturating_add(server.memory_len());
-        share.set(memory_len(from_client, from_server));
+        if !(share.is_empty() && from_client.is_bare() && from_server.is_bare()) {
+            share.set(memory_len(from_client, from_server));
+        }
         // What is held was asked for before; a window grows while it is used.
         if received.violation.is_none() && grows && !share.all().has_room(0, policy.limits.held_len_max) {
             match mode {
