@@ -85,12 +85,23 @@ fn list(open: &str, item: &str, close: &str, len: u64) -> Vec<u8> {
 /// What a message is made of at worst, for the rules that read it.
 type Worst = fn(u64) -> Vec<u8>;
 
-const TEXTS: [(&str, Worst); 7] = [
+const RULE_SETS: [&str; 6] = [
+    "command_injection",
+    "cross_site_scripting",
+    "nosql_injection",
+    "path_traversal",
+    "prototype_pollution",
+    "sql_injection",
+];
+
+const TEXTS: [(&str, Worst); 9] = [
     ("numbers", |len| list("[", "1,", "]", len)),
     ("names", |len| list("{", "\"\":1,", "}", len)),
     ("escapes", |len| list("\"", "\\n", "\"", len)),
     ("a string of brackets", |len| list("[\"\\n", "[", "\"]", len)),
     ("JSON in a string", |len| list("[\"[\\\"\\\\n\\\",", "1,", "1]\"]", len)),
+    ("encodings", |len| list("[\"", "%25%2e&#x;\\\\x\\u0027", "\"]", len)),
+    ("JSON lines", |len| list("", "{\"a\":\"\\n\"}\n", "", len)),
     ("open brackets", |len| list("", "[", "", len)),
     ("commas", |len| list("[1", ",", "]", len)),
 ];
@@ -101,6 +112,17 @@ fn the_longest_message_that_is_judged_is_within_the_sum() {
         ("json", json!({"json": {"max_keys": 4_000_000_000_u32, "max_string_bytes": 4_000_000_000_u32}})),
         ("unique", json!({"json": {"schema": {"uniqueItems": true}}})),
         ("patterns", json!({"deny_patterns": [{"name": "never", "regex": "\\x00\\x01"}]})),
+        ("rule sets", json!({"rule_sets": RULE_SETS})),
+        ("rule sets and JSON", json!({"rule_sets": RULE_SETS, "json": {"max_keys": 4_000_000_000_u32}})),
+        (
+            "formats",
+            json!({"json": {"schema": {"anyOf": [{"format": "regex"}, {"items": {"format": "uri-template"}}, true]}, "formats": "assert"}}),
+        ),
+        (
+            "authorize",
+            json!({"json": {"max_keys": 4_000_000_000_u32}, "authorize": [{"when": {"/a": "*x*"}, "missing": "allow", "claims": {"role": ["admin"]}}]}),
+        ),
+        ("an envelope", json!({"json": {}, "envelope": "socket.io"})),
     ];
     for (name, changes) in rules {
         let policy = |len| client_with(len, changes.clone());
@@ -109,13 +131,16 @@ fn the_longest_message_that_is_judged_is_within_the_sum() {
         for (kind, text) in TEXTS {
             let mut gate = gate(&policy(longest));
             let stream = gate.connect();
-            // A tenth is enough to see what a byte takes: the sum is one of factors, and the time of this test is not.
-            let is_worst = kind == "numbers";
-            let len = if is_worst { longest } else { longest / 8 };
-            send(&mut gate, stream, &text(len));
+            // A part is enough to see what a byte takes: the sum is one of factors, and the time of this test is not.
+            let part = match (name, kind) {
+                ("unique", "numbers") => 1,
+                ("json" | "unique" | "patterns", _) => 8,
+                _ => 32,
+            };
+            send(&mut gate, stream, &text(longest / part));
             check(&mut gate, 1, &format!("{name}: {kind}"));
             let (all, _) = sum(&gate);
-            let messages_len = gate.memory_len().unwrap() as u64 * if is_worst { 1 } else { 8 };
+            let messages_len = gate.memory_len().unwrap() as u64 * part;
             assert!(messages_len <= all + 64 * MIB, "{name}: {kind} takes more for each byte than was said");
         }
     }
