@@ -47,6 +47,20 @@ const AMBIGUOUS: [(&str, TwoPlaces); 4] = [
     }),
 ];
 
+/// What nobody here reads, and somebody behind the gate may.
+const ENCODED: [(&str, Place); 4] = [
+    ("header, in base64", |scene, token| in_header(scene, &URL_SAFE_NO_PAD.encode(token))),
+    ("header, in base64 behind a name", |scene, token| {
+        let pair = URL_SAFE_NO_PAD.encode(format!("x:{token}"));
+        guest(scene).header("Authorization", format!("Basic {pair}"))
+    }),
+    ("cookie, in base64", |scene, token| in_cookie(scene, &URL_SAFE_NO_PAD.encode(token))),
+    ("subprotocol, twice in base64", |scene, token| {
+        let twice = URL_SAFE_NO_PAD.encode(URL_SAFE_NO_PAD.encode(token));
+        guest(scene).subprotocols(&format!("bearer.{twice}, {SUBPROTOCOLS}"))
+    }),
+];
+
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (name, place) in SOURCES {
@@ -59,6 +73,11 @@ pub(super) fn cases() -> Vec<Case> {
         }));
     }
     cases.extend(OTHER_PLACES.map(|(name, place)| taken(format!("token in {name}"), place)));
+    cases.extend(ENCODED.map(|(name, place)| {
+        Case::refused(format!("token in {name}"), "401 credential_invalid", move |scene| {
+            Ok(place(scene, &scene.stage.token))
+        })
+    }));
     cases.extend(AMBIGUOUS.map(|(name, place)| {
         Case::refused(format!("two tokens: {name}"), "400 credential_ambiguous", move |scene| {
             Ok(place(scene, &scene.stage.token, &scene.stage.keys.partner().text()?))

@@ -135,11 +135,8 @@ impl Taken {
 
 /// The token that an item of the list is, compact or in base64url.
 fn encoded(item: &str) -> Option<Vec<u8>> {
-    if shape::is_token(item.as_bytes()) {
-        return Some(item.as_bytes().to_vec());
-    }
-    let is_token = shape::is_token(&shape::decode(item.as_bytes()));
-    is_token.then(|| URL_SAFE_NO_PAD.decode(item).unwrap_or_else(|_| item.as_bytes().to_vec()))
+    let decoded = URL_SAFE_NO_PAD.decode(item).ok().filter(|decoded| shape::is_token(decoded));
+    decoded.or_else(|| shape::is_token(item.as_bytes()).then(|| item.as_bytes().to_vec()))
 }
 
 /// Finds the credentials of a handshake in all of `sources`.

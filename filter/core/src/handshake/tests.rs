@@ -538,6 +538,16 @@ fn a_second_token_is_smuggled_past_in_no_spelling() {
         ("sec-websocket-protocol", format!("chat.v1, bearer.{encoded}A")),
         ("sec-websocket-protocol", format!("chat.v1, {encoded}")),
         ("sec-websocket-protocol", format!("chat.v1, bearer, {}", percent(&second))),
+        ("authorization", format!("Bearer {encoded}")),
+        ("authorization", format!("Basic {}", encode(&format!("x:{second}")))),
+        ("x-token", encode(&encoded)),
+        ("cookie", format!("session={encoded}")),
+        (":path", format!("/?token={encoded}")),
+        (":path", format!("/?token={}", second.replace('.', "%u002e"))),
+        (":path", format!("/?token={}", second.replace('.', "%26%2346;"))),
+        (":path", format!("/?token={}", second.bytes().map(|byte| format!("{byte:02x}")).collect::<String>())),
+        ("sec-websocket-protocol", format!("chat.v1, bearer.{}", encode(&encoded))),
+        ("sec-websocket-protocol", format!("chat.v1, bearer, {}", encode(&encoded))),
     ] {
         let policy = json!({"auth": {"sources": [
             {"header": "authorization"}, {"header": "x-token"}, {"cookie": "session"}, {"subprotocol": "bearer"}, {"query": "token"},

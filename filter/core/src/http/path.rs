@@ -229,7 +229,7 @@ fn rooted(path: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// ASCII letters in another dress: `%u002e` (IIS), UTF-8 that is longer than it may be, full-width forms.
-fn narrowed(path: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn narrowed(path: &[u8]) -> Cow<'_, [u8]> {
     let mut narrowed = Vec::with_capacity(path.len());
     let mut rest = path;
     while let [byte, tail @ ..] = rest {

@@ -2,36 +2,73 @@
 //!
 //! Cookies and parameters of the same names as ours may hold an application's own tokens (Flask's session, Phoenix's token):
 //! they are none of our business, and stay. A JWT never does, in whatever spelling a server forgives: quoted and escaped as
-//! cookies are, percent-encoded once or more, with white space or a scheme around it, padded, in the other alphabet of
-//! base64, with bytes in between that careless decoders skip. So this asks for less than [`super::jws`] does, and what it
+//! cookies are, percent-encoded or in base64 once or more, with white space or a scheme around it, padded, in the other alphabet
+//! of base64, with bytes in between that careless decoders skip. So this asks for less than [`super::jws`] does, and what it
 //! takes for a token and `jws` does not is refused.
 
 use serde_json::Value;
 
-use crate::http::query;
+use crate::http::{path, query};
 use crate::json;
 
-/// How often a text is decoded: once by a server, once by its framework, and once more by whoever decodes to be sure.
-const DECODING_COUNT_MAX: usize = 3;
+/// What all readings of a text may take together, in times its length. Those of honest texts take four: a token is random, or a
+/// record, and nothing comes of it when it is decoded again. What takes more was made for it, and counts as a token.
+const READINGS_LEN_MAX: usize = 8;
 
-/// Whether `text` is or has in it three parts, the first of which is a JSON object with a member `alg`.
+/// The shortest token in base64: that of `e2FsZzoxfQ..`.
+const WORD_LEN_MIN: usize = 16;
+
+/// Whether `text`, or what comes of it however often it is decoded, is or has in it three parts, the first of which is a JSON object
+/// with a member `alg`.
 #[must_use]
 pub fn is_token(text: &[u8]) -> bool {
-    let mut text = text.to_vec();
-    if has_header(&text) {
-        return true;
-    }
-    for _ in 0..DECODING_COUNT_MAX {
-        let decoded = unescape(&query::decode(&text));
-        if decoded == text {
-            return false;
-        }
-        if has_header(&decoded) {
+    let mut room = text.len().saturating_mul(READINGS_LEN_MAX);
+    let mut readings = vec![text.to_vec()];
+    while let Some(reading) = readings.pop() {
+        if has_header(&reading) {
             return true;
         }
-        text = decoded;
+        for next in decodings(&reading) {
+            let Some(left) = room.checked_sub(next.len()) else { return true };
+            room = left;
+            readings.push(next);
+        }
     }
     false
+}
+
+/// What comes of a text that somebody decodes, who may look for a scheme in front of it, skip what he does not know, or take one word.
+fn decodings(text: &[u8]) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    let mut add = |decoded: Vec<u8>| {
+        if decoded != text && !all.contains(&decoded) {
+            all.push(decoded);
+        }
+    };
+    add(unescape(&path::narrowed(&query::decode(text))));
+    let is_other = |byte: &u8| sextet(*byte).is_none();
+    let words = text.split(is_other).filter(|word| word.len() >= WORD_LEN_MIN);
+    let behind_first = text.iter().position(is_other).and_then(|end| text.get(end..));
+    for encoded in words.chain([text]).chain(behind_first) {
+        add(unhex(encoded));
+        let decoded = decode(encoded);
+        if !is_record(&decoded) {
+            add(decoded);
+        }
+    }
+    all
+}
+
+/// Whether an application keeps its own in there, tokens too, and no reader takes the whole for one: JSON, or the formats of Erlang, Python
+/// and Ruby, MessagePack and CBOR. Byte order marks and the zeros of UTF-16 begin a text.
+fn is_record(bytes: &[u8]) -> bool {
+    matches!(bytes.trim_ascii_start(), [b'{' | b'[' | 1..b' ' | 0x80..0xe0, ..])
+}
+
+/// The bytes of hexadecimal digits, or nothing.
+fn unhex(text: &[u8]) -> Vec<u8> {
+    let bytes = text.chunks(2).map(|digits| number(digits, 2, 16).map(|(byte, _)| byte));
+    bytes.collect::<Option<_>>().unwrap_or_default()
 }
 
 /// How many parts an encrypted token has (RFC 7516 §3.1).
@@ -108,6 +145,7 @@ fn sextet(byte: u8) -> Option<u32> {
 }
 
 /// A text without its backslashes: `\056` is a byte as cookies have it (RFC 2109, Python), `\u0061` one as JSON has it, and `\.` is a dot.
+/// `&#46;` is one of HTML.
 fn unescape(text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -118,6 +156,7 @@ fn unescape(text: &[u8]) -> Vec<u8> {
             (b'\\', digits) => {
                 number(digits, 3, 8).or_else(|| digits.split_first().map(|(byte, after)| (*byte, after)))
             }
+            (b'&', name) => reference(name),
             _ => None,
         };
         let (byte, after) = escaped.unwrap_or((*first, tail));
@@ -125,6 +164,20 @@ fn unescape(text: &[u8]) -> Vec<u8> {
         rest = after;
     }
     plain
+}
+
+/// The character of HTML that `name` begins with, and what follows; the semicolon may be missing.
+fn reference(name: &[u8]) -> Option<(u8, &[u8])> {
+    let (digits, radix) = match name {
+        [b'#', b'x' | b'X', digits @ ..] => (digits, 16),
+        [b'#', digits @ ..] => (digits, 10),
+        _ => return name.strip_prefix(b"period").map(|after| (b'.', after.strip_prefix(b";").unwrap_or(after))),
+    };
+    let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
+    let digits = digits.get(zeros..)?;
+    let len = digits.iter().take_while(|digit| char::from(**digit).is_digit(radix)).count();
+    let (byte, after) = number(digits, len, radix)?;
+    Some((byte, after.strip_prefix(b";").unwrap_or(after)))
 }
 
 /// A byte of `len` digits, and what follows.
@@ -150,6 +203,7 @@ mod tests {
         let token = format!("{head}.e30.c2ln");
         let (first, rest) = head.split_at(5);
         let percent = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+        let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02X}")).collect::<String>();
         let octal = |text: &str| text.bytes().map(|byte| format!("\\{byte:03o}")).collect::<String>();
         for text in [
             token.clone(),
@@ -193,6 +247,33 @@ mod tests {
             format!("{}.e30.", header("{/**/\"alg\":\"none\"}")),
             format!("{}.e30.", header("{'alg':'none',}")),
             format!("{}.e30.", header("{\"alg\":\"none\"")),
+            token.replace('.', "%u002e"),
+            token.replace('.', "%26%2346;"),
+            token.replace('.', "&#x02E;"),
+            token.replace('.', "&#46"),
+            token.replace('.', "&period;"),
+            token.replace('.', "\u{ff0e}"),
+            token.replace('.', "%c0%ae"),
+            percent(&percent(&percent(&percent(&token)))),
+            hex(&token),
+            format!("Bearer {}", hex(&URL_SAFE.encode(&token))),
+            STANDARD.encode(&token),
+            URL_SAFE_NO_PAD.encode(&token),
+            STANDARD.encode(format!("x:{token}")),
+            STANDARD.encode(format!("Bearer {token}")),
+            STANDARD.encode(format!("\u{feff}{token}")),
+            STANDARD.encode(token.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<_>>()),
+            STANDARD.encode(token.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()),
+            format!("Bearer {}", STANDARD.encode(&token)),
+            format!("Basic {}", STANDARD.encode(format!("x:{token}"))),
+            format!("bearer.{}", URL_SAFE_NO_PAD.encode(&token)),
+            format!("v1.{}.x", URL_SAFE_NO_PAD.encode(&token)),
+            format!("Bearer {}", STANDARD.encode(&token).replace("K", "\r\n K")),
+            format!("Bearer {}", URL_SAFE_NO_PAD.encode(URL_SAFE_NO_PAD.encode(&token))),
+            percent(&STANDARD.encode(STANDARD.encode(percent(&STANDARD.encode(&token))))),
+            STANDARD.encode(token.replace('.', "%2e")),
+            // Made to cost whoever decodes it.
+            format!("%{}2e", "25".repeat(2_000)),
         ] {
             assert!(is_token(text.as_bytes()), "{text}");
         }
@@ -233,6 +314,54 @@ mod tests {
             "\\0",
         ] {
             assert!(!is_token(text.as_bytes()), "{text}");
+        }
+    }
+
+    /// What honest applications keep in the places of credentials, with a token in it or without.
+    #[test]
+    fn what_an_application_keeps_in_a_record_is_its_own() {
+        let token = format!("{}.e30.c2ln", header(r#"{"alg":"HS256"}"#));
+        let long = serde_json::json!({"access_token": token, "path": "C:\\temp", "query": "a=%41&b=1.2.3"}).to_string();
+        for record in [
+            long.as_bytes(),
+            format!("[\"{token}\"]").as_bytes(),
+            &[b"\x83t\0\0\0\x01m\0\0\0\x05tokenm\0\0\0\x30", token.as_bytes()].concat(),
+            &[b"\x80\x04\x95}\x94\x8c\x05token\x94\x8c\x30", token.as_bytes()].concat(),
+            &[b"\x04\x08{\x06I\"\x0atoken", token.as_bytes()].concat(),
+        ] {
+            for text in [
+                format!("{}.ZxYzAQ.sfl2kJ8d_Zr4", URL_SAFE_NO_PAD.encode(record)),
+                format!("SFMyNTY.{}.sfl2kJ8d_Zr4", URL_SAFE_NO_PAD.encode(record)),
+                format!("{}--0123456789abcdef", STANDARD.encode(record).replace('=', "%3D")),
+                format!("{}:1tAbCd:sfl2kJ8d_Zr4", URL_SAFE_NO_PAD.encode(record)),
+                format!("Bearer {}", STANDARD.encode(record)),
+            ] {
+                assert!(!is_token(text.as_bytes()), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_random_is_none_at_any_length() {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = |len: usize| {
+            let next = |_| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state.to_le_bytes()[3]
+            };
+            (0..len).map(next).collect::<Vec<u8>>()
+        };
+        for len in (1..200).chain([1_000, 4_000, 12_000]).cycle().take(406) {
+            let bytes = random(len);
+            let hex = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            let percent = bytes.iter().map(|byte| format!("%{byte:02x}")).collect::<String>();
+            let base64 = URL_SAFE_NO_PAD.encode(&bytes);
+            let dotted = format!("Bearer {base64}.{}.{}", URL_SAFE_NO_PAD.encode(random(len)), hex);
+            for text in [STANDARD.encode(&bytes), STANDARD.encode(&base64), base64, hex, percent, dotted] {
+                assert!(!is_token(text.as_bytes()), "{text}");
+            }
         }
     }
 
