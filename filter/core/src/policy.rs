@@ -348,11 +348,34 @@ pub struct Route {
 pub struct RouteMatch {
     /// The authority.
     pub host: Option<AuthorityPattern>,
-    /// The whole path, as [`path::canonical`] writes it.
-    pub path: Option<String>,
-    /// The first segments of the path, written so, without a slash at the end: `/chat` means `/chat` and `/chat/room`, not
-    /// `/chatter`.
-    pub path_prefix: Option<String>,
+    /// The whole path.
+    pub path: Option<PathPattern>,
+    /// The first segments of the path, without a slash at the end: `/chat` means `/chat` and `/chat/room`, not `/chatter`.
+    pub path_prefix: Option<PathPattern>,
+}
+
+/// What a route says of a path.
+#[derive(Clone, Debug)]
+pub struct PathPattern {
+    /// As [`path::canonical`] writes it.
+    pub written: String,
+    /// As [`path::folded`] does.
+    pub folded: String,
+}
+
+impl PathPattern {
+    /// What means `path`.
+    #[must_use]
+    pub fn new(path: &str) -> Self {
+        Self { written: path::canonical(path.as_bytes()), folded: path::folded(path.as_bytes()) }
+    }
+
+    const fn of(&self, case: Case) -> &str {
+        match case {
+            Case::Any => self.folded.as_str(),
+            Case::Written => self.written.as_str(),
+        }
+    }
 }
 
 impl Policies {
@@ -433,11 +456,17 @@ impl Policies {
 
         let mut found = Vec::new();
         for path in readings.unwrap_or_else(written) {
-            let path = path::canonical(&path);
-            for (port, case) in ports.iter().flat_map(|port| cases.iter().map(move |case| (*port, *case))) {
-                let reading = Reading { authority: place.authority.as_ref(), port, path: &path, case };
-                let route = self.routes.iter().find(|route| route.matcher.matches(&reading));
-                found.push(route.map_or(&self.base, |route| &route.policy));
+            for case in cases {
+                let path = match case {
+                    Case::Any => path::folded(&path),
+                    Case::Written => path::canonical(&path),
+                };
+                for port in ports {
+                    let reading =
+                        Reading { authority: place.authority.as_ref(), port: *port, path: &path, case: *case };
+                    let route = self.routes.iter().find(|route| route.matcher.matches(&reading));
+                    found.push(route.map_or(&self.base, |route| &route.policy));
+                }
             }
         }
         if !is_known {
@@ -511,17 +540,13 @@ impl RouteMatch {
                 Port::Written => pattern.matches(own),
             })
         };
-        let is = |path: &[u8], own: &String| match reading.case {
-            Case::Any => path.eq_ignore_ascii_case(own.as_bytes()),
-            Case::Written => path == own.as_bytes(),
-        };
-        let path = reading.path.as_bytes();
-        let within = |prefix: &String| {
-            let split = path.split_at_checked(prefix.len());
-            split.is_some_and(|(start, rest)| is(start, prefix) && matches!(rest, [] | [b'/', ..]))
+        let exactly = |exact: &PathPattern| reading.path == exact.of(reading.case);
+        let within = |prefix: &PathPattern| {
+            let rest = reading.path.strip_prefix(prefix.of(reading.case));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         self.host.as_ref().is_none_or(host)
-            && self.path.as_ref().is_none_or(|exact| is(path, exact))
+            && self.path.as_ref().is_none_or(exactly)
             && self.path_prefix.as_ref().is_none_or(within)
     }
 }

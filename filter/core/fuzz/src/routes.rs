@@ -104,6 +104,7 @@ fn readings(path: &str) -> HashSet<String> {
                 merged,
                 resolve(&path),
                 each(&path, trim),
+                path.chars().filter(|letter| !letter.is_ascii_control()).collect(),
                 root(&path),
                 end(&['?', '#']),
                 end(&['\0']),
@@ -144,13 +145,12 @@ fn decode(path: &str, keeps_slashes: bool) -> String {
     decoded
 }
 
-/// ASCII in `%uXXXX`, in UTF-8 that is too long, or in full width.
+/// Letters in `%uXXXX` or in UTF-8 that is too long, and ASCII in full width, as UTF-8.
 fn narrow(path: &str) -> String {
     let letters: Vec<char> = path.chars().collect();
-    let ascii = |code: u32| match code {
-        0..=0x7f => char::from_u32(code),
+    let letter = |code: u32, is_short: bool| match code {
         0xff01..=0xff5e => char::from_u32(code - 0xff00 + 0x20),
-        _ => None,
+        _ => char::from_u32(code).filter(|_| !is_short),
     };
     let mut narrowed = String::new();
     let mut index = 0;
@@ -173,19 +173,21 @@ fn narrow(path: &str) -> String {
                 let bits = letters
                     .get(index + 1..index + len)
                     .map(|tail| tail.iter().map(|letter| format!("{:08b}", u32::from(*letter))).collect::<Vec<_>>());
-                let bits = bits.filter(|tail| tail.iter().all(|byte| byte.starts_with("10")));
                 let code = bits.and_then(|tail| {
+                    let is_valid = tail.iter().all(|byte| byte.starts_with("10"));
                     let first = format!("{lead:08b}")[len + 1..].to_owned();
                     let tail: String = tail.iter().map(|byte| &byte[2..]).collect();
-                    u32::from_str_radix(&(first + &tail), 2).ok()
+                    let code = u32::from_str_radix(&(first + &tail), 2).ok();
+                    code.filter(|code| is_valid || *code < 0x80)
                 });
                 (len, code)
             }
             _ => (1, None),
         };
-        match code.and_then(ascii) {
+        let shortest = |code: u32| char::from_u32(code).map_or(0, char::len_utf8);
+        match code.and_then(|code| letter(code, len < 6 && shortest(code) >= len)) {
             Some(letter) => {
-                narrowed.push(letter);
+                narrowed.extend(letter.to_string().bytes().map(char::from));
                 index += len;
             }
             None => {
@@ -243,6 +245,7 @@ fn matches(route: &str, is_prefix: bool, reading: &str, folds: bool) -> bool {
 
 /// Letters, and whether they are escaped: which says nothing where they have to be.
 fn atoms(path: &str, folds: bool) -> Vec<(u32, bool)> {
+    let path = &if folds { fold(path) } else { path.to_owned() };
     let must = |letter: char| !letter.is_ascii_alphanumeric() && !"-._~!$&'()*+,;=:@/".contains(letter);
     let mut atoms = Vec::new();
     let mut letters = path.chars().peekable();
@@ -255,8 +258,25 @@ fn atoms(path: &str, folds: bool) -> Vec<(u32, bool)> {
         } else {
             (letter, false)
         };
-        let folded = if folds && !is_escaped { letter.to_ascii_lowercase() } else { letter };
-        atoms.push((u32::from(folded), is_escaped && !must(letter)));
+        atoms.push((u32::from(letter), is_escaped && !must(letter)));
     }
     atoms
+}
+
+/// One letter for each that Unicode takes for the same, in the scripts that the core knows.
+fn fold(path: &str) -> String {
+    let bytes: Vec<u8> = path.chars().map(|letter| u8::try_from(u32::from(letter)).expect("a byte")).collect();
+    let mut folded = Vec::new();
+    for chunk in bytes.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            let is_known =
+                matches!(letter, '\0'..='\u{17f}' | '\u{386}'..='\u{3ce}' | '\u{400}'..='\u{45f}' | '\u{212a}');
+            let upper = letter.to_uppercase();
+            let one = if upper.len() == 1 && is_known { upper.last() } else { None };
+            let small = one.and_then(|upper| upper.to_lowercase().next());
+            folded.extend(small.unwrap_or(letter).to_string().bytes());
+        }
+        folded.extend(chunk.invalid());
+    }
+    folded.into_iter().map(char::from).collect()
 }

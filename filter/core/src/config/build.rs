@@ -20,12 +20,11 @@ use crate::http::Malformed;
 use crate::http::authority::{Authority, AuthorityPattern, HostPattern};
 use crate::http::list::token;
 use crate::http::origin::OriginPattern;
-use crate::http::path;
 use crate::json::pointer::Pointer;
 use crate::message::{Binary, MessageRules};
 use crate::policy::{
     Access, Ambiguous, AuthRules, BufferLimits, ClaimFormat, ClaimHeader, Compression, Fail, LogRules, Mode,
-    NonWebsocket, OriginRules, Place, Policies, Policy, RouteMatch, Source, SubprotocolRules,
+    NonWebsocket, OriginRules, PathPattern, Place, Policies, Policy, RouteMatch, Source, SubprotocolRules,
 };
 use crate::secret::Secret;
 use crate::token::Provider;
@@ -128,27 +127,27 @@ pub(super) fn policy(
 
 /// Builds what a route matches.
 pub(super) fn route_match(raw: &RawMatch) -> Built<RouteMatch> {
-    let path = |key: &str, path: &Option<String>| match path {
+    let path = |key: &str| match if key == "path" { &raw.path } else { &raw.path_prefix } {
         Some(path) if !path.starts_with('/') || path.contains(['?', '#']) => {
             Err(ConfigError::new(format!("match.{key}"), "a path starts with a slash and has no query"))
         }
-        path => Ok(path.as_ref().map(|path| path::canonical(path.as_bytes()))),
+        path => Ok(path.as_deref()),
     };
     if raw.host.is_none() && raw.path.is_none() && raw.path_prefix.is_none() {
         return Err(ConfigError::new("match", "needs host, path or path_prefix"));
     }
     Ok(RouteMatch {
         host: raw.host.as_deref().map(authority).transpose().map_err(|error| error.within("match.host"))?,
-        path: path("path", &raw.path)?,
-        path_prefix: path("path_prefix", &raw.path_prefix)?.map(|prefix| prefix.trim_end_matches('/').to_owned()),
+        path: path("path")?.map(PathPattern::new),
+        path_prefix: path("path_prefix")?.map(|prefix| PathPattern::new(prefix.trim_end_matches('/'))),
     })
 }
 
 /// Checks that a request for what a route names comes to it, or to one before it: what is never met protects nothing.
 pub(super) fn route_is_met(policies: &Policies, matcher: &RouteMatch) -> Built<()> {
     let (key, path) = match (&matcher.path, &matcher.path_prefix) {
-        (Some(path), _) => ("match.path", path.as_str()),
-        (None, Some(prefix)) => ("match.path_prefix", prefix.as_str()),
+        (Some(path), _) => ("match.path", path.written.as_str()),
+        (None, Some(prefix)) => ("match.path_prefix", prefix.written.as_str()),
         (None, None) => return Ok(()),
     };
     let authority = match matcher.host.clone() {

@@ -12,6 +12,7 @@
 use std::borrow::Cow;
 
 use super::query::{decode, decode_but, hex};
+use crate::json::name::fold;
 
 /// The longest path whose readings are looked for, and what a connection keeps of its own for as long as it lives. Paths of
 /// applications are a tenth of that; what is long in a target is its query.
@@ -39,15 +40,16 @@ const BLANK: Kinds = 1 << 5;
 const QUERY: Kinds = 1 << 6;
 const NUL: Kinds = 1 << 7;
 const NOT_ASCII: Kinds = 1 << 8;
+const CONTROL: Kinds = 1 << 9;
 /// Of every path, the empty one too.
-const ANY: Kinds = 1 << 9;
+const ANY: Kinds = 1 << 10;
 
 /// Something that a proxy or an upstream does to a path before it compares it with its own routes, and the bytes of which a path has at
 /// least one kind where that changes it.
 type Step = (Kinds, fn(&[u8]) -> Cow<'_, [u8]>);
 
 /// All of them.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     // Nginx, IIS, Python, PHP.
     (ESCAPE, |path| decode(path).into()),
     // Tomcat, Jetty, Go: segments are split first, and an encoded slash is a letter.
@@ -64,6 +66,8 @@ const STEPS: [Step; 12] = [
     (QUERY, |path| until(path, |byte| matches!(byte, b'?' | b'#')).into()),
     // A string in C ends there.
     (NUL, |path| until(path, |byte| byte == 0).into()),
+    // Parsers of URLs leave out line breaks and tabs (WHATWG URL §4.4), others all that is not seen.
+    (CONTROL, |path| path.iter().copied().filter(|byte| !byte.is_ascii_control()).collect()),
     (SLASH, |path| path.strip_suffix(b"/").filter(|rest| !rest.is_empty()).unwrap_or(path).into()),
 ];
 
@@ -75,8 +79,10 @@ const fn kinds_of(byte: u8) -> Kinds {
         b'/' => SLASH,
         b'.' => DOT,
         b'?' | b'#' => QUERY,
-        0 => NUL | BLANK,
-        1..=b' ' => BLANK,
+        0 => NUL | BLANK | CONTROL,
+        1..b' ' => BLANK | CONTROL,
+        b' ' => BLANK,
+        0x7f => CONTROL,
         0x80.. => NOT_ASCII,
         _ => 0,
     }
@@ -137,6 +143,22 @@ pub fn canonical(path: &[u8]) -> String {
         }
     }
     canonical
+}
+
+/// [`canonical`], with one letter for all that some reader takes for the same: those of another case, in any script.
+#[must_use]
+pub fn folded(path: &[u8]) -> String {
+    if path.is_ascii() {
+        return canonical(&path.to_ascii_lowercase());
+    }
+    let mut folded = Vec::with_capacity(path.len());
+    for chunk in path.utf8_chunks() {
+        for character in chunk.valid().chars().map(fold) {
+            folded.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+        folded.extend_from_slice(chunk.invalid());
+    }
+    canonical(&folded)
 }
 
 /// What of a target may be shown: its path, up to where a query or parameters begin, for whoever decodes it however often. There is
@@ -228,25 +250,32 @@ fn rooted(path: &[u8]) -> Cow<'_, [u8]> {
     if path.first() == Some(&b'/') { path.into() } else { [b"/", path].concat().into() }
 }
 
-/// ASCII letters in another dress: `%u002e` (IIS), UTF-8 that is longer than it may be, full-width forms.
+/// Letters in another dress: `%u002e` (IIS), UTF-8 that is longer than it may be, full-width forms of ASCII.
 pub(crate) fn narrowed(path: &[u8]) -> Cow<'_, [u8]> {
     let mut narrowed = Vec::with_capacity(path.len());
     let mut rest = path;
     while let [byte, tail @ ..] = rest {
-        let (byte, after) = narrow(rest).unwrap_or((*byte, tail));
-        narrowed.push(byte);
-        rest = after;
+        rest = match narrow(rest) {
+            Some((letter, after)) => {
+                narrowed.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
+                after
+            }
+            None => {
+                narrowed.push(*byte);
+                tail
+            }
+        };
     }
     narrowed.into()
 }
 
-/// The ASCII letter that `bytes` begins with in another dress, and what follows it.
-fn narrow(bytes: &[u8]) -> Option<(u8, &[u8])> {
-    let (code, rest) = match bytes {
+/// The letter that `bytes` begins with in another dress, and what follows it.
+fn narrow(bytes: &[u8]) -> Option<(char, &[u8])> {
+    let (code, len, rest) = match bytes {
         [b'%', b'u' | b'U', digits @ ..] => {
             let (digits, rest) = digits.split_first_chunk::<4>()?;
             let digits = digits.iter().try_fold(0, |code: u32, digit| Some(code << 4 | u32::from(hex(*digit)?)));
-            (digits?, rest)
+            (digits?, usize::MAX, rest)
         }
         [lead @ 0xc0..=0xf7, rest @ ..] => {
             let (len, bits) = match lead {
@@ -255,10 +284,12 @@ fn narrow(bytes: &[u8]) -> Option<(u8, &[u8])> {
                 _ => (3, 0x07),
             };
             let (tail, rest) = rest.split_at_checked(len)?;
-            let code = tail.iter().try_fold(u32::from(lead & bits), |code, byte| {
-                (byte & 0xc0 == 0x80).then_some(code << 6 | u32::from(byte & 0x3f))
-            });
-            (code?, rest)
+            let code = tail.iter().fold(u32::from(lead & bits), |code, byte| code << 6 | u32::from(byte & 0x3f));
+            // Some look no further than that: `%c0%2e` is a dot to them.
+            if code > 0x7f && tail.iter().any(|byte| byte & 0xc0 != 0x80) {
+                return None;
+            }
+            (code, len, rest)
         }
         _ => return None,
     };
@@ -267,7 +298,7 @@ fn narrow(bytes: &[u8]) -> Option<(u8, &[u8])> {
         0xff01..=0xff5e => code.saturating_sub(0xfee0),
         code => code,
     };
-    u8::try_from(code).ok().filter(u8::is_ascii).map(|byte| (byte, rest))
+    char::from_u32(code).filter(|letter| letter.len_utf8() <= len).map(|letter| (letter, rest))
 }
 
 #[cfg(test)]
@@ -316,6 +347,13 @@ mod tests {
         check("/x/%c0%ae%c0%ae/admin", &["/admin"]);
         check("/x%e0%80%afadmin", &["/x/admin"]);
         check("/%ef%bd%81dmin", &["/admin"]);
+        check("/caf%u00e9", &["/caf\\xc3\\xa9"]);
+        check("/caf%e0%83%a9", &["/caf\\xc3\\xa9"]);
+        check("/x/%c0%2e%c0%2e/admin", &["/admin"]);
+        check("/x/..%c1%1cadmin", &["/admin"]);
+        check("/%00admin", &["/admin"]);
+        check("/ad%0amin", &["/admin"]);
+        check("/admin%7f", &["/admin"]);
         check("/admin/", &["/admin"]);
         check("/./admin/../../admin", &["/admin"]);
     }
@@ -343,6 +381,23 @@ mod tests {
         ] {
             assert_eq!(canonical(path.as_bytes()), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn letters_of_another_case_are_one() {
+        for (path, other) in [
+            ("/admin", "/AdMin"),
+            ("/café/x", "/CAFÉ/x"),
+            ("/admin", "/ADM\u{130}N"),
+            ("/admin", "/adm\u{131}n"),
+            ("/users", "/u\u{17f}ers"),
+            ("/kiosk", "/\u{212a}ios\u{212a}"),
+            ("/тип", "/ТИП"),
+        ] {
+            assert_eq!(folded(path.as_bytes()), folded(other.as_bytes()), "{path} {other}");
+        }
+        assert_eq!(folded(b"/A%2F\xff\xc3\x89"), "/a%2F%FF%C3%A9");
+        assert_ne!(folded("/a".as_bytes()), folded("/á".as_bytes()));
     }
 
     #[test]

@@ -62,6 +62,15 @@ fn no_spelling_leaves_a_route() {
         "/./%2e/x/%2e%2e;y/admin",
         "/admin%3Bx",
         "/AdMiN%2F",
+        "/adm%c4%b0n",
+        "/adm%C4%B1n",
+        "/ad%u006Din",
+        "/x/%c0%2e%c0%2e/admin",
+        "/x/..%c1%1cadmin",
+        "/%00admin",
+        "/ad%0amin",
+        "/adm%09in",
+        "/%ef%bc%a1dmin",
     ];
     for (key, others) in
         [("path", &["/admin/"][..]), ("path_prefix", &["/admin%2fx", "/admin;/x", "/admin./x", "/Admin/x"])]
@@ -110,7 +119,18 @@ fn a_route_is_met_by_what_is_asked_for_as_it_is_written() {
     for written in ["/caf%C3%A9", "/caf%c3%a9", "/café"] {
         let policies = policies(json!([{"path_prefix": written}]));
         check(&policies, "own", &["/caf%C3%A9", "/caf%c3%a9/x", "/café"]);
-        check(&policies, "refused", &["/caf%25C3%25A9", "/CAF%C3%A9"]);
+        let others = [
+            "/caf%25C3%25A9",
+            "/CAF%C3%A9",
+            "/CAF%C3%89",
+            "/caf%C3%89",
+            "/CAFÉ",
+            "/caf%u00e9",
+            "/caf%U00C9",
+            "/caf%e0%83%a9",
+        ];
+        check(&policies, "refused", &others);
+        check(&policies, "base", &["/caf%C3%A8", "/caf", "/cafe"]);
     }
     check(&policies(json!([{"path": "/Chat Room"}])), "own", &["/Chat%20Room"]);
     check(&policies(json!([{"path_prefix": "/chat/"}])), "own", &["/chat", "/chat/", "/chat/x"]);
