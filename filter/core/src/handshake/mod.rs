@@ -329,8 +329,9 @@ fn is_forwarded_tls(headers: &Headers) -> bool {
 /// `:authority`, or `Host` on hosts that have no pseudo-headers; `None` when it is missing, malformed, or not the same everywhere.
 fn authority(headers: &Headers) -> Option<Authority> {
     let mut lines = headers.all(":authority").chain(headers.all("host"));
-    let authority = Authority::parse(lines.next()?).ok()?;
-    lines.all(|line| Authority::parse(line).as_ref() == Ok(&authority)).then_some(authority)
+    let parse = |line: &[u8]| Authority::parse(line).and_then(Authority::resolved);
+    let authority = parse(lines.next()?).ok()?;
+    lines.all(|line| parse(line).as_ref() == Ok(&authority)).then_some(authority)
 }
 
 /// The origin of a page that asks its own host: browsers leave `Origin` out of a GET there, and say so in a field that no page can set

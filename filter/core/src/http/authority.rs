@@ -1,6 +1,6 @@
 //! `host[:port]` (RFC 3986 §3.2, without user information), and patterns over it.
 
-use core::net::Ipv6Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Malformed;
 
@@ -26,6 +26,20 @@ impl Authority {
         let text = str::from_utf8(bytes).map_err(|_| Malformed)?;
         let (name, port) = split(text)?;
         Ok(Self { host: host(name)?, port })
+    }
+
+    /// The same with an address in its one form: in IPv4 `127.1`, `0x7f.0.0.1` and `2130706433` are `127.0.0.1` to whoever asks a resolver,
+    /// and so is `[::ffff:127.0.0.1]`.
+    ///
+    /// # Errors
+    /// [`Malformed`] where resolvers differ: `010.0.0.1`.
+    pub fn resolved(self) -> Result<Self, Malformed> {
+        let literal = self.host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let address = match literal {
+            Some(literal) => literal.parse::<Ipv6Addr>().ok().and_then(|address| address.to_ipv4_mapped()),
+            None => ipv4(&self.host)?,
+        };
+        Ok(Self { host: address.map_or(self.host, |address| address.to_string()), ..self })
     }
 
     /// The same with `port`, where none was written.
@@ -69,6 +83,42 @@ fn host_name(host: &str) -> Result<String, Malformed> {
         return Err(Malformed);
     }
     Ok(host.to_ascii_lowercase())
+}
+
+/// The bytes of an IPv4 address.
+const IPV4_LEN: usize = 4;
+
+/// The address that a host means as `inet_aton` and browsers read it (WHATWG URL §3.5), `None` where it is a name.
+fn ipv4(host: &str) -> Result<Option<Ipv4Addr>, Malformed> {
+    let Some(numbers) = host.split('.').map(ipv4_number).collect::<Option<Vec<_>>>() else { return Ok(None) };
+    let numbers = numbers.into_iter().collect::<Result<Vec<u32>, Malformed>>()?;
+    let (last, first) = numbers.split_last().ok_or(Malformed)?;
+    let mut address = [0; IPV4_LEN];
+    // The last number is all that the others leave of the address.
+    let mut rest = last.to_be_bytes().into_iter();
+    for (byte, number) in address.iter_mut().zip(first) {
+        *byte = u8::try_from(*number).map_err(|_| Malformed)?;
+        if rest.next() != Some(0) {
+            return Err(Malformed);
+        }
+    }
+    let left = address.get_mut(first.len()..).filter(|left| !left.is_empty()).ok_or(Malformed)?;
+    left.iter_mut().zip(rest).for_each(|(byte, own)| *byte = own);
+    Ok(Some(address.into()))
+}
+
+/// A number of an address, `None` where it is none.
+fn ipv4_number(text: &str) -> Option<Result<u32, Malformed>> {
+    if let Some(digits) = text.strip_prefix("0x") {
+        let digits = digits.trim_start_matches('0');
+        let number = if digits.is_empty() { Ok(0) } else { u32::from_str_radix(digits, 16) };
+        return digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| number.map_err(|_| Malformed));
+    }
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    // With zeros in front it is octal to most, and decimal to others.
+    let number =
+        text.parse().ok().filter(|number| !text.starts_with('0') || u32::from_str_radix(text, 8) == Ok(*number));
+    is_number.then(|| number.ok_or(Malformed))
 }
 
 /// How many labels have to stand behind a star that is a part of one: `https://pr-*.com` would mean whoever buys such a name.
@@ -137,7 +187,15 @@ impl AuthorityPattern {
     /// [`Malformed`] for what is neither.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         let (host, port) = split(text)?;
-        Ok(Self { host: HostPattern::parse(host)?, port })
+        let host = HostPattern::parse(host)?;
+        // Nobody would ask for it: requests are compared by the one form of an address.
+        if let HostPattern::Exactly(host) = &host {
+            let own = Authority { host: host.clone(), port };
+            if own.clone().resolved()? != own {
+                return Err(Malformed);
+            }
+        }
+        Ok(Self { host, port })
     }
 
     /// Whether `authority` is meant; a pattern without a port means every port.
@@ -163,6 +221,41 @@ mod tests {
         check("chat.example.com:8443", Ok(("chat.example.com", Some(8443))));
         check("[2001:DB8:0::1]:443", Ok(("[2001:db8::1]", Some(443))));
         check("127.0.0.1:65535", Ok(("127.0.0.1", Some(65535))));
+    }
+
+    #[test]
+    fn an_address_has_one_form() {
+        for (text, expected) in [
+            ("127.0.0.1", Ok("127.0.0.1")),
+            ("127.1", Ok("127.0.0.1")),
+            ("127.0.1", Ok("127.0.0.1")),
+            ("2130706433", Ok("127.0.0.1")),
+            ("0x7f.0.0.1", Ok("127.0.0.1")),
+            ("0X7F000001", Ok("127.0.0.1")),
+            ("0x7f.0x", Ok("127.0.0.0")),
+            ("127.000.000.001", Ok("127.0.0.1")),
+            ("127.65535", Ok("127.0.255.255")),
+            ("[::ffff:127.0.0.1]", Ok("127.0.0.1")),
+            ("[::FFFF:7f00:1]", Ok("127.0.0.1")),
+            ("[::1]", Ok("[::1]")),
+            ("example.com", Ok("example.com")),
+            ("1.example.com", Ok("1.example.com")),
+            ("node.1", Ok("node.1")),
+            ("0xexample", Ok("0xexample")),
+            ("010.0.0.1", Err(Malformed)),
+            ("127.0.0.08", Err(Malformed)),
+            ("1.2.3.4.5", Err(Malformed)),
+            ("256.0.0.1", Err(Malformed)),
+            ("127.0.0.256", Err(Malformed)),
+            ("127.16777216", Err(Malformed)),
+            ("4294967296", Err(Malformed)),
+            ("99999999999999999999", Err(Malformed)),
+        ] {
+            let host = Authority::parse(text.as_bytes()).unwrap().resolved().map(|authority| authority.host);
+            assert_eq!(host.as_deref(), expected.as_deref(), "{text}");
+            let is_own = expected == Ok(text);
+            assert_eq!(AuthorityPattern::parse(text).is_ok(), is_own, "{text}");
+        }
     }
 
     #[test]
