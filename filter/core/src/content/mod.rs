@@ -14,8 +14,8 @@ pub mod views;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::json::document::{Twins, Value};
-use crate::json::pointer::Pointer;
+use crate::json::document::{Twins, Value, View};
+use crate::json::pointer::{Place, Pointer};
 use crate::json::reader::{Bounds, read};
 use crate::json::schema::Schema;
 use crate::token::Verified;
@@ -195,12 +195,19 @@ impl Schemas {
     /// The type of a message, where it says one.
     ///
     /// # Errors
-    /// [`Violation::JsonRefused`] where readers differ about it.
+    /// [`Violation::JsonRefused`] where readers differ about it, [`Violation::SchemaRefused`] where it is in an array or object, which a
+    /// receiver may take for what is in it.
     fn kind<'a>(&self, message: Value<'a>) -> Result<Option<&'a str>, Violation> {
         match self {
             Self::Any | Self::One(_) => Ok(None),
-            Self::ByType { discriminator, .. } => match discriminator.find(message) {
-                Ok(found) => Ok(found.and_then(Value::as_str)),
+            Self::ByType { discriminator, .. } => match discriminator.place(message) {
+                Ok(Place::Nothing) => Ok(None),
+                Ok(Place::InArray) => Err(Violation::SchemaRefused),
+                Ok(Place::Value(value)) => match value.view() {
+                    View::Array(_) | View::Object(_) => Err(Violation::SchemaRefused),
+                    View::String(kind) => Ok(Some(kind)),
+                    View::Boolean(_) | View::Null | View::Number(_) => Ok(None),
+                },
                 Err(Twins) => Err(Violation::JsonRefused),
             },
         }

@@ -104,3 +104,42 @@ fn an_attack_is_found_however_it_is_carried() {
         }
     }
 }
+
+/// The types of messages under `otherwise: allow`: what a receiver may take for a type with a schema is held to it, or refused.
+#[test]
+fn no_type_hides_in_an_array() {
+    let check = |discriminator: &str, accepted: &[&str], refused: &[&str]| {
+        let types = json!({
+            "discriminator": discriminator, "otherwise": "allow", "schemas": {"admin": {"type": "object", "required": ["reason"]}},
+        });
+        let config = json!({"auth": {"required": false}, "messages": {"from_client": {"json": types}}});
+        let policies = parse(config.to_string().as_bytes(), &|_| None).unwrap().policies;
+        for (texts, expected) in [(accepted, None), (refused, Some(String::new()))] {
+            for text in texts {
+                assert_eq!(judge(&policies.base().client_content, text), expected, "{text}");
+            }
+        }
+    };
+    check(
+        "/type",
+        &[
+            r#"{"type":"admin","reason":1}"#,
+            r#"{"type":"chat"}"#,
+            r#"{"type":7}"#,
+            r#"{"type":null}"#,
+            "{}",
+            "7",
+            r#""admin""#,
+        ],
+        &[
+            r#"{"type":"admin"}"#,
+            r#"{"type":["admin"]}"#,
+            r#"{"type":{"0":"admin"}}"#,
+            r#"{"type":[]}"#,
+            r#"[{"type":"admin"}]"#,
+            "[]",
+        ],
+    );
+    check("/0", &["[]", r#"["chat",["admin"]]"#, r#"{"0":"chat"}"#], &[r#"["admin"]"#, r#"[["admin"]]"#]);
+    check("/a/type", &[r#"{"a":{}}"#, r#"{"b":[]}"#, "1"], &[r#"{"a":[{"type":"admin"}]}"#]);
+}

@@ -2,6 +2,17 @@
 
 use super::document::{Twins, Value, View};
 
+/// What stands where a pointer leads.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'a> {
+    /// Nothing.
+    Nothing,
+    /// An array on the way, where a name is asked for: a receiver may take it for what is in it.
+    InArray,
+    /// A value.
+    Value(Value<'a>),
+}
+
 /// A place in a document.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Pointer(Vec<Box<str>>);
@@ -21,17 +32,29 @@ impl Pointer {
     /// # Errors
     /// [`Twins`] where readers differ about a step.
     pub fn find<'a>(&self, root: Value<'a>) -> Result<Option<Value<'a>>, Twins> {
+        Ok(match self.place(root)? {
+            Place::InArray | Place::Nothing => None,
+            Place::Value(value) => Some(value),
+        })
+    }
+
+    /// What stands at that place below `root`.
+    ///
+    /// # Errors
+    /// [`Twins`] where readers differ about a step.
+    pub fn place<'a>(&self, root: Value<'a>) -> Result<Place<'a>, Twins> {
         let mut value = root;
         for token in &self.0 {
-            let next = match value.view() {
-                View::Array(_) => index(token).and_then(|index| value.item(index)),
-                View::Object(_) => value.member(token)?,
-                View::Boolean(_) | View::Null | View::Number(_) | View::String(_) => None,
+            let next = match (value.view(), index(token)) {
+                (View::Array(_), None) => return Ok(Place::InArray),
+                (View::Array(_), Some(index)) => value.item(index),
+                (View::Object(_), _) => value.member(token)?,
+                (View::Boolean(_) | View::Null | View::Number(_) | View::String(_), _) => None,
             };
-            let Some(next) = next else { return Ok(None) };
+            let Some(next) = next else { return Ok(Place::Nothing) };
             value = next;
         }
-        Ok(Some(value))
+        Ok(Place::Value(value))
     }
 
     /// The names and indices that lead there.
