@@ -156,6 +156,9 @@ impl Rule {
             sender.claim(path).is_some_and(|claim| requirement.is_met(claim))
         };
         let field = |(index, path): &(usize, String)| match (found.get(*index), sender.claim(path)) {
+            (Some(found), Some(Claim::String(claim))) if sender.is_number(path) => {
+                found.is_same(&Claim::String(claim.clone())) || found.is_worth(claim)
+            }
             (Some(found), Some(claim)) => found.is_same(claim),
             (None, _) | (_, None) => false,
         };
@@ -175,6 +178,12 @@ impl<'a> Found<'a> {
                 }
             },
         }
+    }
+
+    /// Whether it is the number that `text` says.
+    fn is_worth(&self, text: &str) -> bool {
+        let Self::Number(number) = self else { return false };
+        number.readings.first().is_some_and(|(exact, _)| Decimal::parse(text.as_bytes()) == Some(*exact))
     }
 
     /// Whether it is the value that a claim has. Lists and objects are the same as nothing.

@@ -134,8 +134,8 @@ impl ClaimRules {
     }
 }
 
-/// An integer as `sub`, which RFC 7519 §4.1.2 does not know and many issuers write, becomes its decimal text.
-pub(super) fn read_subject(claims: &mut Map<String, Value>) {
+/// An integer as `sub`, which RFC 7519 §4.1.2 does not know and many issuers write, becomes its decimal text. Whether it was one.
+pub(super) fn read_subject(claims: &mut Map<String, Value>) -> bool {
     /// 2^53: beyond it a double is one of several integers.
     const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
     if let Some(claim @ Value::Number(_)) = claims.get_mut("sub") {
@@ -149,8 +149,10 @@ pub(super) fn read_subject(claims: &mut Map<String, Value>) {
         };
         if let Some(text) = text {
             *claim = Value::String(text);
+            return true;
         }
     }
+    false
 }
 
 /// The claim that `path` names: a name of its own (`https://example.com/roles`), names joined by dots that reach into

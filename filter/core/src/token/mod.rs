@@ -43,6 +43,8 @@ pub struct Provider {
 pub struct Verified {
     provider: Rc<str>,
     claims: Map<String, Value>,
+    /// Whether the issuer writes the subject as an integer.
+    is_numbered: bool,
     /// The claims as they came.
     text: Rc<[u8]>,
     expires_at: Timestamp,
@@ -73,9 +75,10 @@ impl Packed {
     #[must_use]
     pub fn open(&self) -> Option<Verified> {
         let Ok(Value::Object(mut claims)) = json::parse(&self.text) else { return None };
-        claims::read_subject(&mut claims);
+        let is_numbered = claims::read_subject(&mut claims);
         Some(Verified {
             provider: Rc::clone(&self.provider),
+            is_numbered,
             claims,
             text: Rc::clone(&self.text),
             expires_at: self.expires_at,
@@ -86,9 +89,10 @@ impl Packed {
 impl Verified {
     /// One that nobody has verified.
     #[cfg(test)]
-    pub(crate) fn forged(claims: Map<String, Value>) -> Self {
+    pub(crate) fn forged(mut claims: Map<String, Value>) -> Self {
         let text = Value::Object(claims.clone()).to_string().into_bytes().into();
-        Self { provider: "forged".into(), claims, text, expires_at: Timestamp::from_secs(u64::MAX) }
+        let is_numbered = claims::read_subject(&mut claims);
+        Self { provider: "forged".into(), is_numbered, claims, text, expires_at: Timestamp::from_secs(u64::MAX) }
     }
 
     /// What is kept where nobody reads the claims yet.
@@ -114,6 +118,12 @@ impl Verified {
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         self.claims.get("sub").and_then(Value::as_str)
+    }
+
+    /// Whether the claim at `path` is a subject that the issuer writes as an integer: messages may write it so too.
+    #[must_use]
+    pub fn is_number(&self, path: &str) -> bool {
+        self.is_numbered && matches!(path, "sub" | "/sub")
     }
 
     /// When it ends (`exp`), without any leeway.
@@ -144,9 +154,9 @@ pub fn verify(token: &[u8], providers: &[Provider], now: Timestamp) -> Result<Ve
         .find(|provider| provider.keys.verify(&jws))
         .ok_or(Violation::CredentialInvalid)?;
     let (mut claims, text) = jws.into_claims();
-    claims::read_subject(&mut claims);
+    let is_numbered = claims::read_subject(&mut claims);
     let expires_at = provider.rules.check(&claims, now)?;
-    Ok(Verified { provider: provider.name.as_str().into(), claims, text: text.into(), expires_at })
+    Ok(Verified { provider: provider.name.as_str().into(), is_numbered, claims, text: text.into(), expires_at })
 }
 
 #[cfg(test)]

@@ -171,3 +171,24 @@ fn what_rules_ask_together_is_bounded() {
     assert_eq!(conditions(CONDITIONS_MAX), Ok(()));
     assert!(conditions(CONDITIONS_MAX + 1).is_err());
 }
+
+#[test]
+fn a_subject_that_is_an_integer_is_said_as_one() {
+    let rules = rules(&json!([{"when": {"/type": "*"}, "equals": {"/user": "sub"}}]));
+    let allows = |sub: Json, text: &str| {
+        let sender = Verified::forged(json!({"sub": sub}).as_object().unwrap().clone());
+        rules.allow(read(text, &BOUNDS).unwrap().root(), Some(&sender))
+    };
+    for (user, by_number, by_text) in [
+        ("42", true, false),
+        ("42.0", true, false),
+        ("\"42\"", true, true),
+        ("\"42.0\"", false, false),
+        ("43", false, false),
+        ("[42]", false, false),
+        ("42.00000000000000000001", false, false),
+    ] {
+        let text = format!(r#"{{"type":"chat","user":{user}}}"#);
+        assert_eq!([allows(json!(42), &text), allows(json!("42"), &text)], [by_number, by_text], "{user}");
+    }
+}
