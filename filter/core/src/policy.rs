@@ -456,14 +456,15 @@ impl Policies {
 
         let mut found = Vec::new();
         for path in readings.unwrap_or_else(written) {
+            let folded = path::folds(&path).then(|| path::folded(&path));
+            let written = path::canonical(&path);
             for case in cases {
                 let path = match case {
-                    Case::Any => path::folded(&path),
-                    Case::Written => path::canonical(&path),
+                    Case::Any => folded.as_ref().unwrap_or(&written),
+                    Case::Written => &written,
                 };
                 for port in ports {
-                    let reading =
-                        Reading { authority: place.authority.as_ref(), port: *port, path: &path, case: *case };
+                    let reading = Reading { authority: place.authority.as_ref(), port: *port, path, case: *case };
                     let route = self.routes.iter().find(|route| route.matcher.matches(&reading));
                     found.push(route.map_or(&self.base, |route| &route.policy));
                 }

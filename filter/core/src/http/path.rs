@@ -71,6 +71,19 @@ const STEPS: [Step; 13] = [
     (SLASH, |path| path.strip_suffix(b"/").filter(|rest| !rest.is_empty()).unwrap_or(path).into()),
 ];
 
+/// The kinds of each byte.
+const KINDS: [Kinds; 256] = {
+    let mut kinds = [0; 256];
+    let mut byte: u8 = 0;
+    loop {
+        kinds[byte as usize] = kinds_of(byte);
+        match byte.checked_add(1) {
+            Some(next) => byte = next,
+            None => break kinds,
+        }
+    }
+};
+
 const fn kinds_of(byte: u8) -> Kinds {
     match byte {
         b'%' => ESCAPE,
@@ -107,7 +120,8 @@ pub fn readings(path: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut room = take(READINGS_LEN_MAX, path)?;
     let mut index: usize = 0;
     while let Some(reading) = readings.get(index).cloned() {
-        let kinds = reading.iter().fold(ANY, |kinds, byte| kinds | kinds_of(*byte));
+        let kinds_of = |byte: &u8| KINDS.get(usize::from(*byte)).copied().unwrap_or_default();
+        let kinds = reading.iter().fold(ANY, |kinds, byte| kinds | kinds_of(byte));
         for (_, step) in STEPS.iter().filter(|(changed, _)| kinds & changed != 0) {
             let next = step(&reading);
             if *next != *reading && !readings.iter().any(|known| *known == *next) {
@@ -133,7 +147,7 @@ pub fn canonical(path: &[u8]) -> String {
                 rest = after;
                 canonical.extend(['%', char::from(high.to_ascii_uppercase()), char::from(low.to_ascii_uppercase())]);
             }
-            (byte, _) if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(byte) => {
+            (b'a'..=b'z' | b'A'..=b'Z' | b'&'..=b';' | b'_' | b'~' | b'!' | b'$' | b'=' | b'@', _) => {
                 canonical.push(char::from(*byte));
             }
             (byte, _) => {
@@ -145,12 +159,15 @@ pub fn canonical(path: &[u8]) -> String {
     canonical
 }
 
+/// Whether [`folded`] is something else than [`canonical`].
+#[must_use]
+pub fn folds(path: &[u8]) -> bool {
+    path.iter().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii())
+}
+
 /// [`canonical`], with one letter for all that some reader takes for the same: those of another case, in any script.
 #[must_use]
 pub fn folded(path: &[u8]) -> String {
-    if path.is_ascii() {
-        return canonical(&path.to_ascii_lowercase());
-    }
     let mut folded = Vec::with_capacity(path.len());
     for chunk in path.utf8_chunks() {
         for character in chunk.valid().chars().map(fold) {
@@ -186,7 +203,14 @@ fn until(bytes: &[u8], is_end: impl Fn(u8) -> bool) -> &[u8] {
 
 /// Each segment as `change` makes it.
 fn each_segment(path: &[u8], change: impl Fn(&[u8]) -> &[u8]) -> Cow<'_, [u8]> {
-    path.split(|byte| *byte == b'/').map(change).collect::<Vec<_>>().join(&b'/').into()
+    let mut changed = Vec::with_capacity(path.len());
+    for (index, segment) in path.split(|byte| *byte == b'/').enumerate() {
+        if index > 0 {
+            changed.push(b'/');
+        }
+        changed.extend_from_slice(change(segment));
+    }
+    changed.into()
 }
 
 /// `/chat;a=b/c` without `;a=b`, as servlet containers have it.
@@ -254,18 +278,21 @@ fn rooted(path: &[u8]) -> Cow<'_, [u8]> {
 pub(crate) fn narrowed(path: &[u8]) -> Cow<'_, [u8]> {
     let mut narrowed = Vec::with_capacity(path.len());
     let mut rest = path;
-    while let [byte, tail @ ..] = rest {
-        rest = match narrow(rest) {
+    let is_dress = |byte: &u8| matches!(byte, b'%' | 0xc0..=0xf7);
+    while let Some((plain, tail)) = rest.iter().position(is_dress).and_then(|at| rest.split_at_checked(at)) {
+        narrowed.extend_from_slice(plain);
+        rest = match narrow(tail) {
             Some((letter, after)) => {
                 narrowed.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
                 after
             }
             None => {
-                narrowed.push(*byte);
-                tail
+                narrowed.extend(tail.first());
+                tail.get(1..).unwrap_or_default()
             }
         };
     }
+    narrowed.extend_from_slice(rest);
     narrowed.into()
 }
 

@@ -60,20 +60,21 @@ pub(super) fn decode_but(bytes: &[u8], kept: u8) -> Vec<u8> {
 fn decoded(bytes: &[u8], kept: Option<u8>) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        let byte = match (first, tail) {
-            (b'%', [high, low, after @ ..]) => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) if kept != Some(high << 4 | low) => {
-                    rest = after;
-                    high << 4 | low
-                }
-                _ => b'%',
+    while let Some((plain, tail)) = rest.iter().position(|byte| *byte == b'%').and_then(|at| rest.split_at_checked(at))
+    {
+        decoded.extend_from_slice(plain);
+        let escaped = match tail {
+            [_, high, low, after @ ..] => match (hex(*high), hex(*low)) {
+                (Some(high), Some(low)) if kept != Some(high << 4 | low) => Some((high << 4 | low, after)),
+                _ => None,
             },
-            (other, _) => *other,
+            _ => None,
         };
+        let (byte, after) = escaped.unwrap_or((b'%', tail.get(1..).unwrap_or_default()));
         decoded.push(byte);
+        rest = after;
     }
+    decoded.extend_from_slice(rest);
     decoded
 }
 
