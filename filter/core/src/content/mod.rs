@@ -130,7 +130,7 @@ impl ContentRules {
     /// Where texts have types, `fits` is asked once about one that is allowed: whether there may be one more of its type.
     ///
     /// # Errors
-    /// [`Violation::InvalidJson`], [`Violation::JsonRefused`], [`Violation::SchemaRefused`], [`Violation::PatternRefused`] with
+    /// [`Violation::InvalidJson`], [`Violation::InvalidUtf8`], [`Violation::JsonRefused`], [`Violation::SchemaRefused`], [`Violation::PatternRefused`] with
     /// the rule, [`Violation::NotAuthorized`], and [`Violation::RateExceeded`] where it does not fit.
     pub fn judge(
         &self,
@@ -176,8 +176,15 @@ impl ContentRules {
     }
 
     /// Looks for patterns in all that a text may say.
+    ///
+    /// # Errors
+    /// [`Violation::PatternRefused`], and [`Violation::InvalidUtf8`] for what is UTF-16 to some.
     fn search(&self, text: &str) -> Result<(), Refusal> {
         let Some(patterns) = &self.patterns else { return Ok(()) };
+        // What readers of JSON take for UTF-16 or UTF-32 (RFC 4627 §3), is no text that we read.
+        if matches!(text.as_bytes(), [0, _, ..] | [_, 0, _, ..]) {
+            return Err(Violation::InvalidUtf8.into());
+        }
         let mut found = None;
         let reader = if self.json.is_some() { Reader::Json } else { Reader::Unknown };
         views::any(text, reader, &mut |view| {

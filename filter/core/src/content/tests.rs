@@ -98,10 +98,42 @@ fn an_attack_is_found_however_it_is_carried() {
             format!("SEND\ndestination:/q\n\n{attack}\0"),
             json!({ attack: 1 }).to_string(),
             format!("{{'a':'{}'}}", attack.replace('\'', "\\'")),
+            format!("'{}'", attack.replace('\'', "\\'")),
+            format!("a: 1\nmsg: '{}'\n", attack.replace('\'', "\\'")),
+            format!("- '{}'\n- x\n", attack.replace('\'', "\\'")),
+            format!("msg='{}'", attack.replace('\'', "\\'")),
+            format!("say \"x\" = '{}'", attack.replace('\'', "\\'")),
         ];
         for text in carriers {
             assert!(judge(&rules, &text).is_some(), "{text:?}");
         }
+    }
+}
+
+#[test]
+fn a_number_is_found_where_only_some_read_json() {
+    let rules = rules(json!([{"name": "card", "regex": "\\b4[0-9]{15}\\b"}]));
+    for text in ["{'n':4.111111111111111e15}", "{n:4.111111111111111e15}", "['a\\'b',4.111111111111111e15]"] {
+        assert_eq!(judge(&rules, text).as_deref(), Some("card"), "{text}");
+    }
+}
+
+#[test]
+fn what_is_utf_16_to_some_is_no_text() {
+    let rules = rules(json!([{"name": "word", "regex": "secret"}]));
+    let text = r#"{"a":"s\u0065cret \u4141"}"#;
+    let wide = |unit: u16| [u16::to_le_bytes(unit), u16::to_be_bytes(unit)];
+    let spread =
+        |index: usize| text.encode_utf16().flat_map(|unit| wide(unit)[index]).map(char::from).collect::<String>();
+    let wider = |index: usize| {
+        let bytes = |unit: char| [u32::from(unit).to_le_bytes(), u32::from(unit).to_be_bytes()][index];
+        text.chars().flat_map(bytes).map(char::from).collect::<String>()
+    };
+    for text in [spread(0), spread(1), wider(0), wider(1)] {
+        assert_eq!(judge(&rules, &text).as_deref(), Some(""), "{text:?}");
+    }
+    for text in ["\0", "1\0", "", "ab\0", "{\"a\":1}\0"] {
+        assert_eq!(judge(&rules, text), None, "{text:?}");
     }
 }
 

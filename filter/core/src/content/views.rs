@@ -9,7 +9,7 @@
 //! each string again     {"a":"{\"b\":\"x\"}"}           all of it, and what is in it:   {"b":"x"}   b   x
 //! ```
 //!
-//! A `Record` is what has quotes only where JSON has them, with nothing but brackets, commas, numbers and words between them: JSON itself,
+//! A `Record` is what has quotes only where JSON has them, or apostrophes for them as JSON5 has, with nothing but brackets, commas, numbers and words between them: JSON itself,
 //! lines of it, records that end in 0x1E (SignalR) or NUL, and with a head such as those of Socket.IO (`42["a"]`) and SockJS (`a["…"]`).
 //! It is judged string by string: as one text, the first quote in it would be its own. In all other texts, each piece between two quotes
 //! may be a string, whichever quote opens it.
@@ -17,8 +17,9 @@
 use crate::json::number::Decimal;
 
 /// The most that is shown of a message, in times its length: the message or, of a record, its numbers in both forms and its strings as they
-/// are written; and the strings in it, those in these, and so on for `DEPTH_MAX` levels, of which none is longer than the one above.
-pub const VIEWS_MAX: usize = 4;
+/// are written; the strings in it, those in these, and so on for `DEPTH_MAX` levels, of which none is longer than the one above; and what
+/// stands between apostrophes.
+pub const VIEWS_MAX: usize = 5;
 
 /// How often a string is read again for strings in it: messages in messages are common, further ones are not, and none is read by a server
 /// that does not ask for it.
@@ -45,7 +46,7 @@ pub fn any(text: &str, reader: Reader, see: &mut dyn FnMut(&str) -> bool) -> boo
     let mut views = Views { reader, see, seen_empty: false };
     match Record::is_one(text) {
         true => views.record(text, DEPTH_MAX),
-        false => views.see(text) || views.pieces(text, DEPTH_MAX),
+        false => views.see(text) || views.pieces(text, DEPTH_MAX) || views.quoted(text),
     }
 }
 
@@ -132,6 +133,23 @@ impl Views<'_> {
         (start > 0 || last.contains('\\')) && self.piece(last, depth)
     }
 
+    /// What stands between two apostrophes that are in no word, and is no piece: `msg='x'`, `- 'x'`.
+    fn quoted(&mut self, text: &str) -> bool {
+        let is_letter = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+        let mut texts = text.split('\'').peekable();
+        let mut before = texts.next().unwrap_or_default().as_bytes();
+        while let (Some(raw), Some(behind)) = (texts.next(), texts.peek()) {
+            let behind = behind.as_bytes();
+            let is_piece = before.trim_ascii_end().last().copied().is_some_and(opens) && closes(behind);
+            let is_quoted = !is_piece && !is_letter(before.last()) && !is_letter(behind.first());
+            if is_quoted && self.see(&unescape(raw)) {
+                return true;
+            }
+            before = raw.as_bytes();
+        }
+        false
+    }
+
     fn piece(&mut self, raw: &str, depth: u8) -> bool {
         !raw.is_empty() && self.string(raw, depth.saturating_sub(1))
     }
@@ -142,8 +160,17 @@ const RECORD_SEPARATOR: u8 = 0x1e;
 
 /// Whether an apostrophe is a quote of something like JSON: it stands where a value begins or ends.
 fn is_bracketed(before: u8, behind: &[u8]) -> bool {
-    let after = behind.iter().find(|byte| !byte.is_ascii_whitespace());
-    matches!(before, b'{' | b'[' | b',' | b':') || matches!(after, Some(b'}' | b']' | b',' | b':'))
+    opens(before) || closes(behind)
+}
+
+/// Whether a value of something like JSON may begin behind a byte.
+const fn opens(before: u8) -> bool {
+    matches!(before, b'{' | b'[' | b',' | b':')
+}
+
+/// Whether one has ended before `behind`.
+fn closes(behind: &[u8]) -> bool {
+    matches!(behind.trim_ascii_start().first(), Some(b'}' | b']' | b',' | b':'))
 }
 
 /// Where the next paragraph begins, where a line break before `at` is followed by another: a frame of STOMP has its body there.
@@ -203,12 +230,12 @@ impl<'a> Record<'a> {
         self.rest().iter().all(|byte| is_space(*byte))
     }
 
-    fn string(&mut self) -> Result<Token<'a>, NotOne> {
+    fn string(&mut self, quote: u8) -> Result<Token<'a>, NotOne> {
         let (is_all, rest) = (self.is_start, self.rest());
         let mut len: usize = 1;
         loop {
             match rest.get(len) {
-                Some(b'"') => break,
+                Some(byte) if *byte == quote => break,
                 Some(b'\\') => len = len.saturating_add(2),
                 Some(_) => len = len.saturating_add(1),
                 None => return Err(NotOne),
@@ -281,7 +308,7 @@ impl<'a> Iterator for Record<'a> {
                         return Some(Err(NotOne));
                     }
                 }
-                Some(b'"') => return Some(self.string()),
+                Some(quote @ (b'"' | b'\'')) => return Some(self.string(quote)),
                 Some(_) => return Some(self.word()),
             }
         }

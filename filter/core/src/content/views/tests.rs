@@ -63,6 +63,7 @@ fn what_is_json_only_for_some_is_seen_likewise() {
         "a[\"{\\\"n\\\":1,\\\"a\\\":\\\"x' OR 1=1--\\\"}\"]",
         "[\"\\ufeff {\\\"n\\\":1,\\\"a\\\":\\\"x' OR 1=1--\\\"}\"]",
         "[\"{n:1,\\\"a\\\":\\\"x\\u0027 OR 1=1--\\\"}\"]",
+        "{'n':1,'a':'x\\' OR 1=1--'}",
     ] {
         sees(text, true, expected);
     }
@@ -72,7 +73,6 @@ fn what_is_json_only_for_some_is_seen_likewise() {
         "{# it's \"\n\"a\":\"x' OR 1=1--\",\"n\":1}",
         "{\"a\":\"x' OR 1=1--\",\"n\":1}{",
         "SEND\ndestination:/queue/a\n\n{\"a\":\"x' OR 1=1--\",\"n\":1}\0",
-        "{'n':1,'a':'x\\' OR 1=1--'}",
         "{\"n\":\"1\",\"a\":\"x' OR 1=1--\"",
     ] {
         sees(text, false, expected);
@@ -182,7 +182,7 @@ fn a_reader_of_texts_takes_no_backslash_for_an_escape() {
 }
 
 #[test]
-fn what_is_seen_is_at_most_four_times_as_long() {
+fn what_is_seen_is_at_most_views_max_times_as_long() {
     for seed in 0..20_000 {
         let text = generated(seed);
         let len: usize = views_of(&text, Reader::Unknown).iter().map(String::len).sum();
