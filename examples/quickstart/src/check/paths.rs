@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::scene::{Case, Scene, plain};
 
 /// What somebody without a token asks for, to whom `/public` is open, and somebody of a chat, to whom `/admin` is not.
-const AMBIGUOUS: [&str; 12] = [
+const AMBIGUOUS: [&str; 16] = [
     "/public/..%3b/chat",
     "/PUBLIC",
     "/public;x",
@@ -18,6 +18,10 @@ const AMBIGUOUS: [&str; 12] = [
     "/FEED",
     "/feed;x",
     "/feed/..%3b/chat",
+    "/adm%c4%b0n",
+    "/x/%c0%2e%c0%2e/admin",
+    "/ad%0amin",
+    "/CAF%C3%89",
 ];
 
 /// Likewise, but that Envoy's own rules for paths are there before the filter.
@@ -26,6 +30,7 @@ const ESCAPED: [&str; 3] = ["/public%2f..%2fchat", "/public/..%5cchat", "/admin%
 pub(super) fn routes() -> Vec<Value> {
     vec![
         json!({"match": {"path_prefix": "/public"}, "policy": {"auth": {"required": false}}}),
+        json!({"match": {"path": "/café"}, "policy": {"origin": {"allow": ["https://admin.example.com"]}}}),
         json!({"match": {"path": "/admin"}, "policy": {"origin": {"allow": ["https://admin.example.com"]}}}),
     ]
 }

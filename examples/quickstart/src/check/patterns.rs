@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::scene::Case;
 
-const MESSAGES: [(&str, &str, &str); 15] = [
+const MESSAGES: [(&str, &str, &str); 18] = [
     ("a string", FOUND, r#"{"card":"4111111111111111"}"#),
     ("a string with escapes", FOUND, r#"{"card":"\u0034111111111111111"}"#),
     ("a number", FOUND, r#"{"card":4111111111111111}"#),
@@ -19,6 +19,9 @@ const MESSAGES: [(&str, &str, &str); 15] = [
     ("an array of SockJS", FOUND, r#"["{\"card\":\"4111111111111111\"}"]"#),
     ("a frame of STOMP", FOUND, "SEND\ndestination:/pay\n\n{\"card\":\"4111111111111111\"}\0"),
     ("an event of Socket.IO", FOUND, r#"42["pay",{"card":"4111111111111111"}]"#),
+    ("a number of JSON5", FOUND, "{'card':4.111111111111111e15}"),
+    ("a string of YAML", FOUND, "card: '4111111111111111'\n"),
+    ("UTF-16", "1007 invalid_utf8", "{\0\"\0a\0\"\0:\01\0}\0"),
     ("a longer number", "echo", r#"{"order":41111111111111110}"#),
     ("prose about it", "echo", r#"{"text":"mine is 4111111111111111"}"#),
 ];

@@ -889,3 +889,18 @@ fn a_policy_is_shared_not_copied() {
     let opening = open(&policies, good());
     assert!(Rc::ptr_eq(&opening.policy, policies.base()));
 }
+
+#[test]
+fn an_address_leaves_no_route_by_its_spelling() {
+    let policies = policies(json!({"hosts": ["127.0.0.1", "h.example.com"], "routes": [
+        {"match": {"host": "127.0.0.1"}, "policy": {"origin": {"allow": ["https://admin.example.com"]}}}]}));
+    let refusal_of = |host: &str| refusal(&open(&policies, with(":authority", host)));
+    for host in
+        ["127.0.0.1", "127.1", "2130706433", "0x7f.0.0.1", "127.000.000.001", "[::ffff:127.0.0.1]", "127.1:8080"]
+    {
+        assert_eq!(refusal_of(host), Some(OriginRefused), "{host}");
+    }
+    for host in ["0177.0.0.1", "127.0.0.1.1"] {
+        assert_eq!(refusal_of(host), Some(BadUpgrade), "{host}");
+    }
+}
