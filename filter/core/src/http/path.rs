@@ -71,19 +71,6 @@ const STEPS: [Step; 13] = [
     (SLASH, |path| path.strip_suffix(b"/").filter(|rest| !rest.is_empty()).unwrap_or(path).into()),
 ];
 
-/// The kinds of each byte.
-const KINDS: [Kinds; 256] = {
-    let mut kinds = [0; 256];
-    let mut byte: u8 = 0;
-    loop {
-        kinds[byte as usize] = kinds_of(byte);
-        match byte.checked_add(1) {
-            Some(next) => byte = next,
-            None => break kinds,
-        }
-    }
-};
-
 const fn kinds_of(byte: u8) -> Kinds {
     match byte {
         b'%' => ESCAPE,
@@ -120,8 +107,7 @@ pub fn readings(path: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut room = take(READINGS_LEN_MAX, path)?;
     let mut index: usize = 0;
     while let Some(reading) = readings.get(index).cloned() {
-        let kinds_of = |byte: &u8| KINDS.get(usize::from(*byte)).copied().unwrap_or_default();
-        let kinds = reading.iter().fold(ANY, |kinds, byte| kinds | kinds_of(byte));
+        let kinds = reading.iter().fold(ANY, |kinds, byte| kinds | kinds_of(*byte));
         for (_, step) in STEPS.iter().filter(|(changed, _)| kinds & changed != 0) {
             let next = step(&reading);
             if *next != *reading && !readings.iter().any(|known| *known == *next) {

@@ -70,7 +70,7 @@ fn decoded(bytes: &[u8], kept: Option<u8>) -> Vec<u8> {
             },
             _ => None,
         };
-        let (byte, after) = escaped.unwrap_or((b'%', tail.get(1..).unwrap_or_default()));
+        let (byte, after) = escaped.unwrap_or_else(|| (b'%', tail.get(1..).unwrap_or_default()));
         decoded.push(byte);
         rest = after;
     }
