@@ -3,7 +3,7 @@
 //! measures both.
 
 use portcullis_host_tests::frame::{self, TEXT};
-use portcullis_host_tests::scenario::{Gate, TICK, limited_policy, limited_policy_with, page, policy_with};
+use portcullis_host_tests::scenario::{Gate, TICK, limited_policy, limited_policy_with, page, policy_with, upgrade};
 use portcullis_host_tests::{Side, StreamId};
 use serde_json::{Value, json};
 
@@ -177,4 +177,31 @@ fn the_readings_of_a_path_are_bounded() {
     let plain = cost(&mut routed(json!([])), "/chat");
     let strange = cost(&mut routed(json!([])), &everything.repeat(60)[..2_000]);
     assert!(strange < plain + 100_000, "{plain} and {strange} instructions without a route");
+}
+
+/// Before anything is known about its sender, for each byte of what may be a credential. Honest tokens have 4 KiB.
+const SHAPE_MAX: u64 = 3_600;
+
+/// Whatever stands where a credential may be, looking for one in it costs no more than what is bounded.
+#[test]
+fn looking_for_a_credential_is_bounded() {
+    let mut gate = Gate::new(&policy_with(json!({})));
+    let mut cost = |value: &str| {
+        let stream = gate.open_stream().unwrap();
+        gate.request_headers(stream, &upgrade().replaced("authorization", value), false).unwrap();
+        gate.instructions()
+    };
+    let least = cost("Bearer x");
+    let mut worst = 0;
+    for unit in [
+        "%25", "25", "QUJD", "ZXlK", "6a", "a.", "ey.", "\\x5c", "&#38;", "{\"", "eyJh", "e30.e30.", "%u0025", "5a5a",
+        "AAAA", "=a",
+    ] {
+        for len in [1_000, 10_000] {
+            let value = format!("Bearer {}", unit.repeat(len / unit.len()));
+            worst = worst.max((cost(&value) - least) / u64::try_from(len).unwrap());
+        }
+    }
+    println!("{worst} instructions a byte of at most {SHAPE_MAX}");
+    assert!(worst <= SHAPE_MAX, "{worst} instructions a byte");
 }

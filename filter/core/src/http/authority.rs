@@ -90,14 +90,17 @@ const IPV4_LEN: usize = 4;
 
 /// The address that a host means as `inet_aton` and browsers read it (WHATWG URL §3.5), `None` where it is a name.
 fn ipv4(host: &str) -> Result<Option<Ipv4Addr>, Malformed> {
-    let Some(numbers) = host.split('.').map(ipv4_number).collect::<Option<Vec<_>>>() else { return Ok(None) };
-    let numbers = numbers.into_iter().collect::<Result<Vec<u32>, Malformed>>()?;
-    let (last, first) = numbers.split_last().ok_or(Malformed)?;
+    let mut numbers = Vec::new();
+    for part in host.split('.') {
+        let Some(number) = ipv4_number(part) else { return Ok(None) };
+        numbers.push(number);
+    }
+    let Some((Some(last), first)) = numbers.split_last() else { return Err(Malformed) };
     let mut address = [0; IPV4_LEN];
     // The last number is all that the others leave of the address.
     let mut rest = last.to_be_bytes().into_iter();
     for (byte, number) in address.iter_mut().zip(first) {
-        *byte = u8::try_from(*number).map_err(|_| Malformed)?;
+        *byte = number.and_then(|number| u8::try_from(number).ok()).ok_or(Malformed)?;
         if rest.next() != Some(0) {
             return Err(Malformed);
         }
@@ -107,18 +110,16 @@ fn ipv4(host: &str) -> Result<Option<Ipv4Addr>, Malformed> {
     Ok(Some(address.into()))
 }
 
-/// A number of an address, `None` where it is none.
-fn ipv4_number(text: &str) -> Option<Result<u32, Malformed>> {
-    if let Some(digits) = text.strip_prefix("0x") {
-        let digits = digits.trim_start_matches('0');
-        let number = if digits.is_empty() { Ok(0) } else { u32::from_str_radix(digits, 16) };
-        return digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| number.map_err(|_| Malformed));
+/// A number of an address, `None` where it is none; the inner one where readers differ about it.
+fn ipv4_number(text: &str) -> Option<Option<u32>> {
+    let (digits, radix) = text.strip_prefix("0x").map_or((text, 10), |digits| (digits, 16));
+    if !digits.bytes().all(|byte| char::from(byte).is_digit(radix)) {
+        return None;
     }
-    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = if digits.is_empty() { Some(0) } else { u32::from_str_radix(digits, radix).ok() };
     // With zeros in front it is octal to most, and decimal to others.
-    let number =
-        text.parse().ok().filter(|number| !text.starts_with('0') || u32::from_str_radix(text, 8) == Ok(*number));
-    is_number.then(|| number.ok_or(Malformed))
+    let is_octal = radix == 10 && digits.starts_with('0');
+    Some(number.filter(|number| !is_octal || u32::from_str_radix(digits, 8) == Ok(*number)))
 }
 
 /// How many labels have to stand behind a star that is a part of one: `https://pr-*.com` would mean whoever buys such a name.

@@ -15,6 +15,12 @@ use crate::json;
 /// record, and nothing comes of it when it is decoded again. What takes more was made for it, and counts as a token.
 const READINGS_LEN_MAX: usize = 8;
 
+/// And in bytes: twice what all headers together may have, in which the longest random token is read twice.
+const READINGS_SUM_MAX: usize = 131_072;
+
+/// The shortest header in base64: `{alg:1}`.
+const HEADER_LEN_MIN: usize = 10;
+
 /// The shortest token in base64: that of `e2FsZzoxfQ..`.
 const WORD_LEN_MIN: usize = 16;
 
@@ -22,7 +28,7 @@ const WORD_LEN_MIN: usize = 16;
 /// with a member `alg`.
 #[must_use]
 pub fn is_token(text: &[u8]) -> bool {
-    let mut room = text.len().saturating_mul(READINGS_LEN_MAX);
+    let mut room = text.len().saturating_mul(READINGS_LEN_MAX).min(READINGS_SUM_MAX);
     let mut readings = vec![text.to_vec()];
     while let Some(reading) = readings.pop() {
         if has_header(&reading) {
@@ -39,23 +45,19 @@ pub fn is_token(text: &[u8]) -> bool {
 
 /// What comes of a text that somebody decodes, who may look for a scheme in front of it, skip what he does not know, or take one word.
 fn decodings(text: &[u8]) -> Vec<Vec<u8>> {
-    let mut all = Vec::new();
-    let mut add = |decoded: Vec<u8>| {
-        if decoded != text && !all.contains(&decoded) {
-            all.push(decoded);
-        }
-    };
-    add(unescape(&path::narrowed(&query::decode(text))));
     let is_other = |byte: &u8| sextet(*byte).is_none();
-    let words = text.split(is_other).filter(|word| word.len() >= WORD_LEN_MIN);
-    let behind_first = text.iter().position(is_other).and_then(|end| text.get(end..));
-    for encoded in words.chain([text]).chain(behind_first) {
-        add(unhex(encoded));
-        let decoded = decode(encoded);
-        if !is_record(&decoded) {
-            add(decoded);
+    let mut encoded: Vec<&[u8]> = text.split(is_other).filter(|word| word.len() >= WORD_LEN_MIN).collect();
+    encoded.push(text);
+    encoded.extend(text.iter().position(is_other).and_then(|end| text.get(end..)));
+    let mut all = vec![unescape(&path::narrowed(&query::decode(text)))];
+    for encoded in encoded {
+        for decoded in [unhex(encoded), decode(encoded)] {
+            if !is_record(&decoded) && !all.contains(&decoded) {
+                all.push(decoded);
+            }
         }
     }
+    all.retain(|decoded| decoded != text);
     all
 }
 
@@ -67,8 +69,13 @@ fn is_record(bytes: &[u8]) -> bool {
 
 /// The bytes of hexadecimal digits, or nothing.
 fn unhex(text: &[u8]) -> Vec<u8> {
-    let bytes = text.chunks(2).map(|digits| number(digits, 2, 16).map(|(byte, _)| byte));
-    bytes.collect::<Option<_>>().unwrap_or_default()
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while let Some((byte, after)) = number(rest, 2, 16) {
+        bytes.push(byte);
+        rest = after;
+    }
+    if rest.is_empty() { bytes } else { vec![] }
 }
 
 /// How many parts an encrypted token has (RFC 7516 §3.1).
@@ -78,7 +85,7 @@ const ENCRYPTED_PART_COUNT: usize = 5;
 fn has_header(text: &[u8]) -> bool {
     let parts: Vec<&[u8]> = text.split(|byte| *byte == b'.').collect();
     let encrypted = parts.len() == ENCRYPTED_PART_COUNT;
-    let mut heads = parts.iter().take(parts.len().saturating_sub(2));
+    let mut heads = parts.iter().take(parts.len().saturating_sub(2)).filter(|head| head.len() >= HEADER_LEN_MIN);
     // What stands in front of it belongs to it, or is something else: a scheme, a quote, a plus for a space.
     let readings = |head| [head, last_word(head, |byte| sextet(byte).is_some()), last_word(head, is_base64url)];
     heads.any(|head| readings(head).iter().any(|head| is_header(&decode(head), encrypted)))
