@@ -141,36 +141,129 @@ pub(super) fn word(rest: &[u8]) -> (&[u8], &[u8]) {
     split(rest, WORD)
 }
 
+/// Texts to compare with. Most are compared with nothing: the masks say which bytes one of them begins and ends with.
+pub(super) struct Literals {
+    firsts: u32,
+    lasts: u32,
+    /// Each behind its length: so a text costs one byte more than itself, and no pointer.
+    packed: &'static [u8],
+}
+
+/// [`Literals`], worked out when the filter is compiled.
+macro_rules! any {
+    ($($literal:expr),* $(,)?) => {
+        const {
+            const ALL: &[&str] = &[$($literal),*];
+            const PACKED: [u8; $crate::content::rule_sets::bytes::packed_len(ALL)] =
+                $crate::content::rule_sets::bytes::pack(ALL);
+            &$crate::content::rule_sets::bytes::Literals::new(ALL, &PACKED)
+        }
+    };
+}
+pub(super) use any;
+
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    reason = "worked out when the filter is compiled, which fails where it does not fit"
+)]
+impl Literals {
+    pub(super) const fn new(all: &[&str], packed: &'static [u8]) -> Self {
+        let mut literals = Self { firsts: 0, lasts: 0, packed };
+        let mut index = 0;
+        while index < all.len() {
+            let text = all[index].as_bytes();
+            literals.firsts |= bit(text[0]);
+            literals.lasts |= bit(text[text.len() - 1]);
+            index += 1;
+        }
+        literals
+    }
+}
+
+impl Literals {
+    /// One after the other, as bytes.
+    #[inline]
+    fn iter(&self) -> impl Iterator<Item = &'static [u8]> {
+        let mut rest = self.packed;
+        core::iter::from_fn(move || {
+            let (len, behind) = rest.split_first()?;
+            let (literal, behind) = behind.split_at_checked(usize::from(*len))?;
+            rest = behind;
+            Some(literal)
+        })
+    }
+}
+
+/// The place of a byte in a mask, which it shares with others.
+#[inline]
+const fn bit(byte: u8) -> u32 {
+    1 << (byte & 31)
+}
+
+#[expect(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "as above")]
+pub(super) const fn packed_len(all: &[&str]) -> usize {
+    let mut len = all.len();
+    let mut index = 0;
+    while index < all.len() {
+        len += all[index].len();
+        index += 1;
+    }
+    len
+}
+
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    reason = "as above"
+)]
+pub(super) const fn pack<const LEN: usize>(all: &[&str]) -> [u8; LEN] {
+    let mut packed = [0; LEN];
+    let (mut index, mut end) = (0, 0);
+    while index < all.len() {
+        let text = all[index].as_bytes();
+        packed[end] = text.len() as u8;
+        let mut at = 0;
+        while at < text.len() {
+            packed[end + 1 + at] = text[at];
+            at += 1;
+        }
+        end += 1 + text.len();
+        index += 1;
+    }
+    packed
+}
+
 /// What follows the first of `literals` that `rest` begins with.
 #[inline(never)]
-pub(super) fn eat_any<'a>(rest: &'a [u8], literals: &[&str]) -> Option<&'a [u8]> {
-    let start = rest.first();
-    // Most do not even begin so.
-    literals
-        .iter()
-        .map(|literal| literal.as_bytes())
-        .filter(|one| one.first() == start)
-        .find_map(|one| rest.strip_prefix(one))
+pub(super) fn eat_any<'a>(rest: &'a [u8], literals: &Literals) -> Option<&'a [u8]> {
+    let start = *rest.first()?;
+    if literals.firsts & bit(start) == 0 {
+        return None;
+    }
+    literals.iter().filter(|one| one.first() == Some(&start)).find_map(|one| rest.strip_prefix(one))
 }
 
 /// Whether `rest` begins with one of `literals`.
 #[inline(never)]
-pub(super) fn starts(rest: &[u8], literals: &[&str]) -> bool {
+pub(super) fn starts(rest: &[u8], literals: &Literals) -> bool {
     eat_any(rest, literals).is_some()
 }
 
 /// Whether `before` ends with one of `literals`.
 #[inline(never)]
-pub(super) fn ends(before: &[u8], literals: &[&str]) -> bool {
-    let end = before.last();
-    literals.iter().map(|literal| literal.as_bytes()).any(|one| one.last() == end && before.ends_with(one))
+pub(super) fn ends(before: &[u8], literals: &Literals) -> bool {
+    let Some(end) = before.last() else { return false };
+    literals.lasts & bit(*end) != 0 && literals.iter().any(|one| one.last() == Some(end) && before.ends_with(one))
 }
 
 /// Whether `word` is one of `words`.
 #[inline(never)]
-pub(super) fn is_one(word: &[u8], words: &[&str]) -> bool {
-    let start = word.first();
-    words.iter().map(|one| one.as_bytes()).any(|one| one.len() == word.len() && one.first() == start && one == word)
+pub(super) fn is_one(word: &[u8], words: &Literals) -> bool {
+    let (Some(start), Some(end)) = (word.first(), word.last()) else { return false };
+    words.firsts & bit(*start) != 0 && words.lasts & bit(*end) != 0 && words.iter().any(|one| one == word)
 }
 
 /// The first `len` bytes at most.
@@ -200,8 +293,8 @@ pub(super) fn split_near<'a>(rest: &'a [u8], needle: &[u8]) -> Option<(&'a [u8],
 
 /// Whether one of `needles` stands within the first [`REACH`] bytes.
 #[inline(never)]
-pub(super) fn near(rest: &[u8], needles: &[&str]) -> bool {
-    needles.iter().any(|needle| split_near(rest, needle.as_bytes()).is_some())
+pub(super) fn near(rest: &[u8], needles: &Literals) -> bool {
+    needles.iter().any(|needle| split_near(rest, needle).is_some())
 }
 
 /// The text without white space around it.

@@ -17,8 +17,8 @@
 mod tests;
 
 use super::bytes::{
-    DIGIT, QUOTE, SPACE, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word, last,
-    of, places, skip, spaces, split, split_near, starts, tail, word, words,
+    DIGIT, Literals, QUOTE, SPACE, any, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_space,
+    is_word, last, of, places, skip, spaces, split, split_near, starts, tail, word, words,
 };
 use super::names::Name;
 
@@ -39,7 +39,7 @@ pub(super) const NAMES: &[&str] = &[
 ];
 
 /// The operators that change what a query selects, or run code.
-const OPERATORS: &[&str] = &[
+const OPERATORS: &Literals = any![
     "eq",
     "ne",
     "gt",
@@ -69,7 +69,7 @@ const OPERATORS: &[&str] = &[
 /// The rule that `text` matches; its case counts.
 pub(super) fn find(text: &[u8]) -> Option<&'static str> {
     let start = spaces(text);
-    if starts(start, &["||", "&&"]) && is_comparison(spaces(start.get(2..)?)) {
+    if starts(start, any!["||", "&&"]) && is_comparison(spaces(start.get(2..)?)) {
         return Some("nosql_injection.bare_condition");
     }
     if is_write(start) {
@@ -90,9 +90,9 @@ fn is_write(start: &[u8]) -> bool {
     let (method, arguments) = word(word(collection).1.strip_prefix(b".").unwrap_or_default());
     let writes = is_one(
         method,
-        &["insert", "insertOne", "insertMany", "remove", "drop", "deleteOne", "deleteMany", "mapReduce"],
+        any!["insert", "insertOne", "insertMany", "remove", "drop", "deleteOne", "deleteMany", "mapReduce"],
     );
-    writes && first(arguments) == b'(' && ends(start.trim_ascii_end(), &[")", ";"])
+    writes && first(arguments) == b'(' && ends(start.trim_ascii_end(), any![")", ";"])
 }
 
 /// What follows an operator.
@@ -109,7 +109,7 @@ fn operators(text: &[u8]) -> Option<&'static str> {
         if before.is_empty() && behind.is_empty() {
             return Some("nosql_injection.operator_key");
         }
-        if before.is_empty() && first(behind) == b'=' && !starts(behind, &["=="]) {
+        if before.is_empty() && first(behind) == b'=' && !starts(behind, any!["=="]) {
             return Some("nosql_injection.operator_field");
         }
         if last(before) == b'[' && first(behind) == b']' && is_field(before) {
@@ -158,7 +158,7 @@ fn ways_out(text: &[u8]) -> Option<&'static str> {
 
 /// A condition of a script: `' || this.password.match(/^a/)//`.
 fn condition(rest: &[u8]) -> Option<&'static str> {
-    let rest = eat_any(rest, &["||", "&&"])?;
+    let rest = eat_any(rest, any!["||", "&&"])?;
     let rest = skip(rest, const { SPACE | of(b"(!") });
     let (name, behind) = word(rest);
     let found = match Name::of(name) {
@@ -168,11 +168,11 @@ fn condition(rest: &[u8]) -> Option<&'static str> {
         Name::Empty => match rest.split_first() {
             Some((quote, literal)) if is_quote(*quote) => {
                 let (_, behind) = word(literal);
-                behind.first() == Some(quote) && starts(spaces(behind.get(1..).unwrap_or_default()), &["==", "!="])
+                behind.first() == Some(quote) && starts(spaces(behind.get(1..).unwrap_or_default()), any!["==", "!="])
             }
             _ => false,
         },
-        _ => is_comparison(rest) || name.iter().all(|byte| is_digit(*byte)) && starts(spaces(behind), &["||", "&&"]),
+        _ => is_comparison(rest) || name.iter().all(|byte| is_digit(*byte)) && starts(spaces(behind), any!["||", "&&"]),
     };
     found.then_some("nosql_injection.script_condition")
 }
@@ -180,7 +180,7 @@ fn condition(rest: &[u8]) -> Option<&'static str> {
 /// `1 == 1`
 fn is_comparison(rest: &[u8]) -> bool {
     let (left, behind) = split(rest, DIGIT);
-    let right = eat_any(spaces(behind), &["===", "!==", "==", "!="]);
+    let right = eat_any(spaces(behind), any!["===", "!==", "==", "!="]);
     !left.is_empty() && right.is_some_and(|right| is_digit(first(spaces(right))))
 }
 
@@ -196,22 +196,25 @@ fn statement(rest: &[u8]) -> Option<&'static str> {
             let literal = value
                 .split_first()
                 .filter(|(quote, _)| is_quote(**quote))
-                .is_some_and(|(_, literal)| starts(spaces(word(literal).1.get(1..).unwrap_or_default()), &["=="]));
-            is_one(name, &["true", "1"]) || name == b"this" && first(after) == b'.' || literal
+                .is_some_and(|(_, literal)| starts(spaces(word(literal).1.get(1..).unwrap_or_default()), any!["=="]));
+            is_one(name, any!["true", "1"]) || name == b"this" && first(after) == b'.' || literal
         }
         Name::Sleep => first(behind) == b'(' && is_digit(first(behind.get(1..)?)),
         Name::Do => {
             let body = spaces(behind).strip_prefix(b"{")?;
             spaces(split_near(body, b"}")?.1).starts_with(b"while")
         }
-        Name::While => starts(skip(behind, const { SPACE | of(b"(") }), &["1", "true"]),
+        Name::While => starts(skip(behind, const { SPACE | of(b"(") }), any!["1", "true"]),
         Name::Db => {
             let (_, call) = word(behind.strip_prefix(b".")?);
             let (method, arguments) = word(call.strip_prefix(b".")?);
             !method.is_empty() && first(arguments) == b'('
         }
         Name::Empty => false,
-        _ => starts(spaces(behind), &["="]) && starts(spaces(spaces(behind).get(1..)?), &["new Date(", "new+Date("]),
+        _ => {
+            starts(spaces(behind), any!["="])
+                && starts(spaces(spaces(behind).get(1..)?), any!["new Date(", "new+Date("])
+        }
     };
     found.then_some("nosql_injection.script_statement")
 }
@@ -293,8 +296,8 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         Name::Db => {
             let end = tail(before, 64).trim_ascii_end().strip_suffix(b";")?;
             let value = end.iter().rposition(|byte| !is_word(*byte)).and_then(|at| end.get(..=at))?.trim_ascii_end();
-            let chained = ends(value, &["return"])
-                && ends(value.strip_suffix(b"return").map(|rest| rest.trim_ascii_end()).unwrap_or_default(), &[";"]);
+            let chained = ends(value, any!["return"])
+                && ends(value.strip_suffix(b"return").map(|rest| rest.trim_ascii_end()).unwrap_or_default(), any![";"]);
             (chained && first(after) == b'.').then_some("nosql_injection.command_after_return")
         }
         _ => None,
@@ -316,6 +319,6 @@ fn redis(text: &[u8]) -> Option<&'static str> {
             && spaces(behind).get(..3).is_some_and(|set| set.eq_ignore_ascii_case(b"set"))
             && is_space(first(behind));
         let long = rest.get(..9).is_some_and(|name| name.eq_ignore_ascii_case(b"replicaof"));
-        (config || long || is_one(name, &["flushall", "slaveof"])).then_some("nosql_injection.redis_command")
+        (config || long || is_one(name, any!["flushall", "slaveof"])).then_some("nosql_injection.redis_command")
     })
 }

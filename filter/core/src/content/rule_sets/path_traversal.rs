@@ -13,8 +13,8 @@ mod tests;
 mod wrapper;
 
 use super::bytes::{
-    CONTROL, REACH, SLASH, WORD, eat_any, first, head, is_digit, is_letter, is_one, is_slash, is_space, is_word, last,
-    of, places, skip, spaces, split, split_until, starts, trim, word,
+    CONTROL, Literals, REACH, SLASH, WORD, any, eat_any, first, head, is_digit, is_letter, is_one, is_slash, is_space,
+    is_word, last, of, places, skip, spaces, split, split_until, starts, trim, word,
 };
 use super::names::Name;
 
@@ -156,7 +156,7 @@ impl Steps {
 /// Dots at the start, as they are or as `0x2e`, and what follows.
 fn dots(rest: &[u8]) -> (usize, &[u8]) {
     let (mut count, mut rest) = (0_usize, rest);
-    while let Some(behind) = eat_any(rest, &[".", "0x2e"]) {
+    while let Some(behind) = eat_any(rest, any![".", "0x2e"]) {
         count = count.saturating_add(1);
         rest = behind;
     }
@@ -174,13 +174,13 @@ fn is_nested(dots: usize, after: &[u8], behind: &[u8]) -> bool {
             let mixed = is_slash(first(behind)) && first(behind) != first(after);
             mixed
                 && (is_word(first(next)) || first(next) == b'.')
-                && (first(after) == b'/' || starts(next, &["..\\", "../"]))
+                && (first(after) == b'/' || starts(next, any!["..\\", "../"]))
         }
-        3 => starts(behind, &["./", ".\\", "./."]),
+        3 => starts(behind, any!["./", ".\\", "./."]),
         4.. => {
-            is_slash(first(behind)) && (starts(next, &["..../", "....\\"]) || is_secret_near(next))
+            is_slash(first(behind)) && (starts(next, any!["..../", "....\\"]) || is_secret_near(next))
                 || is_secret_near(next)
-                || starts(next, &["..../", "....\\"]) && is_slash(first(behind))
+                || starts(next, any!["..../", "....\\"]) && is_slash(first(behind))
         }
         _ => false,
     }
@@ -201,7 +201,7 @@ fn junk(value: &[u8]) -> Option<&'static str> {
     let told = marks.len() >= 3
         && marks.iter().any(|byte| matches!(byte, b'.' | b'?'))
         && marks.iter().any(|byte| is_slash(*byte));
-    let hex = marks.len() >= 2 && marks.contains(&b'?') && starts(path, &["0x2f", "0x5c"]);
+    let hex = marks.len() >= 2 && marks.contains(&b'?') && starts(path, any!["0x2f", "0x5c"]);
     (told && is_secret(path) || hex).then_some("path_traversal.nested_parent")
 }
 
@@ -222,7 +222,7 @@ fn is_secret(rest: &[u8]) -> bool {
             inside
                 && starts(
                     name,
-                    &[
+                    any![
                         "passwd",
                         "shadow",
                         "gshadow",
@@ -246,11 +246,13 @@ fn is_secret(rest: &[u8]) -> bool {
                     ],
                 )
         }
-        Name::Proc => inside && starts(name, &["self", "version", "cmdline", "net", "sched", "1/", "2/", "mounts"]),
+        Name::Proc => inside && starts(name, any!["self", "version", "cmdline", "net", "sched", "1/", "2/", "mounts"]),
         Name::Root => inside && first(name) == b'.',
-        Name::Var => inside && starts(name, &["log/", "run/secrets", "log\\", "mail/", "spool/"]),
-        Name::Usr => inside && starts(name, &["local/apache"]),
-        Name::Windows | Name::Winnt => inside && starts(name, &["win.ini", "system", "repair", "debug", "desktop.ini"]),
+        Name::Var => inside && starts(name, any!["log/", "run/secrets", "log\\", "mail/", "spool/"]),
+        Name::Usr => inside && starts(name, any!["local/apache"]),
+        Name::Windows | Name::Winnt => {
+            inside && starts(name, any!["win.ini", "system", "repair", "debug", "desktop.ini"])
+        }
         Name::DotSsh
         | Name::IdRsa
         | Name::WebInf
@@ -265,7 +267,7 @@ fn is_secret(rest: &[u8]) -> bool {
         | Name::DotBashHistory
         | Name::WpConfigPhp => true,
         Name::DotAws | Name::DotGit | Name::DotSvn => inside,
-        _ => starts(directory, &["wp-config", ".env.", "boot.ini", "win.ini", "passwd."]) && !inside,
+        _ => starts(directory, any!["wp-config", ".env.", "boot.ini", "win.ini", "passwd."]) && !inside,
     }
 }
 
@@ -286,7 +288,7 @@ fn is_secret_near(rest: &[u8]) -> bool {
 fn slashes(rest: &[u8]) -> &[u8] {
     let mut rest = rest;
     for _ in 0..NEAR {
-        match separator(rest).or_else(|| eat_any(rest, &["./"])) {
+        match separator(rest).or_else(|| eat_any(rest, any!["./"])) {
             Some(behind) => rest = behind,
             None => break,
         }
@@ -300,7 +302,7 @@ fn secrets(text: &[u8]) -> usize {
         .filter(|(before, rest)| {
             !is_word(last(before))
                 && !is_slash(last(before))
-                && starts(slashes(rest), &["etc", "windows", "winnt", "proc"])
+                && starts(slashes(rest), any!["etc", "windows", "winnt", "proc"])
                 && is_secret(rest)
         })
         .count()
@@ -312,13 +314,13 @@ fn absolute(text: &[u8]) -> Option<&'static str> {
     let (parameter, behind) = split(value, const { WORD | of(b"[].-") });
     let path = behind.strip_prefix(b"=").filter(|_| !parameter.is_empty()).unwrap_or(value);
     let path =
-        eat_any(path, &["%systemroot%", "%windir%"]).filter(|path| is_slash(first(path))).map_or(path, |path| path);
+        eat_any(path, any!["%systemroot%", "%windir%"]).filter(|path| is_slash(first(path))).map_or(path, |path| path);
     let path = split_until(path, const { of(b"&\0#?%;") }).0;
     if path.iter().any(|byte| is_space(*byte) && *byte != b' ') {
         return None;
     }
     let drive = matches!(path, [letter, b':', b'/' | b'\\', ..] if is_letter(*letter));
-    let home = starts(path, &["~/.ssh/id", "~/.aws/", "~/.bash_history"]);
+    let home = starts(path, any!["~/.ssh/id", "~/.aws/", "~/.bash_history"]);
     if home {
         return Some("path_traversal.absolute_secret");
     }
@@ -340,8 +342,9 @@ fn is_absolute_secret(path: &[u8]) -> bool {
     let ended = rest.len() == name.len() || rest.len() == name.len().saturating_add(1);
     match Name::of(directory) {
         Name::Etc => {
-            ended && (is_one(stem, &["passwd", "shadow", "gshadow", "sudoers"]) || starts(name, &["master.passwd"]))
-                || starts(rest, &["security/passwd", "security/opasswd", "security/user"])
+            ended
+                && (is_one(stem, any!["passwd", "shadow", "gshadow", "sudoers"]) || starts(name, any!["master.passwd"]))
+                || starts(rest, any!["security/passwd", "security/opasswd", "security/user"])
         }
         Name::Proc => {
             let (process, what) = word(rest);
@@ -350,27 +353,28 @@ fn is_absolute_secret(path: &[u8]) -> bool {
             }
             let what = slashes(what);
             (process == b"self" || is_digit(first(process)))
-                && starts(what, &["environ", "cmdline", "fd/", "maps", "mem", "cwd/", "root/", "exe"])
+                && starts(what, any!["environ", "cmdline", "fd/", "maps", "mem", "cwd/", "root/", "exe"])
         }
-        Name::Root => starts(rest, &[".ssh", ".aws", ".kube", ".docker", ".bash_history"]),
+        Name::Root => starts(rest, any![".ssh", ".aws", ".kube", ".docker", ".bash_history"]),
         Name::Home | Name::Users => {
             let (_, what) = split_until(rest, SLASH);
-            starts(slashes(what), &[".ssh", ".aws", ".bash_history", ".netrc", ".git-credentials"]) && !what.is_empty()
+            starts(slashes(what), any![".ssh", ".aws", ".bash_history", ".netrc", ".git-credentials"])
+                && !what.is_empty()
         }
         Name::Var => {
-            starts(rest, &["run/secrets/"])
-                || starts(rest, &["log/auth.log", "log/secure"])
-                || eat_any(rest, &["log/apache2/", "log/apache/", "log/httpd/", "log/nginx/"])
-                    .is_some_and(|log| starts(log, &["access", "error"]))
+            starts(rest, any!["run/secrets/"])
+                || starts(rest, any!["log/auth.log", "log/secure"])
+                || eat_any(rest, any!["log/apache2/", "log/apache/", "log/httpd/", "log/nginx/"])
+                    .is_some_and(|log| starts(log, any!["access", "error"]))
         }
         Name::BootIni => true,
         Name::WinIni => !behind.starts_with(b"/"),
         Name::Windows | Name::Winnt => {
-            let system = eat_any(rest, &["system32"]).map(slashes).unwrap_or_default();
-            starts(rest, &["win.ini", "system.ini", "repair\\", "repair/"])
-                || starts(system, &["config\\", "config/", "drivers\\etc\\hosts", "drivers/etc/hosts"])
+            let system = eat_any(rest, any!["system32"]).map(slashes).unwrap_or_default();
+            starts(rest, any!["win.ini", "system.ini", "repair\\", "repair/"])
+                || starts(system, any!["config\\", "config/", "drivers\\etc\\hosts", "drivers/etc/hosts"])
         }
-        Name::Inetpub => !rest.is_empty() && (path.ends_with(b"web.config") || starts(rest, &["wwwroot"])),
+        Name::Inetpub => !rest.is_empty() && (path.ends_with(b"web.config") || starts(rest, any!["wwwroot"])),
         Name::WebInf | Name::MetaInf => !rest.is_empty(),
         _ => false,
     }
@@ -378,7 +382,7 @@ fn is_absolute_secret(path: &[u8]) -> bool {
 
 /// The end of a name cut off: `report.php%00.jpg`.
 fn null_byte(text: &[u8]) -> Option<&'static str> {
-    const NULS: &[&str] = &["\0", "%00", "%2500", "\\0", "\\x00", "\\u0000"];
+    const NULS: &Literals = any!["\0", "%00", "%2500", "\\0", "\\x00", "\\u0000"];
     places(text, const { of(b"\0%\\") }).find_map(|(before, rest)| {
         let behind = eat_any(rest, NULS)?;
         let dot = before.iter().rev().take(16).position(|byte| !is_word(*byte))?;
@@ -392,8 +396,9 @@ fn null_byte(text: &[u8]) -> Option<&'static str> {
         let plain = percent || first(rest) == b'\0';
         let replaced = plain
             && first(behind) == b'.'
-            && is_one(end, &["jpg", "jpeg", "png", "gif", "htm", "html", "txt", "pdf", "php", "ini", "css", "js"]);
-        let index = plain && percent && is_one(word(behind).0, &["index"]) && starts(word(behind).1, &[".htm", ".php"]);
+            && is_one(end, any!["jpg", "jpeg", "png", "gif", "htm", "html", "txt", "pdf", "php", "ini", "css", "js"]);
+        let index =
+            plain && percent && is_one(word(behind).0, any!["index"]) && starts(word(behind).1, any![".htm", ".php"]);
         (cut || replaced || index).then_some("path_traversal.null_byte")
     })
 }

@@ -15,8 +15,8 @@
 mod tests;
 
 use super::bytes::{
-    Kinds, QUOTE, REACH, SPACE, WORD, eat_any, ends, first, is, is_one, is_quote, last, of, skip, spaces, starts, tail,
-    word, words,
+    Kinds, QUOTE, REACH, SPACE, WORD, any, eat_any, ends, first, is, is_one, is_quote, last, of, skip, spaces, starts,
+    tail, word, words,
 };
 use super::names::Name;
 
@@ -47,15 +47,15 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
         Name::Constructor | Name::Constconstructorructor => constructor(before, after, object),
         Name::Require | Name::Import | Name::Loader => {
             let value = skip(after, const { SPACE | of(b"=") });
-            let option = ends(before, &["--", "--experimental-"]) && value.len() < after.len();
-            (option && starts(value, &["/proc/self/", "data:"])).then_some("prototype_pollution.node_options")
+            let option = ends(before, any!["--", "--experimental-"]) && value.len() < after.len();
+            (option && starts(value, any!["/proc/self/", "data:"])).then_some("prototype_pollution.node_options")
         }
         Name::DunderGlobals => {
             let path = before
                 .iter()
                 .rposition(|byte| !is(*byte, JOIN))
                 .map_or(b"".as_slice(), |at| before.get(..=at).unwrap_or_default());
-            (path.len() < before.len() && ends(path, &["__init__", "__func__", "__call__"]))
+            (path.len() < before.len() && ends(path, any!["__init__", "__func__", "__call__"]))
                 .then_some("prototype_pollution.globals_step")
         }
         _ => None,
@@ -116,7 +116,7 @@ fn constructor(before: &[u8], after: &[u8], object: bool) -> Option<&'static str
     let joined = skip(after, JOIN);
     if joined.len() < after.len() {
         let (name, behind) = word(joined);
-        if is_one(name, &["prototype", "protoprototypetype"]) && is_field(before) && is_value(skip(behind, STEP)) {
+        if is_one(name, any!["prototype", "protoprototypetype"]) && is_field(before) && is_value(skip(behind, STEP)) {
             return Some("prototype_pollution.constructor_step");
         }
     }
@@ -133,11 +133,11 @@ fn constructor(before: &[u8], after: &[u8], object: bool) -> Option<&'static str
 fn function(after: &[u8]) -> Option<&'static str> {
     let closed = |rest| skip(rest, const { QUOTE | of(b"])") });
     let rest = closed(after);
-    let rest = eat_any(rest, &[".", "?.", "['", "[\"", "[`"])
+    let rest = eat_any(rest, any![".", "?.", "['", "[\"", "[`"])
         .and_then(|rest| rest.strip_prefix(b"constructor"))
         .map_or(rest, closed);
     let code = spaces(rest.strip_prefix(b"(")?);
     let (name, _) = word(spaces(code.get(1..)?));
-    (is_quote(first(code)) && is_one(name, &["return", "throw", "alert", "process", "globalThis", "this"]))
+    (is_quote(first(code)) && is_one(name, any!["return", "throw", "alert", "process", "globalThis", "this"]))
         .then_some("prototype_pollution.function_constructor")
 }

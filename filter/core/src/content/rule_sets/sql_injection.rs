@@ -15,7 +15,7 @@ mod expression;
 mod tests;
 mod way_out;
 
-use super::bytes::{DIGIT, Kinds, SPACE, eat_any, first, head, is_one, of, skip, spaces, word};
+use super::bytes::{DIGIT, Kinds, SPACE, any, eat_any, first, head, is_one, of, skip, spaces, word};
 
 pub(super) const NAMES: &[&str] = &[
     "sql_injection.bare_condition",
@@ -125,7 +125,7 @@ fn is_end(rest: &[u8]) -> bool {
 /// Whether the rest is a comment in which nothing is said.
 #[inline(never)]
 fn is_bare_comment(rest: &[u8]) -> bool {
-    let Some(behind) = eat_any(rest, &["--", "#", "/*", "%00", "\0"]) else { return false };
+    let Some(behind) = eat_any(rest, any!["--", "#", "/*", "%00", "\0"]) else { return false };
     skip(behind, const { SPACE | of(b"-+*/") }).len() <= 1
 }
 
@@ -139,7 +139,7 @@ fn is_call(rest: &[u8]) -> bool {
 fn is_function(name: &[u8]) -> bool {
     is_one(
         name,
-        &[
+        any![
             "ascii",
             "benchmark",
             "cast",

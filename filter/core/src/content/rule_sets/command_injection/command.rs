@@ -1,8 +1,8 @@
 //! Commands: their names, however they are written, and the arguments that tell them from words.
 
 use super::super::bytes::{
-    BLANK, DIGIT, QUOTE, SPACE, WORD, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_word, of,
-    skip, split, split_until, starts, word,
+    BLANK, DIGIT, QUOTE, SPACE, WORD, any, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_word,
+    of, skip, split, split_until, starts, word,
 };
 use super::super::names::Name;
 
@@ -13,6 +13,8 @@ const NAME_LEN_MAX: usize = 24;
 pub(super) struct Command<'a> {
     name: [u8; NAME_LEN_MAX],
     pub(super) len: usize,
+    /// Which it is.
+    pub(super) known: Name,
     /// Whether marks stand within the name.
     pub(super) is_split: bool,
     /// Whether it is named by its path.
@@ -29,7 +31,7 @@ impl<'a> Command<'a> {
         let mut rest = rest;
         loop {
             let next = if is_quoted_name(rest) { rest } else { skip(rest, const { BLANK | of(b"+({!\"'@") }) };
-            let next = eat_any(next, &["${ifs}", "$ifs$9", "$ifs", "sudo ", "nohup ", "exec "]).unwrap_or(next);
+            let next = eat_any(next, any!["${ifs}", "$ifs$9", "$ifs", "sudo ", "nohup ", "exec "]).unwrap_or(next);
             if next.len() == rest.len() {
                 break;
             }
@@ -42,11 +44,13 @@ impl<'a> Command<'a> {
         let mut command = Self {
             name: [0; NAME_LEN_MAX],
             len: 0,
+            known: Name::Empty,
             is_split: false,
             has_directory,
             behind: rest.get(if has_directory { at } else { 0 }..).unwrap_or_default(),
         };
         command.read_name();
+        command.known = Name::of(command.name());
         command
     }
 
@@ -65,7 +69,7 @@ impl<'a> Command<'a> {
                 self.len = self.len.saturating_add(1);
                 self.behind = after;
             } else if let Some(after) =
-                eat_any(self.behind, &["''", "\"\"", "``", "$@", "$*", "${x}", "$1", "'", "\"", "^", "\\"])
+                eat_any(self.behind, any!["''", "\"\"", "``", "$@", "$*", "${x}", "$1", "'", "\"", "^", "\\"])
             {
                 // A mark at the end belongs to what follows.
                 if !is_word(first(after)) && !matches!(first(after), b'\'' | b'"' | b'^' | b'\\' | b'$') {
@@ -96,7 +100,7 @@ pub(super) fn blanks(rest: &[u8]) -> &[u8] {
     let mut rest = rest;
     loop {
         let next = skip(rest, const { BLANK | of(b"+<,") });
-        let next = eat_any(next, &["${ifs}", "$ifs$9", "$ifs"]).unwrap_or(next);
+        let next = eat_any(next, any!["${ifs}", "$ifs$9", "$ifs"]).unwrap_or(next);
         if next.len() == rest.len() {
             return rest;
         }
@@ -115,7 +119,7 @@ pub(super) fn is_end(rest: &[u8]) -> bool {
         | [b'|', b'|', ..] => true,
         [b'|', behind @ ..] => {
             let behind = skip(behind, QUOTE);
-            behind.is_empty() || starts(behind, &["base64", "curl", "nc ", "xxd", "sh", "bash"])
+            behind.is_empty() || starts(behind, any!["base64", "curl", "nc ", "xxd", "sh", "bash"])
         }
         _ => false,
     }
@@ -128,10 +132,10 @@ fn arguments(rest: &[u8]) -> &[u8] {
         let argument = blanks(rest);
         let is_argument = matches!(first(argument), b'-' | b'/' | b'~' | b'.' | b'*' | b'%')
             || argument.get(1) == Some(&b':') && is_letter(first(argument))
-            || starts(argument, &["aux", "a+x"]);
+            || starts(argument, any!["aux", "a+x"]);
         if !is_argument
             || argument.len() == rest.len() && !matches!(first(argument), b'/' | b'-')
-            || starts(argument, &["//"])
+            || starts(argument, any!["//"])
         {
             return rest;
         }
@@ -145,11 +149,14 @@ fn arguments(rest: &[u8]) -> &[u8] {
 
 /// Commands that say something by themselves, and such as need arguments to be told from words.
 pub(super) fn is_command(command: &Command<'_>, weak: bool) -> Option<&'static str> {
+    if matches!(command.known, Name::Empty | Name::Other) {
+        return None;
+    }
     let rest = command.behind;
     let argument = blanks(rest);
     let separated = argument.len() < rest.len();
     let chained = Some("command_injection.chained_command");
-    match Name::of(command.name()) {
+    match command.known {
         Name::Id
         | Name::Pwd
         | Name::Ls
@@ -185,7 +192,7 @@ pub(super) fn is_command(command: &Command<'_>, weak: bool) -> Option<&'static s
             let behind = arguments(rest);
             let given = behind.len() < rest.len();
             let words = given || command.has_directory || !weak;
-            let file = starts(argument, &["c:\\", "/", "-", "%"]) && separated;
+            let file = starts(argument, any!["c:\\", "/", "-", "%"]) && separated;
             if words && (is_end(behind) || file && given) { chained } else { None }
         }
         Name::Cat
@@ -246,12 +253,14 @@ pub(super) fn is_command(command: &Command<'_>, weak: bool) -> Option<&'static s
         | Name::Reg => {
             let word =
                 is_word(first(argument)) || matches!(first(argument), b'$' | b'\'' | b'"' | b'-' | b'/' | b'<' | b'`');
-            let tool = is_one(command.name(), &["nslookup", "netsh", "schtasks", "certutil"]);
+            let tool = is_one(command.name(), any!["nslookup", "netsh", "schtasks", "certutil"]);
             if (separated || first(rest) == b'\'') && word && (!weak || tool) { chained } else { None }
         }
         Name::Net | Name::Net1 => {
-            if is_one(word(argument).0, &["user", "view", "group", "localgroup", "use", "start", "share", "accounts"])
-                && (!weak || is_end(word(argument).1))
+            if is_one(
+                word(argument).0,
+                any!["user", "view", "group", "localgroup", "use", "start", "share", "accounts"],
+            ) && (!weak || is_end(word(argument).1))
             {
                 chained
             } else {
@@ -283,11 +292,11 @@ pub(super) fn is_command(command: &Command<'_>, weak: bool) -> Option<&'static s
         | Name::Socat => {
             let (target, _) = split_until(head(argument, 64), SPACE);
             let address = target.iter().skip(1).any(|byte| matches!(byte, b'.' | b':' | b'$' | b'`'))
-                && !ends(target, &[".", ",", ":"])
+                && !ends(target, any![".", ",", ":"])
                 || is_digit(first(target));
             if separated
-                && (starts(argument, &["-"]) && target.len() > 1
-                    || address && (!weak || starts(target, &["http", "$", "`"]) || is_digit(first(target))))
+                && (starts(argument, any!["-"]) && target.len() > 1
+                    || address && (!weak || starts(target, any!["http", "$", "`"]) || is_digit(first(target))))
             {
                 chained
             } else {
@@ -323,7 +332,7 @@ pub(super) fn is_command(command: &Command<'_>, weak: bool) -> Option<&'static s
         }
         Name::Sleep | Name::Usleep => {
             let (count, behind) = split(argument, const { DIGIT | of(b".") });
-            let behind = eat_any(behind, &["s", "m", "h"]).unwrap_or(behind);
+            let behind = eat_any(behind, any!["s", "m", "h"]).unwrap_or(behind);
             if separated && !count.is_empty() && is_end(behind) { Some("command_injection.time_delay") } else { None }
         }
         _ => None,
@@ -332,28 +341,28 @@ pub(super) fn is_command(command: &Command<'_>, weak: bool) -> Option<&'static s
 
 /// Whether a command reads files, or may as well.
 pub(super) fn is_reader(name: &[u8]) -> bool {
-    !is_one(name, &["e", "or", "and", "the", "see", "edit", "vim", "sudo"])
+    !is_one(name, any!["e", "or", "and", "the", "see", "edit", "vim", "sudo"])
 }
 
 /// Names whose pieces are recognised.
 pub(super) fn is_known(name: &[u8]) -> bool {
-    let names: &[&str] = match first(name) {
-        b'b' => &["bash", "base64"],
-        b'c' => &["cat", "curl", "cmd", "cp", "chmod"],
-        b'd' => &["dir", "dig"],
-        b'e' => &["echo", "env"],
-        b'h' => &["head", "hostname"],
-        b'i' => &["id", "ifconfig"],
-        b'l' => &["ls", "less"],
-        b'm' => &["more"],
-        b'n' => &["nc", "net", "netstat", "nslookup"],
-        b'p' => &["ping", "php", "ps", "pwd", "perl", "python", "passwd", "powershell", "printenv"],
-        b'r' => &["rm", "ruby", "reboot"],
-        b's' => &["sh", "sleep", "shutdown"],
-        b't' => &["tail", "tac", "type"],
-        b'u' => &["uname"],
-        b'w' => &["who", "whoami", "wget"],
-        _ => &[],
+    let names = match first(name) {
+        b'b' => any!["bash", "base64"],
+        b'c' => any!["cat", "curl", "cmd", "cp", "chmod"],
+        b'd' => any!["dir", "dig"],
+        b'e' => any!["echo", "env"],
+        b'h' => any!["head", "hostname"],
+        b'i' => any!["id", "ifconfig"],
+        b'l' => any!["ls", "less"],
+        b'm' => any!["more"],
+        b'n' => any!["nc", "net", "netstat", "nslookup"],
+        b'p' => any!["ping", "php", "ps", "pwd", "perl", "python", "passwd", "powershell", "printenv"],
+        b'r' => any!["rm", "ruby", "reboot"],
+        b's' => any!["sh", "sleep", "shutdown"],
+        b't' => any!["tail", "tac", "type"],
+        b'u' => any!["uname"],
+        b'w' => any!["who", "whoami", "wget"],
+        _ => return false,
     };
     is_one(name, names)
 }

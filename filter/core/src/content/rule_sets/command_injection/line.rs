@@ -1,7 +1,7 @@
 //! What a line says in several places that only attacks say together, in one pass: which words it has had is remembered.
 
 use super::super::bytes::{
-    DIGIT, LETTER, QUOTE, SPACE, WORD, eat_any, ends, first, is, is_digit, is_letter, is_one, is_quote, is_space,
+    DIGIT, LETTER, QUOTE, SPACE, WORD, any, eat_any, ends, first, is, is_digit, is_letter, is_one, is_quote, is_space,
     is_word, last, near, of, skip, skip_near, spaces, split, starts, tail, until_near, word, words,
 };
 use super::super::names::Name;
@@ -72,22 +72,22 @@ pub(super) fn shellshock(before: &[u8], rest: &[u8]) -> Option<&'static str> {
     let body = spaces(spaces(rest.strip_prefix(b"()")?).strip_prefix(b"{")?);
     let behind = skip(body, const { of(b":_; ") });
     let closed = behind.strip_prefix(b"}");
-    let empty = closed.is_some_and(|rest| body.len() > behind.len() && (starts(spaces(rest), &[";", ">"])));
+    let empty = closed.is_some_and(|rest| body.len() > behind.len() && (starts(spaces(rest), any![";", ">"])));
     let whole = before.len() <= HEAD_LEN_MAX
         && before.trim_ascii_start().is_empty()
-        && (closed.is_some() || near(behind, &["}"]) && near(behind, &["};", "} ;"]));
-    let starts_so = starts(body, &["_;", "_ ;"]) && near(behind, &[">_["]);
+        && (closed.is_some() || near(behind, any!["}"]) && near(behind, any!["};", "} ;"]));
+    let starts_so = starts(body, any!["_;", "_ ;"]) && near(behind, any![">_["]);
     (empty || whole || starts_so).then_some("command_injection.shellshock")
 }
 
 impl Line {
     fn receive(&mut self, before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
-        if self.chmod && ends(before, &[";./", "; ./", "&./", "& ./"]) {
+        if self.chmod && ends(before, any![";./", "; ./", "&./", "& ./"]) {
             return Some("command_injection.download_and_run");
         }
         if last(before) == b'{' && first(after) == b',' && is_known(name) {
             let argument = after.get(1..).unwrap_or_default();
-            let hidden = matches!(first(argument), b'-' | b'/' | b'$' | b'"' | b'\'') || starts(argument, &["http"]);
+            let hidden = matches!(first(argument), b'-' | b'/' | b'$' | b'"' | b'\'') || starts(argument, any!["http"]);
             return hidden.then_some("command_injection.hidden_space");
         }
         match first(name) {
@@ -115,17 +115,17 @@ impl Line {
             Name::Base64 => {
                 self.base64 = true;
                 let option = skip(after, const { SPACE | of(b".+,") });
-                self.decodes |= starts(option, &["-d", "--d", "-di"])
-                    || starts(skip(option, const { of(b"-") }), &["${ifs}-d", "$ifs-d"]);
-                let fed = ends(before, &["<<<$(", "<<< $(", "<<<"]);
+                self.decodes |= starts(option, any!["-d", "--d", "-di"])
+                    || starts(skip(option, const { of(b"-") }), any!["${ifs}-d", "$ifs-d"]);
+                let fed = ends(before, any!["<<<$(", "<<< $(", "<<<"]);
                 fed.then_some("command_injection.decoded_command")
             }
             Name::Xxd => {
-                self.decodes |= starts(spaces(after), &["-r"]);
-                ends(before, &["<<<$(", "<<<"]).then_some("command_injection.decoded_command")
+                self.decodes |= starts(spaces(after), any!["-r"]);
+                ends(before, any!["<<<$(", "<<<"]).then_some("command_injection.decoded_command")
             }
             Name::Openssl => {
-                self.decodes |= starts(spaces(after), &["enc"]);
+                self.decodes |= starts(spaces(after), any!["enc"]);
                 None
             }
             Name::Bash | Name::Zsh => self.shell(before, after),
@@ -133,9 +133,9 @@ impl Line {
                 self.bitsadmin = true;
                 None
             }
-            Name::Os if ends(before, &["import "]) => {
+            Name::Os if ends(before, any!["import "]) => {
                 let code = until_near(after, const { of(b".\n") });
-                starts(code, &[".system(", ".popen("]).then_some("command_injection.script_call")
+                starts(code, any![".system(", ".popen("]).then_some("command_injection.script_call")
             }
             _ => None,
         }
@@ -144,10 +144,10 @@ impl Line {
     fn tools(&mut self, before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         let windows = Some("command_injection.windows_tool");
         match Name::of(name) {
-            Name::Curl | Name::Wget | Name::Fetch if is_space(first(after)) || starts(after, &["$", "+"]) => {
+            Name::Curl | Name::Wget | Name::Fetch if is_space(first(after)) || starts(after, any!["$", "+"]) => {
                 self.downloads = true;
                 let end = before.trim_ascii_end();
-                self.plain_download |= matches!(last(end), b';' | b'|' | b'&' | b'`') || ends(end, &["$("]);
+                self.plain_download |= matches!(last(end), b';' | b'|' | b'&' | b'`') || ends(end, any!["$("]);
                 // `"$(curl …)"` is how programs are installed, unless a shell follows.
                 None
             }
@@ -155,28 +155,31 @@ impl Line {
                 self.certutil = true;
                 None
             }
-            Name::Transfer if self.bitsadmin && ends(before, &["/"]) => windows,
+            Name::Transfer if self.bitsadmin && ends(before, any!["/"]) => windows,
             Name::Frombase64string if self.iex => Some("command_injection.powershell"),
             Name::CallUserFunc => superglobal(after),
             Name::Cmd if self.netcat && self.runs(before) => Some("command_injection.reverse_shell"),
             // A formula that starts it.
-            Name::Cmd if matches!(last(before), b'=' | b'+' | b'-' | b'@') && starts(after, &["|'", "|\""]) => windows,
+            Name::Cmd if matches!(last(before), b'=' | b'+' | b'-' | b'@') && starts(after, any!["|'", "|\""]) => {
+                windows
+            }
             Name::Cmd => {
-                let argument = spaces(eat_any(after, &[".exe"]).unwrap_or(after));
-                let run = eat_any(argument, &["/c", "/k"])?;
+                let argument = spaces(eat_any(after, any![".exe"]).unwrap_or(after));
+                let run = eat_any(argument, any!["/c", "/k"])?;
                 let end = before.trim_ascii_end();
                 let chained = matches!(last(end), b';' | b'|' | b'&');
                 let (program, _) = word(skip(run, const { SPACE | QUOTE }));
                 let told =
-                    is_one(program, &["powershell", "whoami", "ping", "net", "type", "certutil", "calc", "start"]);
+                    is_one(program, any!["powershell", "whoami", "ping", "net", "type", "certutil", "calc", "start"]);
                 (chained || told).then_some("command_injection.windows_tool")
             }
             Name::Chmod => {
                 let mode = spaces(after);
-                self.chmod |= self.downloads && (starts(mode, &["+x", "a+x", "u+x"]) || word(mode).0.contains(&b'7'));
+                self.chmod |=
+                    self.downloads && (starts(mode, any!["+x", "a+x", "u+x"]) || word(mode).0.contains(&b'7'));
                 None
             }
-            Name::Tmp if self.chmod && ends(before, &[";/", "; /", "&/", "& /"]) => {
+            Name::Tmp if self.chmod && ends(before, any![";/", "; /", "&/", "& /"]) => {
                 Some("command_injection.download_and_run")
             }
             Name::Fsockopen | Name::Tcpsocket => {
@@ -188,33 +191,33 @@ impl Line {
                 None
             }
             Name::Rundll32 => {
-                let argument = spaces(eat_any(after, &[".exe"]).unwrap_or(after));
-                starts(argument, &["javascript:", "\\\\", "url.dll"]).then_some("command_injection.windows_tool")
+                let argument = spaces(eat_any(after, any![".exe"]).unwrap_or(after));
+                starts(argument, any!["javascript:", "\\\\", "url.dll"]).then_some("command_injection.windows_tool")
             }
             Name::Wmic => {
                 self.wmic = true;
                 None
             }
-            Name::Create if self.wmic && ends(before, &["call "]) => windows,
-            Name::Reg => starts(spaces(after), &["save hklm"]).then_some("command_injection.windows_tool"),
+            Name::Create if self.wmic && ends(before, any!["call "]) => windows,
+            Name::Reg => starts(spaces(after), any!["save hklm"]).then_some("command_injection.windows_tool"),
             Name::Windowstyle | Name::W if self.powershell && matches!(last(before), b'-' | b'/') => {
-                starts(spaces(after), &["hid", "1"]).then_some("command_injection.powershell")
+                starts(spaces(after), any!["hid", "1"]).then_some("command_injection.powershell")
             }
             Name::Rev => {
-                self.decodes |= ends(before.trim_ascii_end(), &["|"]);
-                ends(before, &["$("])
+                self.decodes |= ends(before.trim_ascii_end(), any!["|"]);
+                ends(before, any!["$("])
                     .then_some(())
                     .filter(|()| after.starts_with(b"<<<"))
                     .map(|()| "command_injection.decoded_command")
             }
             Name::Tcpclient => {
-                ends(before, &["system.net.sockets.", "net.sockets."]).then_some("command_injection.reverse_shell")
+                ends(before, any!["system.net.sockets.", "net.sockets."]).then_some("command_injection.reverse_shell")
             }
             Name::Ruby => self.code(after),
             Name::Require => {
                 let module = skip(after, const { SPACE | QUOTE | of(b"(") });
                 let call = skip(module.strip_prefix(b"child_process")?, const { QUOTE | of(b")") });
-                starts(call, &[".exec", ".spawn", ".fork"]).then_some("command_injection.script_call")
+                starts(call, any![".exec", ".spawn", ".fork"]).then_some("command_injection.script_call")
             }
             Name::Class => java_class(before, after),
             _ => None,
@@ -229,17 +232,17 @@ impl Line {
                 None
             }
             Name::Net | Name::Net1 => {
-                self.net_user = is_one(word(spaces(after)).0, &["user", "localgroup", "group"]);
+                self.net_user = is_one(word(spaces(after)).0, any!["user", "localgroup", "group"]);
                 None
             }
             Name::Dev | Name::Inet => {
-                let target = eat_any(after, &["/tcp/", "/udp/"])?;
+                let target = eat_any(after, any!["/tcp/", "/udp/"])?;
                 let (host, behind) = split(target, const { WORD | of(b"-.${}") });
                 let address = is_digit(first(host))
                     || first(host) == b'$'
                     || host.contains(&b'.') && first(behind) == b'/'
                     || name == b"inet" && !host.is_empty();
-                (ends(before, &["/"]) && address).then_some("command_injection.reverse_shell")
+                (ends(before, any!["/"]) && address).then_some("command_injection.reverse_shell")
             }
             Name::Urlcache | Name::Decode | Name::Urlfetch if self.certutil && matches!(last(before), b'-' | b'/') => {
                 Some("command_injection.windows_tool")
@@ -251,14 +254,14 @@ impl Line {
             }
             Name::Dup2 if self.socket && first(after) == b'(' => reverse,
             Name::Iex | Name::Invoke => {
-                let invoked = name == b"iex" || starts(after, &["-expression"]);
+                let invoked = name == b"iex" || starts(after, any!["-expression"]);
                 self.iex |= invoked;
                 let end = before.trim_ascii_end();
                 let chained = name == b"iex" && matches!(last(end), b';' | b'|' | b'&') && first(spaces(after)) == b'(';
                 (invoked && self.powershell || chained).then_some("command_injection.powershell")
             }
             Name::Http | Name::Https => {
-                let url = starts(after, &["://"]);
+                let url = starts(after, any!["://"]);
                 self.plain_download |= url && name == b"http" && self.downloads;
                 let remote = self.regsvr && url;
                 if self.iex && url && name == b"http" {
@@ -266,10 +269,10 @@ impl Line {
                 }
                 remote.then_some("command_injection.windows_tool")
             }
-            Name::Join if self.iex && ends(before, &["-"]) => Some("command_injection.powershell"),
+            Name::Join if self.iex && ends(before, any!["-"]) => Some("command_injection.powershell"),
             Name::Downloadstring | Name::Downloadfile => {
                 let address = skip(after, const { SPACE | QUOTE | of(b"(") });
-                (self.powershell || self.iex || last(before) == b'.' && starts(address, &["http://"]))
+                (self.powershell || self.iex || last(before) == b'.' && starts(address, any!["http://"]))
                     .then_some("command_injection.powershell")
             }
             Name::Node => self.code(after),
@@ -290,7 +293,7 @@ impl Line {
                 (code.len() >= 12).then_some("command_injection.powershell")
             }
             Name::Python | Name::Python3 | Name::Perl | Name::Php => {
-                let piped = ends(self.skip_path(before), &["|", "| sudo", "|sudo"]);
+                let piped = ends(self.skip_path(before), any!["|", "| sudo", "|sudo"]);
                 if piped && self.plain_download && self.downloads && !is_word(first(after)) {
                     return Some("command_injection.download_and_run");
                 }
@@ -324,34 +327,35 @@ impl Line {
                 None
             }
             Name::Spawn => {
-                (ends(before, &["pty."]) && first(after) == b'(').then_some("command_injection.reverse_shell")
+                (ends(before, any!["pty."]) && first(after) == b'(').then_some("command_injection.reverse_shell")
             }
             Name::Subprocess if self.socket => reverse,
-            Name::Stdin if self.socket && ends(before.trim_ascii_end(), &["open("]) => reverse,
+            Name::Stdin if self.socket && ends(before.trim_ascii_end(), any!["open("]) => reverse,
             Name::Powershell | Name::Pwsh => {
                 self.powershell = true;
                 None
             }
             Name::Mshta => {
-                let argument = skip(eat_any(after, &[".exe"]).unwrap_or(after), const { SPACE | QUOTE });
-                starts(argument, &["http:", "https:", "vbscript:", "javascript:"])
+                let argument = skip(eat_any(after, any![".exe"]).unwrap_or(after), const { SPACE | QUOTE });
+                starts(argument, any!["http:", "https:", "vbscript:", "javascript:"])
                     .then_some("command_injection.windows_tool")
             }
-            Name::Add if self.net_user && ends(before, &["/"]) => Some("command_injection.windows_tool"),
-            Name::Process => starts(after, &[".mainmodule", ".binding"]).then_some("command_injection.script_call"),
+            Name::Add if self.net_user && ends(before, any!["/"]) => Some("command_injection.windows_tool"),
+            Name::Process => starts(after, any![".mainmodule", ".binding"]).then_some("command_injection.script_call"),
             Name::Programfiles => {
-                (ends(before, &["%"]) && starts(after, &[":~"])).then_some("command_injection.windows_tool")
+                (ends(before, any!["%"]) && starts(after, any![":~"])).then_some("command_injection.windows_tool")
             }
             Name::Lua | Name::Awk => self.code(after),
             Name::Echo | Name::Printf => {
                 let end = before.trim_ascii_end();
                 self.decodes |= end.is_empty() || matches!(last(end), b';' | b'|' | b'&' | b'(' | b'\n');
-                let encoded = ends(before, &["$("]) && starts(skip(after, const { SPACE | QUOTE }), &["\\x", "\\1"]);
+                let encoded =
+                    ends(before, any!["$("]) && starts(skip(after, const { SPACE | QUOTE }), any!["\\x", "\\1"]);
                 encoded.then_some("command_injection.decoded_command")
             }
             Name::Ssi | Name::Esi => {
                 let element = after.strip_prefix(b":")?;
-                (ends(before, &["<"]) && starts(element, &["include", "inline", "debug"]))
+                (ends(before, any!["<"]) && starts(element, any!["include", "inline", "debug"]))
                     .then_some("command_injection.script_call")
             }
             _ => None,
@@ -361,7 +365,7 @@ impl Line {
     /// A shell: what is written into it, or that it is one for somebody else.
     fn shell(&self, before: &[u8], after: &[u8]) -> Option<&'static str> {
         let end = self.skip_path(before);
-        let piped = ends(end, &["|", "| sudo", "|sudo"]);
+        let piped = ends(end, any!["|", "| sudo", "|sudo"]);
         let rest = spaces(after);
         let ended = rest.is_empty()
             || matches!(first(rest), b'-' | b';' | b'&' | b'|' | b'<' | b')' | b'\'' | b'"' | b'`')
@@ -382,14 +386,14 @@ impl Line {
         {
             return Some("command_injection.reverse_shell");
         }
-        if self.netcat && (self.runs(before) || ends(before, &["-e ", "-c ", "-e", "-c"]))
+        if self.netcat && (self.runs(before) || ends(before, any!["-e ", "-c ", "-e", "-c"]))
             || self.connects && !is_word(first(after))
         {
             return Some("command_injection.reverse_shell");
         }
         let target = skip(rest, const { of(b"/.") });
-        let chained = ends(before.trim_ascii_end(), &[";", "&"]);
-        (self.downloads && (self.chmod && chained || chained && starts(target, &["tmp/"]) && self.plain_download))
+        let chained = ends(before.trim_ascii_end(), any![";", "&"]);
+        (self.downloads && (self.chmod && chained || chained && starts(target, any!["tmp/"]) && self.plain_download))
             .then_some("command_injection.download_and_run")
     }
 
@@ -421,7 +425,7 @@ fn superglobal(after: &[u8]) -> Option<&'static str> {
     let argument = spaces(spaces(after).strip_prefix(b"(")?);
     let found = starts(
         argument,
-        &[
+        any![
             "$_get",
             "$_post",
             "$_request",
@@ -441,8 +445,9 @@ fn markup(before: &[u8], after: &[u8]) -> Option<&'static str> {
     let end = before.trim_ascii_end();
     let end = end.strip_suffix(b"@").unwrap_or(end).trim_ascii_end();
     let end = end.strip_suffix(b"echo").unwrap_or(end).trim_ascii_end();
-    let block = ends(end, &["<?", "<?php", "<?=", "<%=", "<%", "${@print(", "{${"]) || ends(before, &["#{", "${"]);
-    let braces = ends(before, &["{"]) && is_quote(first(after.get(1..).unwrap_or_default()));
+    let block =
+        ends(end, any!["<?", "<?php", "<?=", "<%=", "<%", "${@print(", "{${"]) || ends(before, any!["#{", "${"]);
+    let braces = ends(before, any!["{"]) && is_quote(first(after.get(1..).unwrap_or_default()));
     let call = matches!(first(after), b'(' | b' ' | b'\'' | b'$');
     (call && (block || braces)).then_some("command_injection.script_call")
 }
@@ -455,12 +460,12 @@ fn import(name: &[u8], after: &[u8]) -> Option<&'static str> {
     let module = skip(spaces(after).strip_prefix(b"(")?, const { SPACE | QUOTE });
     let (module, behind) = word(module);
     let behind = skip(behind, const { SPACE | QUOTE });
-    let known = is_one(module, &["os", "subprocess", "pty", "socket", "builtins", "commands"]);
-    (known && starts(spaces(behind.strip_prefix(b")")?), &["."])).then_some("command_injection.template_object")
+    let known = is_one(module, any!["os", "subprocess", "pty", "socket", "builtins", "commands"]);
+    (known && starts(spaces(behind.strip_prefix(b")")?), any!["."])).then_some("command_injection.template_object")
 }
 
 fn java_class(before: &[u8], after: &[u8]) -> Option<&'static str> {
-    let reflected = starts(after, &[".inspect(", ".forname(", ".classloader"]);
+    let reflected = starts(after, any![".inspect(", ".forname(", ".classloader"]);
     let found = reflected && matches!(last(before), b'.' | b'$');
     found.then_some("command_injection.java_expression")
 }

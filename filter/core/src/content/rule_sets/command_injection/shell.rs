@@ -1,8 +1,8 @@
 //! Ways out of a value into a command line, and the commands behind them.
 
 use super::super::bytes::{
-    BLANK, DIGIT, LETTER, QUOTE, REACH, SPACE, WORD, eat_any, ends, first, head, is_digit, is_one, is_quote, is_space,
-    is_word, last, near, of, places, skip, spaces, split, split_until, starts, trim, word,
+    BLANK, DIGIT, LETTER, QUOTE, REACH, SPACE, WORD, any, eat_any, ends, first, head, is_digit, is_one, is_quote,
+    is_space, is_word, last, near, of, places, skip, spaces, split, split_until, starts, trim, word,
 };
 use super::super::names::Name;
 use super::command::{Command, blanks, is_command, is_end, is_known, is_reader};
@@ -31,7 +31,7 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
         if before.len() < covered {
             continue;
         }
-        if starts(rest, &["$'\\x", "$'\\1"]) {
+        if starts(rest, any!["$'\\x", "$'\\1"]) {
             return Some("command_injection.split_word");
         }
         let Some((kind, behind)) = separator(rest) else { continue };
@@ -93,7 +93,7 @@ fn separator(rest: &[u8]) -> Option<(Separator, &[u8])> {
     if !matches!(first(rest), b'$' | b'<' | b'>' | b'`') {
         return chain(rest).map(|behind| (Separator::Chain, behind));
     }
-    if let Some(behind) = eat_any(rest, &["$(", "<(", ">("]) {
+    if let Some(behind) = eat_any(rest, any!["$(", "<(", ">("]) {
         return if first(behind) == b'(' { None } else { Some((Separator::Substitution, behind)) };
     }
     if first(rest) == b'`' {
@@ -127,7 +127,7 @@ fn value_of(before: &[u8]) -> Value {
     // An even number before it: this one closes what the text did not open.
     let quote = is_quote(*end) && inside.iter().filter(|byte| *byte == end).count().is_multiple_of(2);
     let word = !value.iter().any(|byte| is_space(*byte) || matches!(byte, b'$' | b'`')) || value == b"$";
-    if quote && (word || !starts(value, &["{", "[", "<", "echo", "printf"])) {
+    if quote && (word || !starts(value, any!["{", "[", "<", "echo", "printf"])) {
         return Value::Open;
     }
     if !word {
@@ -151,7 +151,7 @@ fn chained(command: &Command<'_>, rest: &[u8], value: Value) -> Option<&'static 
             return Some(found);
         }
         let nested = skip(spaces(rest), const { QUOTE | of(b"(") });
-        if first(nested) == b'$' && starts(nested, &["$(", "${ifs}"]) {
+        if first(nested) == b'$' && starts(nested, any!["$(", "${ifs}"]) {
             return None;
         }
     }
@@ -161,7 +161,7 @@ fn chained(command: &Command<'_>, rest: &[u8], value: Value) -> Option<&'static 
 /// Code of an interpreter behind a value: `1;system('id')`.
 fn call(command: &Command<'_>) -> Option<&'static str> {
     let argument = spaces(command.behind).strip_prefix(b"(")?;
-    let found = match Name::of(command.name()) {
+    let found = match command.known {
         Name::System
         | Name::Passthru
         | Name::ShellExec
@@ -178,9 +178,12 @@ fn call(command: &Command<'_>) -> Option<&'static str> {
 
 /// What is refused behind any way out.
 fn strong(command: &Command<'_>, secrets: &Secrets<'_>) -> Option<&'static str> {
+    if command.len == 0 {
+        return None;
+    }
     let behind = command.behind;
     let argument = blanks(behind);
-    let hidden = eat_any(behind, &["${ifs", "$ifs"]).is_some();
+    let hidden = eat_any(behind, any!["${ifs", "$ifs"]).is_some();
     let name = command.name();
     if hidden && name.len() >= 2 {
         return Some("command_injection.hidden_space");
@@ -191,22 +194,21 @@ fn strong(command: &Command<'_>, secrets: &Secrets<'_>) -> Option<&'static str> 
     if command.is_split && secrets.are_near(argument) {
         return Some("command_injection.sensitive_file");
     }
-    match Name::of(name) {
+    match command.known {
         Name::Whoami | Name::WhoamiExe => {
             let ended = is_end(skip(behind, const { WORD | of(b"/ ") }));
-            (is_end(behind) || starts(argument, &["/"]) && ended).then_some("command_injection.reconnaissance")
+            (is_end(behind) || starts(argument, any!["/"]) && ended).then_some("command_injection.reconnaissance")
         }
-        Name::Uname => (starts(argument, &["-a"]) && is_end(argument.get(2..).unwrap_or_default()))
+        Name::Uname => (starts(argument, any!["-a"]) && is_end(argument.get(2..).unwrap_or_default()))
             .then_some("command_injection.reconnaissance"),
-        Name::Timeout => starts(argument, &["/t "]).then_some("command_injection.time_delay"),
+        Name::Timeout => starts(argument, any!["/t "]).then_some("command_injection.time_delay"),
         Name::Ping => {
-            let counted = starts(argument, &["-n ", "-c ", "-i "]);
+            let counted = starts(argument, any!["-n ", "-c ", "-i "]);
             let (count, target) = split(argument.get(3..).unwrap_or_default(), DIGIT);
-            (counted && !count.is_empty() && starts(spaces(target), &["127.", "localhost", "-"]))
+            (counted && !count.is_empty() && starts(spaces(target), any!["127.", "localhost", "-"]))
                 .then_some("command_injection.time_delay")
         }
-        _ => (command.len > 0
-            && !argument.is_empty()
+        _ => (!argument.is_empty()
             && argument.len() < behind.len()
             && is_reader(name)
             && secrets.are_near(argument))
@@ -223,7 +225,7 @@ fn whole(text: &[u8]) -> Option<&'static str> {
     let command = Command::read(line);
     let argument = blanks(command.behind);
     let separated = argument.len() < command.behind.len();
-    match Name::of(command.name()) {
+    match command.known {
         Name::Cat | Name::Type | Name::Head | Name::Tail | Name::More | Name::Less | Name::Tac | Name::Grep
             if separated =>
         {
@@ -231,7 +233,7 @@ fn whole(text: &[u8]) -> Option<&'static str> {
                 !argument.iter().any(|byte| is_space(*byte)) || first(argument) == b'-' || command.name() == b"grep";
             (one && Secrets::new(argument).are_near(argument)).then_some("command_injection.sensitive_file")
         }
-        Name::Net | Name::Net1 if separated => (is_one(word(argument).0, &["view", "user", "localgroup"])
+        Name::Net | Name::Net1 if separated => (is_one(word(argument).0, any!["view", "user", "localgroup"])
             && is_end(word(argument).1))
         .then_some("command_injection.reconnaissance"),
         Name::Uname | Name::Netstat | Name::Ipconfig if separated => {
@@ -240,23 +242,24 @@ fn whole(text: &[u8]) -> Option<&'static str> {
         }
         Name::Ls | Name::Dir if separated => {
             let path = spaces(skip(argument, if first(argument) == b'-' { const { LETTER | of(b"-") } } else { 0 }));
-            let system = matches!(path, b"/") || starts(path, &["/etc", "/home", "/var/www", "/root", "/tmp", "c:\\"]);
-            (system && !near(path, &["&&", "|", ";"])).then_some("command_injection.reconnaissance")
+            let system =
+                matches!(path, b"/") || starts(path, any!["/etc", "/home", "/var/www", "/root", "/tmp", "c:\\"]);
+            (system && !near(path, any!["&&", "|", ";"])).then_some("command_injection.reconnaissance")
         }
         Name::Netsh if separated => {
-            starts(argument, &["firewall set", "advfirewall set"]).then_some("command_injection.windows_tool")
+            starts(argument, any!["firewall set", "advfirewall set"]).then_some("command_injection.windows_tool")
         }
-        Name::Reg if separated => (starts(argument, &["add", "save", "delete"])
-            && near(argument, &["hklm", "hkey_local"]))
+        Name::Reg if separated => (starts(argument, any!["add", "save", "delete"])
+            && near(argument, any!["hklm", "hkey_local"]))
         .then_some("command_injection.windows_tool"),
         Name::Echo if separated => {
             let code = skip(argument, const { QUOTE | SPACE });
-            starts(code, &["<?php", "<script", "<img src=http", "<%", "use socket"])
+            starts(code, any!["<?php", "<script", "<img src=http", "<%", "use socket"])
                 .then_some("command_injection.script_call")
         }
         Name::Perl => {
             let code = argument.strip_prefix(b"-e")?;
-            starts(skip(code, const { SPACE | QUOTE }), &["print \"", "print '", "system"])
+            starts(skip(code, const { SPACE | QUOTE }), any!["print \"", "print '", "system"])
                 .then_some("command_injection.script_call")
         }
         Name::System | Name::Passthru | Name::ShellExec | Name::Exec | Name::Eval | Name::Popen | Name::ProcOpen => {
@@ -265,7 +268,9 @@ fn whole(text: &[u8]) -> Option<&'static str> {
             (is_quote(first(code)) && (is_known(inner.name()) || is_command(&inner, false).is_some()))
                 .then_some("command_injection.script_call")
         }
-        Name::Phpinfo | Name::Phpversion => starts(command.behind, &["()"]).then_some("command_injection.script_call"),
+        Name::Phpinfo | Name::Phpversion => {
+            starts(command.behind, any!["()"]).then_some("command_injection.script_call")
+        }
         _ => None,
     }
 }
@@ -281,7 +286,7 @@ fn substituted(prefix: &Prefix, rest: &[u8], secrets: &Secrets<'_>) -> Option<&'
     if let Some(found) = strong(&command, secrets) {
         return (found != "command_injection.reconnaissance" || alone).then_some(found);
     }
-    if starts(rest, &["rev<<<", "printf '\\", "printf \"\\", "base64 -d"]) {
+    if starts(rest, any!["rev<<<", "printf '\\", "printf \"\\", "base64 -d"]) {
         return Some("command_injection.decoded_command");
     }
     let argued = is_end(command.behind) || blanks(command.behind).len() < command.behind.len();
@@ -299,8 +304,8 @@ fn backtick(prefix: &Prefix, before: &[u8], rest: &[u8], secrets: &Secrets<'_>) 
     if first(rest) == b'`' || last(before) == b'`' {
         return None;
     }
-    let glued =
-        prefix.is_value && !prefix.is_spaced || ends(before, &["||", "=", "|", "&", ";"]) && !ends(before, &["= "]);
+    let glued = prefix.is_value && !prefix.is_spaced
+        || ends(before, any!["||", "=", "|", "&", ";"]) && !ends(before, any!["= "]);
     if prefix.is_value && !glued {
         return None;
     }
@@ -318,18 +323,18 @@ fn backtick(prefix: &Prefix, before: &[u8], rest: &[u8], secrets: &Secrets<'_>) 
     let ended = first(argument) == b'`';
     let separated = argument.len() < command.behind.len();
     let weak = whole
-        && !is_one(command.name(), &["id", "uname", "ping", "whoami", "cat", "sleep", "curl", "wget", "nc"])
+        && !is_one(command.name(), any!["id", "uname", "ping", "whoami", "cat", "sleep", "curl", "wget", "nc"])
         && !command.has_directory;
     if command.name() == b"sleep" && is_digit(first(argument)) {
         return Some("command_injection.time_delay");
     }
-    let told = match Name::of(command.name()) {
+    let told = match command.known {
         // `cat notes.txt` is what people write.
         Name::Cat if whole => secrets.are_near(argument),
         Name::Curl | Name::Wget | Name::Ping | Name::Nc if whole => {
-            separated && inside.iter().any(|byte| is_digit(*byte)) || starts(argument, &["http"])
+            separated && inside.iter().any(|byte| is_digit(*byte)) || starts(argument, any!["http"])
         }
-        Name::Uname if whole => starts(argument, &["-a"]),
+        Name::Uname if whole => starts(argument, any!["-a"]),
         _ => ended || separated,
     };
     (known && told && !weak).then_some("command_injection.substituted_command")
@@ -350,7 +355,7 @@ pub(super) fn wildcard(rest: &[u8]) -> Option<&'static str> {
         return Some("command_injection.wildcard_path");
     }
     // `/bin/c?t`
-    if starts(name, &["bin/"]) {
+    if starts(name, any!["bin/"]) {
         let (program, _) = split(head(name.get(4..)?, 16), const { WORD | of(b"?*") });
         return (program.contains(&b'?') && program.len() > 1).then_some("command_injection.wildcard_path");
     }

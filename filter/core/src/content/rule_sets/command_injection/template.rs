@@ -1,7 +1,7 @@
 //! Templates and expression languages that reach for the runtime, look-ups of Log4j, includes of servers.
 
 use super::super::bytes::{
-    DIGIT, QUOTE, SPACE, WORD, eat_any, ends, first, head, is_one, is_space, near, of, skip, spaces, split,
+    DIGIT, QUOTE, SPACE, WORD, any, eat_any, ends, first, head, is_one, is_space, near, of, skip, spaces, split,
     split_until, starts, word,
 };
 use super::super::names::Name;
@@ -17,16 +17,16 @@ pub(super) fn opening(before: &[u8], rest: &[u8]) -> Option<&'static str> {
     if first(rest) == b'<' {
         return erb(rest);
     }
-    let probe = eat_any(rest, &["{{", "${{", "${", "#{", "[[", "{=", "(", "{%", "{"])?;
+    let probe = eat_any(rest, any!["{{", "${{", "${", "#{", "[[", "{=", "(", "{%", "{"])?;
     match first(rest) {
-        b'(' => (ends(before, &["@"])).then(|| multiplied(probe)).flatten(),
-        b'{' if starts(rest, &["{%", "{{"]) => {
-            if ends(before, &["{"]) {
+        b'(' => (ends(before, any!["@"])).then(|| multiplied(probe)).flatten(),
+        b'{' if starts(rest, any!["{%", "{{"]) => {
+            if ends(before, any!["{"]) {
                 return None;
             }
             multiplied(skip(probe, const { of(b"{") }))
         }
-        b'{' if ends(before, &["*", "@", "~"]) => multiplied(probe),
+        b'{' if ends(before, any!["*", "@", "~"]) => multiplied(probe),
         b'{' => expression(before, probe).or_else(|| php(before, probe)),
         b'$' | b'#' => multiplied(probe)
             .or_else(|| expression(before, probe))
@@ -55,17 +55,17 @@ fn multiplied(rest: &[u8]) -> Option<&'static str> {
         }
         skip(ending, QUOTE)
     };
-    starts(spaces(probe), &["}", "%>", "]]", ")"]).then_some("command_injection.template_probe")
+    starts(spaces(probe), any!["}", "%>", "]]", ")"]).then_some("command_injection.template_probe")
 }
 
 /// The inside of a template of Jinja or Twig that reaches for the runtime.
 fn object(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
     let bare = skip(name, const { of(b"_") });
     let bare = bare.strip_suffix(b"__").unwrap_or(bare);
-    let dunder = (name.len() > bare.len() || ends(before, &["__ "]))
+    let dunder = (name.len() > bare.len() || ends(before, any!["__ "]))
         && is_one(
             bare,
-            &[
+            any![
                 "class",
                 "mro",
                 "base",
@@ -82,13 +82,13 @@ fn object(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         );
     let argument = skip(after, const { SPACE | QUOTE | of(b"(") });
     let call = match Name::of(name) {
-        Name::Attr => starts(argument, &["_", "\\x", "request"]),
-        Name::Popen | Name::System => first(after) == b'(' && ends(before, &["."]),
-        Name::UnderSelf => starts(after, &[".env"]),
+        Name::Attr => starts(argument, any!["_", "\\x", "request"]),
+        Name::Popen | Name::System => first(after) == b'(' && ends(before, any!["."]),
+        Name::UnderSelf => starts(after, any![".env"]),
         Name::Registerundefinedfiltercallback | Name::GetUserFile | Name::Lipsum | Name::Cycler => true,
-        Name::Config => starts(after, &[".items", ".from_"]),
+        Name::Config => starts(after, any![".items", ".from_"]),
         Name::Map | Name::Filter | Name::Sort | Name::Reduce => {
-            is_one(word(argument).0, &["system", "exec", "passthru", "shell_exec"]) && first(after) == b'('
+            is_one(word(argument).0, any!["system", "exec", "passthru", "shell_exec"]) && first(after) == b'('
         }
         _ => false,
     };
@@ -98,7 +98,7 @@ fn object(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
 /// Ruby in a string, or a module of Node.
 fn ruby(inner: &[u8]) -> Option<&'static str> {
     let code = spaces(inner);
-    starts(code, &["`", "system(", "%x", "io.popen", "global.process", "require(", "process.", "exec("])
+    starts(code, any!["`", "system(", "%x", "io.popen", "global.process", "require(", "process.", "exec("])
         .then_some("command_injection.script_call")
 }
 
@@ -108,10 +108,10 @@ fn php(before: &[u8], inner: &[u8]) -> Option<&'static str> {
     let code = inner.get(marks.len()..).unwrap_or_default();
     let (name, behind) = word(code);
     let print = code.len() < inner.len()
-        && is_one(name, &["print", "phpinfo", "sleep", "system", "passthru", "exec", "eval"])
+        && is_one(name, any!["print", "phpinfo", "sleep", "system", "passthru", "exec", "eval"])
         && first(behind) == b'(';
-    let nested = ends(before, &["{", "{$"])
-        && is_one(name, &["phpinfo", "sleep", "print", "system", "eval"])
+    let nested = ends(before, any!["{", "{$"])
+        && is_one(name, any!["phpinfo", "sleep", "print", "system", "eval"])
         && first(behind) == b'(';
     let smarty = name == b"php" && first(behind) == b'}' && code.len() == inner.len();
     (print || nested || smarty).then_some("command_injection.script_call")
@@ -119,9 +119,9 @@ fn php(before: &[u8], inner: &[u8]) -> Option<&'static str> {
 
 /// The inside of an expression of Java.
 fn expression(before: &[u8], inner: &[u8]) -> Option<&'static str> {
-    let opened = ends(before, &["%", "*", "@", "$", "#"]) || first(inner) == b'(' || before.is_empty();
+    let opened = ends(before, any!["%", "*", "@", "$", "#"]) || first(inner) == b'(' || before.is_empty();
     let code = spaces(inner);
-    let found = starts(code, &["t(java", "new java", "(#rt", "(#a=", "(#_", "(#c", "''.getclass", "\"\".getclass"]);
+    let found = starts(code, any!["t(java", "new java", "(#rt", "(#a=", "(#_", "(#c", "''.getclass", "\"\".getclass"]);
     (opened && found).then_some("command_injection.java_expression")
 }
 
@@ -131,7 +131,7 @@ fn lookup(rest: &[u8]) -> Option<&'static str> {
     let (name, behind) = word(inner);
     let found = match Name::of(name) {
         Name::Jndi => first(spaces(behind)) == b':',
-        Name::Lower | Name::Upper => first(behind) == b':' && !starts(behind, &[":}"]),
+        Name::Lower | Name::Upper => first(behind) == b':' && !starts(behind, any![":}"]),
         Name::Env
         | Name::Sys
         | Name::Main
@@ -146,7 +146,7 @@ fn lookup(rest: &[u8]) -> Option<&'static str> {
             let default =
                 value.windows(2).rposition(|window| window == b":-").and_then(|at| value.get(at.saturating_add(2)..));
             first(behind) == b':'
-                && (default.is_some_and(|letters| letters.len() == 1) || name == b"date" && starts(behind, &[":'"]))
+                && (default.is_some_and(|letters| letters.len() == 1) || name == b"date" && starts(behind, any![":'"]))
         }
         Name::J | Name::Empty => {
             let defaults = split_until(head(behind, 24), const { of(b"{}") }).0;
@@ -155,8 +155,8 @@ fn lookup(rest: &[u8]) -> Option<&'static str> {
                 .rposition(|window| window == b"::-")
                 .or_else(|| defaults.starts_with(b"::-").then_some(0));
             letter.is_some()
-                || starts(behind, &["${lower", "${upper", "${::-", "${env:", "${sys:", "${date:"])
-                    && near(behind, &[":"])
+                || starts(behind, any!["${lower", "${upper", "${::-", "${env:", "${sys:", "${date:"])
+                    && near(behind, any![":"])
         }
         _ => false,
     };
@@ -164,11 +164,11 @@ fn lookup(rest: &[u8]) -> Option<&'static str> {
 }
 
 fn erb(rest: &[u8]) -> Option<&'static str> {
-    let code = eat_any(rest, &["<%=", "<%"])?;
+    let code = eat_any(rest, any!["<%=", "<%"])?;
     if let Some(found) = multiplied(code) {
         return Some(found);
     }
-    starts(spaces(code), &["system", "exec", "`", "io.popen", "file.open", "open(", "%x", "require"])
+    starts(spaces(code), any!["system", "exec", "`", "io.popen", "file.open", "open(", "%x", "require"])
         .then_some("command_injection.script_call")
 }
 
@@ -177,15 +177,15 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
     match Name::of(name) {
         // Includes of servers: `<!--#exec cmd="id" -->`.
         Name::Exec | Name::Include | Name::Config | Name::Echo | Name::Printenv if is_space(first(after)) => {
-            ends(before, &["<!--#", "<!-- #", "&lt;!--#"]).then_some("command_injection.script_call")
+            ends(before, any!["<!--#", "<!-- #", "&lt;!--#"]).then_some("command_injection.script_call")
         }
-        Name::DunderSubclasses => (ends(before, &["."])
-            && starts(spaces(after).strip_prefix(b"()").map(spaces)?, &["["]))
+        Name::DunderSubclasses => (ends(before, any!["."])
+            && starts(spaces(after).strip_prefix(b"()").map(spaces)?, any!["["]))
         .then_some("command_injection.template_object"),
         Name::DunderGlobals => {
-            (ends(before, &["."]) && first(after) == b'[').then_some("command_injection.template_object")
+            (ends(before, any!["."]) && first(after) == b'[').then_some("command_injection.template_object")
         }
-        Name::DunderMro => (ends(before, &["."]) && first(after) == b'[' && near(after, &["]."]))
+        Name::DunderMro => (ends(before, any!["."]) && first(after) == b'[' && near(after, any!["]."]))
             .then_some("command_injection.template_object"),
         Name::DunderClass | Name::OpenMro | Name::DunderBuiltins | Name::DunderBase => {
             let indexed = matches!(before, [.., b'[', b'\'' | b'"']) && matches!(after, [b'\'' | b'"', b']', b'[', ..]);
@@ -193,22 +193,22 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         }
         Name::UnderMemberaccess | Name::UnderMemberacces => java,
         Name::Java => {
-            let class = starts(after, &[".lang."]);
+            let class = starts(after, any![".lang."]);
             let typed = class
-                && ends(before, &["t(", "@", "new ", "forname(\"", "forname('"])
-                && (!ends(before, &["new "]) || starts(after, &[".lang.processbuilder"]));
+                && ends(before, any!["t(", "@", "new ", "forname(\"", "forname('"])
+                && (!ends(before, any!["new "]) || starts(after, any![".lang.processbuilder"]));
             typed.then_some("command_injection.java_expression")
         }
-        Name::Freemarker => starts(after, &[".template.utility"]).then_some("command_injection.java_expression"),
-        Name::Org => ends(before, &["t(", "${t("]).then_some("command_injection.java_expression"),
+        Name::Freemarker => starts(after, any![".template.utility"]).then_some("command_injection.java_expression"),
+        Name::Org => ends(before, any!["t(", "${t("]).then_some("command_injection.java_expression"),
         Name::Getclass => {
             let call = spaces(after).strip_prefix(b"()")?;
-            starts(call, &[".forname("]).then_some("command_injection.java_expression")
+            starts(call, any![".forname("]).then_some("command_injection.java_expression")
         }
         Name::Getruntime => {
-            (ends(before, &[")."]) && starts(after, &["().exec("])).then_some("command_injection.java_expression")
+            (ends(before, any![")."]) && starts(after, any!["().exec("])).then_some("command_injection.java_expression")
         }
-        Name::Scriptenginemanager => ends(before, &["javax.script."]).then_some("command_injection.java_expression"),
+        Name::Scriptenginemanager => ends(before, any!["javax.script."]).then_some("command_injection.java_expression"),
         _ => None,
     }
 }

@@ -4,7 +4,7 @@
 //! how browsers read it in some of the contexts that a text may be put into.
 
 use super::super::bytes::{
-    QUOTE, SPACE, WORD, first, is, is_letter, is_one, is_space, last, near, of, skip, skip_until, spaces, split,
+    QUOTE, SPACE, WORD, any, first, is, is_letter, is_one, is_space, last, near, of, skip, skip_until, spaces, split,
     split_until, starts, word,
 };
 use super::super::names::Name;
@@ -30,7 +30,7 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
 fn utf7(text: &[u8]) -> Option<&'static str> {
     let at = text.windows(5).position(|window| window == b"+adw-")?;
     let rest = skip(text.get(at..)?.strip_prefix(b"+adw-")?, const { of(b"/") });
-    (is_letter(first(rest)) && near(rest, &["+ad4-", ">", "="])).then_some("cross_site_scripting.script_code")
+    (is_letter(first(rest)) && near(rest, any!["+ad4-", ">", "="])).then_some("cross_site_scripting.script_code")
 }
 
 /// What ends a tag's name or an attribute.
@@ -80,7 +80,7 @@ fn element(before: &[u8], piece: &[u8], next: &[u8], is_open: bool) -> Option<&'
 /// A script element with a source, or with code.
 fn script(attributes: &[u8], rest: &[u8], next: &[u8]) -> Option<&'static str> {
     let sourced = is_gap(first(attributes))
-        && attribute_values(attributes).any(|(name, value)| is_one(name, &["src", "href"]) && !value.is_empty());
+        && attribute_values(attributes).any(|(name, value)| is_one(name, any!["src", "href"]) && !value.is_empty());
     if sourced {
         return Some("cross_site_scripting.script_source");
     }
@@ -90,11 +90,11 @@ fn script(attributes: &[u8], rest: &[u8], next: &[u8]) -> Option<&'static str> {
     let token = skip_until(spaces(code), SPACE);
     let token = spaces(code).get(..spaces(code).len().saturating_sub(token.len())).unwrap_or_default();
     let runs = |code: &[u8]| code.iter().any(|byte| matches!(byte, b'(' | b'`' | b'=' | b';' | b'['));
-    let keyword = is_one(word(spaces(code)).0, &["var", "let", "const", "throw", "import", "new"])
+    let keyword = is_one(word(spaces(code)).0, any!["var", "let", "const", "throw", "import", "new"])
         && is_space(first(word(spaces(code)).1));
     let begins = matches!(first(token), b':' | b'`') || token.is_empty();
-    let called = runs(code) && near(code, &[");", "()", "=\"", "='", ")."]);
-    let closed = called || runs(code) && starts(next, &["/script", "\\/script"]);
+    let called = runs(code) && near(code, any![");", "()", "=\"", "='", ")."]);
+    let closed = called || runs(code) && starts(next, any!["/script", "\\/script"]);
     (delimited && (keyword || !begins && runs(token) || closed)).then_some("cross_site_scripting.script_code")
 }
 
@@ -158,32 +158,32 @@ impl<'a> Iterator for Attributes<'a> {
 fn document(name: &[u8], attributes: &[u8]) -> Option<&'static str> {
     let foreign = |value: &[u8]| {
         let value = skip(value, const { QUOTE | SPACE });
-        starts(value, &["http://", "https://", "//", "data:"])
+        starts(value, any!["http://", "https://", "//", "data:"])
     };
     let found = match Name::of(name) {
         Name::Iframe => attribute_values(attributes).any(|(name, value)| {
             name == b"srcdoc" && !value.is_empty()
-                || name == b"src" && starts(skip(value, QUOTE), &["data:text", "//0"])
+                || name == b"src" && starts(skip(value, QUOTE), any!["data:text", "//0"])
         }),
         Name::Meta => attribute_values(attributes).any(|(name, value)| {
-            name == b"http-equiv" && starts(skip(value, QUOTE), &["refresh", "set-cookie", "link"])
+            name == b"http-equiv" && starts(skip(value, QUOTE), any!["refresh", "set-cookie", "link"])
         }),
         Name::Link => attribute_values(attributes).any(|(name, value)| {
-            name == b"rel" && starts(skip(value, QUOTE), &["import"])
-                || name == b"href" && starts(skip(value, QUOTE), &["data:", "//0"])
+            name == b"rel" && starts(skip(value, QUOTE), any!["import"])
+                || name == b"href" && starts(skip(value, QUOTE), any!["data:", "//0"])
         }),
         Name::Object | Name::Applet => attribute_values(attributes)
-            .any(|(name, value)| is_one(name, &["data", "code", "codebase"]) && foreign(value)),
+            .any(|(name, value)| is_one(name, any!["data", "code", "codebase"]) && foreign(value)),
         Name::Base => attribute_values(attributes).any(|(name, value)| name == b"href" && foreign(value)),
         Name::Layer => attribute_values(attributes).any(|(name, value)| name == b"src" && !value.is_empty()),
         Name::Embed => {
-            attribute_values(attributes).any(|(name, value)| is_one(name, &["src", "code"]) && foreign(value))
+            attribute_values(attributes).any(|(name, value)| is_one(name, any!["src", "code"]) && foreign(value))
         }
         Name::Set | Name::Animate | Name::Animatetransform | Name::Animatemotion => {
             let written = attribute_values(attributes).any(|(name, value)| {
                 let target = skip(value, const { QUOTE | SPACE });
                 name == b"attributename"
-                    && (starts(target, &["href", "xlink:href", "innerhtml"])
+                    && (starts(target, any!["href", "xlink:href", "innerhtml"])
                         || target.len() > 4 && target.starts_with(b"on"))
             });
             return written.then_some("cross_site_scripting.animated_attribute");
@@ -199,15 +199,17 @@ fn meta(piece: &[u8], name: &[u8], attributes: &[u8]) -> Option<&'static str> {
     let found = attribute_values(attributes).any(|(attribute, value)| {
         let value = skip(value, const { QUOTE | SPACE });
         match Name::of(name) {
-            Name::Style => attribute == b"type" && starts(value, &["text/javascript"]),
-            Name::Object => attribute == b"type" && starts(value, &["text/x-scriptlet"]),
+            Name::Style => attribute == b"type" && starts(value, any!["text/javascript"]),
+            Name::Object => attribute == b"type" && starts(value, any!["text/x-scriptlet"]),
             Name::Import if instruction => attribute == b"implementation",
-            Name::XmlStylesheet if instruction => attribute == b"href" && starts(value, &["data:", "javascript:", "#"]),
-            Name::Set => attribute == b"to" && near(value, &["onerror", "<script"]),
+            Name::XmlStylesheet if instruction => {
+                attribute == b"href" && starts(value, any!["data:", "javascript:", "#"])
+            }
+            Name::Set => attribute == b"to" && near(value, any!["onerror", "<script"]),
             _ => {
                 attribute == b"datasrc" && first(value) == b'#'
                     || attribute == b"handler" && first(value) == b'#'
-                    || attribute == b"style" && near(value, &["behavior:url(", "behavior: url("])
+                    || attribute == b"style" && near(value, any!["behavior:url(", "behavior: url("])
             }
         }
     });

@@ -1,9 +1,9 @@
 //! Script outside of tags: URLs that are code, ways out of a string or an attribute, calls that hide or steal.
 
 use super::super::bytes::{
-    DIGIT, LETTER, NUL, QUOTE, REACH, SPACE, WORD, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote,
-    is_space, is_word, last, near, of, places, skip, spaces, split, split_near, split_until, starts, tail, until_near,
-    word, words,
+    DIGIT, LETTER, Literals, NUL, QUOTE, REACH, SPACE, WORD, any, eat_any, ends, first, head, is_digit, is_letter,
+    is_one, is_quote, is_space, is_word, last, near, of, places, skip, spaces, split, split_near, split_until, starts,
+    tail, until_near, word, words,
 };
 use super::super::names::Name;
 
@@ -24,7 +24,7 @@ pub(super) fn is_call(rest: &[u8]) -> bool {
     let behind = spaces(behind);
     match Name::of(name) {
         Name::Eval | Name::Fetch | Name::Import => {
-            matches!(first(direct), b'(' | b'`') || starts(direct, &[")("]) || starts(direct, &["?.("])
+            matches!(first(direct), b'(' | b'`') || starts(direct, any![")("]) || starts(direct, any!["?.("])
         }
         Name::Alert
         | Name::Confirm
@@ -32,18 +32,20 @@ pub(super) fn is_call(rest: &[u8]) -> bool {
         | Name::Atob
         | Name::Settimeout
         | Name::Setinterval
-        | Name::Print => matches!(first(behind), b'(' | b'`') || starts(behind, &[")("]) || starts(behind, &["?.("]),
+        | Name::Print => {
+            matches!(first(behind), b'(' | b'`') || starts(behind, any![")("]) || starts(behind, any!["?.("])
+        }
         Name::Document | Name::Window | Name::SelfName | Name::Top | Name::Parent | Name::Globalthis => {
             first(direct) == b'[' && direct.get(1).is_some_and(|byte| is_quote(*byte) || *byte == b'/')
-                || is_one(name, &["window", "document"])
+                || is_one(name, any!["window", "document"])
                     && first(behind) == b'.'
                     && is_word(first(behind.get(1..).unwrap_or_default()))
         }
         Name::Location => {
-            first(behind) == b'=' && !starts(behind, &["=="])
-                || starts(behind, &[".href", ".hash", ".replace", ".assign", ".search"])
+            first(behind) == b'=' && !starts(behind, any!["=="])
+                || starts(behind, any![".href", ".hash", ".replace", ".assign", ".search"])
         }
-        Name::Empty => starts(rest, &["$.get"]),
+        Name::Empty => starts(rest, any!["$.get"]),
         _ => false,
     }
 }
@@ -65,7 +67,7 @@ fn named(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
             let value = skip(spaces(spaces(after).strip_prefix(b"=")?), QUOTE);
             let (target, _) = split(value, const { WORD | of(b":") });
             let handler = target.len() > 4 && target.starts_with(b"on");
-            (handler || is_one(target, &["href", "xlink:href"])).then_some("cross_site_scripting.animated_attribute")
+            (handler || is_one(target, any!["href", "xlink:href"])).then_some("cross_site_scripting.animated_attribute")
         }
         Name::Alert
         | Name::Confirm
@@ -91,19 +93,19 @@ fn named(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         Name::Data => document_url(after),
         Name::Import => {
             let url = spaces(called.strip_prefix(b"(")?);
-            (is_quote(first(url)) && starts(url.get(1..)?, &["//", "data:"]))
+            (is_quote(first(url)) && starts(url.get(1..)?, any!["//", "data:"]))
                 .then_some("cross_site_scripting.hidden_call")
         }
         Name::Find | Name::Foreach | Name::Some | Name::Every | Name::Filter => {
             let (function, behind) = word(spaces(called.strip_prefix(b"(")?));
-            let list = ends(before, &["]."]) && is_one(function, &["alert", "eval", "confirm", "prompt"]);
+            let list = ends(before, any!["]."]) && is_one(function, any!["alert", "eval", "confirm", "prompt"]);
             (list && first(behind) == b')').then_some("cross_site_scripting.hidden_call")
         }
         Name::Url => {
             let address = skip(spaces(called.strip_prefix(b"(")?), QUOTE);
             let property = before.trim_ascii_end();
-            let binding = ends(property, &["-moz-binding:", "behavior:", "-moz-binding :"]);
-            (binding && (starts(address, &["http", "//", "#default"]) || ends(property, &["binding:"])))
+            let binding = ends(property, any!["-moz-binding:", "behavior:", "-moz-binding :"]);
+            (binding && (starts(address, any!["http", "//", "#default"]) || ends(property, any!["binding:"])))
                 .then_some("cross_site_scripting.style_code")
         }
         _ => None,
@@ -117,7 +119,7 @@ fn handler(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         return None;
     }
     let value = spaces(spaces(after).strip_prefix(b"=")?);
-    const EVENTS: &[&str] = &[
+    const EVENTS: &Literals = any![
         "error",
         "load",
         "focus",
@@ -176,23 +178,23 @@ fn handler(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
 
 /// A call whose argument, or whose way of being called, only hides something.
 fn call(before: &[u8], name: &[u8], called: &[u8]) -> Option<&'static str> {
-    let shows = is_one(name, &["alert", "confirm", "prompt"]);
+    let shows = is_one(name, any!["alert", "confirm", "prompt"]);
     let hidden = Some("cross_site_scripting.hidden_call");
-    if shows && ends(before, &["("]) && starts(called, &[")("])
-        || shows && ends(before, &["onerror="])
-        || shows && starts(called, &["?.("])
+    if shows && ends(before, any!["("]) && starts(called, any![")("])
+        || shows && ends(before, any!["onerror="])
+        || shows && starts(called, any!["?.("])
     {
         return hidden;
     }
-    if shows && ends(before, &[".apply(", ".call(", ".map(", ".bind("]) {
+    if shows && ends(before, any![".apply(", ".call(", ".map(", ".bind("]) {
         return hidden;
     }
-    if name == b"eval" && ends(before, &["(0,", "(1,"]) {
+    if name == b"eval" && ends(before, any!["(0,", "(1,"]) {
         return hidden;
     }
     if name == b"function"
-        && starts(called, &["('", "(\"", "(`"])
-        && near(called, &["alert(", "eval(", "document.", "prompt("])
+        && starts(called, any!["('", "(\"", "(`"])
+        && near(called, any!["alert(", "eval(", "document.", "prompt("])
     {
         return hidden;
     }
@@ -203,40 +205,40 @@ fn call(before: &[u8], name: &[u8], called: &[u8]) -> Option<&'static str> {
     if name == b"settimeout" && first(called) == b'`' {
         return hidden;
     }
-    if is_one(name, &["write", "writeln"]) && !ends(before, &["document."]) {
+    if is_one(name, any!["write", "writeln"]) && !ends(before, any!["document."]) {
         return None;
     }
-    if shows && ends(before, &["${", "{"]) && matches!(first(called), b'(' | b'`') && ends(before, &["${"]) {
+    if shows && ends(before, any!["${", "{"]) && matches!(first(called), b'(' | b'`') && ends(before, any!["${"]) {
         return Some("cross_site_scripting.string_escape");
     }
     let argument = spaces(called.strip_prefix(b"(")?);
     let (source, behind) = word(argument);
-    let decoded = is_one(source, &["atob", "unescape", "decodeuri", "decodeuricomponent"])
+    let decoded = is_one(source, any!["atob", "unescape", "decodeuri", "decodeuricomponent"])
         || source == b"location" && first(behind) == b'.'
         || source == b"string" && behind.starts_with(b".fromcharcode")
-        || name == b"eval" && is_one(source, &["name", "window"]) && starts(behind, &[")", ".name"]);
+        || name == b"eval" && is_one(source, any!["name", "window"]) && starts(behind, any![")", ".name"]);
     decoded.then_some("cross_site_scripting.hidden_call")
 }
 
 /// A member of the window by a name in pieces: `top['al'+'ert'](1)`.
 fn object(name: &[u8], called: &[u8]) -> Option<&'static str> {
     let index = spaces(called.strip_prefix(b"[")?);
-    let functions = ["alert", "eval", "confirm", "prompt"];
+    let functions = any!["alert", "eval", "confirm", "prompt"];
     let found = match first(index) {
         b'\'' | b'"' | b'`' => {
             let (member, behind) = word(index.get(1..)?);
             let behind = skip(behind, QUOTE);
-            is_one(member, &functions)
-                || starts(spaces(behind), &["+"]) && is_quote(first(spaces(spaces(behind).get(1..)?)))
-                || starts(index.get(1..)?, &["\\x", "\\u"])
+            is_one(member, functions)
+                || starts(spaces(behind), any!["+"]) && is_quote(first(spaces(spaces(behind).get(1..)?)))
+                || starts(index.get(1..)?, any!["\\x", "\\u"])
         }
         b'/' => split_near(index, b"/.source").is_some(),
-        b'0'..=b'9' => starts(skip(index, DIGIT), &["..tostring", ".tostring"]),
+        b'0'..=b'9' => starts(skip(index, DIGIT), any!["..tostring", ".tostring"]),
         _ => {
-            starts(index, &["atob"])
+            starts(index, any!["atob"])
                 || is_word(first(index))
-                    && starts(word(index).1, &["+"])
-                    && starts(until_near(index, const { of(b"]") }), &["]("])
+                    && starts(word(index).1, any!["+"])
+                    && starts(until_near(index, const { of(b"]") }), any!["]("])
                     && name == b"top"
         }
     };
@@ -246,12 +248,12 @@ fn object(name: &[u8], called: &[u8]) -> Option<&'static str> {
 /// Code by way of a constructor: `constructor.constructor('alert(1)')()`.
 fn constructor(before: &[u8], after: &[u8]) -> Option<&'static str> {
     let reached = matches!(last(before.trim_ascii_end()), b'.' | b'[' | b'\'' | b'"' | b'`')
-        || ends(before.trim_ascii_end(), &["{{"]);
+        || ends(before.trim_ascii_end(), any!["{{"]);
     let rest = skip(after, const { QUOTE | SPACE | of(b"]") });
     let argument = rest.strip_prefix(b"(").map(spaces);
     let template = after.strip_prefix(b"`").filter(|code| matches!(first(word(code).1), b'\\' | b'(')).is_some();
     let again = skip(rest, const { QUOTE | SPACE | of(b".[") }).starts_with(b"constructor");
-    let template = template || near(tail(before, 96), &["{{"]);
+    let template = template || near(tail(before, 96), any!["{{"]);
     (reached
         && (argument.is_some_and(|argument| is_quote(first(argument)))
             || template
@@ -276,9 +278,9 @@ fn theft(before: &[u8]) -> Option<&'static str> {
             let inside = quoted.split_last().filter(|(quote, _)| is_quote(**quote)).map(|(_, inside)| last(inside));
             return matches!(inside, Some(b'=' | b'/' | b'?' | b'&'));
         }
-        ends(end, &["=${", "/${", "?${", "&${"])
+        ends(end, any!["=${", "/${", "?${", "&${"])
     };
-    let beacon = near(near_end, &["sendbeacon("]);
+    let beacon = near(near_end, any!["sendbeacon("]);
     (shown || sent(inner) || sent(wrapped) || beacon).then_some("cross_site_scripting.cookie_theft")
 }
 
@@ -287,7 +289,7 @@ fn style(before: &[u8], after: &[u8]) -> Option<&'static str> {
     let opened = skip(after, const { SPACE | of(b"\\") });
     let property = before.iter().rev().take(8).find(|byte| !is_space(**byte) && **byte != b'\\' && **byte < 0x80);
     (first(opened) == b'('
-        && (property == Some(&b':') && !ends(before, &["::"]) || ends(before, &["*/"]))
+        && (property == Some(&b':') && !ends(before, any!["::"]) || ends(before, any!["*/"]))
         && opened.len().saturating_add(1) >= after.len())
     .then_some("cross_site_scripting.style_code")
 }
@@ -296,7 +298,7 @@ fn style(before: &[u8], after: &[u8]) -> Option<&'static str> {
 fn document_url(after: &[u8]) -> Option<&'static str> {
     let kind = spaces(after).strip_prefix(b":")?;
     let kind = spaces(kind);
-    let documents = [
+    let documents = any![
         "text/html",
         "text/xml",
         "text/javascript",
@@ -305,12 +307,12 @@ fn document_url(after: &[u8]) -> Option<&'static str> {
         "application/xml",
         "application/x-dom-event-stream",
     ];
-    if let Some(behind) = eat_any(kind, &documents) {
+    if let Some(behind) = eat_any(kind, documents) {
         return matches!(first(spaces(behind)), b',' | b';').then_some("cross_site_scripting.document_url");
     }
     let image = kind.strip_prefix(b"image/svg+xml")?;
     let (_, content) = split_near(image, b",")?;
-    (content.starts_with(b"<svg") && near(content, &["<script", "onload", "</svg>#"]))
+    (content.starts_with(b"<svg") && near(content, any!["<script", "onload", "</svg>#"]))
         .then_some("cross_site_scripting.document_url")
 }
 
@@ -322,7 +324,7 @@ fn schemes(text: &[u8]) -> Option<&'static str> {
         .find_map(|(before, rest)| {
             if first(rest) == b'e' {
                 return spaced(rest, b"expression")
-                    .filter(|behind| starts(skip(behind, const { SPACE | of(b"\\") }), &["("]))
+                    .filter(|behind| starts(skip(behind, const { SPACE | of(b"\\") }), any!["("]))
                     .and_then(|behind| style(before, behind));
             }
             is_script_url(rest).then_some("cross_site_scripting.script_url")
@@ -385,7 +387,7 @@ fn string_escape(text: &[u8]) -> Option<&'static str> {
     let runs = |rest: &[u8]| {
         let code = skip(rest, const { SPACE | QUOTE | of(b"-;,+*/%^|&)}]<>=?:~!\\{") });
         let closed = spaces(rest).len() > code.len();
-        closed && (is_call(code) || code.starts_with(b"function ") && near(code, &["alert(", "eval("]))
+        closed && (is_call(code) || code.starts_with(b"function ") && near(code, any!["alert(", "eval("]))
     };
     if text.starts_with(b"*/") && runs(text) {
         return Some("cross_site_scripting.string_escape");
@@ -408,7 +410,7 @@ fn hidden_by_encoding(text: &[u8], written: &[u8]) -> Option<&'static str> {
     let calls = |text: &[u8]| {
         words(text)
             .filter(|(_, name, after)| {
-                is_one(name, &["alert", "confirm", "prompt", "eval"]) && matches!(first(after), b'(' | b'`')
+                is_one(name, any!["alert", "confirm", "prompt", "eval"]) && matches!(first(after), b'(' | b'`')
             })
             .count()
     };

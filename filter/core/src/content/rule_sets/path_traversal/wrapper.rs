@@ -1,7 +1,7 @@
 //! Wrappers of PHP and Java, shares and devices of Windows.
 
 use super::super::bytes::{
-    REACH, SLASH, SPACE, WORD, eat_any, first, head, is_digit, is_letter, is_quote, is_space, is_word, last, of,
+    REACH, SLASH, SPACE, WORD, any, eat_any, first, head, is_digit, is_letter, is_quote, is_space, is_word, last, of,
     places, skip, spaces, split, split_until, starts, trim, word, words,
 };
 use super::super::names::Name;
@@ -26,15 +26,15 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8], is_value: bool) -> Option<&
     let path = after.strip_prefix(b"://");
     match Name::of(name) {
         Name::Php => match path {
-            Some(path) if starts(path, &["filter/", "filter|"]) => php,
-            Some(path) if is_value && starts(path, &["input", "fd/", "stdin", "temp"]) => php,
+            Some(path) if starts(path, any!["filter/", "filter|"]) => php,
+            Some(path) if is_value && starts(path, any!["input", "fd/", "stdin", "temp"]) => php,
             _ => None,
         },
         Name::Data if is_value => {
             let kind = after.strip_prefix(b":")?;
             let content = kind.strip_prefix(b"//").or_else(|| {
                 let (_, content) = split_until(head(kind.strip_prefix(b"text/plain")?, REACH), const { of(b",<") });
-                starts(skip(content, const { of(b",") }), &["<", "pd9", "pd8"]).then_some(content)
+                starts(skip(content, const { of(b",") }), any!["<", "pd9", "pd8"]).then_some(content)
             });
             content.map(|_| "path_traversal.php_wrapper")
         }
@@ -54,7 +54,7 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8], is_value: bool) -> Option<&
             let address = after.strip_prefix(b":")?;
             let (marks, _) = split(address, SLASH);
             let target = slashes(address);
-            let target = eat_any(target, &["localhost", "127.0.0.1"]).map_or(target, slashes);
+            let target = eat_any(target, any!["localhost", "127.0.0.1"]).map_or(target, slashes);
             let target = match target {
                 [_, b':', behind @ ..] => slashes(behind),
                 _ => target,
@@ -72,7 +72,7 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8], is_value: bool) -> Option<&
         }
         Name::Netdoc | Name::LocalFile if after.starts_with(b":/") => file,
         Name::Jar => {
-            let address = eat_any(after, &[":http:", ":https:", ":ftp:", ":file:"])?;
+            let address = eat_any(after, any![":http:", ":https:", ":ftp:", ":file:"])?;
             let (path, _) = split_until(head(address, REACH), SPACE);
             path.windows(2).any(|window| window == b"!/").then_some("path_traversal.file_wrapper")
         }
@@ -98,10 +98,10 @@ fn share(text: &[u8], written: Option<&[u8]>) -> Option<&'static str> {
                 && (folder.len() == 1 && is_letter(first(folder)) || matches!(folder, b"admin" | b"ipc"));
             let port = host.iter().rposition(|byte| *byte == b'@').and_then(|at| host.get(at.saturating_add(1)..));
             let webdav =
-                port.is_some_and(|port| port == b"ssl" || is_digit(first(port))) || starts(path, &["davwwwroot"]);
+                port.is_some_and(|port| port == b"ssl" || is_digit(first(port))) || starts(path, any!["davwwwroot"]);
             let device = matches!(host, b"." | b"?")
-                && (starts(path, &["physicaldrive", "globalroot", "unc\\"])
-                    || starts(path.get(1..).unwrap_or_default(), &[":\\windows"]));
+                && (starts(path, any!["physicaldrive", "globalroot", "unc\\"])
+                    || starts(path.get(1..).unwrap_or_default(), any![":\\windows"]));
             let address =
                 before.len() == start && !path.is_empty() && (is_public(host) || hides) && !trim(text).contains(&b' ');
             (hidden || webdav || device || address).then_some("path_traversal.windows_share")

@@ -1,7 +1,7 @@
 //! What only injections say, wherever it stands.
 
 use super::super::bytes::{
-    DIGIT, SPACE, WORD, ends, first, is_digit, is_letter, is_one, is_quote, is_word, last, near, of, skip, spaces,
+    DIGIT, SPACE, WORD, any, ends, first, is_digit, is_letter, is_one, is_quote, is_word, last, near, of, skip, spaces,
     split, split_near, starts, tail, until_near, word, words,
 };
 use super::super::names::Name;
@@ -31,19 +31,19 @@ fn joins(text: &[u8]) -> Option<&'static str> {
 }
 
 fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
-    if starts(after, &["/*"])
+    if starts(after, any!["/*"])
         && let Some(found) = split_keyword(name, after)
     {
         return Some(found);
     }
-    if ends(before, &["/*!"]) {
+    if ends(before, any!["/*!"]) {
         let keyword = skip(name, DIGIT);
         // A dump has a space there.
         if keyword.len() < name.len() && !keyword.is_empty() {
             return Some("sql_injection.versioned_comment");
         }
         let keyword = if keyword.is_empty() { word(gap(after)).0 } else { keyword };
-        let found = is_one(keyword, &["union", "select", "or", "xor", "and", "from", "where", "unionselect"]);
+        let found = is_one(keyword, any!["union", "select", "or", "xor", "and", "from", "where", "unionselect"]);
         return found.then_some("sql_injection.versioned_comment");
     }
     match first(name) {
@@ -71,29 +71,31 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         b'c' => match Name::of(name) {
             Name::Case => case(after),
             Name::Char | Name::Chr => codes(name, after),
-            Name::Convert => starts(gap_open(after), &["int,"]).then_some(()).and_then(|()| reads(after)),
+            Name::Convert => starts(gap_open(after), any!["int,"]).then_some(()).and_then(|()| reads(after)),
             Name::Cast => is_call(after).then_some(()).and_then(|()| reads_first(after)),
-            Name::Ctxsys => starts(after, &[".drithsx"]).then_some("sql_injection.error_message"),
+            Name::Ctxsys => starts(after, any![".drithsx"]).then_some("sql_injection.error_message"),
             _ => None,
         },
         b'd' => match Name::of(name) {
             Name::DbmsPipe | Name::DbmsLock => {
-                starts(after, &[".receive_message", ".sleep"]).then_some("sql_injection.time_delay")
+                starts(after, any![".receive_message", ".sleep"]).then_some("sql_injection.time_delay")
             }
             Name::DbmsXslprocessor | Name::DbmsLdap | Name::DbmsUtility | Name::DbmsJava => {
-                starts(after, &[".init(", ".read2clob", ".sqlid", ".runjava"]).then_some("sql_injection.error_message")
+                starts(after, any![".init(", ".read2clob", ".sqlid", ".runjava"])
+                    .then_some("sql_injection.error_message")
             }
             _ => None,
         },
         b'e' | b'u' => match Name::of(name) {
             Name::Union => union(before, after),
-            Name::Extractvalue | Name::Updatexml => (is_call(after) && near(after, &["concat", "0x", "select", "@@"]))
-                .then_some("sql_injection.error_message"),
+            Name::Extractvalue | Name::Updatexml => (is_call(after)
+                && near(after, any!["concat", "0x", "select", "@@"]))
+            .then_some("sql_injection.error_message"),
             Name::Exp => nested_query(after),
-            Name::Exec | Name::Execute => starts(gap(after), &["xp_", "sp_oa", "master..", "master.dbo"])
+            Name::Exec | Name::Execute => starts(gap(after), any!["xp_", "sp_oa", "master..", "master.dbo"])
                 .then_some("sql_injection.file_or_command"),
             Name::UtlInaddr | Name::UtlHttp => {
-                starts(after, &[".get_host", ".request"]).then_some(if name == b"utl_http" {
+                starts(after, any![".get_host", ".request"]).then_some(if name == b"utl_http" {
                     "sql_injection.file_or_command"
                 } else {
                     "sql_injection.error_message"
@@ -105,7 +107,7 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
             b"floor" => {
                 let argument = gap_open(after).strip_prefix(b"rand")?;
                 let (_, behind) = split_near(argument, b")")?;
-                starts(gap_close(behind), &["*"]).then_some("sql_injection.error_message")
+                starts(gap_close(behind), any!["*"]).then_some("sql_injection.error_message")
             }
             _ => None,
         },
@@ -124,8 +126,9 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         b'i' => match name {
             b"into" => {
                 let (kind, path) = word(gap(after));
-                (is_one(kind, &["outfile", "dumpfile"]) && (is_quote(first(gap(path))) || starts(gap(path), &["0x"])))
-                    .then_some("sql_injection.file_or_command")
+                (is_one(kind, any!["outfile", "dumpfile"])
+                    && (is_quote(first(gap(path))) || starts(gap(path), any!["0x"])))
+                .then_some("sql_injection.file_or_command")
             }
             _ => None,
         },
@@ -137,20 +140,20 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
             Name::LoadFile => file(after),
             Name::Like => {
                 let arguments = after.strip_prefix(b"(")?;
-                near(arguments, &["randomblob("]).then_some("sql_injection.time_delay")
+                near(arguments, any!["randomblob("]).then_some("sql_injection.time_delay")
             }
             Name::PgReadFile | Name::LoImport | Name::PgLsDir => {
-                starts(after, &["('"]).then_some("sql_injection.file_or_command")
+                starts(after, any!["('"]).then_some("sql_injection.file_or_command")
             }
             Name::Program => {
                 let copies = is_quote(first(gap(after)))
-                    && ends(before, &["from ", "to "])
-                    && near(tail(before, 128), &["copy "]);
+                    && ends(before, any!["from ", "to "])
+                    && near(tail(before, 128), any!["copy "]);
                 copies.then_some("sql_injection.file_or_command")
             }
-            Name::Procedure => (starts(gap(after), &["analyse"])).then_some("sql_injection.error_message"),
+            Name::Procedure => (starts(gap(after), any!["analyse"])).then_some("sql_injection.error_message"),
             Name::LoadExtension => {
-                (is_call(after) && ends(before, &["select ", "select("])).then_some("sql_injection.file_or_command")
+                (is_call(after) && ends(before, any!["select ", "select("])).then_some("sql_injection.file_or_command")
             }
             _ => None,
         },
@@ -168,7 +171,7 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         },
         b'w' => {
             let (delay, time) = word(gap(after));
-            (name == b"waitfor" && is_one(delay, &["delay", "time"]) && is_quote(first(gap(time))))
+            (name == b"waitfor" && is_one(delay, any!["delay", "time"]) && is_quote(first(gap(time))))
                 .then_some("sql_injection.time_delay")
         }
         _ => None,
@@ -202,7 +205,7 @@ fn condition_anywhere(after: &[u8]) -> Option<&'static str> {
         }
         return condition(after, Place::Word).filter(|name| *name == "sql_injection.quoted_tautology");
     }
-    if starts(start, &["true"]) || is_digit(first(start)) {
+    if starts(start, any!["true"]) || is_digit(first(start)) {
         let (left, behind) = split(start, WORD);
         let (right, ending) = match spaces(behind).strip_prefix(b"=") {
             Some(right) => word(spaces(right)),
@@ -211,11 +214,11 @@ fn condition_anywhere(after: &[u8]) -> Option<&'static str> {
         let compared = is_digit(first(left)) && behind.len() != ending.len() || left == b"true";
         let ending = spaces(gap_close(ending));
         let constant = compared && is_digit(first(right)) || left == b"true";
-        if constant && !right.is_empty() && is_comment(ending) && (is_end(ending) || starts(ending, &["--"])) {
+        if constant && !right.is_empty() && is_comment(ending) && (is_end(ending) || starts(ending, any!["--"])) {
             return Some("sql_injection.constant_condition");
         }
     }
-    if starts(start, &["sleep(", "pg_sleep(", "benchmark("]) {
+    if starts(start, any!["sleep(", "pg_sleep(", "benchmark("]) {
         let ending = gap_close(until_near(start, const { of(b")\n") }));
         return (is_comment(ending) && is_end(ending)).then_some("sql_injection.time_delay");
     }
@@ -236,8 +239,8 @@ fn union(before: &[u8], after: &[u8]) -> Option<&'static str> {
     }
     let (all, behind) = word(separated);
     let (query, columns) =
-        if is_one(all, &["all", "distinct", "distinctrow"]) { word(gap_open(behind)) } else { (all, behind) };
-    if !is_one(query, &["select"]) {
+        if is_one(all, any!["all", "distinct", "distinctrow"]) { word(gap_open(behind)) } else { (all, behind) };
+    if !is_one(query, any!["select"]) {
         return None;
     }
     is_columns(columns).then_some("sql_injection.union_select")
@@ -246,7 +249,7 @@ fn union(before: &[u8], after: &[u8]) -> Option<&'static str> {
 /// The columns of a `SELECT`, told from prose by what stands in them.
 fn is_columns(rest: &[u8]) -> bool {
     let start = gap_open(rest);
-    if starts(start, &["@@"]) {
+    if starts(start, any!["@@"]) {
         return true;
     }
     let behind = match first(start) {
@@ -257,8 +260,8 @@ fn is_columns(rest: &[u8]) -> bool {
         b'*' => start.get(1..).unwrap_or_default(),
         _ => {
             let (name, behind) = word(skip(start, const { of(b"-") }));
-            if is_one(name, &["case", "top"]) {
-                return starts(gap(behind), &["when"]) || is_digit(first(gap(behind)));
+            if is_one(name, any!["case", "top"]) {
+                return starts(gap(behind), any!["when"]) || is_digit(first(gap(behind)));
             }
             if first(behind) == b'(' {
                 return true;
@@ -276,7 +279,7 @@ fn is_columns(rest: &[u8]) -> bool {
     let ending = spaces(gap_close(behind));
     let ending = if ending.is_empty() { return true } else { ending };
     matches!(first(ending), b',' | b';' | b'|' | b'#' | b'\'' | b'"' | b'+' | b')' | b'/')
-        || starts(ending, &["--", "from", "into", "limit", "order", "where", "union"])
+        || starts(ending, any!["--", "from", "into", "limit", "order", "where", "union"])
 }
 
 /// `a, b from`
@@ -289,7 +292,7 @@ fn is_list(rest: &[u8]) -> bool {
         }
         match gap(behind).strip_prefix(b",") {
             Some(next) => (rest, commas) = (gap(next), commas.saturating_add(1)),
-            None => return commas > 0 && starts(gap(behind), &["from"]),
+            None => return commas > 0 && starts(gap(behind), any!["from"]),
         }
     }
     true
@@ -298,7 +301,7 @@ fn is_list(rest: &[u8]) -> bool {
 /// A call that only waits.
 fn benchmark(after: &[u8]) -> Option<&'static str> {
     let (count, behind) = split(gap_open(after), const { DIGIT | SPACE });
-    (is_call(after) && !count.is_empty() && starts(spaces(behind), &[","])).then_some("sql_injection.time_delay")
+    (is_call(after) && !count.is_empty() && starts(spaces(behind), any![","])).then_some("sql_injection.time_delay")
 }
 
 /// A call that waits on a condition: `if(1=1,sleep(5),0)`.
@@ -306,9 +309,9 @@ fn delayed(before: &[u8], after: &[u8]) -> Option<&'static str> {
     let argument = after.strip_prefix(b"(")?;
     let condition = tail(before, 96);
     let found = is_digit(first(argument))
-        && ends(before.trim_ascii_end(), &[","])
+        && ends(before.trim_ascii_end(), any![","])
         && !condition.contains(&b';')
-        && near(condition, &["if("]);
+        && near(condition, any!["if("]);
     found.then_some("sql_injection.time_delay")
 }
 
@@ -341,38 +344,38 @@ fn codes(name: &[u8], after: &[u8]) -> Option<&'static str> {
 /// Whether what is converted is read from the server first.
 fn reads(after: &[u8]) -> Option<&'static str> {
     let (_, argument) = split_near(after, b",")?;
-    starts(gap_open(argument), &["@@", "select"]).then_some("sql_injection.error_message")
+    starts(gap_open(argument), any!["@@", "select"]).then_some("sql_injection.error_message")
 }
 
 fn reads_first(after: &[u8]) -> Option<&'static str> {
-    starts(gap_open(after), &["@@", "select"]).then_some("sql_injection.error_message")
+    starts(gap_open(after), any!["@@", "select"]).then_some("sql_injection.error_message")
 }
 
 fn nested_query(after: &[u8]) -> Option<&'static str> {
     let query = skip(after, const { SPACE | of(b"(~") });
     let brackets = after.len().saturating_sub(query.len());
-    (brackets >= 2 && is_call(after) && starts(query, &["select"])).then_some("sql_injection.error_message")
+    (brackets >= 2 && is_call(after) && starts(query, any!["select"])).then_some("sql_injection.error_message")
 }
 
 fn file(after: &[u8]) -> Option<&'static str> {
     let argument = spaces(spaces(after).strip_prefix(b"(")?);
     let path = argument.get(1..).unwrap_or_default();
-    let absolute = is_quote(first(argument)) && (starts(path, &["/", "\\\\"]) || path.get(1) == Some(&b':'));
-    (absolute || starts(argument, &["0x", "concat", "char"])).then_some("sql_injection.file_or_command")
+    let absolute = is_quote(first(argument)) && (starts(path, any!["/", "\\\\"]) || path.get(1) == Some(&b':'));
+    (absolute || starts(argument, any!["0x", "concat", "char"])).then_some("sql_injection.file_or_command")
 }
 
 /// `(select sleep(5))`, `select load_extension(`.
 fn select(before: &[u8], after: &[u8]) -> Option<&'static str> {
     let column = skip(gap_open(after), const { of(b"!~") });
-    let bracketed = ends(before, &["("]);
-    if ends(before, &[":=("]) {
+    let bracketed = ends(before, any!["("]);
+    if ends(before, any![":=("]) {
         return Some("sql_injection.joined_query");
     }
-    if bracketed && starts(column, &["sleep(", "pg_sleep(", "benchmark("]) {
+    if bracketed && starts(column, any!["sleep(", "pg_sleep(", "benchmark("]) {
         return Some("sql_injection.time_delay");
     }
     // `(select(0)from(select(sleep(6)))v)`, `(select * from (select(sleep(5)))a)`
-    if first(after) == b'(' && bracketed && starts(column, &["sleep"]) {
+    if first(after) == b'(' && bracketed && starts(column, any!["sleep"]) {
         return Some("sql_injection.time_delay");
     }
     None

@@ -1,8 +1,8 @@
 //! Conditions: whether what follows `AND` or `OR` is SQL, and not prose.
 
 use super::super::bytes::{
-    DIGIT, LETTER, QUOTE, REACH, WORD, eat_any, first, head, is_digit, is_letter, is_one, is_quote, is_space, near, of,
-    skip, spaces, split, split_near, starts, word,
+    DIGIT, LETTER, QUOTE, REACH, WORD, any, eat_any, first, head, is_digit, is_letter, is_one, is_quote, is_space,
+    near, of, skip, spaces, split, split_near, starts, word,
 };
 use super::super::names::Name;
 use super::way_out::is_query;
@@ -57,7 +57,7 @@ fn prefixes(mut rest: &[u8]) -> &[u8] {
     loop {
         rest = skip(gap_open(rest), const { of(b"!~-") });
         let (name, behind) = word(rest);
-        if !is_one(name, &["not", "binary", "distinct", "all", "any"]) || behind.len() == rest.len() {
+        if !is_one(name, any!["not", "binary", "distinct", "all", "any"]) || behind.len() == rest.len() {
             let opened = gap_open(rest);
             if opened.len() == rest.len() {
                 return rest;
@@ -71,12 +71,12 @@ fn prefixes(mut rest: &[u8]) -> &[u8] {
 
 fn named(rest: &[u8]) -> Option<(Operand<'_>, &[u8])> {
     let (name, behind) = split(rest, const { WORD | of(b".$[]") });
-    if name.len() <= 2 && is_quote(first(behind)) && starts(name, &["n", "x", "b", "q", "r"]) {
+    if name.len() <= 2 && is_quote(first(behind)) && starts(name, any!["n", "x", "b", "q", "r"]) {
         return Some((Operand::Text, behind_literal(behind)));
     }
     match name {
         b"select" => return Some((Operand::Query, behind)),
-        b"case" if starts(gap(behind), &["when"]) => return Some((Operand::Query, behind)),
+        b"case" if starts(gap(behind), any!["when"]) => return Some((Operand::Query, behind)),
         _ => {}
     }
     if is_call(behind) {
@@ -135,10 +135,10 @@ fn operator(rest: &[u8]) -> Option<(Operator, &[u8])> {
     if let Some(behind) = rest.strip_prefix(b"==") {
         return Some((Operator::Arithmetic, behind));
     }
-    if let Some(behind) = eat_any(rest, &["<=>", "@>", "<@", "<>", "!=", "!<", "!>", "<=", ">=", "=", "<", ">"]) {
+    if let Some(behind) = eat_any(rest, any!["<=>", "@>", "<@", "<>", "!=", "!<", "!>", "<=", ">=", "=", "<", ">"]) {
         return Some((Operator::Compares, behind));
     }
-    if let Some(behind) = eat_any(rest, &["^", "&", "*", "-", "/", "%", "||", "|"]) {
+    if let Some(behind) = eat_any(rest, any!["^", "&", "*", "-", "/", "%", "||", "|"]) {
         return if is_comment(rest) { None } else { Some((Operator::Arithmetic, behind)) };
     }
     let (name, behind) = word(rest);
@@ -165,14 +165,14 @@ fn compares_with(name: &[u8], rest: &[u8]) -> bool {
     let rest = gap(rest);
     match Name::of(name) {
         Name::In => first(rest) == b'(',
-        Name::Is => starts(rest, &["null", "not null", "true", "not true", "false", "unknown"]),
+        Name::Is => starts(rest, any!["null", "not null", "true", "not true", "false", "unknown"]),
         Name::Between | Name::Div | Name::Mod => is_digit(first(rest)) || first(rest) == b'\'',
-        Name::Sounds => starts(rest, &["like"]),
+        Name::Sounds => starts(rest, any!["like"]),
         _ => {
             is_quote(first(rest))
                 || first(rest) == b'('
                 || is_digit(first(rest))
-                || starts(rest, &["binary", "concat", "char("])
+                || starts(rest, any!["binary", "concat", "char("])
         }
     }
 }
@@ -225,7 +225,8 @@ fn constants(number: &[u8], rest: &[u8], behind: &[u8], place: Place) -> Option<
         Some((Operand::Number(other), after)) => {
             let close = !is_space(first(behind)) && !is_space(first(right));
             let long = number.len() >= 3 && other.len() >= 3;
-            let telling = long || number == other || is_one(number, &["0", "1"]) && is_one(other, &["0", "1", "2"]);
+            let telling =
+                long || number == other || is_one(number, any!["0", "1"]) && is_one(other, any!["0", "1", "2"]);
             let telling =
                 telling || sign == Operator::Compares && close || is_end(after) && is_comment(gap_close(after));
             let sums = sign == Operator::Arithmetic && operator(after).is_some();
@@ -268,7 +269,7 @@ fn compares_inside(rest: &[u8]) -> bool {
 
 /// A comparison of a column, or a word that is true.
 fn column(name: &[u8], behind: &[u8], place: Place) -> Option<&'static str> {
-    let constant = is_one(name, &["true", "false", "null", "not_null"]);
+    let constant = is_one(name, any!["true", "false", "null", "not_null"]);
     if constant && (place == Place::Quote && is_end(behind) || is_comment(gap_close(behind)) && is_end(behind)) {
         return Some("sql_injection.condition_after_quote");
     }
@@ -296,14 +297,17 @@ pub(super) fn joined(rest: &[u8], place: Place) -> Option<&'static str> {
     let found = match right {
         Operand::Query => {
             let rest = spaces(behind);
-            starts(gap(rest), &["when"]) || near(rest, &["from", "("]) || is_digit(first(rest)) || is_comment(rest)
+            starts(gap(rest), any!["when"])
+                || near(rest, any!["from", "("])
+                || is_digit(first(rest))
+                || is_comment(rest)
         }
         Operand::Call(name) => {
             is_function(name)
                 && (glued || matches!(name, b"sleep" | b"pg_sleep" | b"benchmark"))
                 && !matches!((name, place), (b"count" | b"if" | b"len" | b"length", Place::Number))
         }
-        Operand::Variable => place == Place::Quote && starts(spaces_of(rest), &["@@"]),
+        Operand::Variable => place == Place::Quote && starts(spaces_of(rest), any!["@@"]),
         Operand::Name(_) | Operand::Number(_) | Operand::Text => false,
     };
     found.then_some("sql_injection.joined_query")

@@ -1,7 +1,7 @@
 //! What follows the value that a text was written as.
 
 use super::super::bytes::{
-    DIGIT, QUOTE, SPACE, WORD, eat_any, ends, first, is_digit, is_one, is_quote, is_space, last, near, of, skip,
+    DIGIT, QUOTE, SPACE, WORD, any, eat_any, ends, first, is_digit, is_one, is_quote, is_space, last, near, of, skip,
     skip_near, spaces, split, starts, until_near, word,
 };
 use super::super::names::Name;
@@ -35,7 +35,7 @@ pub(super) fn is_query(rest: &[u8]) -> bool {
     is_digit(first(column))
         || is_quote(first(column))
         || matches!(first(column), b'*' | b'@' | b'!')
-        || is_one(name, &["case", "null", "distinct"])
+        || is_one(name, any!["case", "null", "distinct"])
         || first(behind) == b'('
 }
 
@@ -54,12 +54,12 @@ fn behind_value(text: &[u8]) -> Option<&'static str> {
     }
     // `8.0union`
     let digits = skip(value, const { DIGIT | of(b".") });
-    if is_digit(first(value)) && starts(digits, &["union", "or", "and", "xor"]) {
+    if is_digit(first(value)) && starts(digits, any!["union", "or", "and", "xor"]) {
         let glued = unsigned.get(value.len().saturating_sub(digits.len())..).unwrap_or_default();
         return behind(glued, Place::Number);
     }
     // A bracket or a comment that closes what the text did not open.
-    let closes = starts(spaces(rest), &[")", "*/", "$$", "]"]);
+    let closes = starts(spaces(rest), any![")", "*/", "$$", "]"]);
     if first(spaces(rest)) == b';' && is_statement(value) {
         return None;
     }
@@ -107,7 +107,7 @@ fn is_statement(text: &[u8]) -> bool {
     let (name, _) = word(spaces(text));
     is_one(
         name,
-        &[
+        any![
             "alter", "begin", "call", "copy", "create", "declare", "delete", "describe", "drop", "exec", "execute",
             "explain", "grant", "insert", "merge", "replace", "select", "set", "show", "truncate", "update", "use",
             "with",
@@ -148,7 +148,7 @@ fn behind(rest: &[u8], place: Place) -> Option<&'static str> {
     if first(rest) == b';' {
         return statement(skip(rest, const { SPACE | of(b";+") }), place);
     }
-    if let Some(condition_behind) = eat_any(rest, &["||", "&&"]) {
+    if let Some(condition_behind) = eat_any(rest, any!["||", "&&"]) {
         return condition(condition_behind, place).or_else(|| joined(condition_behind, place));
     }
     let (name, after) = word(rest);
@@ -182,48 +182,49 @@ fn clause(name: &[u8], after: &[u8], rest: &[u8], place: Place) -> Option<&'stat
             if name == b"where" && place != Place::Start && place != Place::Quote {
                 return None;
             }
-            if name == b"where" && place == Place::Start && !ends(after.trim_ascii_end(), &["--", "#"]) {
+            if name == b"where" && place == Place::Start && !ends(after.trim_ascii_end(), any!["--", "#"]) {
                 return None;
             }
             condition(after, place).or_else(|| match place {
                 Place::Quote | Place::Number => joined(after, place),
-                Place::Start => joined(after, place).filter(|_| starts(gap_open(after), &["select"])),
+                Place::Start => joined(after, place).filter(|_| starts(gap_open(after), any!["select"])),
                 Place::Word => None,
             })
         }
         Name::Union => {
             let (all, columns) = word(gap_open(after));
             let (query, behind) =
-                if is_one(all, &["all", "distinct"]) { word(gap_open(columns)) } else { (all, columns) };
+                if is_one(all, any!["all", "distinct"]) { word(gap_open(columns)) } else { (all, columns) };
             let strict = matches!(place, Place::Start | Place::Word);
-            let found = is_one(query, &["select", "values", "table"]) && !behind.is_empty() && !strict;
+            let found = is_one(query, any!["select", "values", "table"]) && !behind.is_empty() && !strict;
             found.then_some("sql_injection.statement_after_value")
         }
         Name::Order | Name::Group => column_count(after, place),
         Name::Exec | Name::Execute => {
             let target = gap(after);
-            (matches!(place, Place::Quote | Place::Number) && starts(target, &["master", "sp_", "xp_"]))
+            (matches!(place, Place::Quote | Place::Number) && starts(target, any!["master", "sp_", "xp_"]))
                 .then_some("sql_injection.statement_after_value")
         }
         // `abc) AS x WHERE 1=1`, `abc' IN BOOLEAN MODE) AND 1=1`
         Name::As if matches!(place, Place::Number | Place::Quote) => {
             let (alias, rest) = word(gap(after));
             let rest = gap_close(rest);
-            (!alias.is_empty() && starts(rest, &["where", "union", "limit", "on"])).then_some(())?;
+            (!alias.is_empty() && starts(rest, any!["where", "union", "limit", "on"])).then_some(())?;
             let (name, after) = word(rest);
             clause(name, after, rest, place)
         }
-        Name::In if starts(gap(after), &["boolean mode"]) => {
+        Name::In if starts(gap(after), any!["boolean mode"]) => {
             let rest = gap_close(gap(after).strip_prefix(b"boolean mode")?);
             let (name, after) = word(rest);
             if name == b"in" { None } else { clause(name, after, rest, place) }
         }
         Name::Rlike | Name::Regexp | Name::Like | Name::In | Name::Div | Name::Procedure | Name::Between => {
-            let query = joined(after, place).filter(|_| name != b"in" || starts(gap_open(after), &["select", "case"]));
+            let query =
+                joined(after, place).filter(|_| name != b"in" || starts(gap_open(after), any!["select", "case"]));
             let listed = name == b"in"
                 && place == Place::Quote
                 && first(gap(after)) == b'('
-                && ends(after.trim_ascii_end(), &["--", "#"]);
+                && ends(after.trim_ascii_end(), any!["--", "#"]);
             query.or(if listed { Some("sql_injection.condition_after_quote") } else { None }).or_else(|| {
                 let literal =
                     matches!(first(gap_open(after)), b'\'' | b'"') && matches!(name, b"like" | b"rlike" | b"regexp");
@@ -236,11 +237,11 @@ fn clause(name: &[u8], after: &[u8], rest: &[u8], place: Place) -> Option<&'stat
             let arguments = until_near(gap_open(after), const { of(b")\n") });
             let ending = spaces(gap_close(arguments));
             let telling =
-                is_comment(ending) || starts(ending, &["=\"", "='"]) || name == b"benchmark" && ending.is_empty();
+                is_comment(ending) || starts(ending, any!["=\"", "='"]) || name == b"benchmark" && ending.is_empty();
             telling.then_some("sql_injection.time_delay")
         }
         Name::If if place == Place::Start && first(after) == b'(' => {
-            near(after, &[") select", ") drop", ") waitfor", ") exec"]).then_some("sql_injection.stacked_statement")
+            near(after, any![") select", ") drop", ") waitfor", ") exec"]).then_some("sql_injection.stacked_statement")
         }
         Name::Select if place == Place::Start => system_table(after),
         Name::Insert
@@ -265,14 +266,14 @@ fn clause(name: &[u8], after: &[u8], rest: &[u8], place: Place) -> Option<&'stat
 
 fn delay(rest: &[u8]) -> Option<&'static str> {
     let rest = gap_open(rest).strip_prefix(b"waitfor")?;
-    starts(gap(rest), &["delay", "time"]).then_some("sql_injection.time_delay")
+    starts(gap(rest), any!["delay", "time"]).then_some("sql_injection.time_delay")
 }
 
 /// How many columns there are: `order by 10--`, and nothing else.
 fn column_count(after: &[u8], place: Place) -> Option<&'static str> {
     let columns = gap_open(gap(after).strip_prefix(b"by")?);
     let (name, behind) = word(columns);
-    if starts(gap(behind), &["having"]) && !name.is_empty() {
+    if starts(gap(behind), any!["having"]) && !name.is_empty() {
         return Some("sql_injection.column_count");
     }
     if place == Place::Word && !is_digit(first(columns)) {
@@ -293,10 +294,10 @@ fn column_count(after: &[u8], place: Place) -> Option<&'static str> {
 
 /// A statement that reads what only administrators read: `select @@version`.
 fn system_table(after: &[u8]) -> Option<&'static str> {
-    let found = starts(gap(after), &["@@", "current_user", "session_user", "current_setting("])
+    let found = starts(gap(after), any!["@@", "current_user", "session_user", "current_setting("])
         || near(
             after,
-            &[
+            any![
                 "from sysusers",
                 "from syslogins",
                 "master..",
@@ -327,7 +328,7 @@ fn statement(rest: &[u8], place: Place) -> Option<&'static str> {
         | Name::Rename => {
             is_one(
                 object_name,
-                &[
+                any![
                     "table",
                     "database",
                     "schema",
@@ -349,46 +350,46 @@ fn statement(rest: &[u8], place: Place) -> Option<&'static str> {
                     "tablespace",
                 ],
             ) && !spaces(behind_object).is_empty()
-                && !starts(spaces(behind_object), &["the ", "a ", "my ", "your ", "our ", "this ", "it "])
+                && !starts(spaces(behind_object), any!["the ", "a ", "my ", "your ", "our ", "this ", "it "])
         }
         Name::Update => {
             let target = skip(object, const { WORD | of(b".[]`\"") });
-            starts(gap(target), &["set"])
+            starts(gap(target), any!["set"])
         }
-        Name::Grant | Name::Revoke => is_one(word(gap(behind_object)).0, &["on", "to", "from"]),
+        Name::Grant | Name::Revoke => is_one(word(gap(behind_object)).0, any!["on", "to", "from"]),
         Name::Exec | Name::Execute => {
             is_quote(first(gap_open(after)))
-                || starts(gap_open(after), &["@", "master", "sp_", "xp_", "immediate"])
+                || starts(gap_open(after), any!["@", "master", "sp_", "xp_", "immediate"])
                 || object_name.contains(&b'_')
                 || first(behind_object) == b'.'
         }
         Name::Declare | Name::Set => matches!(first(gap_open(after)), b'@' | b'\''),
-        Name::Begin => starts(object, &["declare"]) || starts(behind_object, &[".sleep("]),
-        Name::Shutdown => is_end(after) || starts(object, &["with"]),
-        Name::Waitfor => is_one(object_name, &["delay", "time"]),
-        Name::If => first(object) == b'(' && near(object, &["select", "exec", "drop", "waitfor"]),
+        Name::Begin => starts(object, any!["declare"]) || starts(behind_object, any![".sleep("]),
+        Name::Shutdown => is_end(after) || starts(object, any!["with"]),
+        Name::Waitfor => is_one(object_name, any!["delay", "time"]),
+        Name::If => first(object) == b'(' && near(object, any!["select", "exec", "drop", "waitfor"]),
         Name::Select => {
             place != Place::Word
-                && (near(after, &["from ", "from\n", "from/", "from(", "from`", "from["]) || near(after, &["("]))
-                || starts(object, &["@@", "*"])
+                && (near(after, any!["from ", "from\n", "from/", "from(", "from`", "from["]) || near(after, any!["("]))
+                || starts(object, any!["@@", "*"])
                 || first(gap(behind_object)) == b'(' && is_function(object_name)
                 || is_digit(first(object)) && {
                     let r = spaces(behind_object);
                     r.is_empty() || is_comment(r) || first(r) == b','
                 }
         }
-        Name::Copy => near(after, &[" to program", " from program", " to '", " from '"]),
-        Name::Load => is_one(object_name, &["data", "file"]),
-        Name::Attach => starts(object, &["database"]),
+        Name::Copy => near(after, any![" to program", " from program", " to '", " from '"]),
+        Name::Load => is_one(object_name, any!["data", "file"]),
+        Name::Attach => starts(object, any!["database"]),
         Name::Call | Name::Do => is_call(behind_object),
-        Name::Handler => near(after, &[" open", " read"]),
-        Name::Show => is_one(object_name, &["tables", "databases", "columns", "variables", "grants"]),
+        Name::Handler => near(after, any![" open", " read"]),
+        Name::Show => is_one(object_name, any!["tables", "databases", "columns", "variables", "grants"]),
         Name::Use | Name::Desc => {
             !object_name.is_empty()
                 && is_end(behind_object)
                 && is_comment(spaces(skip(behind_object, const { of(b";") })))
         }
-        Name::Backup => starts(object, &["database", "log"]),
+        Name::Backup => starts(object, any!["database", "log"]),
         _ => false,
     };
     found.then_some("sql_injection.stacked_statement")
