@@ -31,7 +31,11 @@ impl<'a> Command<'a> {
         let mut rest = rest;
         loop {
             let next = if is_quoted_name(rest) { rest } else { skip(rest, const { BLANK | of(b"+({!\"'@") }) };
-            let next = eat_any(next, any!["${ifs}", "$ifs$9", "$ifs", "sudo ", "nohup ", "exec "]).unwrap_or(next);
+            let next = match next {
+                [b'$', ..] => field_separator(next),
+                [b's' | b'n' | b'e', ..] => eat_any(next, any!["sudo ", "nohup ", "exec "]).unwrap_or(next),
+                _ => next,
+            };
             if next.len() == rest.len() {
                 break;
             }
@@ -68,9 +72,7 @@ impl<'a> Command<'a> {
                 *place = *byte;
                 self.len = self.len.saturating_add(1);
                 self.behind = after;
-            } else if let Some(after) =
-                eat_any(self.behind, any!["''", "\"\"", "``", "$@", "$*", "${x}", "$1", "'", "\"", "^", "\\"])
-            {
+            } else if let Some(after) = mark(self.behind) {
                 // A mark at the end belongs to what follows.
                 if !is_word(first(after)) && !matches!(first(after), b'\'' | b'"' | b'^' | b'\\' | b'$') {
                     return;
@@ -81,6 +83,24 @@ impl<'a> Command<'a> {
                 return;
             }
         }
+    }
+}
+
+/// What follows a mark that a shell takes out of a name.
+fn mark(rest: &[u8]) -> Option<&[u8]> {
+    match rest {
+        [b'\'', b'\'', after @ ..] | [b'"', b'"', after @ ..] | [b'`', b'`', after @ ..] => Some(after),
+        [b'$', b'@' | b'*' | b'1', after @ ..] | [b'$', b'{', b'x', b'}', after @ ..] => Some(after),
+        [b'\'' | b'"' | b'^' | b'\\', after @ ..] => Some(after),
+        _ => None,
+    }
+}
+
+/// What follows `$IFS` at the start, in one of its spellings, or else all of it.
+fn field_separator(rest: &[u8]) -> &[u8] {
+    match rest {
+        [b'$', b'{' | b'i', ..] => eat_any(rest, any!["${ifs}", "$ifs$9", "$ifs"]).unwrap_or(rest),
+        _ => rest,
     }
 }
 
@@ -100,7 +120,7 @@ pub(super) fn blanks(rest: &[u8]) -> &[u8] {
     let mut rest = rest;
     loop {
         let next = skip(rest, const { BLANK | of(b"+<,") });
-        let next = eat_any(next, any!["${ifs}", "$ifs$9", "$ifs"]).unwrap_or(next);
+        let next = field_separator(next);
         if next.len() == rest.len() {
             return rest;
         }

@@ -31,7 +31,7 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
         if before.len() < covered {
             continue;
         }
-        if starts(rest, any!["$'\\x", "$'\\1"]) {
+        if matches!(rest, [b'$', b'\'', b'\\', b'x' | b'1', ..]) {
             return Some("command_injection.split_word");
         }
         let Some((kind, behind)) = separator(rest) else { continue };
@@ -90,16 +90,13 @@ enum Separator {
 
 /// A separator of commands, any number of them, and what follows.
 fn separator(rest: &[u8]) -> Option<(Separator, &[u8])> {
-    if !matches!(first(rest), b'$' | b'<' | b'>' | b'`') {
-        return chain(rest).map(|behind| (Separator::Chain, behind));
+    match rest {
+        [b'$' | b'<' | b'>', b'(', b'(', ..] => None,
+        [b'$' | b'<' | b'>', b'(', behind @ ..] => Some((Separator::Substitution, behind)),
+        [b'`', behind @ ..] => Some((Separator::Backtick, behind)),
+        [b'$' | b'<' | b'>', ..] => None,
+        _ => chain(rest).map(|behind| (Separator::Chain, behind)),
     }
-    if let Some(behind) = eat_any(rest, any!["$(", "<(", ">("]) {
-        return if first(behind) == b'(' { None } else { Some((Separator::Substitution, behind)) };
-    }
-    if first(rest) == b'`' {
-        return Some((Separator::Backtick, rest.get(1..)?));
-    }
-    None
 }
 
 fn chain(rest: &[u8]) -> Option<&[u8]> {
@@ -183,7 +180,7 @@ fn strong(command: &Command<'_>, secrets: &Secrets<'_>) -> Option<&'static str> 
     }
     let behind = command.behind;
     let argument = blanks(behind);
-    let hidden = eat_any(behind, any!["${ifs", "$ifs"]).is_some();
+    let hidden = first(behind) == b'$' && starts(behind, any!["${ifs", "$ifs"]);
     let name = command.name();
     if hidden && name.len() >= 2 {
         return Some("command_injection.hidden_space");
