@@ -97,9 +97,14 @@ pub(super) fn split(rest: &[u8], kinds: Kinds) -> (&[u8], &[u8]) {
     rest.split_at_checked(len_of(rest, kinds)).unwrap_or((rest, &[]))
 }
 
-/// What follows that beginning.
-#[inline(never)]
+/// What follows that beginning, which most often is nothing.
+#[inline]
 pub(super) fn skip(rest: &[u8], kinds: Kinds) -> &[u8] {
+    if is(first(rest), kinds) { skip_some(rest, kinds) } else { rest }
+}
+
+#[inline(never)]
+fn skip_some(rest: &[u8], kinds: Kinds) -> &[u8] {
     rest.get(len_of(rest, kinds)..).unwrap_or_default()
 }
 
@@ -130,7 +135,7 @@ pub(super) fn skip_near(rest: &[u8], kinds: Kinds) -> &[u8] {
 }
 
 /// What follows white space.
-#[inline(never)]
+#[inline]
 pub(super) fn spaces(rest: &[u8]) -> &[u8] {
     skip(rest, SPACE)
 }
@@ -237,12 +242,14 @@ pub(super) const fn pack<const LEN: usize>(all: &[&str]) -> [u8; LEN] {
 }
 
 /// What follows the first of `literals` that `rest` begins with.
-#[inline(never)]
+#[inline]
 pub(super) fn eat_any<'a>(rest: &'a [u8], literals: &Literals) -> Option<&'a [u8]> {
     let start = *rest.first()?;
-    if literals.firsts & bit(start) == 0 {
-        return None;
-    }
+    if literals.firsts & bit(start) == 0 { None } else { eat_one(rest, start, literals) }
+}
+
+#[inline(never)]
+fn eat_one<'a>(rest: &'a [u8], start: u8, literals: &Literals) -> Option<&'a [u8]> {
     let mut packed = literals.packed;
     while let Some((len, behind)) = packed.split_first() {
         let (one, behind) = behind.split_at_checked(usize::from(*len))?;
@@ -255,7 +262,7 @@ pub(super) fn eat_any<'a>(rest: &'a [u8], literals: &Literals) -> Option<&'a [u8
 }
 
 /// Whether `rest` begins with one of `literals`.
-#[inline(never)]
+#[inline]
 pub(super) fn starts(rest: &[u8], literals: &Literals) -> bool {
     eat_any(rest, literals).is_some()
 }

@@ -1,8 +1,8 @@
 //! Ways out of a value into a command line, and the commands behind them.
 
 use super::super::bytes::{
-    BLANK, DIGIT, LETTER, QUOTE, REACH, SPACE, WORD, any, eat_any, ends, first, head, is_digit, is_one, is_quote,
-    is_space, is_word, last, near, of, places, skip, spaces, split, split_until, starts, trim, word,
+    BLANK, DIGIT, LETTER, QUOTE, REACH, SPACE, WORD, any, ends, first, head, is_digit, is_one, is_quote, is_space,
+    is_word, last, near, of, places, skip, spaces, split, split_until, starts, trim, word,
 };
 use super::super::names::Name;
 use super::command::{Command, blanks, is_command, is_end, is_known, is_reader};
@@ -205,11 +205,8 @@ fn strong(command: &Command<'_>, secrets: &Secrets<'_>) -> Option<&'static str> 
             (counted && !count.is_empty() && starts(spaces(target), any!["127.", "localhost", "-"]))
                 .then_some("command_injection.time_delay")
         }
-        _ => (!argument.is_empty()
-            && argument.len() < behind.len()
-            && is_reader(name)
-            && secrets.are_near(argument))
-        .then_some("command_injection.sensitive_file"),
+        _ => (!argument.is_empty() && argument.len() < behind.len() && is_reader(name) && secrets.are_near(argument))
+            .then_some("command_injection.sensitive_file"),
     }
 }
 
