@@ -332,12 +332,16 @@ impl<'a> Iterator for Words<'a> {
 
     #[inline(never)]
     fn next(&mut self) -> Option<Self::Item> {
-        let step = self.text.get(self.at..)?.iter().position(|byte| is(*byte, WORD))?;
-        let start = self.at.saturating_add(step);
-        let (before, rest) = self.text.split_at_checked(start)?;
-        let (word, behind) = rest.split_at_checked(len_of(rest, WORD))?;
-        self.at = start.saturating_add(word.len());
-        Some((before, word, behind))
+        let mut start = self.at;
+        while !is(*self.text.get(start)?, WORD) {
+            start = start.wrapping_add(1);
+        }
+        let mut end = start.wrapping_add(1);
+        while self.text.get(end).is_some_and(|byte| is(*byte, WORD)) {
+            end = end.wrapping_add(1);
+        }
+        self.at = end;
+        Some((self.text.get(..start)?, self.text.get(start..end)?, self.text.get(end..)?))
     }
 }
 
@@ -357,9 +361,11 @@ impl<'a> Iterator for Places<'a> {
 
     #[inline(never)]
     fn next(&mut self) -> Option<Self::Item> {
-        let step = self.text.get(self.at..)?.iter().position(|byte| is(*byte, self.kinds))?;
-        let at = self.at.saturating_add(step);
-        self.at = at.saturating_add(1);
+        let mut at = self.at;
+        while !is(*self.text.get(at)?, self.kinds) {
+            at = at.wrapping_add(1);
+        }
+        self.at = at.wrapping_add(1);
         self.text.split_at_checked(at)
     }
 }

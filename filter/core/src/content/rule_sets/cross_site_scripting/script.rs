@@ -1,9 +1,9 @@
 //! Script outside of tags: URLs that are code, ways out of a string or an attribute, calls that hide or steal.
 
 use super::super::bytes::{
-    DIGIT, LETTER, Literals, NUL, QUOTE, REACH, SPACE, WORD, any, eat_any, ends, first, head, is_digit, is_letter,
-    is_one, is_quote, is_space, is_word, last, near, of, places, skip, spaces, split, split_near, split_until, starts,
-    tail, until_near, word, words,
+    DIGIT, Literals, NUL, QUOTE, REACH, SPACE, WORD, any, eat_any, ends, first, head, is_digit, is_letter, is_one,
+    is_quote, is_space, is_word, last, near, of, skip, spaces, split, split_near, split_until, starts, tail,
+    until_near, word, words,
 };
 use super::super::names::Name;
 
@@ -318,17 +318,20 @@ fn document_url(after: &[u8]) -> Option<&'static str> {
 
 /// Schemes that are code, with white space and slashes between their letters: `java\nscript:alert(1)`.
 fn schemes(text: &[u8]) -> Option<&'static str> {
-    places(text, LETTER)
-        .filter(|(_, rest)| matches!(first(rest), b'j' | b'v' | b'm' | b'l' | b'e'))
-        .filter(|(before, _)| !is_letter(last(before)) || last(before) == b'n')
-        .find_map(|(before, rest)| {
-            if first(rest) == b'e' {
-                return spaced(rest, b"expression")
-                    .filter(|behind| starts(skip(behind, const { SPACE | of(b"\\") }), any!["("]))
-                    .and_then(|behind| style(before, behind));
-            }
-            is_script_url(rest).then_some("cross_site_scripting.script_url")
-        })
+    let mut last = 0;
+    let begins = |byte: u8| {
+        let before = core::mem::replace(&mut last, byte);
+        matches!(byte, b'j' | b'v' | b'm' | b'l' | b'e') && (!is_letter(before) || before == b'n')
+    };
+    let starts_of = text.iter().copied().map(begins).enumerate().filter(|(_, begins)| *begins);
+    starts_of.filter_map(|(at, _)| text.split_at_checked(at)).find_map(|(before, rest)| {
+        if first(rest) == b'e' {
+            return spaced(rest, b"expression")
+                .filter(|behind| starts(skip(behind, const { SPACE | of(b"\\") }), any!["("]))
+                .and_then(|behind| style(before, behind));
+        }
+        is_script_url(rest).then_some("cross_site_scripting.script_url")
+    })
 }
 
 /// Whether `rest` is a URL that runs.
@@ -410,10 +413,10 @@ fn hidden_by_encoding(text: &[u8], written: &[u8]) -> Option<&'static str> {
     let calls = |text: &[u8]| {
         words(text)
             .filter(|(_, name, after)| {
-                is_one(name, any!["alert", "confirm", "prompt", "eval"]) && matches!(first(after), b'(' | b'`')
+                matches!(first(after), b'(' | b'`') && is_one(name, any!["alert", "confirm", "prompt", "eval"])
             })
             .count()
     };
-    let (plain, hidden) = (calls(text), calls(written));
-    (plain > hidden).then_some("cross_site_scripting.hidden_call")
+    let plain = calls(text);
+    (plain > 0 && plain > calls(written)).then_some("cross_site_scripting.hidden_call")
 }
