@@ -330,7 +330,7 @@ pub(super) struct Words<'a> {
 impl<'a> Iterator for Words<'a> {
     type Item = (&'a [u8], &'a [u8], &'a [u8]);
 
-    #[inline(never)]
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let mut start = self.at;
         while !is(*self.text.get(start)?, WORD) {
@@ -359,7 +359,7 @@ pub(super) struct Places<'a> {
 impl<'a> Iterator for Places<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
-    #[inline(never)]
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let mut at = self.at;
         while !is(*self.text.get(at)?, self.kinds) {
