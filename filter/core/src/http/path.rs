@@ -168,7 +168,7 @@ pub fn folded(path: &[u8]) -> String {
 /// where credentials are.
 #[must_use]
 pub fn shown(target: &[u8]) -> String {
-    let is_end = |byte| matches!(byte, b'?' | b'#' | b';');
+    let is_end = |byte| matches!(byte, b'?' | b'#' | b';' | b'&');
     let path = until(target, is_end);
     let path = path.get(..SHOWN_LEN_MAX).unwrap_or(path);
     let mut decoded = path.to_vec();
@@ -428,6 +428,8 @@ mod tests {
             ("/chat%23token=SECRET", "/chat"),
             ("/chat#token=SECRET", "/chat"),
             ("/chat;token=SECRET", "/chat"),
+            ("/chat&token=SECRET", "/chat"),
+            ("/chat%26token=SECRET", "/chat"),
             ("/chat%3btoken=SECRET", "/chat"),
             ("/caf%c3%a9/room", "/caf%C3%A9/room"),
             ("/a\"b\\c\n", "/a%22b%5Cc%0A"),
