@@ -1,11 +1,11 @@
 //! Measures the built-in rule sets: what of corpora of attacks they find, what of honest texts they refuse, and what that costs.
 //!
 //! ```text
-//! cargo run --release -p portcullis-core --example rule_sets -- CORPORA [--exclude FOLDER] [--missed] [HONEST…]
+//! cargo run --release -p portcullis-core --example rule_sets -- CORPORA [HONEST…]
 //! ```
 //!
-//! `CORPORA` is a folder with a file for each set (`sql_injection.txt`, …), one attack a line. `FOLDER` may hold a file of the same name with the
-//! lines that are no attacks: each begins with its reason and a tab. `HONEST` are files, each line of which is one text for all sets.
+//! `CORPORA` is a folder with a file for each set (`sql_injection.txt`, …), one attack a line. What of public lists is none stands in `no_attacks`, each
+//! line behind its reason and a tab. What is missed of the others is printed. `HONEST` are files, each line of which is one text for all sets.
 
 #![expect(clippy::disallowed_methods, reason = "it measures")]
 
@@ -53,37 +53,24 @@ const WORST: &[&str] = &[
     "' or ",
 ];
 
-struct Arguments {
-    corpora: PathBuf,
-    exclude: Option<PathBuf>,
-    missed: bool,
-    honest: Vec<PathBuf>,
-}
-
-fn arguments() -> Option<Arguments> {
-    let mut parsed = Arguments { corpora: PathBuf::new(), exclude: None, missed: false, honest: Vec::new() };
-    let mut arguments = env::args().skip(1);
-    parsed.corpora = arguments.next()?.into();
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--exclude" => parsed.exclude = Some(arguments.next()?.into()),
-            "--missed" => parsed.missed = true,
-            _ => parsed.honest.push(argument.into()),
-        }
-    }
-    Some(parsed)
-}
+/// Lines of public lists that are no attacks, and why.
+const NO_ATTACKS: &[&str] = &[
+    include_str!("no_attacks/command_injection.txt"),
+    include_str!("no_attacks/cross_site_scripting.txt"),
+    include_str!("no_attacks/sql_injection.txt"),
+];
 
 fn main() -> io::Result<()> {
-    let Some(arguments) = arguments() else {
+    let mut paths = env::args().skip(1).map(PathBuf::from);
+    let Some(corpora) = paths.next() else {
         return Err(io::Error::other("which folder of corpora?"));
     };
-    println!("| set | attacks | found | missed | | left out |\n|---|--:|--:|--:|--:|--:|");
     for set in RuleSet::ALL {
-        attacks(set, &arguments)?;
+        attacks(set, &corpora)?;
     }
-    if !arguments.honest.is_empty() {
-        honest(&arguments.honest)?;
+    let texts: Vec<PathBuf> = paths.collect();
+    if !texts.is_empty() {
+        honest(&texts)?;
     }
     println!("\n| 64 KiB of | ms a MiB |\n|---|--:|");
     let prose = "The committee didn't agree on the union's proposal; we'll select a date (maybe 3 or 4 pm).\n";
@@ -96,24 +83,32 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// The row of one set.
-fn attacks(set: RuleSet, arguments: &Arguments) -> io::Result<()> {
+/// What a set finds of the file that is named like it, and what not.
+fn attacks(set: RuleSet, corpora: &Path) -> io::Result<()> {
     let name = set.names()[0].split('.').next().unwrap_or_default();
-    let file = format!("{name}.txt");
-    let Ok(corpus) = lines(&arguments.corpora.join(&file)) else { return Ok(()) };
-    let excluded = match &arguments.exclude {
-        Some(folder) => lines(&folder.join(&file)).unwrap_or_default(),
-        None => Vec::new(),
+    let Ok(corpus) = lines(&corpora.join(format!("{name}.txt"))) else { return Ok(()) };
+    let reason = |line: &str| {
+        let rows = NO_ATTACKS.iter().flat_map(|file| file.lines()).filter_map(|row| row.split_once('\t'));
+        rows.filter(|(_, text)| *text == line).map(|(reason, _)| reason).next()
     };
-    let is_excluded =
-        |line: &&String| excluded.iter().any(|one| one.split_once('\t').is_some_and(|(_, text)| text == *line));
-    let (left_out, attacks): (Vec<_>, Vec<_>) = corpus.iter().partition(is_excluded);
-    let missed: Vec<_> = attacks.iter().filter(|line| set.find(&Subject::new(line)).is_none()).collect();
-    let found = attacks.len() - missed.len();
-    let percent = 100.0 * found as f64 / attacks.len().max(1) as f64;
-    println!("| {name} | {} | {found} | {} | {percent:.1} % | {} |", attacks.len(), missed.len(), left_out.len());
-    if arguments.missed {
-        missed.iter().for_each(|line| println!("    {line}"));
+    let missed: Vec<_> = corpus.iter().filter(|line| set.find(&Subject::new(line)).is_none()).collect();
+    let mut by_reason: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
+    for line in &missed {
+        by_reason.entry(reason(line).unwrap_or("not found")).or_default().push(line);
+    }
+    let not_found = by_reason.get("not found").map_or(0, Vec::len);
+    let found = corpus.len() - missed.len();
+    let percent = |of: usize| 100.0 * found as f64 / of.max(1) as f64;
+    println!(
+        "\n{name}: {found} of {} lines found, {:.1} %; of the {} that are attacks, {:.1} %",
+        corpus.len(),
+        percent(corpus.len()),
+        found + not_found,
+        percent(found + not_found)
+    );
+    for (reason, lines) in by_reason {
+        println!("  {} missed: {reason}", lines.len());
+        lines.iter().for_each(|line| println!("    {line}"));
     }
     Ok(())
 }
