@@ -7,7 +7,7 @@ use std::{
 
 /// The layers of portcullis-core from the lowest to the highest, as its `lib.rs` draws them. A module imports from its own layer or a lower one.
 const LAYERS: [&[&str]; 5] = [
-    &["secret", "time", "violation"],
+    &["letter", "secret", "time", "violation"],
     &["http", "protobuf", "regex", "wire"],
     &["content", "json", "limits", "message", "ratelimit", "succession", "timers", "token"],
     &["entry", "policy", "verdict"],

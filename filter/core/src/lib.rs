@@ -5,7 +5,7 @@
 //! what comes back.
 //!
 //! ```text
-//! L0  time secret violation                                              values
+//! L0  letter time secret violation                                       values
 //! L1  wire/{header,mask,utf8,deflate,close}   http/{headers,list,…}  regex
 //!     protobuf                                                           bytes in, values out
 //! L2  json/{reader,schema}  content/{patterns,views,tunnels,envelope,authorize}
@@ -44,6 +44,7 @@ pub mod entry;
 pub mod handshake;
 pub mod http;
 pub mod json;
+mod letter;
 pub mod limits;
 pub mod message;
 pub mod policy;

@@ -12,7 +12,7 @@
 use std::borrow::Cow;
 
 use super::query::{decode, decode_but, hex};
-use crate::json::name::fold;
+use crate::letter::fold;
 
 /// The longest path whose readings are looked for, and what a connection keeps of its own for as long as it lives. Paths of
 /// applications are a tenth of that; what is long in a target is its query.

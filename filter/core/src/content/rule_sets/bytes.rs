@@ -169,7 +169,6 @@ pub(super) use any;
 
 #[expect(
     clippy::arithmetic_side_effects,
-    clippy::cast_possible_truncation,
     clippy::indexing_slicing,
     reason = "worked out when the filter is compiled, which fails where it does not fit"
 )]
