@@ -21,7 +21,7 @@ const MESSAGES: [(&str, &str, &str); 18] = [
     ("an event of Socket.IO", FOUND, r#"42["pay",{"card":"4111111111111111"}]"#),
     ("a number of JSON5", FOUND, "{'card':4.111111111111111e15}"),
     ("a string of YAML", FOUND, "card: '4111111111111111'\n"),
-    ("UTF-16", "1007 invalid_utf8", "{\0\"\0a\0\"\0:\01\0}\0"),
+    ("UTF-16", "1007 invalid_utf8", "{\0\"\0a\0\"\0:\x001\0}\0"),
     ("a longer number", "echo", r#"{"order":41111111111111110}"#),
     ("prose about it", "echo", r#"{"text":"mine is 4111111111111111"}"#),
 ];
