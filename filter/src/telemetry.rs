@@ -206,9 +206,8 @@ impl Record {
 /// The path of a target as it is shown, without what is a token in it.
 fn path_without_tokens(target: &[u8]) -> String {
     let shown = path::shown(target);
-    // It may be cut where a token has a claim or its signature.
-    let is_token = |segment: &str| shape::is_token(&[segment.as_bytes(), b".."].concat());
-    let segments = shown.split('/').map(|segment| if is_token(segment) { "[token]" } else { segment });
+    let segments = shown.split('/');
+    let segments = segments.map(|segment| if shape::begins_token(segment.as_bytes()) { "[token]" } else { segment });
     segments.collect::<Vec<_>>().join("/")
 }
 

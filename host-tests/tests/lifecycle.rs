@@ -646,7 +646,12 @@ fn no_log_line_holds_a_secret() {
     let mut gate = Gate::new(&policy());
     let (good, bad) = (token(), token_with(json!({"aud": "another"})));
     gate.request(&upgrade().replaced("authorization", format!("Bearer {bad}")));
-    for path in [format!("/chat/{good}"), format!("/{bad}/x"), format!("/a&token={SECRET}")] {
+    for path in [
+        format!("/chat/{good}"),
+        format!("/{bad}/x"),
+        format!("/{}", good.replacen('e', "%2565", 1)),
+        format!("/a&token={SECRET}"),
+    ] {
         gate.request(&upgrade().without("origin").replaced(":path", path));
     }
     for origin in [format!("https://user:{SECRET}@app.example.com"), format!("https://app.example.com/?token={SECRET}")]

@@ -43,6 +43,18 @@ pub fn is_token(text: &[u8]) -> bool {
     false
 }
 
+/// Whether a segment of a path is a token or the beginning of one, however often it is percent-encoded: it is not to be shown.
+#[must_use]
+pub fn begins_token(segment: &[u8]) -> bool {
+    let mut decoded = segment.to_vec();
+    while let next = query::decode(&decoded)
+        && next != decoded
+    {
+        decoded = next;
+    }
+    has_header(&[&decoded, b"..".as_slice()].concat())
+}
+
 /// What comes of a text that somebody decodes, who may look for a scheme in front of it, skip what he does not know, or take one word.
 fn decodings(text: &[u8]) -> Vec<Vec<u8>> {
     let is_other = |byte: &u8| sextet(*byte).is_none();
