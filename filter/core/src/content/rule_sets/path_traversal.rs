@@ -45,10 +45,11 @@ const NEAR: usize = 16;
 pub(super) fn find(text: &[u8], written: Option<&[u8]>) -> Option<&'static str> {
     let steps = Steps::read(text);
     if let Some(written) = written {
-        if steps.parents > Steps::read(written).parents {
+        if steps.parents > 0 && steps.parents > Steps::read(written).parents {
             return Some("path_traversal.encoded_parent");
         }
-        if secrets(text) > secrets(written) {
+        let named = secrets(text);
+        if named > 0 && named > secrets(written) {
             return Some("path_traversal.encoded_secret");
         }
     }
@@ -188,8 +189,8 @@ fn is_nested(dots: usize, after: &[u8], behind: &[u8]) -> bool {
 
 /// `/..;/`, which one server takes for a parameter and the next for a step up.
 fn parameters(text: &[u8]) -> Option<&'static str> {
-    text.windows(4).enumerate().filter(|(_, window)| *window == b"/..;").find_map(|(at, _)| {
-        let behind = skip(text.get(at.saturating_add(4)..)?, const { WORD | of(b"=") });
+    places(text, const { of(b"/") }).find_map(|(_, rest)| {
+        let behind = skip(rest.strip_prefix(b"/..;")?, const { WORD | of(b"=") });
         (first(behind) == b'/').then_some("path_traversal.nested_parent")
     })
 }

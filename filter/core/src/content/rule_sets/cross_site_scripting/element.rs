@@ -4,8 +4,8 @@
 //! how browsers read it in some of the contexts that a text may be put into.
 
 use super::super::bytes::{
-    QUOTE, SPACE, WORD, any, first, is, is_letter, is_one, is_space, last, near, of, skip, skip_until, spaces, split,
-    split_until, starts, word,
+    QUOTE, SPACE, WORD, any, first, is, is_letter, is_one, is_space, last, near, of, places, skip, skip_until, spaces,
+    split, split_until, starts, word,
 };
 use super::super::names::Name;
 use super::script::is_call;
@@ -28,8 +28,8 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
 
 /// In UTF-7, as which old browsers may read a page that does not say what it is.
 fn utf7(text: &[u8]) -> Option<&'static str> {
-    let at = text.windows(5).position(|window| window == b"+adw-")?;
-    let rest = skip(text.get(at..)?.strip_prefix(b"+adw-")?, const { of(b"/") });
+    let tag = places(text, const { of(b"+") }).find_map(|(_, rest)| rest.strip_prefix(b"+adw-"))?;
+    let rest = skip(tag, const { of(b"/") });
     (is_letter(first(rest)) && near(rest, any!["+ad4-", ">", "="])).then_some("cross_site_scripting.script_code")
 }
 

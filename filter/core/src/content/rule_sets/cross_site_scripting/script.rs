@@ -2,7 +2,7 @@
 
 use super::super::bytes::{
     DIGIT, Literals, NUL, QUOTE, REACH, SPACE, WORD, any, eat_any, ends, first, head, is_digit, is_letter, is_one,
-    is_quote, is_space, is_word, last, near, of, skip, spaces, split, split_near, split_until, starts, tail,
+    is_quote, is_space, is_word, last, near, of, places, skip, spaces, split, split_near, split_until, starts, tail,
     until_near, word, words,
 };
 use super::super::names::Name;
@@ -403,8 +403,11 @@ fn string_escape(text: &[u8]) -> Option<&'static str> {
 
 /// Script without letters.
 fn symbols(text: &[u8]) -> Option<&'static str> {
-    text.windows(8)
-        .any(|window| window == b"(![]+[])" || window == b"[][[]]+[" || window == b"([][[]]+")
+    places(text, const { of(b"[") })
+        .any(|(before, rest)| {
+            rest.starts_with(b"[]+[])") && before.ends_with(b"(!")
+                || rest.starts_with(b"[][[]]+") && (last(before) == b'(' || rest.get(7) == Some(&b'['))
+        })
         .then_some("cross_site_scripting.hidden_call")
 }
 

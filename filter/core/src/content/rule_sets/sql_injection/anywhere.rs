@@ -1,8 +1,8 @@
 //! What only injections say, wherever it stands.
 
 use super::super::bytes::{
-    DIGIT, SPACE, WORD, any, ends, first, is_digit, is_letter, is_one, is_quote, is_word, last, near, of, skip, spaces,
-    split, split_near, starts, tail, until_near, word, words,
+    DIGIT, SPACE, WORD, any, ends, first, is_digit, is_letter, is_one, is_quote, is_word, last, near, of, places, skip,
+    spaces, split, split_near, starts, tail, until_near, word, words,
 };
 use super::super::names::Name;
 use super::expression::{Place, condition};
@@ -21,8 +21,8 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
 
 /// `||` and `&&` before a comparison of literals.
 fn joins(text: &[u8]) -> Option<&'static str> {
-    text.windows(2).enumerate().filter(|(_, pair)| matches!(pair, [b'|', b'|'] | [b'&', b'&'])).find_map(|(at, _)| {
-        let rest = text.get(at.saturating_add(2)..)?;
+    places(text, const { of(b"|&") }).find_map(|(_, rest)| {
+        let rest = rest.strip_prefix(b"||").or_else(|| rest.strip_prefix(b"&&"))?;
         is_quote(first(gap_open(rest)))
             .then(|| condition(rest, Place::Word))
             .flatten()
