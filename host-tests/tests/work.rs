@@ -23,7 +23,10 @@ const WANTED: Bounds = Bounds { long: 30 * INSTRUCTIONS_PER_MILLISECOND, short: 
 
 /// What all rule sets together keep, which is NOT what is wanted of a long message: strings in strings are shown up to three times, each as
 /// it is and without its encodings. Envoy's runtime takes 39 ms for a text like the worst (`the worst` in `benches/envoy/work.rs`).
-const ALL_SETS: Bounds = Bounds { long: 52 * INSTRUCTIONS_PER_MILLISECOND, ..WANTED };
+const ALL_SETS: Bounds = Bounds { long: 60 * INSTRUCTIONS_PER_MILLISECOND, ..WANTED };
+
+/// What a longer search among all words of the rules found: the worst that is known for all sets together.
+const WORST_STRING: &str = r#"xor or &#39;0x2e$(cat {\\x27""#;
 
 const LONG_LEN: usize = 65_536;
 const SHORT_LEN: usize = 512;
@@ -204,6 +207,13 @@ fn all_rule_sets_together_cost_little_for_every_text() {
         ("all rule sets and JSON", json!({"rule_sets": RULE_SETS, "json": {}})),
     ];
     check(ALL_SETS, rows, &[TEXT_FORM, STRINGS_FORM, ITEMS_FORM], &PIECES);
+    let mut gate = Gate::new(&policy_with(json!({"messages": {"from_client": {"rule_sets": RULE_SETS}}})));
+    gate.allow_instructions(100 * WANTED.long);
+    let costs = [SHORT_LEN, EIGHTH_LEN, LONG_LEN].map(|len| {
+        let text = format!("[\"\"{}]", format!(",\"{WORST_STRING}").repeat(len / (WORST_STRING.len() + 2)));
+        cost(&mut gate, &text[..len.min(text.len())]).0
+    });
+    assert_eq!(verdict(ALL_SETS, "all rule sets, the worst that is known", costs), None);
 }
 
 fn patterns(regexes: &[String]) -> Value {
