@@ -10,10 +10,10 @@ use std::rc::Rc;
 use core::time::Duration;
 
 use crate::host::abi::{self, Hosted, LogLevel, MetricType};
+use portcullis_core::handshake::shown;
 use portcullis_core::http::headers::Headers;
-use portcullis_core::http::path;
 use portcullis_core::policy::{Mode, Policies};
-use portcullis_core::token::{Verified, shape};
+use portcullis_core::token::Verified;
 use portcullis_core::violation::Violation;
 
 /// The longest text of a peer in a log line, in bytes: an origin or path beyond it tells nothing more.
@@ -162,9 +162,9 @@ impl Record {
         let subject = credential.and_then(Verified::subject).unwrap_or_default();
         let texts = [
             printable(address),
-            printable(place(header(":authority"))),
-            path_without_tokens(header(":path")),
-            printable(&origin(header("origin"))),
+            printable(shown::host(header(":authority"))),
+            shown::path(header(":path")),
+            printable(&shown::origin(header("origin"))),
             printable(header("x-request-id")),
             printable(provider.as_bytes()),
             printable(subject.as_bytes()),
@@ -201,27 +201,6 @@ impl Record {
             &format!("{{\"event\":\"{event}\",\"stream\":{stream},\"reason\":\"{reason}\"{more}{members}}}"),
         );
     }
-}
-
-/// The path of a target as it is shown, without what is a token in it.
-fn path_without_tokens(target: &[u8]) -> String {
-    let shown = path::shown(target);
-    let segments = shown.split('/');
-    let segments = segments.map(|segment| if shape::begins_token(segment.as_bytes()) { "[token]" } else { segment });
-    segments.collect::<Vec<_>>().join("/")
-}
-
-/// The place that an authority names, without whom it names there.
-fn place(authority: &[u8]) -> &[u8] {
-    authority.rsplit(|byte| *byte == b'@').next().unwrap_or_default()
-}
-
-/// An origin without what none has (RFC 6454 §7): a user, a path, a query.
-fn origin(line: &[u8]) -> Vec<u8> {
-    let scheme_len = line.windows(3).position(|window| window == b"://").map_or(0, |at| at.saturating_add(3));
-    let (scheme, rest) = line.split_at_checked(scheme_len).unwrap_or_default();
-    let authority = rest.split(|byte| matches!(byte, b'/' | b'\\' | b'?' | b'#')).next().unwrap_or_default();
-    [scheme, place(authority)].concat()
 }
 
 /// A peer's text as visible ASCII, everything else percent-encoded, cut at [`TEXT_LEN_MAX`]: no line breaks, escapes or

@@ -11,6 +11,7 @@
 mod answer;
 mod compression;
 mod credential;
+pub mod shown;
 mod subprotocol;
 mod upgrade;
 

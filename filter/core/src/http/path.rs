@@ -167,7 +167,7 @@ pub fn folded(path: &[u8]) -> String {
 /// What of a target may be shown: its path, up to where a query or parameters begin, for whoever decodes it however often. There is
 /// where credentials are.
 #[must_use]
-pub fn shown(target: &[u8]) -> String {
+pub(crate) fn shown(target: &[u8]) -> String {
     let is_end = |byte| matches!(byte, b'?' | b'#' | b';' | b'&');
     let path = until(target, is_end);
     let path = path.get(..SHOWN_LEN_MAX).unwrap_or(path);

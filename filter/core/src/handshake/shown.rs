@@ -1,0 +1,84 @@
+//! What of a request may stand in a log: its path, host and origin, without the places where credentials are.
+
+use crate::http::path;
+use crate::token::shape;
+
+/// What stands for a segment of a path that is a token.
+const TOKEN: &str = "[token]";
+
+/// The path of a request target without query, parameters and tokens, cut where it is long.
+#[must_use]
+pub fn path(target: &[u8]) -> String {
+    let shown = path::shown(target);
+    let segments = shown.split('/');
+    let segments = segments.map(|segment| if shape::begins_token(segment.as_bytes()) { TOKEN } else { segment });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+/// The host and port that an authority names, without its user information (RFC 3986 §3.2.1).
+#[must_use]
+pub fn host(authority: &[u8]) -> &[u8] {
+    authority.rsplit(|byte| *byte == b'@').next().unwrap_or_default()
+}
+
+/// The value of an `Origin` line without what no origin has (RFC 6454 §7): user information, a path, a query. The rest stays as it was
+/// written, well-formed or not: it may be why the request was refused.
+#[must_use]
+pub fn origin(line: &[u8]) -> Vec<u8> {
+    let scheme_len = line.windows(3).position(|window| window == b"://").map_or(0, |at| at.saturating_add(3));
+    let (scheme, rest) = line.split_at_checked(scheme_len).unwrap_or_default();
+    let authority = rest.split(|byte| matches!(byte, b'/' | b'\\' | b'?' | b'#')).next().unwrap_or_default();
+    [host(scheme), host(authority)].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `{"alg":"HS256"}`, claims and a signature.
+    const JWT: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl";
+
+    #[test]
+    fn no_path_shows_a_token() {
+        let percent = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+        let (head, _) = JWT.split_once('.').unwrap();
+        for (target, expected) in [
+            ("/chat/room-1".to_owned(), "/chat/room-1"),
+            ("/v1.2.3/a.b.c".to_owned(), "/v1.2.3/a.b.c"),
+            ("/".to_owned(), "/"),
+            (format!("/chat/{JWT}"), "/chat/[token]"),
+            (format!("/{JWT}/x"), "/[token]/x"),
+            (format!("/{head}"), "/[token]"),
+            (format!("/{}", percent(JWT)), "/[token]"),
+            (format!("/{}", JWT.replacen('e', "%2565", 1)), "/[token]"),
+            (format!("/{}", JWT.replacen('e', "%u0065", 1)), "/[token]"),
+            (format!("/{}", JWT.replace('.', "%u002e")), "/[token]"),
+            (format!("/{JWT}?token=x"), "/[token]"),
+            // Cut within its claims.
+            (format!("/{head}.{}", "a".repeat(1_000)), "/[token]"),
+        ] {
+            assert_eq!(path(target.as_bytes()), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn no_host_and_no_origin_shows_a_user() {
+        for (line, expected) in [
+            ("https://app.example.com:8443", "https://app.example.com:8443"),
+            ("https://user:SECRET@app.example.com", "https://app.example.com"),
+            ("https://a@b@app.example.com", "https://app.example.com"),
+            ("https://app.example.com/?token=SECRET", "https://app.example.com"),
+            ("https://app.example.com?SECRET", "https://app.example.com"),
+            ("https://app.example.com#SECRET", "https://app.example.com"),
+            ("https://app.example.com\\@SECRET", "https://app.example.com"),
+            ("user:SECRET@app.example.com", "app.example.com"),
+            ("SECRET@https://app.example.com", "https://app.example.com"),
+            ("null", "null"),
+            ("file://", "file://"),
+            ("", ""),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&origin(line.as_bytes())), expected, "{line}");
+        }
+        assert_eq!(host(b"user:SECRET@chat.example.com:443"), b"chat.example.com:443");
+    }
+}
