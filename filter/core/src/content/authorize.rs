@@ -156,10 +156,10 @@ impl Rule {
             sender.claim(path).is_some_and(|claim| requirement.is_met(claim))
         };
         let field = |(index, path): &(usize, String)| match (found.get(*index), sender.claim(path)) {
-            (Some(found), Some(Claim::String(claim))) if sender.is_number(path) => {
-                found.is_same(&Claim::String(claim.clone())) || found.is_worth(claim)
+            (Some(found), Some(claim)) => {
+                let is_number = || sender.is_number(path) && claim.as_str().is_some_and(|text| found.is_worth(text));
+                found.is_same(claim) || is_number()
             }
-            (Some(found), Some(claim)) => found.is_same(claim),
             (None, _) | (_, None) => false,
         };
         self.claims.iter().all(claim) && self.equals.iter().all(field)

@@ -347,7 +347,8 @@ impl Direction {
         self.payload.as_ref().is_some_and(Payload::is_judged)
     }
 
-    fn begin_frame<C: Chunk + ?Sized>(
+    /// Goes on with `frame`, as much of it as has come.
+    fn go_on<C: Chunk + ?Sized>(
         &mut self,
         scan: &mut Scan<'_, C>,
         frame: Frame,
@@ -369,7 +370,7 @@ impl Direction {
             scan.advance(len);
             scan.skip();
             frame.left = frame.left.saturating_sub(len as u64);
-            return self.begin_frame(scan, frame, terms);
+            return self.go_on(scan, frame, terms);
         }
         if is_data {
             self.message_at = self.message_at.max(terms.now);
@@ -406,7 +407,7 @@ impl Direction {
             let held = if is_data { self.take_message() } else { self.frame_held.take() };
             scan.pass(held)?;
         }
-        self.begin_frame(scan, frame, terms)
+        self.go_on(scan, frame, terms)
     }
 
     fn end_frame<C: Chunk + ?Sized>(

@@ -52,7 +52,7 @@ impl Direction {
             }
             self.frame_held = Blocks::default();
             scan.skip();
-            return self.begin_frame(scan, Frame { swallowed, ..frame }, terms);
+            return self.go_on(scan, Frame { swallowed, ..frame }, terms);
         }
         if header.opcode == Opcode::Binary {
             self.attachments = terms.content.receive_binary(terms.handshake, self.attachments)?;
@@ -70,7 +70,7 @@ impl Direction {
         if !waits {
             scan.pass(self.frame_held.take())?;
         }
-        self.begin_frame(scan, Frame { passing: !waits, ..frame }, terms)
+        self.go_on(scan, Frame { passing: !waits, ..frame }, terms)
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<Option<FrameHeader>, Violation> {
