@@ -115,6 +115,16 @@ pub fn token() -> String {
     token_with(json!({}))
 }
 
+/// All rule sets that are built in.
+pub const RULE_SETS: [&str; 6] = [
+    "command_injection",
+    "cross_site_scripting",
+    "nosql_injection",
+    "path_traversal",
+    "prototype_pollution",
+    "sql_injection",
+];
+
 /// [`token`] with other claims; `null` removes one.
 pub fn token_with(changes: Value) -> String {
     let mut claims = json!({"iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "iat": START, "exp": START + 3_600});

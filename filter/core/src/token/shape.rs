@@ -48,17 +48,13 @@ pub fn is_token(text: &[u8]) -> bool {
 #[must_use]
 pub fn begins_token(segment: &[u8]) -> bool {
     let mut reading = segment.to_vec();
-    while let next = plain(&reading)
+    // As a server reads a path.
+    while let next = path::narrowed(&query::decode(&reading)).into_owned()
         && next != reading
     {
         reading = next;
     }
     has_header(&[&reading, b"..".as_slice()].concat())
-}
-
-/// A text without its percent-encoding, escapes and letters in another dress.
-fn plain(text: &[u8]) -> Vec<u8> {
-    unescape(&path::narrowed(&query::decode(text)))
 }
 
 /// What comes of a text that somebody decodes, who may look for a scheme in front of it, skip what he does not know, or take one word.
@@ -67,7 +63,7 @@ fn decodings(text: &[u8]) -> Vec<Vec<u8>> {
     let mut encoded: Vec<&[u8]> = text.split(is_other).filter(|word| word.len() >= WORD_LEN_MIN).collect();
     encoded.push(text);
     encoded.extend(text.iter().position(is_other).and_then(|end| text.get(end..)));
-    let mut all = vec![plain(text)];
+    let mut all = vec![unescape(&path::narrowed(&query::decode(text)))];
     for encoded in encoded {
         for decoded in [unhex(encoded), decode(encoded)] {
             if !is_record(&decoded) && !all.contains(&decoded) {
