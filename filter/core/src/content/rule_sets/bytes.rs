@@ -249,15 +249,7 @@ pub(super) fn eat_any<'a>(rest: &'a [u8], literals: &Literals) -> Option<&'a [u8
 
 #[inline(never)]
 fn eat_one<'a>(rest: &'a [u8], start: u8, literals: &Literals) -> Option<&'a [u8]> {
-    let mut packed = literals.packed;
-    while let Some((len, behind)) = packed.split_first() {
-        let (one, behind) = behind.split_at_checked(usize::from(*len))?;
-        if one.first() == Some(&start) && rest.starts_with(one) {
-            return rest.get(one.len()..);
-        }
-        packed = behind;
-    }
-    None
+    literals.iter().filter(|one| one.first() == Some(&start)).find_map(|one| rest.strip_prefix(one))
 }
 
 /// Whether `rest` begins with one of `literals`.
