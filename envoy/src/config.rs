@@ -27,7 +27,7 @@ pub fn shipped_policy() -> Result<Value, Error> {
     serde_json::from_str(text).map_err(|error| Error::Shipped { place: format!("{POLICY}: {error}") })
 }
 
-/// Whose buffer limits hold.
+/// The buffer limits that hold.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum BufferLimits {
     /// Envoy's own: 1 MiB for listener and cluster alike.

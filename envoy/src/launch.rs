@@ -106,7 +106,7 @@ impl Launch {
         self
     }
 
-    /// Whose buffer limits hold.
+    /// The buffer limits that hold.
     pub fn buffer_limits(mut self, limits: BufferLimits) -> Self {
         self.buffer_limits = limits;
         self

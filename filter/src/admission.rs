@@ -1,4 +1,4 @@
-//! Who may come in, as far as that is a question of how many: one handshake's, and the places that it takes.
+//! Admission by number: what one handshake is counted by, and the places that it takes.
 
 use core::time::Duration;
 use std::rc::Rc;

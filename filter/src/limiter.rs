@@ -130,7 +130,7 @@ impl Limiter {
     /// Those of the host; inside, why there may be no more.
     pub(crate) fn admit(self: &Rc<Self>, key: Key, admission: &Admission) -> Hosted<Result<Slot, Excess>> {
         if self.register.borrow().is_new() {
-            // Whom nobody knows nobody misses, and its connections would be counted for good. Where it fails, a tick makes it known.
+            // A worker that no other knows is not missed when it is lost, and its connections would be counted for good. Where it fails, a tick makes it known.
             let _ = self.beat(host::now()?);
         }
         let (census, now) = (self.census(key), host::now()?);
@@ -147,7 +147,7 @@ impl Limiter {
         Ok(Ok(Slot { limiter: Rc::clone(self), key }))
     }
 
-    /// Counts a failed attempt. Tells whether it was one too many.
+    /// Counts a failed attempt. Returns whether it was one too many.
     pub(crate) fn fail(&self, key: Key, rules: &FailureRules) -> Hosted<bool> {
         let now = host::now()?;
         self.update(key, |bucket| (bucket.fail(key, rules, now), true))
@@ -181,7 +181,7 @@ impl Limiter {
         }
     }
 
-    /// By which count somebody is judged. Who is yet to be counted again still belongs to the generation before.
+    /// By which count a client is judged. One that is yet to be counted again still belongs to the generation before.
     fn census(&self, key: Key) -> Census {
         let (register, own) = (self.register.borrow(), self.own.borrow());
         let reached = register.generation();
@@ -207,7 +207,7 @@ impl Limiter {
         self.behind.replace(self.own.borrow().keys().copied().collect());
     }
 
-    /// Counts again what this worker has, [`RESTORED_MAX`] at a time. Tells whether that is all.
+    /// Counts again what this worker has, [`RESTORED_MAX`] at a time. Returns whether that is all.
     fn restore(&self) -> Hosted<bool> {
         if !self.is_behind() {
             return Ok(true);
@@ -215,7 +215,7 @@ impl Limiter {
         let (generation, now) = (self.register.borrow().generation(), host::now()?);
         for _ in 0..RESTORED_MAX {
             let Some(key) = self.behind.borrow().last().copied() else { break };
-            // Who has left and come again is counted in this generation, and who has only left not at all.
+            // A client that has left and come again is counted in this generation, and one that has only left not at all.
             let own = self.own.borrow().get(&key).copied().filter(|own| own.generation != generation);
             if let Some(Own { count, .. }) = own {
                 self.update(key, |bucket| (bucket.restore(key, count, generation, now), true))?;

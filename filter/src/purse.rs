@@ -35,7 +35,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// a type.
 const KINDS_MAX: usize = 64;
 
-/// Whose messages are counted together.
+/// The subject or address whose messages are counted together.
 pub(crate) enum Owner {
     /// All from an address, in the group that a policy puts it into.
     Address(Option<Address>),
@@ -44,7 +44,7 @@ pub(crate) enum Owner {
 }
 
 impl Owner {
-    /// Who a credential speaks for, or else an address.
+    /// The subject of a credential, or else an address.
     pub(crate) fn new(limiter: &Limiter, peer: &Peer, credential: Option<&Verified>) -> Self {
         let of_credential = credential.and_then(|credential| {
             let (key, subject) = (subject_key(limiter, credential)?, credential.subject()?);

@@ -114,7 +114,7 @@ impl Root {
         &self.shared
     }
 
-    /// Reads the policy; the old one stays when it does not hold. Tells whether it was taken.
+    /// Reads the policy; the old one stays when it does not hold. Returns whether it was taken.
     pub(crate) fn configure(&self, len: usize) -> bool {
         let begin = host::now().unwrap_or_else(|_| self.now.get());
         let Ok(bytes) = abi::buffer(BufferType::PluginConfiguration, 0, len) else {
@@ -210,7 +210,7 @@ impl Root {
         self.shared.telemetry.get()
     }
 
-    /// Has `stream` woken in the next turn of the event loop. Tells whether that will happen.
+    /// Has `stream` woken in the next turn of the event loop. Returns whether that will happen.
     pub(crate) fn wake(&self, stream: u32) -> bool {
         let waits = self.queue.get().is_some_and(|queue| abi::enqueue(queue).is_ok());
         if waits {

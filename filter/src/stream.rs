@@ -95,7 +95,7 @@ struct Upgrade {
     policies: Rc<Policies>,
     pending: Pending,
     record: Record,
-    /// Whose messages are counted over all his connections.
+    /// The subject or address whose messages are counted over all its connections.
     owner: Owner,
 }
 
@@ -142,7 +142,7 @@ impl Stream {
         match self.phase.replace(Phase::Refused) {
             Phase::Idle => self.fault(self.fail()),
             Phase::Asking(asking) => self.settle(Phase::Asking(asking), Flow::Hold),
-            // Who ends before the answer has nothing to say, as one whose header is the end.
+            // A client that ends before the answer has nothing to say, as one whose header is the end.
             Phase::Pending(upgrade) => self.early_bytes(&upgrade.pending, &upgrade.record),
             Phase::Live(mut live) => {
                 let flow = live.receive_from_client(&self.root, 0, true);

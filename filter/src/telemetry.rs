@@ -144,7 +144,7 @@ fn add(metric: u32, offset: i64) {
     let _ = abi::increment_metric(metric, offset);
 }
 
-/// Who a log line is about. Each connection keeps one all its life, so names are not among it.
+/// The client and request that a log line is about. Each connection keeps one all its life, so names are not among it.
 pub(crate) struct Record {
     stream: u32,
     /// What is known, in the order of [`NAMES`], with spaces between, which no [`printable`] text has.

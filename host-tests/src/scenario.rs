@@ -255,7 +255,7 @@ impl Gate {
         assert!(stream.request.forwarded.is_empty(), "bytes of a refused request went on");
     }
 
-    /// Who was refused is told to come again after so long.
+    /// A refused client is told to come again after so long.
     #[track_caller]
     pub fn check_retry_after(&self, stream: StreamId, seconds: u64) {
         let reply = self.0.stream(stream).reply.as_ref().expect("a reply");

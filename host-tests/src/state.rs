@@ -37,7 +37,7 @@ pub struct Metric {
 pub struct GrpcCall {
     /// What its answer is told by.
     pub token: u32,
-    /// Whom it is told.
+    /// The root context that is told.
     pub root: u32,
     /// `service/method`.
     pub method: String,

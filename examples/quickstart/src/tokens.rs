@@ -18,7 +18,7 @@ pub(crate) const CORP: &str = "https://idp.example.com/";
 pub(crate) const PARTNER: &str = "https://partner.example.com/";
 /// The audience that both name.
 pub(crate) const AUDIENCE: &str = "chat";
-/// Whom the tokens are about.
+/// The subject of the tokens.
 pub(crate) const SUBJECT: &str = "alice";
 /// The tenant that `corp` has to name.
 pub(crate) const TENANT: &str = "demo";

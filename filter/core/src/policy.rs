@@ -92,11 +92,11 @@ pub struct Policy {
     pub non_websocket: NonWebsocket,
     /// The authorities that are served; none means all.
     pub hosts: Vec<AuthorityPattern>,
-    /// Who may ask.
+    /// The origins that may ask.
     pub origin: OriginRules,
     /// Which subprotocols may be negotiated.
     pub subprotocols: SubprotocolRules,
-    /// Who has to prove what.
+    /// What a client has to prove.
     pub auth: AuthRules,
     /// The client's messages.
     pub from_client: MessageRules,
@@ -177,7 +177,7 @@ pub struct AuthRules {
     pub sources: Vec<Source>,
     /// Whether the upstream gets to see it.
     pub forward: bool,
-    /// Who issues them.
+    /// The issuers of tokens.
     pub providers: Vec<Provider>,
     /// What the upstream is told.
     pub claim_headers: Vec<ClaimHeader>,
@@ -238,7 +238,7 @@ pub struct LimitRules {
     pub held_len_max: u64,
     /// What becomes of a message that is too much.
     pub on_excess: OnExcess,
-    /// Who counts for a fleet.
+    /// The service that counts for a fleet.
     pub global: Option<GlobalLimits>,
 }
 

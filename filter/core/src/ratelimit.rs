@@ -24,7 +24,7 @@ pub const METHOD: &str = "ShouldRateLimit";
 /// A question: may this happen so many times more?
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// Whose limits they are, among all that ask the service.
+    /// The domain whose limits they are, among all that ask the service.
     pub domain: &'a str,
     /// What happens: the service counts each of these on its own, by its keys and values together.
     pub descriptors: &'a [&'a [(&'a str, &'a str)]],

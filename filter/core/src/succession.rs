@@ -131,7 +131,7 @@ impl<P> Succession<P> {
         listener
     }
 
-    /// Looks at the clock. Tells whether to look at live connections now, since they may go by other policies than before.
+    /// Looks at the clock. Returns whether to look at live connections now, since they may go by other policies than before.
     pub fn tick(&self, now: Moment) -> bool {
         for listener in self.plugins.borrow().iter().flat_map(|plugin| &plugin.listeners) {
             self.note(listener.state.borrow_mut().settle(now));

@@ -334,7 +334,7 @@ pub(crate) fn shared(key: &str) -> Hosted<Option<(Vec<u8>, u32)>> {
     }
 }
 
-/// Shares `data` under `key`, where that is still of `version`, or whatever it is. Tells whether it was.
+/// Shares `data` under `key`, where that is still of `version`, or whatever it is. Returns whether it was.
 pub(crate) fn set_shared(key: &str, data: &[u8], version: Option<u32>) -> Hosted<bool> {
     let version = version.unwrap_or_default();
     // SAFETY: the pointers and lengths are of live slices.

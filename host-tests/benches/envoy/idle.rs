@@ -32,7 +32,7 @@ const SPAN: Duration = Duration::from_secs(60);
 /// How often each client looks whether there is a ping: an answer may take 20 s.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Measures `count` clients. Tells whether they took less than they may, by `[without, with]` the filter.
+/// Measures `count` clients. Returns whether they took less than they may, by `[without, with]` the filter.
 pub(crate) fn run(envoys: [&Envoy; 2], backend: &Backend, count: usize) -> Outcome<bool> {
     println!(
         "{:<6} {:>10} {:>11} {:>12} {:>9} {:>6} {:>6} {:>8} {:>8} {:>8}",

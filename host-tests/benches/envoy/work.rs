@@ -63,7 +63,7 @@ impl Row {
     }
 }
 
-/// Measures so many rounds of each. Tells whether no row has fewer instructions in a millisecond than is said.
+/// Measures so many rounds of each. Returns whether no row has fewer instructions in a millisecond than is said.
 pub(crate) fn run(module: &Path, backend: &Backend, rounds: u64, span: Duration) -> Outcome<bool> {
     println!("{:<26} {:>8} {:>12} {:>8}", "", "ms", "instructions", "a µs");
     let launch = |rules: Value| Launch::new(module, policy(rules), backend.address()).backend(Runner::Process).start();

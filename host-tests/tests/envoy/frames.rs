@@ -83,7 +83,7 @@ fn a_close_waits_for_the_frame_in_hand_but_not_beyond_the_deadline() {
             _ => play.then(half).on_frame(|_| vec![]),
         }
     }));
-    // Who offends and where; what the client is told at last, if anything; whether the upstream is told; whether it takes the deadline.
+    // The side that offends, and where; what the client is told at last, if anything; whether the upstream is told; whether it takes the deadline.
     let rows = [
         ("/floods", Some(1_002), true, false),
         ("/offends", Some(INTERNAL_ERROR), false, true),

@@ -1,4 +1,4 @@
-//! Who may come in: how many at once, how often, and who is banned, as four workers count it together.
+//! Admission: how many at once, how often, and who is banned, as four workers count it together.
 //!
 //! A client is whom `X-Forwarded-For` says, where a test needs more than one address. `PORTCULLIS_ADDRESSES` says how many of them the
 //! flood of addresses has, by default 20,000.
@@ -134,7 +134,7 @@ fn who_fails_too_often_is_banned_for_a_while_and_nobody_else_is() {
     let evil = || Upgrade::to(&format!("/?token={}", tokens::FORGED)).origin("https://evil.example");
     let forged = || Upgrade::to(&format!("/?token={}", tokens::FORGED)).origin(ORIGIN);
     let forged_without_an_origin = || Upgrade::to(&format!("/?token={}", tokens::FORGED));
-    // Who fails and how, who is the same and who is not.
+    // The client that fails and how, the ones that are the same and the ones that are not.
     let rows: [(_, &dyn Fn() -> Upgrade, _, _); 3] = [
         ([""; 5].map(|_| "192.0.2.1".to_owned()), &forged, ["192.0.2.1", "::ffff:192.0.2.1"], "192.0.2.2"),
         (

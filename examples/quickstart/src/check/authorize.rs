@@ -1,4 +1,4 @@
-//! Who may say what, by the claims of the token.
+//! What a client may say, by the claims of its token.
 
 use portcullis_envoy::peer::frame::Draft;
 use serde_json::{Value, json};

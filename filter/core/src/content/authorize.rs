@@ -1,4 +1,4 @@
-//! Who may say what: fields of a message against the claims of its sender.
+//! Rules of what a sender may say: fields of a message against the claims of its sender.
 
 use serde_json::Value as Claim;
 

@@ -34,7 +34,7 @@ pub struct ContentRules {
     pub json: Option<JsonRules>,
     /// What wraps a text.
     pub envelope: Envelopes,
-    /// Who may say what; only with `json`.
+    /// What a sender may say, by its claims; only with `json`.
     pub authorize: Authorizations,
     /// What no text may say.
     pub patterns: Option<Patterns>,
@@ -69,7 +69,7 @@ pub enum Schemas {
     One(Schema),
 }
 
-/// Who speaks on a connection, and how: what of the handshake matters for its messages.
+/// The client of a connection and its subprotocol: what of the handshake matters for its messages.
 #[derive(Clone, Debug, Default)]
 pub struct Handshake {
     /// The token of the client, where messages are judged by its claims.

@@ -31,7 +31,7 @@ const PLAIN_LEN_MAX: usize = 3;
 /// A byte order mark: many readers step over it.
 const MARK: &str = "\u{feff}";
 
-/// Who reads a message.
+/// The reader of a message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Reader {
     /// Reads JSON, and nothing else.

@@ -62,7 +62,7 @@ impl Pending {
         &self.policy
     }
 
-    /// Notes how many bytes are kept of the request for as long as the connection lives. Tells whether there is room for them.
+    /// Notes how many bytes are kept of the request for as long as the connection lives. Returns whether there is room for them.
     #[must_use]
     pub fn keep(&mut self, len: usize) -> bool {
         self.share.keep(len);

@@ -61,7 +61,7 @@ pub struct Opening {
     pub edits: Vec<Edit>,
     /// In monitor mode, what it would have been refused for.
     pub would_refuse: Option<Violation>,
-    /// Who asks, where a credential says so.
+    /// The client that asks, where a credential says so.
     pub credential: Option<Rc<Verified>>,
 }
 
@@ -78,12 +78,12 @@ pub enum Decision {
     Upgrade(Box<Pending>),
 }
 
-/// Whose connections are counted.
+/// The client whose connections are counted.
 #[derive(Clone, Copy, Debug)]
 pub enum Applicant<'a> {
     /// The address that asks for a connection, before anything it says has been looked at.
     Address,
-    /// Who a genuine credential speaks for.
+    /// The subject that a genuine credential speaks for.
     Subject(&'a Verified),
     /// The address that asks, for a request that stays no connection.
     Visitor,

@@ -67,7 +67,7 @@ pub(super) fn check(request: &Request) -> Result<(), Violation> {
     let headers = &request.headers;
     check_fields(headers)?;
     let faults = [
-        // Who has nothing to say opens no connection: over HTTP/2 its end may come with the header.
+        // A client that has nothing to say opens no connection: over HTTP/2 its end may come with the header.
         request.end,
         headers.all(":method").next() != Some(b"GET"),
         request.protocol == Protocol::Http10,

@@ -1,4 +1,4 @@
-//! Whom an address stands for: the key that its connections are counted under.
+//! What clients an address stands for: the key that its connections are counted under.
 //!
 //! One client must not have many keys, nor many clients one key. So IPv6 is cut to a prefix, since a client commonly has a whole
 //! /64 of its own (RFC 4291 §2.5.1); and an IPv4 address that is written in IPv6 is first taken out of it, as nearly all of the IPv4

@@ -48,7 +48,7 @@ impl Blocks {
         self.rest.len().saturating_mul(EACH_LEN).saturating_add(self.first.capacity())
     }
 
-    /// Makes room for `more` bytes, as far as `fits` says that it may take so much memory, or leaves everything as it is. Tells whether there is
+    /// Makes room for `more` bytes, as far as `fits` says that it may take so much memory, or leaves everything as it is. Returns whether there is
     /// room.
     #[must_use]
     pub fn reserve(&mut self, more: usize, fits: &dyn Fn(usize) -> bool) -> bool {

@@ -206,13 +206,13 @@ mod tests {
         assert!(one.is_settled() && !other.is_settled());
         bytes = other.beat(&bytes);
         assert!(one.is_settled() && other.is_settled());
-        // Who comes later has nothing that is counted by an earlier one, but does not know what others have done.
+        // A worker that comes later has nothing that is counted by an earlier one, but does not know what others have done.
         let mut late = worker(4);
         bytes = late.beat(&bytes);
         assert!(one.is_settled() && !late.is_settled());
         bytes = late.beat(&other.beat(&one.beat(&bytes)));
         assert!(one.is_settled() && late.is_settled());
-        // Who is alone has nobody to hear.
+        // A worker that is alone has no other to hear.
         while one.generation() == 1 {
             bytes = one.beat(&bytes);
         }

@@ -57,7 +57,7 @@ pub enum Kind {
     Subject,
 }
 
-/// Whose entry it is.
+/// The client that an entry is about.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Key(u64);
 
@@ -112,7 +112,7 @@ pub struct Census {
     pub is_complete: bool,
 }
 
-/// Whom failures get banned.
+/// How many failures ban an address, and for how long.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FailureRules {
     /// The failure that bans.

@@ -1,4 +1,4 @@
-//! Whom a refused connection still has to tell, and when (RFC 6455 §7.1.2).
+//! The peers that a refused connection still has to tell, and when (RFC 6455 §7.1.2).
 //!
 //! ```text
 //! a message of the client is refused: the server gets its Close at once, behind what was forwarded before

@@ -77,7 +77,7 @@ impl Inflater {
         if whole { Ok(()) } else { Err(Violation::InvalidDeflate) }
     }
 
-    /// Tells whether `input` ended with a final block.
+    /// Returns whether `input` ended with a final block.
     fn inflate(
         &mut self,
         input: &[u8],

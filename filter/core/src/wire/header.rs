@@ -72,7 +72,7 @@ impl Opcode {
 /// What the headers of one side have to follow.
 #[derive(Clone, Copy, Debug)]
 pub struct Framing {
-    /// Who sends the frames.
+    /// The side that sends the frames.
     pub from: Side,
     /// Whether permessage-deflate was negotiated, which gives the first reserved bit a meaning (RFC 7692 §6).
     pub deflate: bool,

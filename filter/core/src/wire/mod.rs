@@ -8,7 +8,7 @@ pub mod header;
 pub mod mask;
 pub mod utf8;
 
-/// Who sent some bytes.
+/// The side that sent some bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Side {
     /// The client: its frames are masked (RFC 6455 §5.1).

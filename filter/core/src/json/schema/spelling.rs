@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-/// Whose value is a schema.
+/// Keywords whose value is a schema.
 const SCHEMA: [&str; 12] = [
     "additionalItems",
     "additionalProperties",
@@ -19,10 +19,10 @@ const SCHEMA: [&str; 12] = [
     "unevaluatedProperties",
 ];
 
-/// Whose value is a list of schemas; `items` may be one, too.
+/// Keywords whose value is a list of schemas; `items` may be one, too.
 const SCHEMAS: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
 
-/// Whose value is an object of schemas: its names are no keywords.
+/// Keywords whose value is an object of schemas: its names are no keywords.
 const SCHEMAS_BY_NAME: [&str; 6] =
     ["$defs", "definitions", "dependencies", "dependentSchemas", "patternProperties", "properties"];
 

@@ -260,7 +260,7 @@ fn a_lost_worker_voids_what_was_counted() {
         assert_eq!(admitted(&mut bucket, 10, of(1)), 2, "{restored}: who is behind");
     }
     assert_eq!(admitted(&mut bucket, 10, of(2)), 4);
-    // Who is behind is not counted, and restores what it has later.
+    // A worker that is behind is not counted, and restores what it has later.
     assert_eq!(bucket.admit(key(1), &connections(10), of(1), secs(0)), Ok(()));
     bucket.restore(key(1), 9, 1, secs(0));
     assert_eq!(admitted(&mut bucket, 10, of(2)), 4);
