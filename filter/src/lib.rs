@@ -7,7 +7,7 @@
 //! limiter.rs    what all workers count together; purse.rs: what a subject may still send; fleet.rs: what a fleet's service says
 //! stream.rs     one HTTP stream: the handshake
 //! live.rs       one upgraded stream: frames, Close frames of our own
-//! way.rs        its way to the client, and when that can be written
+//! way.rs        its way to the client, and when that can be written; backlog.rs: its way to the server, where the client's bytes wait
 //! telemetry.rs  counters and log lines
 //! memory.rs     what a worker's memory is enough for
 //! host/         the host in safe terms; host/abi.rs and host/heap.rs are the only unsafe code
@@ -33,6 +33,7 @@
 )]
 
 mod admission;
+mod backlog;
 mod exports;
 mod fleet;
 mod host;
@@ -143,6 +144,9 @@ impl Vm {
             && !self.streams.borrow().is_empty()
         {
             root.ticked(begin);
+        }
+        for stream in self.shared.turn.take_waiting().into_iter().filter_map(|id| self.stream(id)) {
+            stream.take_turn();
         }
     }
 

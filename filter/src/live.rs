@@ -5,18 +5,20 @@
 
 use std::rc::Rc;
 
+use crate::backlog::ToServer;
 use crate::host;
 use crate::host::abi::{self, BufferType, HostError, Hosted, StreamType};
-use crate::host::body::Body;
+use crate::host::body::{Body, Bytes};
 use crate::purse::{Owner, Purse, Wallet};
 use crate::root::Root;
 use crate::stream::Flow;
 use crate::telemetry::Record;
 use crate::way::Way;
-use portcullis_core::policy::{Mode, Policies, Policy};
+use portcullis_core::policy::{Mode, OnExcess, Policies, Policy};
 use portcullis_core::session::{Due, Overlooked, Session};
 use portcullis_core::succession::Listener;
 use portcullis_core::time::Moment;
+use portcullis_core::turn::{self, Backlog, Full, Turn};
 use portcullis_core::violation::Violation;
 use portcullis_core::wire::{Side, Unreadable};
 
@@ -31,6 +33,9 @@ pub(crate) struct Live {
     policies: Rc<Policies>,
     session: Session,
     to_client: Way,
+    to_server: ToServer,
+    /// It has a turn to come.
+    is_queued: bool,
     /// A call of the host failed: what its buffers hold is not known, so nothing goes on any more.
     broken: bool,
     /// When it is looked at next, whatever comes before.
@@ -61,6 +66,8 @@ impl Live {
             policies,
             session,
             to_client,
+            to_server: ToServer::default(),
+            is_queued: false,
             broken: false,
             armed_for: None,
             record,
@@ -78,13 +85,139 @@ impl Live {
 
     /// Takes what the client sent; `end`: it sends nothing any more, which over HTTP/2 does not end the stream.
     pub(crate) fn receive_from_client(&mut self, root: &Root, len: usize, end: bool) -> Flow {
+        if !self.to_server.is_free() || self.session.is_read() {
+            return self.receive_in_turn(root, len, end);
+        }
         self.guard(root, |live| {
             live.to_client.answer();
             let body = Body::new(BufferType::RequestBody, len);
-            live.receive(root, Side::Client, &body, &[], end)?;
+            live.receive(root, Side::Client, &Bytes::Host(&body), &[], end, None)?;
             live.write_to_client()?;
             Ok(Flow::Forward)
         })
+    }
+
+    /// Takes what the client sent where judging it is work, or where other bytes wait before it: it is judged while there is time, and the
+    /// rest waits.
+    #[inline(never)]
+    fn receive_in_turn(&mut self, root: &Root, len: usize, end: bool) -> Flow {
+        self.guard(root, |live| {
+            live.to_client.answer();
+            live.receive_body_in_turn(root, &Body::new(BufferType::RequestBody, len), end)
+        })
+    }
+
+    fn receive_body_in_turn(&mut self, root: &Root, body: &Body, end: bool) -> Hosted<Flow> {
+        let turn = &root.shared().turn;
+        let may_wait = self.may_wait();
+        let has_turn = !(may_wait && turn.is_over()) || turn::is_short(body.len(), self.session.is_laden());
+        if self.to_server.is_waiting() || !has_turn {
+            return if self.may_put_off(root, body.len()) {
+                self.put_off(root, body, end)
+            } else {
+                self.receive_at_once(root, body, end)
+            };
+        }
+        turn.begin(host::now()?);
+        let received = self.receive(root, Side::Client, &Bytes::Host(body), &[], end, may_wait.then_some(turn));
+        root.judged();
+        let len = received?;
+        self.write_to_client()?;
+        if self.to_server.is_waiting() {
+            let judged = Body::new(BufferType::RequestBody, len);
+            let ready = judged.copy(len)?;
+            judged.rewrite(&[], 0, &[])?;
+            self.to_server.pause(root).pass(&ready);
+            return Ok(Flow::Hold);
+        }
+        self.to_server.pass(len, end)
+    }
+
+    /// Has a whole chunk wait.
+    fn put_off(&mut self, root: &Root, body: &Body, end: bool) -> Hosted<Flow> {
+        let bytes = body.copy(body.len())?;
+        body.rewrite(&[], 0, &[])?;
+        self.wait(root, &bytes, end);
+        Ok(Flow::Hold)
+    }
+
+    /// Has `bytes` wait for a turn; `end`: nothing follows them.
+    fn wait(&mut self, root: &Root, bytes: &[u8], end: bool) {
+        if end {
+            self.session.finish(Side::Client, root.now());
+            self.arm(root);
+        }
+        let backlog = self.to_server.pause(root);
+        backlog.push(bytes, end);
+        if !core::mem::replace(&mut self.is_queued, true) {
+            root.shared().turn.queue(self.id, backlog.spent());
+        }
+        root.hurry();
+    }
+
+    /// Whether the client's bytes may wait. Monitor mode holds nobody to the limits that bound them.
+    fn may_wait(&self) -> bool {
+        let Policy { mode, limits, .. } = &**self.session.policy();
+        let rate = limits.per_connection.bytes.filter(|_| *mode == Mode::Enforce);
+        rate.is_some_and(|rate| turn::may_wait(&rate, limits.held_len_max))
+    }
+
+    /// Whether so many bytes more may wait. A client that sends on where they may not is refused.
+    fn may_put_off(&mut self, root: &Root, len: usize) -> bool {
+        let policy = Rc::clone(self.session.policy());
+        let limits = &policy.limits;
+        let Some(rate) = limits.per_connection.bytes.filter(|_| self.may_wait()) else { return false };
+        let violation = match self.to_server.check(root, len, &rate, limits.held_len_max) {
+            Ok(()) => return true,
+            Err(Full::NoRoom) if !self.to_server.is_waiting() => return false,
+            Err(Full::TooMuch) if limits.on_excess == OnExcess::Close => Violation::RateExceeded,
+            Err(Full::TooMuch | Full::NoRoom) => Violation::Overloaded,
+        };
+        if self.session.violation().is_none() {
+            self.verdict(root, violation, None, 1);
+            self.session.refuse(violation, Some(Side::Client), root.now());
+            self.arm(root);
+        }
+        false
+    }
+
+    /// Takes what waits and what the client sent behind it, without regard to others.
+    fn receive_at_once(&mut self, root: &Root, body: &Body, end: bool) -> Hosted<Flow> {
+        while let Some(piece) = self.to_server.backlog().and_then(Backlog::take_piece) {
+            self.receive(root, Side::Client, &Bytes::Own(piece.bytes()), &[], false, None)?;
+        }
+        let ready = self.to_server.backlog().map(|backlog| backlog.take_ready(usize::MAX)).unwrap_or_default();
+        let len = self.receive(root, Side::Client, &Bytes::Host(body), &ready, end, None)?;
+        self.write_to_client()?;
+        self.to_server.pass(len, end)
+    }
+
+    /// A tick, for a connection whose client's bytes wait: the next of them are judged where there is time, and what has been goes on.
+    pub(crate) fn take_turn(&mut self, root: &Root) {
+        self.is_queued = false;
+        self.guard(root, |live| {
+            abi::set_effective_context(live.id)?;
+            let turn = &root.shared().turn;
+            let next = live.to_server.backlog().filter(|backlog| !turn.is_over() && backlog.is_due());
+            if let Some(piece) = next.and_then(Backlog::take_piece) {
+                let begin = host::now()?;
+                turn.begin(begin);
+                let received = live.receive(root, Side::Client, &Bytes::Own(piece.bytes()), &[], false, Some(turn));
+                let took = root.judged().since(begin);
+                received?;
+                let left = live.session.left();
+                if let Some(backlog) = live.to_server.backlog() {
+                    backlog.put_back(piece, left, took);
+                }
+            }
+            live.write_to_client()?;
+            live.to_server.write()?;
+            if let Some(backlog) = live.to_server.backlog().filter(|backlog| !backlog.is_empty()) {
+                root.shared().turn.queue(live.id, backlog.spent());
+                live.is_queued = true;
+            }
+            Ok(Flow::Hold)
+        });
     }
 
     /// Takes what the server sent.
@@ -92,7 +225,7 @@ impl Live {
         self.guard(root, |live| {
             let body = Body::new(BufferType::ResponseBody, len);
             let turn = live.to_client.receive(root, len, live.session.policy());
-            let len = live.receive(root, Side::Server, &body, turn.waiting(), end)?;
+            let len = live.receive(root, Side::Server, &Bytes::Host(&body), turn.waiting(), end, None)?;
             if end {
                 return Way::end(&turn, len);
             }
@@ -145,34 +278,44 @@ impl Live {
         }
     }
 
-    /// Runs one step, under the policies in force. After a step that failed nothing goes on any more: the client gets a Close
-    /// where its way is known to be free, and the stream is reset.
+    /// Runs one step, under the policies in force.
     fn guard(&mut self, root: &Root, step: impl FnOnce(&mut Self) -> Hosted<Flow>) -> Flow {
         if self.broken {
             return Flow::Hold;
         }
         if let Some(policies) = self.listener.other_than(&self.policies) {
-            let violation = self.session.adopt(&policies, root.now());
-            self.policies = policies;
-            if let Some(violation) = violation {
-                self.verdict(root, violation, None, 1);
-            }
-            self.purse = self.owner.purse(root.shared(), root.id(), self.session.policy());
-            self.arm(root);
+            self.adopt(root, policies);
         }
-        step(self).unwrap_or_else(|HostError { .. }| {
-            self.broken = true;
-            if self.session.violation().is_none() {
-                self.verdict(root, Violation::Internal, None, 1);
-            }
-            self.session.refuse(Violation::Internal, None, root.now());
-            let told = self.write_to_client();
-            self.arm(root);
-            if told.is_err() || !self.to_client.is_open() {
-                self.reset();
-            }
-            Flow::Hold
-        })
+        step(self).unwrap_or_else(|HostError { .. }| self.fail(root))
+    }
+
+    /// Goes by other policies from now on.
+    #[cold]
+    fn adopt(&mut self, root: &Root, policies: Rc<Policies>) {
+        let violation = self.session.adopt(&policies, root.now());
+        self.policies = policies;
+        if let Some(violation) = violation {
+            self.verdict(root, violation, None, 1);
+        }
+        self.purse = self.owner.purse(root.shared(), root.id(), self.session.policy());
+        self.arm(root);
+    }
+
+    /// After a step that failed nothing goes on any more: the client gets a Close where its way is known to be free, and the stream is
+    /// reset.
+    #[cold]
+    fn fail(&mut self, root: &Root) -> Flow {
+        self.broken = true;
+        if self.session.violation().is_none() {
+            self.verdict(root, Violation::Internal, None, 1);
+        }
+        self.session.refuse(Violation::Internal, None, root.now());
+        let told = self.write_to_client();
+        self.arm(root);
+        if told.is_err() || !self.to_client.is_open() {
+            self.reset();
+        }
+        Flow::Hold
     }
 
     /// Ends a connection whose peers did not.
@@ -201,14 +344,28 @@ impl Live {
         }
     }
 
-    /// Has the bytes of one side judged and what may not pass taken out; `before` goes first. Gives the length of what
-    /// is in the host's buffer then.
-    fn receive(&mut self, root: &Root, from: Side, body: &Body, before: &[u8], end: bool) -> Hosted<usize> {
+    /// Has the bytes of one side judged and what may not pass taken out; `before` goes first, and nothing follows an `end`. Gives the
+    /// length of what is in the host's buffer then. Where they were taken out before, what passes goes behind what is ready. Where `turn` is over
+    /// before all is judged, the rest waits.
+    fn receive(
+        &mut self,
+        root: &Root,
+        from: Side,
+        bytes: &Bytes<'_>,
+        before: &[u8],
+        end: bool,
+        turn: Option<&Turn>,
+    ) -> Hosted<usize> {
         let policy = Rc::clone(self.session.policy());
-        let wallet = Wallet { policy: &policy, purse: self.purse.as_ref(), now: root.now() };
+        let wallet = Wallet { policy: &policy, purse: self.purse.as_ref(), turn, now: root.now() };
         let received =
-            self.session.receive(from, body, root.now(), &wallet).map_err(|Unreadable| HostError::NONSENSE)?;
-        if end {
+            self.session.receive(from, bytes, root.now(), &wallet).map_err(|Unreadable| HostError::NONSENSE)?;
+        let left = if turn.is_some() { self.session.left() } else { 0 };
+        if left > 0
+            && let Bytes::Host(body) = bytes
+        {
+            self.wait(root, &body.copy_last(left)?, end);
+        } else if end {
             self.session.finish(from, root.now());
         }
         if let Some(violation) = received.violation {
@@ -227,7 +384,15 @@ impl Live {
         let passage = received.passage;
         let before = if before.is_empty() { passage.before } else { [before, &passage.before].concat() };
         let after = if close.is_empty() { passage.after } else { [passage.after, close].concat() };
-        body.rewrite(&before, passage.keep, &after)?;
+        match bytes {
+            Bytes::Host(body) => body.rewrite(&before, passage.keep, &after)?,
+            Bytes::Own(bytes) => {
+                let kept = bytes.get(..passage.keep).unwrap_or_default();
+                if let Some(backlog) = self.to_server.backlog() {
+                    backlog.pass(&[&before, kept, &after].concat());
+                }
+            }
+        }
         Ok(before.len().saturating_add(passage.keep).saturating_add(after.len()))
     }
 

@@ -21,6 +21,7 @@ use portcullis_core::ratelimit::Answer;
 use portcullis_core::session::Budget;
 use portcullis_core::time::Moment;
 use portcullis_core::token::Verified;
+use portcullis_core::turn::Turn;
 
 /// What is leased at once, as a share of a burst: eight workers that hold one each make a subject wait by one burst at most.
 const LEASE_SHARE: u64 = 8;
@@ -236,6 +237,8 @@ impl Purse {
 pub(crate) struct Wallet<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) purse: Option<&'a Rc<Purse>>,
+    /// The worker's turn, where others may have to be heard before all is judged.
+    pub(crate) turn: Option<&'a Turn>,
     /// The time of the last tick.
     pub(crate) now: Moment,
 }
@@ -259,5 +262,12 @@ impl Budget for Wallet<'_> {
             (Some(purse), Some(batch)) => purse.ask(global, batch, self.policy.counted_type(kind), self.now),
             (_, _) => true,
         }
+    }
+
+    fn goes_on(&self) -> bool {
+        self.turn.is_none_or(|turn| {
+            turn.look(Budget::now(self));
+            !turn.is_over()
+        })
     }
 }

@@ -18,6 +18,7 @@ use portcullis_core::policy::Policies;
 use portcullis_core::succession::{Listener, Succession};
 use portcullis_core::time::Moment;
 use portcullis_core::timers::Wheel;
+use portcullis_core::turn::Turn;
 
 /// How often timers are looked at, in milliseconds: they are seconds long, and a tick with nothing due costs microseconds.
 const TICK_MILLIS: u32 = 100;
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
     /// Which policies live connections go by.
     succession: Succession<Policies>,
     telemetry: OnceCell<Telemetry>,
+    /// How long clients have been judged, and whose bytes wait.
+    pub(crate) turn: Turn,
 }
 
 /// A root context.
@@ -240,6 +243,22 @@ impl Root {
         at
     }
 
+    /// Judging has ended for now. Gives the time.
+    pub(crate) fn judged(&self) -> Moment {
+        let now = host::now().unwrap_or_else(|_| self.now.get());
+        self.shared.turn.look(now);
+        self.hurry();
+        now
+    }
+
+    /// Has the next tick come soon where others have to be heard.
+    pub(crate) fn hurry(&self) {
+        if self.shared.turn.is_behind() {
+            // Where it fails, what waits has its turn with the ticks that there are.
+            let _ = self.tick_every(TICK_MILLIS_BEHIND);
+        }
+    }
+
     /// The time of the last tick, which costs no call of the host.
     pub(crate) const fn now(&self) -> Moment {
         self.now.get()
@@ -274,11 +293,13 @@ impl Root {
     /// A tick: the streams that have their turn now, of those whose time has come.
     pub(crate) fn tick(&self, now: Moment) -> Vec<u32> {
         self.now.set(now);
+        self.shared.turn.renew(now);
         // Where it fails, the next one will do.
         let _ = self.shared.limiter.beat(now);
         self.timers.borrow_mut().advance(now, &mut self.due.borrow_mut());
         let batch = take_batch(&self.due);
-        let is_behind = !self.due.borrow().is_empty() || self.shared.limiter.is_behind();
+        let is_behind =
+            !self.due.borrow().is_empty() || self.shared.limiter.is_behind() || self.shared.turn.is_behind();
         let millis = if is_behind { TICK_MILLIS_BEHIND } else { TICK_MILLIS };
         // Where it fails, they have their turn with the ticks that there are.
         let _ = self.tick_every(millis);

@@ -184,6 +184,11 @@ impl Stream {
         self.with_live(|live| live.wake(&self.root));
     }
 
+    /// A tick, for a stream whose client's bytes wait for it.
+    pub(crate) fn take_turn(&self) {
+        self.with_live(|live| live.take_turn(&self.root));
+    }
+
     /// A time that this stream may have waited for.
     pub(crate) fn tick(&self) {
         self.with_live(|live| live.tick(&self.root));

@@ -38,7 +38,7 @@ const CALLS: [(&str, &str, Handler); 11] = [
     ("clock_time_get", "ili", |guest, [clock, _, at, ..]| {
         let time = match clock {
             0 => guest.state().shared().now,
-            1 => guest.state().shared().uptime(),
+            1 => guest.state().shared().look(),
             _ => return Err(ENOTSUP.into()),
         };
         guest.write(at, &time.to_le_bytes())

@@ -7,9 +7,9 @@ use portcullis_host_tests::scenario::{Gate, TICK, limited_policy, limited_policy
 use portcullis_host_tests::{Side, StreamId};
 use serde_json::{Value, json};
 
-/// For a chunk with one frame whose payload is not read: 3,037 from the client when this was written (2,753 before reloads and monitoring were
+/// For a chunk with one frame whose payload is not read: 3,138 from the client when this was written (2,753 before reloads, monitoring and turns were
 /// followed). Both directions together take Envoy's runtime about a microsecond, a thirtieth of what a message of 128 bytes costs Envoy.
-const FRAME_MAX: u64 = 3_100;
+const FRAME_MAX: u64 = 3_150;
 
 /// What the default limits and times add to that: 245 for the client when this was written, nothing for the server.
 const LIMITS_MAX: u64 = 300;
@@ -49,7 +49,7 @@ fn cost(gate: &mut Gate, stream: StreamId, from: Side, bytes: &[u8]) -> u64 {
 }
 
 /// The same where the first bytes are looked at: 3,083 and 3,074 when this was written, where the first two show that they are no tunnel.
-const HEAD_MAX: u64 = 3_150;
+const HEAD_MAX: u64 = 3_200;
 
 #[track_caller]
 fn check_frames((mut gate, stream): (Gate, StreamId), max: u64) {

@@ -9,7 +9,7 @@ use std::{
 const LAYERS: [&[&str]; 5] = [
     &["letter", "secret", "time", "violation"],
     &["http", "protobuf", "regex", "wire"],
-    &["content", "json", "limits", "message", "ratelimit", "succession", "timers", "token"],
+    &["content", "json", "limits", "message", "ratelimit", "succession", "timers", "token", "turn"],
     &["entry", "policy", "verdict"],
     &["config", "handshake", "session"],
 ];

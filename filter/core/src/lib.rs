@@ -10,7 +10,7 @@
 //!     protobuf                                                           bytes in, values out
 //! L2  json/{reader,schema}  content/{patterns,views,tunnels,envelope,authorize}
 //!     limits/{rate,address,…}  message  timers  ratelimit
-//!     token/{jws,claims,keys}  succession                                what values mean
+//!     token/{jws,claims,keys}  succession  turn                          what values mean
 //! L3  policy  entry  verdict                                                 what is allowed, what was decided
 //! L4  handshake  session/{direction,…}  config                           the state machines and the way in
 //! ```
@@ -57,6 +57,7 @@ pub mod succession;
 pub mod time;
 pub mod timers;
 pub mod token;
+pub mod turn;
 pub mod verdict;
 pub mod violation;
 pub mod wire;

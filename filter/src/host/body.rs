@@ -40,6 +40,16 @@ impl Body {
         Ok(())
     }
 
+    /// Copies out its last `len` bytes.
+    pub(crate) fn copy_last(&self, len: usize) -> Hosted<Vec<u8>> {
+        self.read(self.len.saturating_sub(len), len)
+    }
+
+    /// Its length.
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
     fn read(&self, offset: usize, len: usize) -> Hosted<Vec<u8>> {
         if len == 0 {
             return Ok(Vec::new());
@@ -49,12 +59,26 @@ impl Body {
     }
 }
 
-impl Chunk for Body {
+/// What is judged.
+pub(crate) enum Bytes<'a> {
+    /// What a callback is about.
+    Host(&'a Body),
+    /// What was taken out of a body before.
+    Own(&'a [u8]),
+}
+
+impl Chunk for Bytes<'_> {
     fn len(&self) -> usize {
-        self.len
+        match self {
+            Self::Host(body) => body.len,
+            Self::Own(bytes) => bytes.len(),
+        }
     }
 
     fn bytes(&self, offset: usize, len: usize) -> Result<Cow<'_, [u8]>, Unreadable> {
-        self.read(offset, len).map(Cow::Owned).map_err(|_| Unreadable)
+        match self {
+            Self::Host(body) => body.read(offset, len).map(Cow::Owned).map_err(|_| Unreadable),
+            Self::Own(bytes) => Chunk::bytes(*bytes, offset, len),
+        }
     }
 }

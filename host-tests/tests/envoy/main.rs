@@ -15,6 +15,7 @@
 //! liveness     who is gone, silent, slow or old          traps        what becomes of an Envoy whose VM was killed
 //! ratelimit    a rate limit service for a fleet, and what the core says to it
 //! fleet        two Envoys that count by it, and what they do without
+//! neighbours   how long a worker is kept from its other connections
 //! ```
 
 mod closes;
@@ -30,6 +31,7 @@ mod http2;
 mod integrity;
 mod limits;
 mod liveness;
+mod neighbours;
 mod operations;
 mod ratelimit;
 mod rates;

@@ -43,6 +43,12 @@ const FRAME_LEN_MAX: u64 = 65_536;
 /// How much of each is held without asking, in bytes: a control frame (139), or what may begin another protocol in a dozen fragments.
 const HELD_LEN_FREE: usize = 256;
 
+/// How much is read of whole messages, in bytes, before [`Budget::goes_on`] is asked: some milliseconds of work at most.
+const STEP_LEN: usize = 4_096;
+
+/// What a message counts for there beside its bytes.
+const MESSAGE_LEN: usize = 64;
+
 /// One side's half of a connection.
 #[derive(Debug)]
 pub(super) struct Direction {
@@ -133,6 +139,10 @@ struct Found {
     swallowed: u32,
     /// How many Pongs were for us.
     pongs: u32,
+    /// How much was read of whole messages since [`Budget::goes_on`] was asked.
+    read_len: usize,
+    /// How many bytes at the end of the chunk have to wait.
+    left: usize,
 }
 
 /// Why a scan stopped.
@@ -227,9 +237,19 @@ impl Direction {
         self.found.pongs
     }
 
+    /// How many bytes at the end of the last chunk have to wait.
+    pub(super) const fn left(&self) -> usize {
+        self.found.left
+    }
+
     /// When the last part of a message came.
     pub(super) const fn message_at(&self) -> Moment {
         self.message_at
+    }
+
+    /// Whether messages are inflated.
+    pub(super) const fn inflates(&self) -> bool {
+        self.inflater.is_some()
     }
 
     /// When the first byte came of the frame or message in hand.
@@ -449,6 +469,8 @@ impl Direction {
                         terms.limits.is_none_or(fits)
                     };
                     let is_compressed = payload.is_compressed();
+                    self.found.read_len =
+                        self.found.read_len.saturating_add(payload.plain_len()).saturating_add(MESSAGE_LEN);
                     match payload.finish(inflater.as_deref_mut(), framing.from, terms, *attachments, &mut fits) {
                         Ok(due) => *attachments = due,
                         Err(refusal @ Refusal { violation: Violation::InvalidDeflate, .. }) if is_compressed => {
@@ -483,6 +505,12 @@ impl Direction {
         // The way stood in the middle of this frame, and does no longer.
         if let Some(ping) = terms.ping.take() {
             scan.insert(&ping);
+        }
+        if self.found.read_len >= STEP_LEN {
+            self.found.read_len = 0;
+            if !terms.budget.goes_on() {
+                self.found.left = scan.cut();
+            }
         }
         Ok(())
     }

@@ -243,6 +243,29 @@ impl Session {
         self.end_by.is_some() || self.from_client.unfinished_since().is_some()
     }
 
+    /// Whether what the client's messages say is read, so that judging them is work.
+    #[must_use]
+    #[inline]
+    pub fn is_read(&self) -> bool {
+        let (_, content) = self.policy.messages(Side::Client);
+        content.read_text() || self.from_client.inflates()
+    }
+
+    /// How many bytes at the end of the client's last chunk have not been judged, since [`Budget::goes_on`] said no: a frame begins there.
+    #[must_use]
+    pub const fn left(&self) -> usize {
+        match self.state {
+            State::Open => self.from_client.left(),
+            State::Closing(_) => 0,
+        }
+    }
+
+    /// Whether a few bytes of the client may be much work: they end a message, or are compressed.
+    #[must_use]
+    pub const fn is_laden(&self) -> bool {
+        self.from_client.unfinished_since().is_some() || self.from_client.inflates()
+    }
+
     /// Looks at the clock.
     pub fn tick(&mut self, now: Moment) -> Due {
         if self.end_by.is_some_and(|end| now >= end) {

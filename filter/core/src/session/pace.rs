@@ -18,6 +18,11 @@ pub trait Budget {
 
     /// Takes one message of this type, which may have no name, of what a fleet lets the subject send.
     fn ask(&self, kind: &str) -> bool;
+
+    /// Whether judging goes on, now that some has been done: otherwise what is left of the chunk is given back.
+    fn goes_on(&self) -> bool {
+        true
+    }
 }
 
 /// What one client has sent lately.

@@ -109,6 +109,11 @@ impl Payload {
         self.judged
     }
 
+    /// How long it is without its wrappings, in bytes, as far as it has been read.
+    pub(super) fn plain_len(&self) -> usize {
+        usize::try_from(self.plain.len).unwrap_or(usize::MAX)
+    }
+
     /// Whether nothing more of it has to be read.
     pub(super) const fn is_settled(&self) -> bool {
         !self.compressed && self.plain.utf8.is_none() && self.plain.head.is_none()

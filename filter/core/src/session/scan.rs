@@ -46,6 +46,13 @@ impl<'a, C: Chunk + ?Sized> Scan<'a, C> {
         self.len.saturating_sub(self.at)
     }
 
+    /// Ends the chunk here. Gives how many bytes of it had not been read.
+    pub(super) const fn cut(&mut self) -> usize {
+        let left = self.left();
+        self.len = self.at;
+        left
+    }
+
     /// How many bytes have been read and not decided about.
     pub(super) const fn undecided(&self) -> usize {
         self.at.saturating_sub(self.settled)
