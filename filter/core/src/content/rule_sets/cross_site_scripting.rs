@@ -2,12 +2,12 @@
 //!
 //! What is looked for is what runs: script elements with code or a source, event handlers within a tag, URLs that are script,
 //! and ways out of a script's string. Tags as such are left alone (`<b>`, `<img src>`, an `<iframe>` of a video), and so are
-//! names of tags in prose, Markdown, generics, JSX (`onClick={save}`) and a bare `alert(1)`. Refused whoever sends them, since
-//! nothing tells them from attacks: pasted HTML with a script element that does something, or with a handler in quotes.
+//! names of tags in prose, Markdown, generics, JSX (`onClick={save}`) and `alert(1)` within other text. Refused whoever sends them,
+//! since nothing tells them from attacks: pasted HTML with a script element that does something, with a handler in quotes, or with
+//! a stylesheet of another site, and the same where it is escaped (`&lt;script&gt;alert(1)&lt;/script&gt;`), since a page may undo that.
 //!
-//! Not found: text that is escaped for HTML already (`&lt;script&gt;`, which honest clients send), directives of one framework
-//! (`ng-init`, `v-html`), links and frames that leave for another site, and script assembled from pieces that hold no name of
-//! the browser's.
+//! Not found: directives of one framework (`ng-init`, `v-html`), links, frames and images of another site, and script assembled
+//! from pieces that hold no name of the browser's.
 
 mod element;
 mod script;

@@ -3,8 +3,6 @@
 //! Percent-encoding, escapes of strings (`\x27`, `\u0027`), character references of HTML, full-width characters, overlong UTF-8, typographic quotes
 //! that databases fold to plain ones, and control characters that readers drop: however deep in each other, in one pass. A byte that completes an
 //! escape takes its place, and may complete the next; each step makes the text shorter, so the work is linear, and the result is never longer.
-//!
-//! A reference to `<` stays as it is: `&lt;script&gt;` is how honest clients send what shall not be a tag.
 
 /// The longest character reference, from `&` to before `;`.
 const REFERENCE_LEN_MAX: usize = 12;
@@ -81,7 +79,7 @@ impl Plain {
         }
         self.reference = None;
         let number = core::str::from_utf8(number).ok().and_then(|digits| u32::from_str_radix(digits, radix).ok());
-        let Some(plain) = number.and_then(char::from_u32).filter(|plain| *plain != '<') else { return false };
+        let Some(plain) = number.and_then(char::from_u32) else { return false };
         self.replace(start, plain);
         byte == b';'
     }
@@ -227,6 +225,7 @@ const NAMES: &[(&str, char)] = &[
     ("lcub", '{'),
     ("lpar", '('),
     ("lsqb", '['),
+    ("lt", '<'),
     ("nbsp", ' '),
     ("newline", '\n'),
     ("num", '#'),

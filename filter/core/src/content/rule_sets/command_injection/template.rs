@@ -177,7 +177,7 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
     match Name::of(name) {
         // Includes of servers: `<!--#exec cmd="id" -->`.
         Name::Exec | Name::Include | Name::Config | Name::Echo | Name::Printenv if is_space(first(after)) => {
-            ends(before, any!["<!--#", "<!-- #", "&lt;!--#"]).then_some("command_injection.script_call")
+            ends(before, any!["<!--#", "<!-- #"]).then_some("command_injection.script_call")
         }
         Name::DunderSubclasses => (ends(before, any!["."])
             && starts(spaces(after).strip_prefix(b"()").map(spaces)?, any!["["]))

