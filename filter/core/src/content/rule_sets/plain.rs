@@ -14,7 +14,7 @@ pub(super) fn plain(text: &str) -> Option<Vec<u8>> {
     }
     let mut plain = Plain { out: Vec::with_capacity(text.len()), reference: None };
     for byte in text.bytes() {
-        plain.receive(byte);
+        plain.push(byte, false);
     }
     plain.end_reference(0);
     if plain.out == text.as_bytes() { None } else { Some(plain.out) }
@@ -27,20 +27,16 @@ struct Plain {
 }
 
 impl Plain {
-    fn receive(&mut self, byte: u8) {
-        if self.end_reference(byte) || byte == b';' && self.end_name() {
-            return;
-        }
-        if byte == b'&' {
-            self.reference = Some(self.out.len());
-        }
-        self.push(byte, false);
-    }
-
     /// Puts a byte behind the others, and what they are together in their place; `decoded`: it was not written so.
     fn push(&mut self, byte: u8, decoded: bool) {
         let (mut byte, mut decoded) = (byte, decoded);
         loop {
+            if self.end_reference(byte) || byte == b';' && self.end_name() {
+                return;
+            }
+            if byte == b'&' {
+                self.reference = Some(self.out.len());
+            }
             self.out.push(byte);
             let Some((len, instead)) = completed(&self.out, decoded) else { return };
             self.out.truncate(self.out.len().saturating_sub(len));
@@ -59,13 +55,15 @@ impl Plain {
         }
     }
 
-    /// A byte that no longer belongs to a number ends a reference, with or without `;`. Whether it is that `;`.
+    /// A byte that no longer belongs to a number ends a reference, with or without `;`, and so does any behind `&lt` and `&gt`. Whether it is that `;`.
     fn end_reference(&mut self, byte: u8) -> bool {
         let Some(start) = self.reference else { return false };
         let name = self.out.get(start.saturating_add(1)..).unwrap_or_default();
         let (number, radix) = match name {
             [b'#', b'x' | b'X', digits @ ..] => (digits, 16),
             [b'#', digits @ ..] => (digits, 10),
+            [b'l' | b'L', b't' | b'T'] => return self.end_with(start, '<', byte),
+            [b'g' | b'G', b't' | b'T'] => return self.end_with(start, '>', byte),
             _ => {
                 if name.len() > REFERENCE_LEN_MAX {
                     self.reference = None;
@@ -77,9 +75,18 @@ impl Plain {
         if goes_on && name.len() <= REFERENCE_LEN_MAX {
             return false;
         }
-        self.reference = None;
         let number = core::str::from_utf8(number).ok().and_then(|digits| u32::from_str_radix(digits, radix).ok());
-        let Some(plain) = number.and_then(char::from_u32) else { return false };
+        match number.and_then(char::from_u32) {
+            Some(plain) => self.end_with(start, plain, byte),
+            None => {
+                self.reference = None;
+                false
+            }
+        }
+    }
+
+    fn end_with(&mut self, start: usize, plain: char, byte: u8) -> bool {
+        self.reference = None;
         self.replace(start, plain);
         byte == b';'
     }
@@ -220,12 +227,10 @@ const NAMES: &[(&str, char)] = &[
     ("equals", '='),
     ("excl", '!'),
     ("grave", '`'),
-    ("gt", '>'),
     ("lbrace", '{'),
     ("lcub", '{'),
     ("lpar", '('),
     ("lsqb", '['),
-    ("lt", '<'),
     ("nbsp", ' '),
     ("newline", '\n'),
     ("num", '#'),

@@ -60,6 +60,9 @@ const ATTACKS: &[&str] = &[
     "&lt;script&gt;alert(1)&lt;/script&gt;",
     "&#60;img src=x onerror=alert(1)&#62;",
     "say &LT;svg/onload=confirm()&GT;",
+    "&ltscript&gtalert(1)&lt/script&gt",
+    "%26lt%3Bscript%26gt%3Balert(1)",
+    "&amp;lt;img src=x onerror=alert(1)&amp;gt;",
     // Out of an attribute.
     "\" onmouseover=\"alert(1)",
     "' autofocus onfocus=document.location=name x='",
