@@ -5,7 +5,7 @@
 //! code, and install from `curl https://… | sh`. Refused whoever sends them: shells that call back, programs hidden in an
 //! encoding, `; whoami`, the look-ups of Log4j, and templates that reach for the runtime or only multiply (`{{7*7}}`).
 //!
-//! Not found: a value that is a whole command and names no secret (`ls -l /tmp`), a weak command (`ls`, `id`) behind a word of letters alone
+//! Not found: a value that is a whole command and names no secret (`whoami`, `sleep 10`: names of methods, of members, and what people say), a weak command (`ls`, `id`) behind a word of letters alone
 //! (`name;id` is a list of columns), options smuggled into a command's arguments, and code of an interpreter that names nothing of the system.
 
 mod command;

@@ -1,8 +1,8 @@
 //! Commands: their names, however they are written, and the arguments that tell them from words.
 
 use super::super::bytes::{
-    BLANK, DIGIT, QUOTE, SPACE, WORD, any, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_word,
-    of, skip, split, split_until, starts, word,
+    BLANK, DIGIT, Kinds, LETTER, QUOTE, SPACE, WORD, any, eat_any, ends, first, head, is_digit, is_letter, is_one,
+    is_quote, is_space, is_word, of, skip, split, split_until, starts, word,
 };
 use super::super::names::Name;
 
@@ -139,7 +139,8 @@ pub(super) fn is_end(rest: &[u8]) -> bool {
         | [b'|', b'|', ..] => true,
         [b'|', behind @ ..] => {
             let behind = skip(behind, QUOTE);
-            behind.is_empty() || starts(behind, any!["base64", "curl", "nc ", "xxd", "sh", "bash"])
+            behind.is_empty()
+                || starts(behind, any!["base64", "curl", "nc ", "xxd", "sh", "bash", "grep", "wget", "tee ", "mail "])
         }
         _ => false,
     }
@@ -165,6 +166,29 @@ fn arguments(rest: &[u8]) -> &[u8] {
         }
         rest = behind;
     }
+}
+
+/// What a mode of a file is made of: `755`, `u+x`.
+const MODE: Kinds = DIGIT | LETTER | of(b"+=,");
+
+fn is_mode(argument: &[u8]) -> bool {
+    let (mode, behind) = split(argument, MODE);
+    let octal = mode.len() >= 3 && mode.iter().all(|byte| is_digit(*byte));
+    // A plus is white space to some.
+    let named = mode.rsplit(|byte| matches!(byte, b'+' | b'=')).next().unwrap_or(mode);
+    let named = is_one(named, any!["x", "w", "r", "rx", "rw", "rwx", "s", "xs"]);
+    is_space(first(behind)) && (octal || named)
+}
+
+/// Whether `word` is what an archiver does, without a dash: `czf`.
+fn is_archive(word: &[u8]) -> bool {
+    word.len() > 1 && matches!(first(word), b'c' | b'x' | b't') && skip(word, LETTER).is_empty() && word.ends_with(b"f")
+}
+
+/// Whether an argument is an option, a path or a pattern of such.
+fn is_path(argument: &[u8]) -> bool {
+    matches!(first(argument), b'-' | b'/' | b'~' | b'.' | b'*' | b'$' | b'"' | b'\'' | b'{' | b'?' | b'\\' | b'%')
+        || argument.get(1) == Some(&b':') && is_letter(first(argument))
 }
 
 /// Commands that say something by themselves, and such as need arguments to be told from words.
@@ -251,12 +275,16 @@ pub(super) fn is_command(command: &Command<'_>, weak: bool) -> Option<&'static s
         | Name::Mkdir
         | Name::Ln
         | Name::Kill => {
-            let path = matches!(
-                first(argument),
-                b'-' | b'/' | b'~' | b'.' | b'*' | b'$' | b'"' | b'\'' | b'{' | b'?' | b'\\' | b'%'
-            ) || argument.get(1) == Some(&b':') && is_letter(first(argument));
-            let file = split(argument, WORD).1.starts_with(b".") && !weak;
-            if separated && (path || file) { chained } else { None }
+            let path = is_path(argument);
+            let (first_word, behind_word) = word(argument);
+            let file = behind_word.starts_with(b".") && !weak;
+            let given = match command.known {
+                Name::Chmod => is_mode(argument) && is_path(blanks(skip(argument, MODE))),
+                Name::Dd => is_one(first_word, any!["if", "of"]) && first(behind_word) == b'=',
+                Name::Tar => is_archive(first_word) && first(behind_word) == b' ',
+                _ => false,
+            };
+            if separated && (path || file || given) { chained } else { None }
         }
         Name::Echo
         | Name::Start
@@ -341,14 +369,19 @@ pub(super) fn is_command(command: &Command<'_>, weak: bool) -> Option<&'static s
         | Name::Pwsh
         | Name::Cmd
         | Name::CmdExe
+        | Name::Crontab
+        | Name::Gcc
+        | Name::Mysql
+        | Name::Openssl
         | Name::PowershellExe
+        | Name::Psql
         | Name::PythonExe
+        | Name::Useradd
+        | Name::Usermod
         | Name::Lua => {
-            if separated && matches!(first(argument), b'-' | b'/') {
-                chained
-            } else {
-                None
-            }
+            let told = matches!(first(argument), b'-' | b'/')
+                || command.known == Name::Openssl && starts(argument, any!["s_client", "enc "]);
+            if separated && told { chained } else { None }
         }
         Name::Sleep | Name::Usleep => {
             let (count, behind) = split(argument, const { DIGIT | of(b".") });

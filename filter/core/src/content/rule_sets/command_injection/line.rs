@@ -37,6 +37,8 @@ struct Line {
     socat: bool,
     /// `socket(`
     socket: bool,
+    /// In code on a command line.
+    subprocess: bool,
     /// `{{` or `{%`
     template: bool,
     wmic: bool,
@@ -169,8 +171,10 @@ impl Line {
                 let end = before.trim_ascii_end();
                 let chained = matches!(last(end), b';' | b'|' | b'&');
                 let (program, _) = word(skip(run, const { SPACE | QUOTE }));
-                let told =
-                    is_one(program, any!["powershell", "whoami", "ping", "net", "type", "certutil", "calc", "start"]);
+                let told = is_one(
+                    program,
+                    any!["powershell", "whoami", "ping", "net", "type", "certutil", "calc", "start", "dir"],
+                );
                 (chained || told).then_some("command_injection.windows_tool")
             }
             Name::Chmod => {
@@ -184,7 +188,7 @@ impl Line {
             }
             Name::Fsockopen | Name::Tcpsocket => {
                 self.connects = true;
-                None
+                self.interpreter.then_some("command_injection.reverse_shell")
             }
             Name::Regsvr32 => {
                 self.regsvr = true;
@@ -290,7 +294,7 @@ impl Line {
             {
                 let code = skip(after, const { SPACE | QUOTE });
                 let (code, _) = split(code, const { LETTER | DIGIT | of(b"+/=") });
-                (code.len() >= 12).then_some("command_injection.powershell")
+                (code.len() >= if name.len() > 2 { 4 } else { 12 }).then_some("command_injection.powershell")
             }
             Name::Python | Name::Python3 | Name::Perl | Name::Php => {
                 let piped = ends(self.skip_path(before), any!["|", "| sudo", "|sudo"]);
@@ -324,12 +328,16 @@ impl Line {
             | Name::Assert => superglobal(after).or_else(|| markup(before, after)),
             Name::Socket => {
                 self.socket |= first(after) == b'(';
-                None
+                if self.socket && self.subprocess { reverse } else { None }
             }
             Name::Spawn => {
                 (ends(before, any!["pty."]) && first(after) == b'(').then_some("command_injection.reverse_shell")
             }
             Name::Subprocess if self.socket => reverse,
+            Name::Subprocess => {
+                self.subprocess = self.interpreter;
+                None
+            }
             Name::Stdin if self.socket && ends(before.trim_ascii_end(), any!["open("]) => reverse,
             Name::Powershell | Name::Pwsh => {
                 self.powershell = true;

@@ -1,8 +1,8 @@
 //! Ways out of a value into a command line, and the commands behind them.
 
 use super::super::bytes::{
-    BLANK, DIGIT, LETTER, QUOTE, REACH, SPACE, WORD, any, ends, first, head, is_digit, is_one, is_quote, is_space,
-    is_word, last, near, of, places, skip, spaces, split, split_until, starts, trim, word,
+    BLANK, DIGIT, LETTER, QUOTE, REACH, SPACE, WORD, any, ends, first, head, is_digit, is_letter, is_one, is_quote,
+    is_space, is_word, last, near, of, places, skip, spaces, split, split_until, starts, trim, word,
 };
 use super::super::names::Name;
 use super::command::{Command, blanks, is_command, is_end, is_known, is_reader};
@@ -23,6 +23,7 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
     let mut value = None;
     let mut prefix = Prefix::default();
     let mut covered = 0_usize;
+    let mut assigned = false;
     let secrets = Secrets::new(text);
     if let Some(found) = whole(text) {
         return Some(found);
@@ -42,8 +43,11 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
                 let value = *value.get_or_insert_with(|| value_of(before));
                 let command = Command::read(behind);
                 let found = chained(&command, behind, value);
+                let named = assigned && is_variable(behind);
+                assigned |= value != Value::Phrase && is_assignment(behind);
                 // Behind the first way out there is a command line, and another is a part of it.
-                found.or_else(|| strong(&command, &secrets))
+                let found = found.or_else(|| strong(&command, &secrets));
+                found.or_else(|| named.then_some("command_injection.split_word"))
             }
             Separator::Substitution => substituted(&prefix, behind, &secrets),
             Separator::Backtick => backtick(&prefix, before, behind, &secrets),
@@ -173,10 +177,35 @@ fn call(command: &Command<'_>) -> Option<&'static str> {
     found.then_some("command_injection.chained_call")
 }
 
+/// What follows a command's name that is put together from variables: `$a$b`.
+fn variables(rest: &[u8]) -> &[u8] {
+    if first(rest) == b'$' { skip(rest, const { WORD | of(b"${}") }) } else { rest }
+}
+
+/// `a=cat`
+fn is_assignment(rest: &[u8]) -> bool {
+    let (name, behind) = word(spaces(rest));
+    is_letter(first(name)) && matches!(behind, [b'=', value, ..] if *value != b'=' && !is_space(*value))
+}
+
+/// Whether a command is what a variable says: `$a /tmp/x`, and not `$a = 1`.
+fn is_variable(rest: &[u8]) -> bool {
+    let rest = spaces(rest);
+    let behind = variables(rest);
+    let name = rest.get(1).copied().unwrap_or_default();
+    let argument = blanks(behind);
+    behind.len() < rest.len()
+        && (is_letter(name) || name == b'{')
+        && (behind.is_empty() || argument.len() < behind.len())
+        && first(argument) != b'='
+}
+
 /// What is refused behind any way out.
 fn strong(command: &Command<'_>, secrets: &Secrets<'_>) -> Option<&'static str> {
     if command.len == 0 {
-        return None;
+        let argument = variables(command.behind);
+        let named = argument.len() < command.behind.len() && secrets.are_near(argument);
+        return named.then_some("command_injection.sensitive_file");
     }
     let behind = command.behind;
     let argument = blanks(behind);
@@ -212,7 +241,7 @@ fn strong(command: &Command<'_>, secrets: &Secrets<'_>) -> Option<&'static str> 
 
 /// A value that is a whole command, and reads a secret or changes the system.
 fn whole(text: &[u8]) -> Option<&'static str> {
-    let line = trim(text);
+    let line = skip(trim(text), const { of(b":") });
     if line.contains(&b'\n') {
         return None;
     }
@@ -262,6 +291,15 @@ fn whole(text: &[u8]) -> Option<&'static str> {
             (is_quote(first(code)) && (is_known(inner.name()) || is_command(&inner, false).is_some()))
                 .then_some("command_injection.script_call")
         }
+        // `' whoami`, out of an argument.
+        Name::Whoami => (matches!(line, [b'\'' | b'"', b' ', ..]) && command.behind.is_empty())
+            .then_some("command_injection.reconnaissance"),
+        Name::Which if separated => {
+            let (tool, behind) = word(argument);
+            (behind.is_empty()
+                && is_one(tool, any!["curl", "gcc", "nc", "ncat", "netcat", "nmap", "perl", "socat", "wget"]))
+            .then_some("command_injection.reconnaissance")
+        }
         Name::Phpinfo | Name::Phpversion => {
             starts(command.behind, any!["()"]).then_some("command_injection.script_call")
         }
@@ -298,8 +336,10 @@ fn backtick(prefix: &Prefix, before: &[u8], rest: &[u8], secrets: &Secrets<'_>) 
     if first(rest) == b'`' || last(before) == b'`' {
         return None;
     }
-    let glued = prefix.is_value && !prefix.is_spaced
-        || ends(before, any!["||", "=", "|", "&", ";"]) && !ends(before, any!["= "]);
+    // A shell that was given the text in quotes may have them escaped.
+    let plain = before.strip_suffix(b"\\").unwrap_or(before);
+    let glued =
+        prefix.is_value && !prefix.is_spaced || ends(plain, any!["||", "=", "|", "&", ";"]) && !ends(plain, any!["= "]);
     if prefix.is_value && !glued {
         return None;
     }
@@ -314,7 +354,7 @@ fn backtick(prefix: &Prefix, before: &[u8], rest: &[u8], secrets: &Secrets<'_>) 
     }
     let known = is_known(command.name()) || command.name() == b"expr";
     let argument = blanks(command.behind);
-    let ended = first(argument) == b'`';
+    let ended = starts(argument, any!["`", "\\`"]);
     let separated = argument.len() < command.behind.len();
     let weak = whole
         && !is_one(command.name(), any!["id", "uname", "ping", "whoami", "cat", "sleep", "curl", "wget", "nc"])
