@@ -15,7 +15,9 @@ mod expression;
 mod tests;
 mod way_out;
 
-use super::bytes::{DIGIT, Kinds, SPACE, any, eat_any, first, head, is_one, of, skip, spaces, word};
+use super::bytes::{
+    DIGIT, Kinds, REACH, SPACE, any, eat_any, first, head, is_letter, is_one, is_quote, of, skip, spaces, word,
+};
 
 pub(super) const NAMES: &[&str] = &[
     "sql_injection.bare_condition",
@@ -42,6 +44,32 @@ pub(super) const NAMES: &[&str] = &[
 /// The rule that `text` matches, which is in lower case.
 pub(super) fn find(text: &[u8]) -> Option<&'static str> {
     anywhere::find(text).or_else(|| way_out::find(text))
+}
+
+/// Whether `before` ends with a literal that a sentence quotes: `it's 'A'`, of which no statement is made, since what follows its first
+/// quote is a word that goes on.
+fn is_quotation(before: &[u8]) -> bool {
+    let Some((quote, inside)) = before.trim_ascii_end().split_last().filter(|(quote, _)| is_quote(**quote)) else {
+        return false;
+    };
+    let opened = inside.iter().rev().take(REACH).position(|byte| byte == quote);
+    let Some(len) = opened else { return false };
+    let start = inside.len().saturating_sub(len.saturating_add(1));
+    let prose = inside.get(..start).unwrap_or_default();
+    let told = matches!(prose, [.., letter, b' '] if is_letter(*letter));
+    // The first quote of the text.
+    let text = head(before, REACH);
+    let first_at = text.iter().position(|byte| byte == quote);
+    let behind = first_at.and_then(|at| text.get(at.saturating_add(1)..)).unwrap_or_default();
+    let (name, _) = word(behind);
+    told && is_letter(first(name))
+        && !is_one(
+            name,
+            any![
+                "or", "and", "xor", "not", "like", "rlike", "regexp", "in", "is", "between", "union", "having",
+                "where", "div", "collate", "escape", "as"
+            ],
+        )
 }
 
 /// How many comments a gap has at most. Behind what may begin an injection, more are refused for themselves: each quote and each `or` in them

@@ -6,7 +6,7 @@ use super::super::bytes::{
 };
 use super::super::names::Name;
 use super::expression::{Place, condition};
-use super::{comment_end, gap, gap_close, gap_open, is_call, is_comment, is_end, is_endless};
+use super::{comment_end, gap, gap_close, gap_open, is_call, is_comment, is_end, is_endless, is_quotation};
 
 /// The keywords that are found in pieces: `UN/**/ION`.
 const SPLIT_KEYWORDS: &[&str] =
@@ -61,7 +61,7 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
             .then_some("sql_injection.constant_condition")
         }
         b'a' | b'o' => match name {
-            b"or" | b"and" => condition_anywhere(after),
+            b"or" | b"and" => condition_anywhere(before, after),
             _ => None,
         },
         b'b' => match name {
@@ -116,7 +116,7 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         }
         b'h' | b'n' | b'x' => match Name::of(name) {
             Name::Having | Name::Not | Name::Xor => {
-                condition_anywhere(after).filter(|name| *name == "sql_injection.quoted_tautology")
+                condition_anywhere(before, after).filter(|name| *name == "sql_injection.quoted_tautology")
             }
             Name::XpCmdshell | Name::XpDirtree | Name::XpRegread => {
                 (is_quote(first(gap(after))) || last(before) == b'.').then_some("sql_injection.file_or_command")
@@ -193,7 +193,7 @@ fn split_keyword(name: &[u8], after: &[u8]) -> Option<&'static str> {
 }
 
 /// A comparison that nobody writes outside of a condition: of literals, or of constants before a comment.
-fn condition_anywhere(after: &[u8]) -> Option<&'static str> {
+fn condition_anywhere(before: &[u8], after: &[u8]) -> Option<&'static str> {
     let start = gap_open(after);
     if is_endless(start) {
         return Some("sql_injection.split_keyword");
@@ -203,7 +203,8 @@ fn condition_anywhere(after: &[u8]) -> Option<&'static str> {
         if first(after) == b'(' {
             return None;
         }
-        return condition(after, Place::Word).filter(|name| *name == "sql_injection.quoted_tautology");
+        return condition(after, Place::Word)
+            .filter(|name| *name == "sql_injection.quoted_tautology" && !is_quotation(before));
     }
     if starts(start, any!["true"]) || is_digit(first(start)) {
         let (left, behind) = split(start, WORD);

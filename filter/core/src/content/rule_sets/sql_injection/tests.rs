@@ -186,6 +186,10 @@ const ATTACKS: &[&str] = &[
 /// What honest people and programs say.
 const LOOK_ALIKES: &[&str] = &[
     // Quotes that close what the text opened.
+    "it's 'A' or 'B'='C'",
+    "he said 'yes' and 'no' = 'maybe'",
+    "the choice is \"A\" or \"B\"=\"C\" in the form",
+    "I ran `DELETE FROM sessions WHERE expires < now();` last night",
     "say \"hi\"; drop by and don't forget the table",
     "he said 'drop it'; delete from your list what \"they\" want",
     "\u{201c}Don\u{2019}t order by 5\u{201d}, or was it 6?",

@@ -1,12 +1,14 @@
 //! What follows the value that a text was written as.
 
 use super::super::bytes::{
-    DIGIT, QUOTE, SPACE, WORD, any, eat_any, ends, first, is_digit, is_one, is_quote, is_space, last, near, of, skip,
-    skip_near, spaces, split, starts, until_near, word,
+    DIGIT, QUOTE, SPACE, WORD, any, eat_any, ends, first, is_digit, is_letter, is_one, is_quote, is_space, last, near,
+    of, skip, skip_near, spaces, split, starts, until_near, word,
 };
 use super::super::names::Name;
 use super::expression::{Place, condition, joined};
-use super::{gap, gap_close, gap_open, is_bare_comment, is_call, is_comment, is_end, is_endless, is_function};
+use super::{
+    gap, gap_close, gap_open, is_bare_comment, is_call, is_comment, is_end, is_endless, is_function, is_quotation,
+};
 
 /// The longest text that is looked through for a comment that ends a list of values.
 const VALUES_LEN_MAX: usize = 512;
@@ -88,12 +90,18 @@ fn quotes(text: &[u8]) -> Option<&'static str> {
         *plain = true;
         *single |= !doubled;
         *bare |= !escaped && !doubled;
+        // Markdown's inline code.
+        if *byte == b'`' && is_space(last(before)) && is_letter(first(rest)) {
+            continue;
+        }
         let found = if is_first {
             behind(rest, Place::Quote).or_else(|| comment(before, rest, statement))
         } else if statement {
             None
         } else {
-            behind(rest, Place::Word)
+            behind(rest, Place::Word).filter(|name| {
+                *name != "sql_injection.quoted_tautology" || !is_quotation(text.get(..=at).unwrap_or_default())
+            })
         };
         if found.is_some() {
             return found;
