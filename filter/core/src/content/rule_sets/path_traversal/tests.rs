@@ -134,6 +134,7 @@ const ATTACKS: &[&str] = &[
     "%5C%5Cevil.example%5Ca",
     "\\\\203.0.113.9\\pub\\a.dll",
     "path=\\\\srv\\ADMIN$",
+    "\\\\evil.example\\share\\x",
 ];
 
 /// What honest people and their programs say.

@@ -1,8 +1,8 @@
 //! Wrappers of PHP and Java, shares and devices of Windows.
 
 use super::super::bytes::{
-    REACH, SLASH, SPACE, WORD, any, eat_any, first, head, is_digit, is_letter, is_quote, is_space, is_word, last, of,
-    places, skip, spaces, split, split_until, starts, trim, word, words,
+    REACH, SLASH, SPACE, WORD, any, eat_any, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word,
+    last, of, places, skip, spaces, split, split_until, starts, trim, word, words,
 };
 use super::super::names::Name;
 use super::{is_secret, slashes};
@@ -102,10 +102,21 @@ fn share(text: &[u8], written: Option<&[u8]>) -> Option<&'static str> {
             let device = matches!(host, b"." | b"?")
                 && (starts(path, any!["physicaldrive", "globalroot", "unc\\"])
                     || starts(path.get(1..).unwrap_or_default(), any![":\\windows"]));
-            let address =
-                before.len() == start && !path.is_empty() && (is_public(host) || hides) && !trim(text).contains(&b' ');
+            let address = before.len() == start
+                && !path.is_empty()
+                && (is_public(host) || is_domain(host) || hides)
+                && !trim(text).contains(&b' ');
             (hidden || webdav || device || address).then_some("path_traversal.windows_share")
         })
+}
+
+/// Whether a host has a name that others than the local network may answer to.
+fn is_domain(host: &[u8]) -> bool {
+    let Some(dot) = host.iter().rposition(|byte| *byte == b'.') else { return false };
+    let top = host.get(dot.saturating_add(1)..).unwrap_or_default();
+    top.len() >= 2
+        && top.iter().all(|byte| is_letter(*byte))
+        && !is_one(top, any!["corp", "home", "internal", "intranet", "intra", "lan", "local", "localdomain"])
 }
 
 /// Whether a host is an address that is not one of a local network.
