@@ -185,10 +185,10 @@ impl ContentRules {
         if matches!(text.as_bytes(), [0, _, ..] | [_, 0, _, ..]) {
             return Err(Violation::InvalidUtf8.into());
         }
-        let mut found = None;
+        let (mut found, mut before) = (None, rule_sets::Strings::default());
         let reader = if self.json.is_some() { Reader::Json } else { Reader::Unknown };
         views::any(text, reader, &mut |view| {
-            found = patterns.find(view);
+            found = patterns.find(view, &mut before);
             found.is_some()
         });
         match found {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::rule_sets::{RuleSet, Subject};
+use super::rule_sets::{RuleSet, Strings, Subject};
 use crate::regex::{Builder, RegexError, RegexSet};
 
 /// Named expressions, and sets of rules.
@@ -35,11 +35,11 @@ impl Patterns {
         self.names.iter().chain(&self.set_names)
     }
 
-    /// The name of a rule that `text` matches.
+    /// The name of a rule that `text` matches, a string of a message, by itself or with those `before` it.
     #[must_use]
-    pub fn find(&self, text: &str) -> Option<&Rc<str>> {
+    pub fn find(&self, text: &str, before: &mut Strings) -> Option<&Rc<str>> {
         let own = self.own.as_ref().and_then(|own| own.first_match(text));
-        own.and_then(|index| self.names.get(index)).or_else(|| self.find_built_in(text))
+        own.and_then(|index| self.names.get(index)).or_else(|| self.find_built_in(text, before))
     }
 
     /// How many automata of the operator's expressions look at each character.
@@ -48,12 +48,12 @@ impl Patterns {
         self.own.as_ref().map_or(0, |own| own.scan_count())
     }
 
-    fn find_built_in(&self, text: &str) -> Option<&Rc<str>> {
+    fn find_built_in(&self, text: &str, before: &mut Strings) -> Option<&Rc<str>> {
         if self.sets.is_empty() {
             return None;
         }
         let subject = Subject::new(text);
-        let name = self.sets.iter().find_map(|set| set.find(&subject))?;
+        let name = self.sets.iter().find_map(|set| set.find(&subject).or_else(|| before.find(*set, &subject)))?;
         self.set_names.iter().find(|own| &***own == name)
     }
 }

@@ -66,6 +66,23 @@ fn honest_messages_pass_however_they_are_carried() {
 }
 
 #[test]
+fn a_constructor_is_refused_with_a_prototype_behind_it() {
+    let rules = rules(json!([]));
+    for (text, passes) in [
+        (r#"{"role":"constructor"}"#, true),
+        (r#"{"constructor":"Ferrari"}"#, true),
+        (r#"{"constructor":{"prototypes":{}}}"#, true),
+        (r#"{"stage":"prototype","by":"constructor"}"#, true),
+        (r#"{"constructor":{"prototype":{"admin":true}}}"#, false),
+        (r#"{"constructor":{"a":1,"proto\u0074ype":{"admin":true}}}"#, false),
+        (r#"42["x",{"a":{"%63onstructor":{"prototype":{}}}}]"#, false),
+    ] {
+        let expected = if passes { None } else { Some("prototype_pollution.constructor_key") };
+        assert_eq!(judge(&rules, text).as_deref(), expected, "{text}");
+    }
+}
+
+#[test]
 fn an_attack_is_found_however_it_is_carried() {
     let rules = rules(json!([{"name": "card", "regex": "\\b4[0-9]{15}\\b"}, {"name": "word", "regex": "^forbidden$"}]));
     for attack in [

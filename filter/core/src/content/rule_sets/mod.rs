@@ -60,6 +60,28 @@ impl<'a> Subject<'a> {
     }
 }
 
+/// What the strings of one message say together, and none of them alone.
+#[derive(Debug, Default)]
+pub struct Strings {
+    constructor: bool,
+}
+
+impl Strings {
+    /// The rule of `set` that the next string completes.
+    #[must_use]
+    pub fn find(&mut self, set: RuleSet, subject: &Subject<'_>) -> Option<&'static str> {
+        if set != RuleSet::PrototypePollution {
+            return None;
+        }
+        let is = |name: &[u8]| {
+            let plain = subject.plain.as_ref();
+            *subject.written.exact == *name || plain.is_some_and(|plain| *plain.exact == *name)
+        };
+        self.constructor |= is(b"constructor");
+        (self.constructor && is(b"prototype")).then_some(prototype_pollution::CONSTRUCTOR_KEY)
+    }
+}
+
 impl RuleSet {
     /// All sets.
     pub const ALL: [Self; 6] = [

@@ -5,9 +5,8 @@
 //! mention `__proto__` are left alone; a message that is nothing but such a path is refused, even where it only
 //! mentions it.
 //!
-//! `constructor.prototype` in nested JSON is two keys that are ordinary words. The first of them is refused when it
-//! is a whole string in lower case, as a key or, since strings are seen without their place, as a value: a service
-//! that sends the word `constructor` by itself cannot use this set. `prototype` by itself is left alone.
+//! `constructor.prototype` in nested JSON is two keys that are ordinary words, and strings are seen without their place: each
+//! passes by itself, and a message is refused whose strings are the first and then, wherever, the second (`Strings`).
 //!
 //! Not found: paths that the service puts together from other strings than these, and assignments in code.
 
@@ -20,9 +19,11 @@ use super::bytes::{
 };
 use super::names::Name;
 
+pub(super) const CONSTRUCTOR_KEY: &str = "prototype_pollution.constructor_key";
+
 pub(super) const NAMES: &[&str] = &[
     "prototype_pollution.accessor_key",
-    "prototype_pollution.constructor_key",
+    CONSTRUCTOR_KEY,
     "prototype_pollution.constructor_object",
     "prototype_pollution.constructor_step",
     "prototype_pollution.function_constructor",
@@ -66,7 +67,7 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
 fn key(text: &[u8]) -> Option<&'static str> {
     match Name::of(text) {
         Name::DunderProto | Name::DunderProProtoTo => Some("prototype_pollution.proto_key"),
-        Name::Constructor | Name::Constconstructorructor => Some("prototype_pollution.constructor_key"),
+        Name::Constconstructorructor => Some(CONSTRUCTOR_KEY),
         Name::DunderGlobals => Some("prototype_pollution.globals_key"),
         Name::DunderDefineGetter | Name::DunderDefineSetter | Name::DunderLookupGetter | Name::DunderLookupSetter => {
             Some("prototype_pollution.accessor_key")

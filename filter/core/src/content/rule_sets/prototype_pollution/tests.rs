@@ -61,7 +61,6 @@ const ATTACKS: &[&str] = &[
     r#"{"__proto__": "x"}"#,
     r#"{"\u005f\u005fproto\u005f\u005f": {"x": 1}}"#,
     // The other way to it.
-    "constructor",
     "constructor.prototype",
     "constructor.prototype.isAdmin",
     "constructor[prototype][isAdmin]=1",
@@ -108,6 +107,7 @@ const LOOK_ALIKES: &[&str] = &[
     "`__proto__`",
     "**__proto__** is deprecated",
     "the constructor calls the prototype",
+    "constructor",
     "Constructor",
     "Constructors' championship: who wins?",
     "constructors",
