@@ -53,7 +53,8 @@ const WORST: &[&str] = &[
     "' or ",
 ];
 
-/// Lines of public lists that we take for no attacks, and why: chosen from those that a set missed, so a share without them is our word.
+/// Lines of public lists that are no attacks, and why: nothing that reads such a line does anything for it, in any place. A line that a shell runs,
+/// a page loads or a database stumbles over is none of them, even where it is missed. All are lines that a set misses.
 const NO_ATTACKS: &[(RuleSet, &str)] = &[
     (RuleSet::CommandInjection, include_str!("no_attacks/command_injection.txt")),
     (RuleSet::CrossSiteScripting, include_str!("no_attacks/cross_site_scripting.txt")),
