@@ -22,9 +22,12 @@ pub(super) const LETTER: Kinds = 1 << 1;
 pub(super) const WORD: Kinds = DIGIT | LETTER | of(b"_");
 /// White space within a line, and control characters, which some readers take for it.
 pub(super) const BLANK: Kinds = 1 << 2;
-const BREAK: Kinds = 1 << 3;
+pub(super) const BREAK: Kinds = 1 << 3;
 /// What is neither, and is left out by some readers.
 pub(super) const CONTROL: Kinds = 1 << 5;
+pub(super) const CAPITAL: Kinds = 1 << 6;
+/// What is no mark of ASCII.
+pub(super) const BEYOND: Kinds = 1 << 7;
 pub(super) const SPACE: Kinds = BLANK | BREAK;
 pub(super) const NUL: Kinds = 1 << 4;
 pub(super) const QUOTE: Kinds = of(b"'\"`");
@@ -59,12 +62,13 @@ const fn kinds_of(byte: u8) -> Kinds {
         1..=8 | 14..=31 => BLANK | CONTROL,
         9..=b' ' => BLANK,
         b'0'..=b'9' => DIGIT,
-        b'a'..=b'z' | b'A'..=b'Z' => LETTER,
+        b'a'..=b'z' => LETTER,
+        b'A'..=b'Z' => LETTER | CAPITAL,
         b'!'..=b'/' => 1 << (MARKS + (byte - b'!') as u32),
         b':'..=b'@' => 1 << (MARKS + 15 + (byte - b':') as u32),
         b'['..=b'`' => 1 << (MARKS + 22 + (byte - b'[') as u32),
         b'{'..=b'~' => 1 << (MARKS + 28 + (byte - b'{') as u32),
-        127.. => 0,
+        127.. => BEYOND,
     }
 }
 
@@ -82,7 +86,18 @@ pub(super) const fn of(marks: &[u8]) -> Kinds {
 /// Whether a byte is one of `kinds`.
 #[inline]
 pub(super) fn is(byte: u8, kinds: Kinds) -> bool {
-    KINDS.get(usize::from(byte)).is_some_and(|of| of & kinds != 0)
+    self::kinds(byte) & kinds != 0
+}
+
+/// The kinds of a byte.
+#[inline]
+fn kinds(byte: u8) -> Kinds {
+    KINDS.get(usize::from(byte)).copied().unwrap_or_default()
+}
+
+/// All kinds that a text has.
+pub(super) fn all_kinds(text: &[u8]) -> Kinds {
+    text.iter().fold(0, |all, byte| all | kinds(*byte))
 }
 
 /// How many bytes at the start are of `kinds`.

@@ -16,7 +16,8 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-use super::bytes::{first, of, places};
+use super::bytes::{Kinds, first, of, places};
+use super::reading::Reading;
 
 pub(super) const NAMES: &[&str] = &[
     "command_injection.chained_call",
@@ -41,14 +42,17 @@ pub(super) const NAMES: &[&str] = &[
     "command_injection.windows_tool",
 ];
 
-/// The rule that `text` matches, which is in lower case.
-pub(super) fn find(text: &[u8]) -> Option<&'static str> {
-    shell::find(text).or_else(|| line::find(text)).or_else(|| marks(text))
+/// The rule that `reading` matches.
+pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
+    let marks = || if reading.has(MARKS) { marks(reading.folded()) } else { None };
+    shell::find(reading).or_else(|| line::find(reading)).or_else(marks)
 }
+
+const MARKS: Kinds = of(b"/({<[$#");
 
 /// What begins with a mark: patterns of names, functions, templates.
 fn marks(text: &[u8]) -> Option<&'static str> {
-    places(text, const { of(b"/({<[$#") }).find_map(|(before, rest)| match first(rest) {
+    places(text, MARKS).find_map(|(before, rest)| match first(rest) {
         b'/' => shell::wildcard(rest),
         b'(' => line::shellshock(before, rest).or_else(|| template::opening(before, rest)),
         _ => template::opening(before, rest),

@@ -14,6 +14,8 @@ mod script;
 #[cfg(test)]
 mod tests;
 
+use super::reading::Reading;
+
 pub(super) const NAMES: &[&str] = &[
     "cross_site_scripting.animated_attribute",
     "cross_site_scripting.attribute_escape",
@@ -30,7 +32,7 @@ pub(super) const NAMES: &[&str] = &[
     "cross_site_scripting.style_code",
 ];
 
-/// The rule that `text` matches, which is in lower case; `written`: what it was before its encodings were undone, if it had any.
-pub(super) fn find(text: &[u8], written: Option<&[u8]>) -> Option<&'static str> {
-    element::find(text).or_else(|| script::find(text, written))
+/// The rule that `reading` matches; `written`: what it was before its encodings were undone, if it had any.
+pub(super) fn find(reading: &Reading<'_>, written: Option<&Reading<'_>>) -> Option<&'static str> {
+    element::find(reading).or_else(|| script::find(reading, written))
 }

@@ -12,9 +12,12 @@ mod nosql_injection;
 mod path_traversal;
 mod plain;
 mod prototype_pollution;
+mod reading;
 mod sql_injection;
 
 use std::borrow::Cow;
+
+use reading::Reading;
 
 /// A set of rules.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -41,22 +44,13 @@ pub struct Subject<'a> {
     plain: Option<Reading<'static>>,
 }
 
-/// One reading of a text.
-#[derive(Debug)]
-struct Reading<'a> {
-    exact: Cow<'a, [u8]>,
-    /// In lower case.
-    folded: Vec<u8>,
-}
-
 impl<'a> Subject<'a> {
     /// Undoes the encodings of `text`, once for all sets.
     #[must_use]
     pub fn new(text: &'a str) -> Self {
-        let reading = |exact: Cow<'a, [u8]>| Reading { folded: exact.to_ascii_lowercase(), exact };
-        let plain =
-            plain::plain(text).map(|exact| Reading { folded: exact.to_ascii_lowercase(), exact: Cow::Owned(exact) });
-        Self { written: reading(Cow::Borrowed(text.as_bytes())), plain }
+        let written = Reading::new(Cow::Borrowed(text.as_bytes()));
+        let plain = if written.has(plain::SIGNS) { plain::plain(text) } else { None };
+        Self { written, plain: plain.map(|exact| Reading::new(Cow::Owned(exact))) }
     }
 }
 
@@ -75,7 +69,7 @@ impl Strings {
         }
         let is = |name: &[u8]| {
             let plain = subject.plain.as_ref();
-            *subject.written.exact == *name || plain.is_some_and(|plain| *plain.exact == *name)
+            subject.written.exact() == name || plain.is_some_and(|plain| plain.exact() == name)
         };
         self.constructor |= is(b"constructor");
         (self.constructor && is(b"prototype")).then_some(prototype_pollution::CONSTRUCTOR_KEY)
@@ -110,18 +104,18 @@ impl RuleSet {
     #[must_use]
     pub fn find(self, subject: &Subject<'_>) -> Option<&'static str> {
         let written = self.read(&subject.written, None);
-        written.or_else(|| self.read(subject.plain.as_ref()?, Some(&subject.written.folded)))
+        written.or_else(|| self.read(subject.plain.as_ref()?, Some(&subject.written)))
     }
 
     /// `written`: where `reading` is without its encodings, what it was with them.
-    fn read(self, reading: &Reading<'_>, written: Option<&[u8]>) -> Option<&'static str> {
+    fn read(self, reading: &Reading<'_>, written: Option<&Reading<'_>>) -> Option<&'static str> {
         match self {
-            Self::CommandInjection => command_injection::find(&reading.folded),
-            Self::CrossSiteScripting => cross_site_scripting::find(&reading.folded, written),
-            Self::NosqlInjection => nosql_injection::find(&reading.exact),
-            Self::PathTraversal => path_traversal::find(&reading.folded, written),
-            Self::PrototypePollution => prototype_pollution::find(&reading.exact),
-            Self::SqlInjection => sql_injection::find(&reading.folded),
+            Self::CommandInjection => command_injection::find(reading),
+            Self::CrossSiteScripting => cross_site_scripting::find(reading, written),
+            Self::NosqlInjection => nosql_injection::find(reading),
+            Self::PathTraversal => path_traversal::find(reading, written),
+            Self::PrototypePollution => prototype_pollution::find(reading),
+            Self::SqlInjection => sql_injection::find(reading),
         }
     }
 }

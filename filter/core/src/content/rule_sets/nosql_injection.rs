@@ -17,10 +17,11 @@
 mod tests;
 
 use super::bytes::{
-    DIGIT, Literals, QUOTE, SPACE, any, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote, is_space,
-    is_word, last, of, places, skip, spaces, split, split_near, starts, tail, word, words,
+    BREAK, DIGIT, Literals, QUOTE, SPACE, any, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote,
+    is_space, is_word, last, of, places, skip, spaces, split, split_near, starts, tail, word, words,
 };
 use super::names::Name;
+use super::reading::{Reading, Word};
 
 pub(super) const NAMES: &[&str] = &[
     "nosql_injection.bare_condition",
@@ -86,7 +87,8 @@ const OPERATORS: &Literals = any![
 ];
 
 /// The rule that `text` matches; its case counts.
-pub(super) fn find(text: &[u8]) -> Option<&'static str> {
+pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
+    let text = reading.exact();
     let start = spaces(text);
     if starts(start, any!["||", "&&"]) && is_comparison(spaces(start.get(2..)?)) {
         return Some("nosql_injection.bare_condition");
@@ -97,10 +99,11 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
     if is_map_reduce(start) {
         return Some("nosql_injection.map_reduce");
     }
-    operators(text)
-        .or_else(|| ways_out(text))
-        .or_else(|| words(text).find_map(|(before, name, after)| at_word(before, name, after)))
-        .or_else(|| redis(text))
+    let of_operators = if reading.has(const { of(b"$") }) { operators(text) } else { None };
+    of_operators
+        .or_else(|| if reading.has(const { of(b"'\";") }) { ways_out(text) } else { None })
+        .or_else(|| reading.exact_words().find_map(at_word))
+        .or_else(|| if reading.has(BREAK) { redis(text) } else { None })
 }
 
 /// A text that is nothing but a command of the shell that writes: `db.users.drop();`.
@@ -300,8 +303,9 @@ fn is_map_reduce(start: &[u8]) -> bool {
     })
 }
 
-fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
-    match Name::of(name) {
+fn at_word(word_at: Word<'_>) -> Option<&'static str> {
+    let Word { before, after, name, .. } = word_at;
+    match name {
         Name::GlobalObject => {
             let index = spaces(after.strip_prefix(b".keys(this)")?);
             (first(index) == b'[').then_some("nosql_injection.script_of_document")

@@ -13,10 +13,11 @@ mod tests;
 mod wrapper;
 
 use super::bytes::{
-    CONTROL, Literals, REACH, SLASH, WORD, any, eat_any, first, head, is_digit, is_letter, is_one, is_slash, is_space,
-    is_word, last, of, places, skip, spaces, split, split_until, starts, trim, word,
+    CONTROL, DIGIT, Literals, NUL, REACH, SLASH, WORD, any, eat_any, first, head, is_digit, is_letter, is_one,
+    is_slash, is_space, is_word, last, of, places, skip, spaces, split, split_until, starts, trim, word,
 };
 use super::names::Name;
+use super::reading::Reading;
 
 pub(super) const NAMES: &[&str] = &[
     "path_traversal.absolute_secret",
@@ -42,18 +43,27 @@ const MANY_STEPS: usize = 16;
 const NEAR: usize = 16;
 
 /// The rule that `text` matches, which is in lower case; `written`: what it was before its encodings were undone, if it had any.
-pub(super) fn find(text: &[u8], written: Option<&[u8]>) -> Option<&'static str> {
-    let steps = Steps::read(text);
+pub(super) fn find(reading: &Reading<'_>, written: Option<&Reading<'_>>) -> Option<&'static str> {
+    // Separators are spelt with digits as well, but nothing leads anywhere without one or the other.
+    if !reading.has(const { SLASH | DIGIT | NUL | of(b"%:") }) {
+        return None;
+    }
+    let text = reading.folded();
+    let steps = Steps::of(reading);
     if let Some(written) = written {
-        if steps.parents > 0 && steps.parents > Steps::read(written).parents {
+        if steps.parents > 0 && steps.parents > Steps::of(written).parents {
             return Some("path_traversal.encoded_parent");
         }
         let named = secrets(text);
-        if named > 0 && named > secrets(written) {
+        if named > 0 && named > secrets(written.folded()) {
             return Some("path_traversal.encoded_secret");
         }
     }
-    steps.find(text).or_else(|| absolute(text)).or_else(|| null_byte(text)).or_else(|| wrapper::find(text, written))
+    steps
+        .find(text)
+        .or_else(|| absolute(text))
+        .or_else(|| if reading.has(const { NUL | of(b"%\\") }) { null_byte(text) } else { None })
+        .or_else(|| if reading.has(const { of(b":\\.") }) { wrapper::find(reading, written) } else { None })
 }
 
 /// What takes the place of a separator where decoders know no other escapes.
@@ -83,6 +93,11 @@ struct Steps {
 }
 
 impl Steps {
+    fn of(reading: &Reading<'_>) -> Self {
+        let may_step = reading.has(const { DIGIT | of(b".") }) && reading.has(const { DIGIT | SLASH });
+        Self::read(if may_step { reading.folded() } else { &[] })
+    }
+
     fn read(text: &[u8]) -> Self {
         let mut steps = Self {
             parents: 0,

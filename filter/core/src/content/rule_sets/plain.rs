@@ -4,14 +4,16 @@
 //! that databases fold to plain ones, and control characters that readers drop: however deep in each other, in one pass. A byte that completes an
 //! escape takes its place, and may complete the next; each step makes the text shorter, so the work is linear, and the result is never longer.
 
+use super::bytes::{BEYOND, Kinds, NUL, of};
+
+/// What every encoding has one of.
+pub(super) const SIGNS: Kinds = of(b"%\\&") | NUL | BEYOND;
+
 /// The longest character reference, from `&` to before `;`.
 const REFERENCE_LEN_MAX: usize = 12;
 
 /// What `text` says without encodings; `None` where it has none.
 pub(super) fn plain(text: &str) -> Option<Vec<u8>> {
-    if !text.bytes().any(|byte| matches!(byte, b'%' | b'\\' | b'&' | 0 | 127..)) {
-        return None;
-    }
     let mut plain = Plain { out: Vec::with_capacity(text.len()), reference: None };
     for byte in text.bytes() {
         plain.push(byte, false);

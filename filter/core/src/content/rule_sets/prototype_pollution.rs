@@ -15,9 +15,10 @@ mod tests;
 
 use super::bytes::{
     Kinds, QUOTE, REACH, SPACE, WORD, any, eat_any, ends, first, is, is_one, is_quote, last, of, skip, spaces, starts,
-    tail, word, words,
+    tail, word,
 };
 use super::names::Name;
+use super::reading::{Reading, Word};
 
 pub(super) const CONSTRUCTOR_KEY: &str = "prototype_pollution.constructor_key";
 
@@ -37,12 +38,13 @@ pub(super) const NAMES: &[&str] = &[
 ];
 
 /// The rule that `text` matches; its case counts.
-pub(super) fn find(text: &[u8]) -> Option<&'static str> {
+pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
+    let text = reading.exact();
     if let Some(found) = key(text) {
         return Some(found);
     }
     let object = matches!(first(spaces(text)), b'{' | b'[');
-    words(text).find_map(|(before, name, after)| match Name::of(name) {
+    reading.exact_words().find_map(|Word { before, after, name, .. }| match name {
         // As it is, and so that a filter that removes it once leaves it.
         Name::DunderProto | Name::DunderProProtoTo => proto(before, after, object),
         Name::Constructor | Name::Constconstructorructor => constructor(before, after, object),

@@ -18,6 +18,7 @@ mod way_out;
 use super::bytes::{
     DIGIT, Kinds, REACH, SPACE, any, eat_any, first, head, is_letter, is_one, is_quote, of, skip, spaces, word,
 };
+use super::reading::Reading;
 
 pub(super) const NAMES: &[&str] = &[
     "sql_injection.bare_condition",
@@ -42,8 +43,8 @@ pub(super) const NAMES: &[&str] = &[
 ];
 
 /// The rule that `text` matches, which is in lower case.
-pub(super) fn find(text: &[u8]) -> Option<&'static str> {
-    anywhere::find(text).or_else(|| way_out::find(text))
+pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
+    anywhere::find(reading).or_else(|| way_out::find(reading))
 }
 
 /// Whether `before` ends with a literal that a sentence quotes: `it's 'A'`, of which no statement is made, since what follows its first

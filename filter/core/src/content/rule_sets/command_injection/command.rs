@@ -60,6 +60,12 @@ impl<'a> Command<'a> {
 
     fn read_name(&mut self) {
         let mut marked = false;
+        // Most names are nothing but letters.
+        let (letters, behind) = word(self.behind);
+        if let Some(place) = self.name.get_mut(..letters.len()) {
+            place.copy_from_slice(letters);
+            (self.len, self.behind) = (letters.len(), behind);
+        }
         while let Some((byte, after)) = self.behind.split_first() {
             // A line break that is spelt.
             if matches!(self.behind, [b'\\', b'n' | b'r', rest @ ..] if !is_word(first(rest))) {

@@ -2,9 +2,10 @@
 
 use super::super::bytes::{
     DIGIT, LETTER, QUOTE, SPACE, WORD, any, eat_any, ends, first, is, is_digit, is_letter, is_one, is_quote, is_space,
-    is_word, last, near, of, skip, skip_near, spaces, split, starts, tail, until_near, word, words,
+    is_word, last, near, of, skip, skip_near, spaces, split, starts, tail, until_near, word,
 };
 use super::super::names::Name;
+use super::super::reading::{Reading, Word};
 use super::command::is_known;
 use super::template;
 
@@ -44,13 +45,15 @@ struct Line {
     wmic: bool,
 }
 
-pub(super) fn find(text: &[u8]) -> Option<&'static str> {
+pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
     let mut line = Line::default();
     let mut seen = 0_usize;
-    for (before, name, after) in words(text) {
-        let mut brace = false;
+    let mut brace = false;
+    for word in reading.words() {
+        let Word { before, .. } = word;
         for (at, byte) in (seen..).zip(before.get(seen..).unwrap_or_default()) {
             if is(*byte, const { WORD | of(b"/") }) {
+                brace &= *byte == b'/';
                 continue;
             }
             if *byte == b'\n' {
@@ -61,7 +64,7 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
             line.path = at.saturating_add(1);
         }
         seen = before.len();
-        let found = line.receive(before, name, after).or_else(|| template::receive(before, name, after, line.template));
+        let found = line.receive(word).or_else(|| template::receive(word, line.template));
         if found.is_some() {
             return found;
         }
@@ -83,7 +86,8 @@ pub(super) fn shellshock(before: &[u8], rest: &[u8]) -> Option<&'static str> {
 }
 
 impl Line {
-    fn receive(&mut self, before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
+    fn receive(&mut self, word: Word<'_>) -> Option<&'static str> {
+        let Word { before, text: name, after, .. } = word;
         if self.chmod && ends(before, any![";./", "; ./", "&./", "& ./"]) {
             return Some("command_injection.download_and_run");
         }
@@ -93,12 +97,10 @@ impl Line {
             return hidden.then_some("command_injection.hidden_space");
         }
         match first(name) {
-            b'b' | b'x' | b'o' => self.decoders(before, name, after),
-            b'c' | b'w' | b'f' | b'r' | b't' => self.tools(before, name, after),
-            b'd' | b'i' | b'h' | b'j' | b'u' | b'n' => self.network(before, name, after),
-            b's' | b'z' | b'k' | b'p' | b'm' | b'e' | b'a' | b'g' | b'v' | b'l' | b'q' | b'y' => {
-                self.shells(before, name, after)
-            }
+            b'b' | b'x' | b'o' => self.decoders(word),
+            b'c' | b'w' | b'f' | b'r' | b't' => self.tools(word),
+            b'd' | b'i' | b'h' | b'j' | b'u' | b'n' => self.network(word),
+            b's' | b'z' | b'k' | b'p' | b'm' | b'e' | b'a' | b'g' | b'v' | b'l' | b'q' | b'y' => self.shells(word),
             b'0'..=b'9' => {
                 self.plain_download |= self.downloads
                     && first(after) == b'.'
@@ -112,8 +114,9 @@ impl Line {
         }
     }
 
-    fn decoders(&mut self, before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
-        match Name::of(name) {
+    fn decoders(&mut self, word_at: Word<'_>) -> Option<&'static str> {
+        let Word { before, after, name: known, .. } = word_at;
+        match known {
             Name::Base64 => {
                 self.base64 = true;
                 let option = skip(after, const { SPACE | of(b".+,") });
@@ -143,9 +146,10 @@ impl Line {
         }
     }
 
-    fn tools(&mut self, before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
+    fn tools(&mut self, word_at: Word<'_>) -> Option<&'static str> {
+        let Word { before, after, name: known, .. } = word_at;
         let windows = Some("command_injection.windows_tool");
-        match Name::of(name) {
+        match known {
             Name::Curl | Name::Wget | Name::Fetch if is_space(first(after)) || starts(after, any!["$", "+"]) => {
                 self.downloads = true;
                 let end = before.trim_ascii_end();
@@ -228,9 +232,10 @@ impl Line {
         }
     }
 
-    fn network(&mut self, before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
+    fn network(&mut self, word_at: Word<'_>) -> Option<&'static str> {
+        let Word { before, text: name, after, name: known } = word_at;
         let reverse = Some("command_injection.reverse_shell");
-        match Name::of(name) {
+        match known {
             Name::Nc | Name::Ncat | Name::Netcat => {
                 self.netcat = true;
                 None
@@ -285,9 +290,10 @@ impl Line {
         }
     }
 
-    fn shells(&mut self, before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
+    fn shells(&mut self, word_at: Word<'_>) -> Option<&'static str> {
+        let Word { before, text: name, after, name: known } = word_at;
         let reverse = Some("command_injection.reverse_shell");
-        match Name::of(name) {
+        match known {
             Name::Sh | Name::Zsh | Name::Dash | Name::Ksh | Name::Ash => self.shell(before, after),
             Name::E | Name::Ec | Name::Enc | Name::Encodedcommand | Name::Encoded
                 if self.powershell && matches!(last(before), b'-' | b'/') && is_space(first(after)) =>

@@ -4,7 +4,7 @@
 
 use core::cell::OnceCell;
 
-use super::super::bytes::{is, of};
+use super::super::bytes::{first, is, of};
 
 /// How far from a command a file may be named, in bytes.
 const REACH: usize = 128;
@@ -43,12 +43,23 @@ fn places(text: &[u8]) -> Vec<Place> {
         let at = text.len().saturating_sub(rest.len());
         if is(*byte, const { of(b";|&\n)`") }) {
             line = at.saturating_add(1);
-        } else if matches!(byte, b'b' | b'e' | b'r' | b'w') && NAMES.iter().any(|name| is_name(rest, name)) {
+        } else if may_name(*byte, first(behind)) && NAMES.iter().any(|name| is_name(rest, name)) {
             places.push(Place { at, line });
         }
         rest = behind;
     }
     places
+}
+
+/// Whether a name may begin with these two bytes.
+const fn may_name(byte: u8, next: u8) -> bool {
+    match byte {
+        b'b' => matches!(next, b'o' | b'\'' | b'"' | b'^'),
+        b'e' => matches!(next, b't' | b'\'' | b'"' | b'^'),
+        b'r' => matches!(next, b'e' | b'\'' | b'"' | b'^'),
+        b'w' => matches!(next, b'i' | b'\'' | b'"' | b'^'),
+        _ => false,
+    }
 }
 
 /// Whether `rest` begins with a name, quotes and marks within it left out.

@@ -1,10 +1,14 @@
 //! Ways out of a value into a command line, and the commands behind them.
 
+use core::cell::OnceCell;
+
 use super::super::bytes::{
-    BLANK, DIGIT, LETTER, QUOTE, REACH, SPACE, WORD, any, ends, first, head, is_digit, is_letter, is_one, is_quote,
-    is_space, is_word, last, near, of, places, skip, spaces, split, split_until, starts, trim, word,
+    BLANK, BREAK, DIGIT, Kinds, LETTER, QUOTE, REACH, SPACE, WORD, any, ends, first, head, is_digit, is_letter, is_one,
+    is_quote, is_space, is_word, last, near, of, places, skip, skip_until, spaces, split, split_until, starts, trim,
+    word,
 };
 use super::super::names::Name;
+use super::super::reading::Reading;
 use super::command::{Command, blanks, is_command, is_end, is_known, is_reader};
 use super::secret::Secrets;
 
@@ -19,16 +23,24 @@ enum Value {
     Phrase,
 }
 
-pub(super) fn find(text: &[u8]) -> Option<&'static str> {
+/// What separates commands, or takes a command into a value.
+const MARKS: Kinds = of(b";|&$`\\(<>") | BREAK;
+
+pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
+    let text = reading.folded();
     let mut value = None;
-    let mut prefix = Prefix::default();
     let mut covered = 0_usize;
     let mut assigned = false;
     let secrets = Secrets::new(text);
+    let firsts = OnceCell::new();
+    // A command without arguments is a word.
+    if !reading.has(const { MARKS | BLANK | of(b"+,-") }) {
+        return None;
+    }
     if let Some(found) = whole(text) {
         return Some(found);
     }
-    for (before, rest) in places(text, const { of(b";|&\n\r$`\\(<>") }) {
+    for (before, rest) in places(text, MARKS) {
         if before.len() < covered {
             continue;
         }
@@ -37,7 +49,7 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
         }
         let Some((kind, behind)) = separator(rest) else { continue };
         covered = text.len().saturating_sub(behind.len());
-        prefix.receive(before);
+        let prefix = || firsts.get_or_init(|| Firsts::of(text)).prefix(before);
         let found = match kind {
             Separator::Chain => {
                 let value = *value.get_or_insert_with(|| value_of(before));
@@ -49,8 +61,8 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
                 let found = found.or_else(|| strong(&command, &secrets));
                 found.or_else(|| named.then_some("command_injection.split_word"))
             }
-            Separator::Substitution => substituted(&prefix, behind, &secrets),
-            Separator::Backtick => backtick(&prefix, before, behind, &secrets),
+            Separator::Substitution => substituted(&prefix(), behind, &secrets),
+            Separator::Backtick => backtick(&prefix(), before, behind, &secrets),
         };
         if found.is_some() {
             return found;
@@ -63,9 +75,7 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
 }
 
 /// What is known of a text up to where one stands.
-#[derive(Default)]
 struct Prefix {
-    len: usize,
     /// Whether there is more than white space.
     is_value: bool,
     /// Whether white space follows it.
@@ -74,14 +84,27 @@ struct Prefix {
     is_expression: bool,
 }
 
-impl Prefix {
-    fn receive(&mut self, before: &[u8]) {
-        for byte in before.get(self.len..).unwrap_or_default() {
-            self.is_spaced |= self.is_value && is_space(*byte);
-            self.is_value |= !is_space(*byte);
-            self.is_expression |= matches!(byte, b'$' | b'=');
+/// Where what a prefix is told by stands first.
+struct Firsts {
+    value: usize,
+    space: usize,
+    expression: usize,
+}
+
+impl Firsts {
+    fn of(text: &[u8]) -> Self {
+        let len = |rest: &[u8]| text.len().saturating_sub(rest.len());
+        let value = spaces(text);
+        Self {
+            value: len(value),
+            space: len(skip_until(value, SPACE)),
+            expression: len(skip_until(text, const { of(b"$=") })),
         }
-        self.len = before.len();
+    }
+
+    const fn prefix(&self, before: &[u8]) -> Prefix {
+        let len = before.len();
+        Prefix { is_value: len > self.value, is_spaced: len > self.space, is_expression: len > self.expression }
     }
 }
 

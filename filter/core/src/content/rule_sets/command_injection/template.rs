@@ -5,11 +5,12 @@ use super::super::bytes::{
     split_until, starts, word,
 };
 use super::super::names::Name;
+use super::super::reading::Word;
 
 /// What a word says of a template; `is_open`: one has begun on its line.
-pub(super) fn receive(before: &[u8], name: &[u8], after: &[u8], is_open: bool) -> Option<&'static str> {
-    let found = if is_open { object(before, name, after) } else { None };
-    found.or_else(|| at_word(before, name, after))
+pub(super) fn receive(word: Word<'_>, is_open: bool) -> Option<&'static str> {
+    let found = if is_open { object(word) } else { None };
+    found.or_else(|| at_word(word))
 }
 
 /// Where a template or an expression opens.
@@ -59,7 +60,8 @@ fn multiplied(rest: &[u8]) -> Option<&'static str> {
 }
 
 /// The inside of a template of Jinja or Twig that reaches for the runtime.
-fn object(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
+fn object(word_at: Word<'_>) -> Option<&'static str> {
+    let Word { before, text: name, after, name: known } = word_at;
     let bare = skip(name, const { of(b"_") });
     let bare = bare.strip_suffix(b"__").unwrap_or(bare);
     let dunder = (name.len() > bare.len() || ends(before, any!["__ "]))
@@ -81,7 +83,7 @@ fn object(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
             ],
         );
     let argument = skip(after, const { SPACE | QUOTE | of(b"(") });
-    let call = match Name::of(name) {
+    let call = match known {
         Name::Attr => starts(argument, any!["_", "\\x", "request"]),
         Name::Popen | Name::System => first(after) == b'(' && ends(before, any!["."]),
         Name::UnderSelf => starts(after, any![".env"]),
@@ -172,9 +174,10 @@ fn erb(rest: &[u8]) -> Option<&'static str> {
         .then_some("command_injection.script_call")
 }
 
-fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
+fn at_word(word: Word<'_>) -> Option<&'static str> {
+    let Word { before, after, name, .. } = word;
     let java = Some("command_injection.java_expression");
-    match Name::of(name) {
+    match name {
         // Includes of servers: `<!--#exec cmd="id" -->`.
         Name::Exec | Name::Include | Name::Config | Name::Echo | Name::Printenv if is_space(first(after)) => {
             ends(before, any!["<!--#", "<!-- #"]).then_some("command_injection.script_call")

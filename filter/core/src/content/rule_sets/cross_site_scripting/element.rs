@@ -8,9 +8,15 @@ use super::super::bytes::{
     skip_until, spaces, split, split_until, starts, word,
 };
 use super::super::names::Name;
+use super::super::reading::Reading;
 use super::script::{is_call, spaced};
 
-pub(super) fn find(text: &[u8]) -> Option<&'static str> {
+pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
+    let elements = if reading.has(const { of(b"<") }) { elements(reading.folded()) } else { None };
+    elements.or_else(|| if reading.has(const { of(b"+") }) { utf7(reading.folded()) } else { None })
+}
+
+fn elements(text: &[u8]) -> Option<&'static str> {
     let mut pieces = text.split(|byte| *byte == b'<').peekable();
     let mut before = pieces.next().unwrap_or_default();
     let mut is_open = false;
@@ -23,7 +29,7 @@ pub(super) fn find(text: &[u8]) -> Option<&'static str> {
         is_open = is_letter(first(piece)) && !piece.contains(&b'>');
         before = piece;
     }
-    utf7(text)
+    None
 }
 
 /// In UTF-7, as which old browsers may read a page that does not say what it is.

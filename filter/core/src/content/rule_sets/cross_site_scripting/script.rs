@@ -3,9 +3,10 @@
 use super::super::bytes::{
     DIGIT, Literals, NUL, QUOTE, REACH, SPACE, WORD, any, eat_any, ends, first, head, is_digit, is_letter, is_one,
     is_quote, is_space, is_word, last, near, of, places, skip, spaces, split, split_near, split_until, starts, tail,
-    trim, until_near, word, words,
+    trim, until_near, word,
 };
 use super::super::names::Name;
+use super::super::reading::{Reading, Word};
 
 /// How much white space, or how long a comment, may stand between two letters of a URL's scheme.
 const SCHEME_GAP_MAX: usize = 48;
@@ -13,10 +14,14 @@ const SCHEME_GAP_MAX: usize = 48;
 /// How far before a URL its selector and property are looked for.
 const STYLE_REACH: usize = 96;
 
-pub(super) fn find(text: &[u8], written: Option<&[u8]>) -> Option<&'static str> {
-    let found = whole(text).or_else(|| words(text).find_map(|(before, name, after)| at_word(before, name, after)));
-    let found = found.or_else(|| schemes(text)).or_else(|| string_escape(text)).or_else(|| symbols(text));
-    found.or_else(|| hidden_by_encoding(text, written?))
+pub(super) fn find(reading: &Reading<'_>, written: Option<&Reading<'_>>) -> Option<&'static str> {
+    let text = reading.folded();
+    whole(text)
+        .or_else(|| reading.words().find_map(at_word))
+        .or_else(|| if reading.has(const { of(b":(") }) { schemes(text) } else { None })
+        .or_else(|| if reading.has(const { QUOTE | of(b"*") }) { string_escape(text) } else { None })
+        .or_else(|| if reading.has(const { of(b"[") }) { symbols(text) } else { None })
+        .or_else(|| hidden_by_encoding(reading, written?))
 }
 
 /// A text that is nothing but a statement: `alert(1)`, `location='//evil.example'`.
@@ -79,19 +84,20 @@ pub(super) fn is_call(rest: &[u8]) -> bool {
     }
 }
 
-fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
+fn at_word(word_at: Word<'_>) -> Option<&'static str> {
+    let Word { before, text: name, after, name: known } = word_at;
     match first(name) {
         b'o' if name.len() > 4 && name.starts_with(b"on") => handler(before, name, after),
         b'a' | b'c' | b'p' | b'e' | b's' | b'f' | b'd' | b'i' | b'l' | b'w' | b't' | b'g' | b'u' => {
-            named(before, name, after)
+            named(known, before, name, after)
         }
         _ => None,
     }
 }
 
-fn named(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
+fn named(known: Name, before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
     let called = spaces(after);
-    match Name::of(name) {
+    match known {
         Name::Attributename => {
             let value = skip(spaces(spaces(after).strip_prefix(b"=")?), QUOTE);
             let (target, _) = split(value, const { WORD | of(b":") });
@@ -448,14 +454,12 @@ fn symbols(text: &[u8]) -> Option<&'static str> {
 }
 
 /// A call that was readable only after its encodings were undone: `al\u0065rt(1)`.
-fn hidden_by_encoding(text: &[u8], written: &[u8]) -> Option<&'static str> {
-    let calls = |text: &[u8]| {
-        words(text)
-            .filter(|(_, name, after)| {
-                matches!(first(after), b'(' | b'`') && is_one(name, any!["alert", "confirm", "prompt", "eval"])
-            })
-            .count()
+fn hidden_by_encoding(plain: &Reading<'_>, written: &Reading<'_>) -> Option<&'static str> {
+    let is_call = |word: &Word<'_>| {
+        matches!(word.name, Name::Alert | Name::Confirm | Name::Prompt | Name::Eval)
+            && matches!(first(word.after), b'(' | b'`')
     };
-    let plain = calls(text);
+    let calls = |reading: &Reading<'_>| reading.words().filter(is_call).count();
+    let plain = calls(plain);
     (plain > 0 && plain > calls(written)).then_some("cross_site_scripting.hidden_call")
 }

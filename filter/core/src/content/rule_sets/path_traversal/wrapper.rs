@@ -2,29 +2,33 @@
 
 use super::super::bytes::{
     REACH, SLASH, SPACE, WORD, any, eat_any, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word,
-    last, of, places, skip, spaces, split, split_until, starts, trim, word, words,
+    last, of, places, skip, spaces, split, split_until, starts, trim, word,
 };
 use super::super::names::Name;
+use super::super::reading::{Reading, Word};
 use super::{is_secret, slashes};
 
-pub(super) fn find(text: &[u8], written: Option<&[u8]>) -> Option<&'static str> {
+pub(super) fn find(reading: &Reading<'_>, written: Option<&Reading<'_>>) -> Option<&'static str> {
+    let text = reading.folded();
     let value = spaces(text);
     let field = skip(value, const { WORD | of(b"[]") }).strip_prefix(b"=").unwrap_or(value);
     let starts = [text.len().saturating_sub(value.len()), text.len().saturating_sub(field.len())];
-    words(text)
-        .find_map(|(before, name, after)| at_word(before, name, after, starts.contains(&before.len())))
-        .or_else(|| share(text, written))
+    reading
+        .words()
+        .find_map(|word| at_word(word, starts.contains(&word.before.len())))
+        .or_else(|| if reading.has(const { of(b"\\") }) { share(text, written) } else { None })
 }
 
 /// `is_value`: a value begins here, which is a text or a field of a form.
-fn at_word(before: &[u8], name: &[u8], after: &[u8], is_value: bool) -> Option<&'static str> {
+fn at_word(word_at: Word<'_>, is_value: bool) -> Option<&'static str> {
+    let Word { before, text: name, after, name: known } = word_at;
     if first(after) != b':' && name != b"ssh2" && name != b"compress" && name != b"view" {
         return None;
     }
     let php = Some("path_traversal.php_wrapper");
     let file = Some("path_traversal.file_wrapper");
     let path = after.strip_prefix(b"://");
-    match Name::of(name) {
+    match known {
         Name::Php => match path {
             Some(path) if starts(path, any!["filter/", "filter|"]) => php,
             Some(path) if is_value && starts(path, any!["input", "fd/", "stdin", "temp"]) => php,
@@ -81,9 +85,9 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8], is_value: bool) -> Option<&
 }
 
 /// Shares and devices of Windows that no one links to: `\\192.0.2.1\c$`, `\\.\PhysicalDrive0`.
-fn share(text: &[u8], written: Option<&[u8]>) -> Option<&'static str> {
+fn share(text: &[u8], written: Option<&Reading<'_>>) -> Option<&'static str> {
     let start = text.len().saturating_sub(spaces(text).len());
-    let hides = written.is_some_and(|written| !written.contains(&b'\\'));
+    let hides = written.is_some_and(|written| !written.has(const { of(b"\\") }));
     places(text, const { of(b"\\") })
         .filter(|(before, _)| {
             before.is_empty() || is_space(last(before)) || is_quote(last(before)) || last(before) == b'='

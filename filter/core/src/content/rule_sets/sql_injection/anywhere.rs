@@ -2,9 +2,10 @@
 
 use super::super::bytes::{
     DIGIT, SPACE, WORD, any, ends, first, is_digit, is_letter, is_one, is_quote, is_word, last, near, of, places, skip,
-    spaces, split, split_near, starts, tail, until_near, word, words,
+    spaces, split, split_near, starts, tail, until_near, word,
 };
 use super::super::names::Name;
+use super::super::reading::{Reading, Word};
 use super::expression::{Place, condition};
 use super::{comment_end, gap, gap_close, gap_open, is_call, is_comment, is_end, is_endless, is_quotation};
 
@@ -15,8 +16,9 @@ const SPLIT_KEYWORDS: &[&str] =
 /// A list of columns that is longer is none of prose.
 const LIST_LEN_MAX: usize = 32;
 
-pub(super) fn find(text: &[u8]) -> Option<&'static str> {
-    words(text).find_map(|(before, name, after)| at_word(before, name, after)).or_else(|| joins(text))
+pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
+    let joins = || if reading.has(const { of(b"|&") }) { joins(reading.folded()) } else { None };
+    reading.words().find_map(at_word).or_else(joins)
 }
 
 /// `||` and `&&` before a comparison of literals.
@@ -30,7 +32,8 @@ fn joins(text: &[u8]) -> Option<&'static str> {
     })
 }
 
-fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
+fn at_word(word_at: Word<'_>) -> Option<&'static str> {
+    let Word { before, text: name, after, name: known } = word_at;
     if starts(after, any!["/*"])
         && let Some(found) = split_keyword(name, after)
     {
@@ -60,15 +63,15 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
                 && name.iter().all(|byte| is_digit(*byte)))
             .then_some("sql_injection.constant_condition")
         }
-        b'a' | b'o' => match name {
-            b"or" | b"and" => condition_anywhere(before, after),
+        b'a' | b'o' => match known {
+            Name::Or | Name::And => condition_anywhere(before, after),
             _ => None,
         },
-        b'b' => match name {
-            b"benchmark" => benchmark(after),
+        b'b' => match known {
+            Name::Benchmark => benchmark(after),
             _ => None,
         },
-        b'c' => match Name::of(name) {
+        b'c' => match known {
             Name::Case => case(after),
             Name::Char | Name::Chr => codes(name, after),
             Name::Convert => starts(gap_open(after), any!["int,"]).then_some(()).and_then(|()| reads(after)),
@@ -76,7 +79,7 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
             Name::Ctxsys => starts(after, any![".drithsx"]).then_some("sql_injection.error_message"),
             _ => None,
         },
-        b'd' => match Name::of(name) {
+        b'd' => match known {
             Name::DbmsPipe | Name::DbmsLock => {
                 starts(after, any![".receive_message", ".sleep"]).then_some("sql_injection.time_delay")
             }
@@ -86,7 +89,7 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
             }
             _ => None,
         },
-        b'e' | b'u' => match Name::of(name) {
+        b'e' | b'u' => match known {
             Name::Union => union(before, after),
             Name::Extractvalue | Name::Updatexml => (is_call(after)
                 && near(after, any!["concat", "0x", "select", "@@"]))
@@ -103,18 +106,17 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
             }
             _ => None,
         },
-        b'f' => match name {
-            b"floor" => {
+        b'f' => match known {
+            Name::Floor => {
                 let argument = gap_open(after).strip_prefix(b"rand")?;
                 let (_, behind) = split_near(argument, b")")?;
                 starts(gap_close(behind), any!["*"]).then_some("sql_injection.error_message")
             }
             _ => None,
         },
-        b'g' => {
-            matches!(name, b"gtid_subset" | b"gtid_subtract" if is_call(after)).then_some("sql_injection.error_message")
-        }
-        b'h' | b'n' | b'x' => match Name::of(name) {
+        b'g' => matches!(known, Name::GtidSubset | Name::GtidSubtract if is_call(after))
+            .then_some("sql_injection.error_message"),
+        b'h' | b'n' | b'x' => match known {
             Name::Having | Name::Not | Name::Xor => {
                 condition_anywhere(before, after).filter(|name| *name == "sql_injection.quoted_tautology")
             }
@@ -123,8 +125,8 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
             }
             _ => None,
         },
-        b'i' => match name {
-            b"into" => {
+        b'i' => match known {
+            Name::Into => {
                 let (kind, path) = word(gap(after));
                 (is_one(kind, any!["outfile", "dumpfile"])
                     && (is_quote(first(gap(path))) || starts(gap(path), any!["0x"])))
@@ -132,7 +134,7 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
             }
             _ => None,
         },
-        b'j' | b'l' | b'm' | b'p' => match Name::of(name) {
+        b'j' | b'l' | b'm' | b'p' => match known {
             Name::PgSleep => delayed(before, after),
             Name::JsonKeys | Name::Polygon | Name::Multipoint | Name::Linestring | Name::Multipolygon => {
                 nested_query(after)
@@ -159,9 +161,9 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         },
         b'r' => {
             let digits = split(gap_open(after), DIGIT).0.len();
-            (name == b"randomblob" && digits >= 6).then_some("sql_injection.time_delay")
+            (known == Name::Randomblob && digits >= 6).then_some("sql_injection.time_delay")
         }
-        b's' => match Name::of(name) {
+        b's' => match known {
             Name::Select => select(before, after),
             Name::Sleep => delayed(before, after),
             Name::SpOacreate | Name::SpOamethod | Name::SpAddsrvrolemember => {
@@ -171,7 +173,7 @@ fn at_word(before: &[u8], name: &[u8], after: &[u8]) -> Option<&'static str> {
         },
         b'w' => {
             let (delay, time) = word(gap(after));
-            (name == b"waitfor" && is_one(delay, any!["delay", "time"]) && is_quote(first(gap(time))))
+            (known == Name::Waitfor && is_one(delay, any!["delay", "time"]) && is_quote(first(gap(time))))
                 .then_some("sql_injection.time_delay")
         }
         _ => None,

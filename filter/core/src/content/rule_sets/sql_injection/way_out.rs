@@ -5,6 +5,7 @@ use super::super::bytes::{
     of, skip, skip_near, spaces, split, starts, until_near, word,
 };
 use super::super::names::Name;
+use super::super::reading::Reading;
 use super::expression::{Place, condition, joined};
 use super::{
     gap, gap_close, gap_open, is_bare_comment, is_call, is_comment, is_end, is_endless, is_function, is_quotation,
@@ -13,13 +14,17 @@ use super::{
 /// The longest text that is looked through for a comment that ends a list of values.
 const VALUES_LEN_MAX: usize = 512;
 
-pub(super) fn find(text: &[u8]) -> Option<&'static str> {
+pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
+    if !reading.has_other(WORD) {
+        return None;
+    }
+    let text = reading.folded();
     let start = gap(text);
     if is_subquery(start) {
         return Some("sql_injection.joined_query");
     }
     let found = behind(start, Place::Start).or_else(|| behind_value(gap_open(start)));
-    found.or_else(|| quotes(text))
+    found.or_else(|| if reading.has(QUOTE) { quotes(text) } else { None })
 }
 
 /// Whether a text is nothing but a query in brackets, as it takes the place of a value.
