@@ -274,17 +274,26 @@ pub(super) fn starts(rest: &[u8], literals: &Literals) -> bool {
 }
 
 /// Whether `before` ends with one of `literals`.
-#[inline(never)]
+#[inline]
 pub(super) fn ends(before: &[u8], literals: &Literals) -> bool {
-    let Some(end) = before.last() else { return false };
-    literals.lasts & bit(*end) != 0 && literals.iter().any(|one| one.last() == Some(end) && before.ends_with(one))
+    before.last().is_some_and(|end| literals.lasts & bit(*end) != 0 && ends_one(before, *end, literals))
+}
+
+#[inline(never)]
+fn ends_one(before: &[u8], end: u8, literals: &Literals) -> bool {
+    literals.iter().any(|one| one.last() == Some(&end) && before.ends_with(one))
 }
 
 /// Whether `word` is one of `words`.
-#[inline(never)]
+#[inline]
 pub(super) fn is_one(word: &[u8], words: &Literals) -> bool {
     let (Some(start), Some(end)) = (word.first(), word.last()) else { return false };
-    words.firsts & bit(*start) != 0 && words.lasts & bit(*end) != 0 && words.iter().any(|one| one == word)
+    words.firsts & bit(*start) != 0 && words.lasts & bit(*end) != 0 && is_any(word, words)
+}
+
+#[inline(never)]
+fn is_any(word: &[u8], words: &Literals) -> bool {
+    words.iter().any(|one| one == word)
 }
 
 /// The first `len` bytes at most.

@@ -77,6 +77,11 @@ fn separator(rest: &[u8]) -> Option<&[u8]> {
     }
 }
 
+/// Whether a step or a separator may begin with a byte.
+const fn is_step(byte: u8) -> bool {
+    matches!(byte, b'.' | b'0' | b'/' | b'\\')
+}
+
 /// The steps of a path.
 struct Steps {
     /// How many steps up.
@@ -112,8 +117,10 @@ impl Steps {
         let mut rest = text;
         let mut last = 0_u8;
         while let Some((byte, behind)) = rest.split_first() {
-            if !matches!(byte, b'.' | b'0' | b'/' | b'\\') {
-                (row, here, last, rest) = (0, 0, *byte, behind);
+            if !is_step(*byte) {
+                let len = rest.iter().position(|byte| is_step(*byte)).unwrap_or(rest.len());
+                let (skipped, behind) = rest.split_at_checked(len).unwrap_or((rest, &[]));
+                (row, here, last, rest) = (0, 0, self::last(skipped), behind);
                 continue;
             }
             let (dots, after) = dots(rest);
@@ -160,9 +167,10 @@ impl Steps {
         }
         let value = trim(text);
         let whole =
-            !value.iter().any(|byte| is_space(*byte) || matches!(byte, b'\'' | b'"' | b'<' | b'>' | b'(' | b')'));
-        let url = value.windows(3).take(16).any(|window| window == b"://");
-        if whole && !url && (self.parents >= 2 || self.parents == 1 && self.leads && is_slash(first(value))) {
+            || !value.iter().any(|byte| is_space(*byte) || matches!(byte, b'\'' | b'"' | b'<' | b'>' | b'(' | b')'));
+        let url = || value.windows(3).take(16).any(|window| window == b"://");
+        let leads = self.parents >= 2 || self.parents == 1 && self.leads && is_slash(first(value));
+        if leads && whole() && !url() {
             return Some("path_traversal.parent_directories");
         }
         junk(value).or_else(|| parameters(text))
@@ -331,11 +339,15 @@ fn absolute(text: &[u8]) -> Option<&'static str> {
     let path = behind.strip_prefix(b"=").filter(|_| !parameter.is_empty()).unwrap_or(value);
     let path =
         eat_any(path, any!["%systemroot%", "%windir%"]).filter(|path| is_slash(first(path))).map_or(path, |path| path);
+    let is_drive = |path: &[u8]| matches!(path, [letter, b':', b'/' | b'\\', ..] if is_letter(*letter));
+    if !(matches!(first(path), b'~' | b'/' | b'\\') || is_drive(path)) {
+        return None;
+    }
     let path = split_until(path, const { of(b"&\0#?%;") }).0;
     if path.iter().any(|byte| is_space(*byte) && *byte != b' ') {
         return None;
     }
-    let drive = matches!(path, [letter, b':', b'/' | b'\\', ..] if is_letter(*letter));
+    let drive = is_drive(path);
     let home = starts(path, any!["~/.ssh/id", "~/.aws/", "~/.bash_history"]);
     if home {
         return Some("path_traversal.absolute_secret");

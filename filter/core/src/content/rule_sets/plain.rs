@@ -4,7 +4,7 @@
 //! that databases fold to plain ones, and control characters that readers drop: however deep in each other, in one pass. A byte that completes an
 //! escape takes its place, and may complete the next; each step makes the text shorter, so the work is linear, and the result is never longer.
 
-use super::bytes::{BEYOND, Kinds, NUL, of};
+use super::bytes::{BEYOND, Kinds, NUL, is, of, split_until};
 
 /// What every encoding has one of.
 pub(super) const SIGNS: Kinds = of(b"%\\&") | NUL | BEYOND;
@@ -12,11 +12,23 @@ pub(super) const SIGNS: Kinds = of(b"%\\&") | NUL | BEYOND;
 /// The longest character reference, from `&` to before `;`.
 const REFERENCE_LEN_MAX: usize = 12;
 
+/// The longest encoding is a reference, and no other looks further back.
+const ENCODING_LEN_MAX: usize = REFERENCE_LEN_MAX + 4;
+
 /// What `text` says without encodings; `None` where it has none.
 pub(super) fn plain(text: &str) -> Option<Vec<u8>> {
-    let mut plain = Plain { out: Vec::with_capacity(text.len()), reference: None };
-    for byte in text.bytes() {
-        plain.push(byte, false);
+    let mut plain = Plain { out: Vec::with_capacity(text.len()), sign_at: 0, reference: None };
+    let mut rest = text.as_bytes();
+    while let Some((byte, behind)) = rest.split_first() {
+        if plain.is_quiet() {
+            let (ordinary, sign) = split_until(rest, SIGNS);
+            plain.out.extend_from_slice(ordinary);
+            rest = sign;
+            plain.sign_at = plain.out.len();
+        } else {
+            plain.push(*byte, false);
+            rest = behind;
+        }
     }
     plain.end_reference(0);
     if plain.out == text.as_bytes() { None } else { Some(plain.out) }
@@ -24,11 +36,18 @@ pub(super) fn plain(text: &str) -> Option<Vec<u8>> {
 
 struct Plain {
     out: Vec<u8>,
+    /// Before this place, a sign may stand in `out`, and no other behind it.
+    sign_at: usize,
     /// Where the last `&` is in `out`, while a reference may follow it.
     reference: Option<usize>,
 }
 
 impl Plain {
+    /// Whether nothing that comes before the next sign completes an encoding.
+    fn is_quiet(&self) -> bool {
+        self.reference.is_none() && self.out.len() > self.sign_at.saturating_add(ENCODING_LEN_MAX)
+    }
+
     /// Puts a byte behind the others, and what they are together in their place; `decoded`: it was not written so.
     fn push(&mut self, byte: u8, decoded: bool) {
         let (mut byte, mut decoded) = (byte, decoded);
@@ -40,7 +59,12 @@ impl Plain {
                 self.reference = Some(self.out.len());
             }
             self.out.push(byte);
+            if decoded || is(byte, SIGNS) {
+                self.sign_at = self.out.len();
+            }
             let Some((len, instead)) = completed(&self.out, decoded) else { return };
+            // What stands before it may be part of one as well.
+            self.sign_at = self.out.len();
             self.out.truncate(self.out.len().saturating_sub(len));
             match instead {
                 Instead::Nothing => return,

@@ -20,8 +20,8 @@ pub(super) struct Reading<'a> {
 struct Known {
     /// A bit for each byte of the text; none for a text without such words.
     starts: Vec<u64>,
-    /// What the words are, in lower case.
-    names: Vec<Name>,
+    /// What the words are, in lower case, and how long; the longest are longer.
+    names: Vec<(Name, u8)>,
 }
 
 /// A word in its text.
@@ -89,13 +89,13 @@ impl Known {
                 has_capital(exact) && Name::of(exact) != Name::Other
             };
             if is_kept {
-                known.push(start, name, folded.len());
+                known.push(start, (name, u8::try_from(text.len()).unwrap_or(u8::MAX)), folded.len());
             }
         }
         known
     }
 
-    fn push(&mut self, start: usize, name: Name, len: usize) {
+    fn push(&mut self, start: usize, name: (Name, u8), len: usize) {
         if self.starts.is_empty() {
             self.starts = vec![0; (len >> 6).saturating_add(1)];
         }
@@ -109,14 +109,17 @@ impl Known {
         let mut left = self.starts.iter().copied();
         let mut bits = 0_u64;
         let mut base = 0_usize.wrapping_sub(64);
-        self.names.iter().map_while(move |name| {
+        self.names.iter().map_while(move |(name, len)| {
             while bits == 0 {
                 bits = left.next()?;
                 base = base.wrapping_add(64);
             }
             let (before, rest) = text.split_at_checked(base.wrapping_add(bits.trailing_zeros() as usize))?;
             bits &= bits.wrapping_sub(1);
-            let (text, after) = word(rest);
+            let (text, after) = match len {
+                &u8::MAX => word(rest),
+                len => rest.split_at_checked(usize::from(*len))?,
+            };
             Some(Word { before, text, after, name: *name })
         })
     }

@@ -4,7 +4,7 @@
 
 use core::cell::OnceCell;
 
-use super::super::bytes::{first, is, of};
+use super::super::bytes::{is, of};
 
 /// How far from a command a file may be named, in bytes.
 const REACH: usize = 128;
@@ -37,16 +37,17 @@ impl<'a> Secrets<'a> {
 }
 
 fn places(text: &[u8]) -> Vec<Place> {
-    let (mut places, mut line) = (Vec::new(), 0);
-    let mut rest = text;
-    while let Some((byte, behind)) = rest.split_first() {
-        let at = text.len().saturating_sub(rest.len());
-        if is(*byte, const { of(b";|&\n)`") }) {
-            line = at.saturating_add(1);
-        } else if may_name(*byte, first(behind)) && NAMES.iter().any(|name| is_name(rest, name)) {
+    let (mut places, mut line, mut seen) = (Vec::new(), 0_usize, 0_usize);
+    for (at, pair) in text.windows(2).enumerate() {
+        let is_place = matches!(pair, [byte, next] if may_name(*byte, *next));
+        let Some((before, rest)) = text.split_at_checked(at).filter(|_| is_place) else { continue };
+        if NAMES.iter().any(|name| is_name(rest, name)) {
+            let between = before.get(seen..).unwrap_or_default();
+            let end = between.iter().rposition(|byte| is(*byte, const { of(b";|&\n)`") }));
+            line = end.map_or(line, |end| seen.saturating_add(end).saturating_add(1));
+            seen = at;
             places.push(Place { at, line });
         }
-        rest = behind;
     }
     places
 }

@@ -1,9 +1,9 @@
 //! Script outside of tags: URLs that are code, ways out of a string or an attribute, calls that hide or steal.
 
 use super::super::bytes::{
-    DIGIT, Literals, NUL, QUOTE, REACH, SPACE, WORD, any, eat_any, ends, first, head, is_digit, is_letter, is_one,
-    is_quote, is_space, is_word, last, near, of, places, skip, spaces, split, split_near, split_until, starts, tail,
-    trim, until_near, word,
+    DIGIT, Literals, NUL, QUOTE, REACH, SLASH, SPACE, WORD, any, eat_any, ends, first, head, is, is_digit, is_letter,
+    is_one, is_quote, is_space, is_word, last, near, of, places, skip, spaces, split, split_near, split_until, starts,
+    tail, trim, until_near, word,
 };
 use super::super::names::Name;
 use super::super::reading::{Reading, Word};
@@ -360,13 +360,15 @@ fn document_url(after: &[u8]) -> Option<&'static str> {
 
 /// Schemes that are code, with white space and slashes between their letters: `java\nscript:alert(1)`.
 fn schemes(text: &[u8]) -> Option<&'static str> {
-    let mut last = 0;
-    let begins = |byte: u8| {
-        let before = core::mem::replace(&mut last, byte);
-        matches!(byte, b'j' | b'v' | b'm' | b'l' | b'e') && (!is_letter(before) || before == b'n')
+    // Two letters of one, or a letter and what may stand between.
+    let begins = |pair: &[u8]| match pair {
+        [b'j', b'a'] | [b'v', b'b'] | [b'm', b'o'] | [b'l', b'i'] | [b'e', b'x'] => true,
+        [b'j' | b'v' | b'm' | b'l' | b'e', next] => is(*next, const { NUL | SPACE | SLASH }),
+        _ => false,
     };
-    let starts_of = text.iter().copied().map(begins).enumerate().filter(|(_, begins)| *begins);
-    starts_of.filter_map(|(at, _)| text.split_at_checked(at)).find_map(|(before, rest)| {
+    let starts_of = text.windows(2).enumerate().filter(|(_, pair)| begins(pair));
+    let starts_of = starts_of.filter_map(|(at, _)| text.split_at_checked(at));
+    starts_of.filter(|(before, _)| !is_letter(last(before)) || last(before) == b'n').find_map(|(before, rest)| {
         if first(rest) == b'e' {
             return spaced(rest, b"expression")
                 .filter(|behind| starts(skip(behind, const { SPACE | of(b"\\") }), any!["("]))
