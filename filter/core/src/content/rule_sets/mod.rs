@@ -17,6 +17,7 @@ mod sql_injection;
 
 use std::borrow::Cow;
 
+pub use names::WORDS;
 use reading::Reading;
 
 /// A set of rules.

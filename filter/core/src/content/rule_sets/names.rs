@@ -15,6 +15,9 @@ macro_rules! names {
         }
 
         const NAMES: &[(&str, Name)] = &[$(($text, Name::$name),)*];
+
+        /// The words themselves, for those who look for texts that cost the rules much.
+        pub const WORDS: &[&str] = &[$($text,)*];
     };
 }
 
