@@ -16,7 +16,7 @@ mod parse;
 mod scan;
 
 use core::fmt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
 
 use dfa::{Dfa, MATCHED, MERGED_COUNT_MAX, TARGET_COUNT_MAX};
@@ -132,8 +132,7 @@ impl Builder {
     fn merge(&mut self, mut parts: Vec<Dfa>) -> Result<Vec<Dfa>, TooLarge> {
         // Sorting them themselves is 5 KB more of code.
         let len = |part: &Dfa| u32::try_from(part.targets.len()).unwrap_or(u32::MAX);
-        let mut order: Vec<(u32, u32)> = parts.iter().map(len).zip(0..).collect();
-        order.sort_unstable();
+        let order = parts.iter().map(len).zip(0..).collect::<BinaryHeap<(u32, u32)>>().into_sorted_vec();
         let mut merged: Vec<Dfa> = Vec::new();
         'parts: for (_, index) in order {
             let part = parts.get_mut(index as usize).map(core::mem::take).unwrap_or_default();

@@ -2,6 +2,7 @@
 //! objects whatever the order of their members.
 
 use core::hash::{Hash, Hasher};
+use std::collections::BinaryHeap;
 
 use serde_json::Value as Tree;
 
@@ -142,7 +143,8 @@ pub(super) fn are_unique(array: Value<'_>, budget: &mut Budget) -> Result<bool, 
         let key = (hash >> 32) as u32 ^ (hash & 0xffff_ffff) as u32;
         keyed.push((key, item.index()));
     }
-    keyed.sort_unstable();
+    // Sorting a slice is 3 KB more of code.
+    let keyed = BinaryHeap::from(keyed).into_sorted_vec();
     for run in keyed.chunk_by(|(one, _), (other, _)| one == other) {
         let mut rest = run;
         while let Some(((_, index), others)) = rest.split_first() {
