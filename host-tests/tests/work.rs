@@ -23,7 +23,7 @@ struct Bounds {
 const WANTED: Bounds = Bounds { long: 30 * INSTRUCTIONS_PER_MILLISECOND, short: INSTRUCTIONS_PER_MILLISECOND / 2 };
 
 /// What all rule sets together keep, which is NOT what is wanted of a long message: strings in strings are shown up to three times, each as
-/// it is and without its encodings. Command injection alone takes 30.4 ms.
+/// it is and without its encodings. A longer search finds 30.4 ms for command injection alone.
 const ALL_SETS: Bounds = Bounds { long: 40 * INSTRUCTIONS_PER_MILLISECOND, ..WANTED };
 
 /// What a longer search found: the worst that is known for all sets together.
@@ -192,7 +192,7 @@ const PIECES: [&str; 40] = [
 #[test]
 fn each_rule_set_costs_little_for_every_text() {
     let rows = RULE_SETS.map(|set| (set, json!({"rule_sets": [set]})));
-    check(ALL_SETS, rows, &[TEXT_FORM, STRINGS_FORM], &PIECES);
+    check(WANTED, rows, &[TEXT_FORM, STRINGS_FORM], &PIECES);
 }
 
 #[test]
