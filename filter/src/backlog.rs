@@ -108,5 +108,5 @@ impl ToServer {
 }
 
 fn new_backlog(root: &Root) -> Backlog {
-    Backlog::new(Rc::clone(&root.shared().held), root.now())
+    Backlog::new(Rc::clone(&root.shared().held))
 }

@@ -148,7 +148,7 @@ impl Live {
             self.arm(root);
         }
         let backlog = self.to_server.pause(root);
-        backlog.push(bytes, end);
+        backlog.push(bytes, end, root.now());
         if !core::mem::replace(&mut self.is_queued, true) {
             root.shared().turn.queue(self.id, backlog.spent());
         }

@@ -154,6 +154,7 @@ pub struct Backlog {
     ready: Vec<u8>,
     ended: bool,
     share: Share,
+    /// Since when something waits.
     since: Moment,
     spent: Duration,
 }
@@ -161,14 +162,14 @@ pub struct Backlog {
 impl Backlog {
     /// Nothing yet, of what all connections hold.
     #[must_use]
-    pub const fn new(held: Rc<HeldBytes>, now: Moment) -> Self {
+    pub fn new(held: Rc<HeldBytes>) -> Self {
         Self {
             pieces: VecDeque::new(),
             len: 0,
             ready: Vec::new(),
             ended: false,
             share: Share::new(held),
-            since: now,
+            since: Moment::default(),
             spent: Duration::ZERO,
         }
     }
@@ -208,10 +209,11 @@ impl Backlog {
     /// # Errors
     /// [`Full`].
     pub fn check(&self, more: usize, rate: &Rate, held_len_max: u64, now: Moment) -> Result<(), Full> {
+        let waited = if self.is_empty() { Duration::ZERO } else { now.since(self.since) };
         let len = self.len.saturating_add(more);
         #[expect(clippy::cast_precision_loss, reason = "bytes, far below 2^53")]
         let (len, burst) = (len as f64, rate.burst() as f64);
-        let is_too_much = len > burst * HEADROOM + rate.per_second() * now.since(self.since).as_secs_f64();
+        let is_too_much = len > burst * HEADROOM + rate.per_second() * waited.as_secs_f64();
         if is_too_much {
             return Err(Full::TooMuch);
         }
@@ -220,8 +222,11 @@ impl Backlog {
         if has_room { Ok(()) } else { Err(Full::NoRoom) }
     }
 
-    /// Has `bytes` wait behind what does; `end`: nothing follows them.
-    pub fn push(&mut self, bytes: &[u8], end: bool) {
+    /// Has `bytes` wait behind what does, from `now` on; `end`: nothing follows them.
+    pub fn push(&mut self, bytes: &[u8], end: bool, now: Moment) {
+        if self.is_empty() {
+            (self.since, self.spent) = (now, Duration::ZERO);
+        }
         self.ended |= end;
         self.len = self.len.saturating_add(bytes.len());
         for part in bytes.chunks(PIECE_LEN) {

@@ -77,7 +77,7 @@ fn only_what_limits_bound_may_wait() {
 
 fn backlog() -> (Rc<HeldBytes>, Backlog) {
     let held = Rc::new(HeldBytes::default());
-    (Rc::clone(&held), Backlog::new(held, at(0)))
+    (Rc::clone(&held), Backlog::new(held))
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn bytes_wait_in_their_order_however_they_come() {
     let bytes: Vec<u8> = (0..u8::MAX).cycle().take(200_000).collect();
     for chunk_len in [1, 7, 4_096, 65_536, 65_537, 200_000] {
         let (held, mut backlog) = backlog();
-        bytes.chunks(chunk_len).for_each(|chunk| backlog.push(chunk, false));
+        bytes.chunks(chunk_len).for_each(|chunk| backlog.push(chunk, false, at(0)));
         // No more than twice what it is.
         assert!((200_000..=400_000).contains(&held.len()), "{chunk_len}: {}", held.len());
         while let Some(piece) = backlog.take_piece() {
@@ -110,10 +110,10 @@ fn bytes_wait_in_their_order_however_they_come() {
 #[test]
 fn behind_an_end_all_is_judged_first() {
     let (_, mut backlog) = backlog();
-    backlog.push(b"bytes", false);
+    backlog.push(b"bytes", false, at(0));
     backlog.pass(b"judged");
     assert!(!backlog.is_due() && !backlog.is_ended());
-    backlog.push(b"", true);
+    backlog.push(b"", true, at(0));
     assert!(backlog.is_due() && backlog.is_ended() && !backlog.is_judged());
     assert!(backlog.take_piece().is_some_and(|piece| piece.bytes() == b"bytes"));
     backlog.take_ready(usize::MAX);
@@ -123,7 +123,7 @@ fn behind_an_end_all_is_judged_first() {
 #[test]
 fn what_limits_allow_has_room() {
     let (held, mut backlog) = backlog();
-    backlog.push(&vec![0; MIB], false);
+    backlog.push(&vec![0; MIB], false, at(0));
     let check = |backlog: &Backlog, more, millis| backlog.check(more, &rate(MIB), 64 << 20, at(millis));
     assert_eq!(check(&backlog, MIB / 2, 0), Ok(()));
     assert_eq!(check(&backlog, MIB / 2 + 1, 0), Err(Full::TooMuch));
@@ -136,4 +136,17 @@ fn what_limits_allow_has_room() {
     assert_eq!(check(&backlog, MIB / 2, 0), Err(Full::NoRoom));
     drop(backlog);
     assert_eq!(held.len(), 31 << 20);
+}
+
+#[test]
+fn what_does_not_wait_any_more_is_forgotten() {
+    let (_, mut backlog) = backlog();
+    backlog.push(b"bytes", false, at(0));
+    let piece = backlog.take_piece().expect("a piece");
+    backlog.put_back(piece, 0, Duration::from_millis(40));
+    let hour = 3_600_000;
+    assert_eq!(backlog.check(2 * MIB, &rate(MIB), 64 << 20, at(hour)), Err(Full::TooMuch));
+    backlog.push(&vec![0; MIB], false, at(hour));
+    assert_eq!(backlog.spent(), Duration::ZERO);
+    assert_eq!(backlog.check(MIB, &rate(MIB), 64 << 20, at(hour)), Err(Full::TooMuch));
 }
