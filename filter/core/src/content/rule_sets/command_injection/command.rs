@@ -33,7 +33,10 @@ impl<'a> Command<'a> {
             let next = if is_quoted_name(rest) { rest } else { skip(rest, const { BLANK | of(b"+({!\"'@") }) };
             let next = match next {
                 [b'$', ..] => field_separator(next),
-                [b's' | b'n' | b'e', ..] => eat_any(next, any!["sudo ", "nohup ", "exec "]).unwrap_or(next),
+                [b's' | b'n' | b'e', ..] => {
+                    let behind = eat_any(next, any!["sudo ", "nohup ", "exec "]);
+                    behind.filter(|behind| first(behind) != b'-').unwrap_or(next)
+                }
                 _ => next,
             };
             if next.len() == rest.len() {
@@ -144,9 +147,15 @@ pub(super) fn is_end(rest: &[u8]) -> bool {
         | [b'\\', b'n' | b'r' | b'"', ..]
         | [b'|', b'|', ..] => true,
         [b'|', behind @ ..] => {
-            let behind = skip(behind, QUOTE);
+            let behind = skip(behind, const { QUOTE | BLANK });
             behind.is_empty()
-                || starts(behind, any!["base64", "curl", "nc ", "xxd", "sh", "bash", "grep", "wget", "tee ", "mail "])
+                || starts(
+                    behind,
+                    any![
+                        "base64", "curl", "nc ", "xxd", "sh", "bash", "grep", "wget", "tee ", "mail ", "awk ",
+                        "findstr", "head", "less", "more", "sed ", "sort", "tail", "wc "
+                    ],
+                )
         }
         _ => false,
     }
@@ -199,7 +208,7 @@ fn is_path(argument: &[u8]) -> bool {
 
 /// Commands that say something by themselves, and such as need arguments to be told from words.
 pub(super) fn is_command(command: &Command<'_>, weak: bool) -> Option<&'static str> {
-    if matches!(command.known, Name::Empty | Name::Other) {
+    if command.known == Name::Empty {
         return None;
     }
     let rest = command.behind;
@@ -358,7 +367,10 @@ pub(super) fn is_command(command: &Command<'_>, weak: bool) -> Option<&'static s
             }
         }
         Name::Bash | Name::Sh | Name::Zsh | Name::Dash | Name::Ksh | Name::Csh | Name::Ash => {
-            if separated && matches!(first(argument), b'-' | b'/' | b'<') || !weak && command.has_directory {
+            if separated && matches!(first(argument), b'-' | b'/' | b'<')
+                || starts(rest, any!["<<<"])
+                || !weak && command.has_directory
+            {
                 chained
             } else {
                 None
@@ -394,8 +406,59 @@ pub(super) fn is_command(command: &Command<'_>, weak: bool) -> Option<&'static s
             let behind = eat_any(behind, any!["s", "m", "h"]).unwrap_or(behind);
             if separated && !count.is_empty() && is_end(behind) { Some("command_injection.time_delay") } else { None }
         }
+        _ if is_tool(command.name()) => {
+            let (first_word, behind) = word(argument);
+            // What may be said as well: `ok; git pull`.
+            let is_word = is_one(command.name(), any!["docker", "git", "init", "service", "timeout", "zip"]);
+            let told = is_path(argument) && (!weak || argument.len() > 1)
+                || is_digit(first(argument))
+                || is_one(first_word, any!["clone", "exec", "run"])
+                || !weak && !first_word.is_empty() && (!is_word || is_service_order(behind));
+            let alone = !weak && !is_word && is_end(rest);
+            if alone || told && (separated || first(rest) == b'-') { chained } else { None }
+        }
         _ => None,
     }
+}
+
+/// `apache2 stop`, from behind the first word on.
+fn is_service_order(behind: &[u8]) -> bool {
+    let (order, behind) = word(blanks(behind));
+    is_one(order, any!["reload", "restart", "start", "status", "stop"]) && is_end(behind)
+}
+
+/// What administrators call, and nobody says by itself behind a way out.
+fn is_tool(name: &[u8]) -> bool {
+    let names = match first(name) {
+        b'a' => any!["apk", "apt", "attrib"],
+        b'b' => any!["bitsadmin", "busybox"],
+        b'c' => any!["chattr", "chroot", "cscript"],
+        b'd' => any!["dmesg", "dnf", "docker"],
+        b'f' => any!["fdisk", "findstr"],
+        b'g' => any!["gdb", "getent", "git", "gpg", "groupadd", "gunzip", "gzip"],
+        b'h' => any!["halt", "hexdump", "hydra"],
+        b'i' => any!["icacls", "init", "insmod", "ip", "ip6tables", "iptables"],
+        b'j' => any!["journalctl"],
+        b'k' => any!["killall", "kubectl"],
+        b'l' => any!["ldd", "lsblk", "lscpu", "lsof", "lspci"],
+        b'm' => any!["mkfifo", "mkfs", "modprobe", "mshta", "mysqldump"],
+        b'n' => any!["nft", "nltest", "nmap", "nmcli", "npm", "npx"],
+        b'p' => any!["passwd", "pgrep", "pip", "pip3", "pkill"],
+        b'q' => any!["quser", "qwinsta"],
+        b'r' => any!["regsvr32", "rmmod", "robocopy", "rsync", "rundll32"],
+        b's' => {
+            any!["service", "sftp", "shutdown", "smbclient", "sqlmap", "strace", "su", "sudo", "sysctl", "systemctl"]
+        }
+        b't' => any!["taskkill", "tcpdump", "telinit", "timeout", "tmux"],
+        b'u' => any!["umount", "unzip", "userdel"],
+        b'v' => any!["visudo", "vim", "vssadmin"],
+        b'w' => any!["wevtutil", "wscript"],
+        b'x' => any!["xargs", "xcopy"],
+        b'y' => any!["yum"],
+        b'z' => any!["zip"],
+        _ => return false,
+    };
+    is_one(name, names)
 }
 
 /// Whether a command reads files, or may as well.

@@ -227,6 +227,9 @@ fn is_variable(rest: &[u8]) -> bool {
 fn strong(command: &Command<'_>, secrets: &Secrets<'_>) -> Option<&'static str> {
     if command.len == 0 {
         let argument = variables(command.behind);
+        if starts(argument, any!["<<<"]) || starts(command.behind, any!["${path:", "${home:", "${pwd:", "${shell:"]) {
+            return Some("command_injection.split_word");
+        }
         let named = argument.len() < command.behind.len() && secrets.are_near(argument);
         return named.then_some("command_injection.sensitive_file");
     }

