@@ -109,7 +109,7 @@ impl Live {
 
     fn receive_body_in_turn(&mut self, root: &Root, body: &Body, end: bool) -> Hosted<Flow> {
         let turn = &root.shared().turn;
-        let may_wait = self.may_wait();
+        let may_wait = self.may_wait(root);
         let has_turn = !(may_wait && turn.is_over()) || turn::is_short(body.len(), self.session.is_laden());
         if self.to_server.is_waiting() || !has_turn {
             return if self.may_put_off(root, body.len()) {
@@ -155,18 +155,20 @@ impl Live {
         root.hurry();
     }
 
-    /// Whether the client's bytes may wait. Monitor mode holds nobody to the limits that bound them.
-    fn may_wait(&self) -> bool {
-        let Policy { mode, limits, .. } = &**self.session.policy();
-        let rate = limits.per_connection.bytes.filter(|_| *mode == Mode::Enforce);
-        rate.is_some_and(|rate| turn::may_wait(&rate, limits.held_len_max))
+    /// Whether the client's bytes may wait. Monitor mode holds nobody to the limits that bound them, and the host may reset a paused stream
+    /// to which more comes at once than its buffer takes.
+    fn may_wait(&self, root: &Root) -> bool {
+        let Policy { mode, limits, buffer_limits, .. } = &**self.session.policy();
+        let rate =
+            limits.per_connection.bytes.filter(|_| *mode == Mode::Enforce && !root.is_tight(StreamType::Request));
+        rate.is_some_and(|rate| turn::may_wait(&rate, limits.held_len_max, *buffer_limits))
     }
 
     /// Whether so many bytes more may wait. A client that sends on where they may not is refused.
     fn may_put_off(&mut self, root: &Root, len: usize) -> bool {
         let policy = Rc::clone(self.session.policy());
         let limits = &policy.limits;
-        let Some(rate) = limits.per_connection.bytes.filter(|_| self.may_wait()) else { return false };
+        let Some(rate) = limits.per_connection.bytes.filter(|_| self.may_wait(root)) else { return false };
         let violation = match self.to_server.check(root, len, &rate, limits.held_len_max) {
             Ok(()) => return true,
             Err(Full::NoRoom) if !self.to_server.is_waiting() => return false,
@@ -328,10 +330,12 @@ impl Live {
     /// The end of the stream.
     pub(crate) fn end(self, root: &Root) {
         // Otherwise nobody would know: the host calls nothing before.
-        if self.to_client.is_buffered()
-            && abi::property("response\0code_details").is_ok_and(|details| details == b"response_payload_too_large")
-        {
-            root.overflowed();
+        if self.to_client.is_buffered() || !self.to_server.is_free() {
+            match &*abi::property("response\0code_details").unwrap_or_default() {
+                b"request_payload_too_large" => root.overflowed(StreamType::Request),
+                b"response_payload_too_large" => root.overflowed(StreamType::Response),
+                _ => {}
+            }
         }
         let violation = self.session.violation();
         if let Some(telemetry) = root.telemetry() {

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use crate::fleet::Fleet;
 use crate::host;
-use crate::host::abi::{self, BufferType, Hosted, LogLevel};
+use crate::host::abi::{self, BufferType, Hosted, LogLevel, StreamType};
 use crate::host::heap;
 use crate::limiter::Limiter;
 use crate::memory::Need;
@@ -83,8 +83,10 @@ pub(crate) struct Root {
     tick_millis: Cell<u32>,
     /// When the last tick was.
     now: Cell<Moment>,
+    /// The host has reset a connection whose client's bytes waited.
+    tight_requests: Cell<bool>,
     /// The host has reset a connection whose way to the client was quiet.
-    tight: Cell<bool>,
+    tight_responses: Cell<bool>,
 }
 
 impl Root {
@@ -103,7 +105,8 @@ impl Root {
             due: RefCell::default(),
             tick_millis: Cell::default(),
             now: Cell::new(now),
-            tight: Cell::default(),
+            tight_requests: Cell::default(),
+            tight_responses: Cell::default(),
         }
     }
 
@@ -270,19 +273,33 @@ impl Root {
     }
 
     /// The host reset a healthy connection, because more came at once than its buffer for a paused direction takes.
-    pub(crate) fn overflowed(&self) {
-        if !self.tight.replace(true) {
-            abi::log(
-                LogLevel::Warn,
-                "portcullis: Envoy has reset a healthy connection (response_payload_too_large): set the cluster's \
-                 per_connection_buffer_limit_bytes to half of the listener's. Until then idle clients are told less",
-            );
+    pub(crate) fn overflowed(&self, stream: StreamType) {
+        if self.tight_for(stream).replace(true) {
+            return;
         }
+        let advice = match stream {
+            StreamType::Request => {
+                "(request_payload_too_large): set the route's request_body_buffer_limit to twice the listener's \
+                 per_connection_buffer_limit_bytes. Until then bursts are judged in one go, and others wait for all of them"
+            }
+            StreamType::Response => {
+                "(response_payload_too_large): set the cluster's per_connection_buffer_limit_bytes to half of the \
+                 listener's. Until then idle clients are told less"
+            }
+        };
+        abi::log(LogLevel::Warn, &format!("portcullis: Envoy has reset a healthy connection {advice}"));
     }
 
-    /// Whether the host's buffer limits are such that no way can be kept quiet.
-    pub(crate) const fn is_tight(&self) -> bool {
-        self.tight.get()
+    /// Whether the host's buffer limits are such that this direction of a stream cannot be kept paused.
+    pub(crate) const fn is_tight(&self, stream: StreamType) -> bool {
+        self.tight_for(stream).get()
+    }
+
+    const fn tight_for(&self, stream: StreamType) -> &Cell<bool> {
+        match stream {
+            StreamType::Request => &self.tight_requests,
+            StreamType::Response => &self.tight_responses,
+        }
     }
 
     /// Whether live connections may go by other policies than before.

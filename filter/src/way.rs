@@ -199,7 +199,7 @@ impl Way {
 
     /// The callback ends with `len` bytes in the host's buffer, which go on; `is_between_frames` behind them.
     pub(crate) fn pass(&mut self, root: &Root, turn: Turn, len: usize, is_between_frames: bool) -> Hosted<Flow> {
-        let may_be_quiet = !(self.wide || self.is_fast() || root.is_tight());
+        let may_be_quiet = !(self.wide || self.is_fast() || root.is_tight(StreamType::Response));
         match turn.0 {
             State::Opened if len == 0 => {
                 self.state = State::Unspoken;

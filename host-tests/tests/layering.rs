@@ -9,8 +9,8 @@ use std::{
 const LAYERS: [&[&str]; 5] = [
     &["letter", "secret", "time", "violation"],
     &["http", "protobuf", "regex", "wire"],
-    &["content", "json", "limits", "message", "ratelimit", "succession", "timers", "token", "turn"],
-    &["entry", "policy", "verdict"],
+    &["content", "json", "limits", "message", "ratelimit", "succession", "timers", "token"],
+    &["entry", "policy", "turn", "verdict"],
     &["config", "handshake", "session"],
 ];
 

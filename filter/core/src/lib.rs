@@ -10,8 +10,8 @@
 //!     protobuf                                                           bytes in, values out
 //! L2  json/{reader,schema}  content/{patterns,views,tunnels,envelope,authorize}
 //!     limits/{rate,address,…}  message  timers  ratelimit
-//!     token/{jws,claims,keys}  succession  turn                          what values mean
-//! L3  policy  entry  verdict                                                 what is allowed, what was decided
+//!     token/{jws,claims,keys}  succession                                what values mean
+//! L3  policy  entry  verdict  turn                                           what is allowed, what was decided
 //! L4  handshake  session/{direction,…}  config                           the state machines and the way in
 //! ```
 //!

@@ -17,6 +17,7 @@ use std::rc::Rc;
 
 use crate::limits::rate::Rate;
 use crate::limits::{HeldBytes, Share};
+use crate::policy::BufferLimits;
 use crate::time::Moment;
 
 /// How long is judged in one turn, besides the message in hand.
@@ -37,6 +38,9 @@ const PIECE_LEN: usize = 65_536;
 
 /// The part of what all connections may hold that may wait: the rest is there for messages that are not whole.
 const ROOM_DIVISOR: u64 = 2;
+
+/// What the host's buffer takes where the policy does not say that its limits are like the shipped ones: Envoy's default, in bytes.
+const BUFFER_LEN: u64 = 1_048_576;
 
 /// For how many connections there has to be room for a burst by the limits, so that their bytes wait at all.
 const BURST_COUNT: u64 = 8;
@@ -110,10 +114,14 @@ pub const fn is_short(len: usize, is_laden: bool) -> bool {
 }
 
 /// Whether the bytes of connections with this rate may wait, of `held_len_max` that all of them hold. Nothing slows a sender down
-/// whose bytes wait, so only what limits bound does.
+/// whose bytes wait, so only what limits bound does. A burst must not be more than the host's buffer for a paused request takes.
 #[must_use]
-pub fn may_wait(rate: &Rate, held_len_max: u64) -> bool {
-    rate.burst().saturating_mul(BURST_COUNT) <= held_len_max / ROOM_DIVISOR
+pub fn may_wait(rate: &Rate, held_len_max: u64, buffer_limits: BufferLimits) -> bool {
+    let fits = match buffer_limits {
+        BufferLimits::Default => rate.burst() <= BUFFER_LEN,
+        BufferLimits::Halved => true,
+    };
+    fits && rate.burst().saturating_mul(BURST_COUNT) <= held_len_max / ROOM_DIVISOR
 }
 
 /// Why no more may wait.

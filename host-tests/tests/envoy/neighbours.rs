@@ -109,9 +109,9 @@ fn check(count: usize, limits: BufferLimits) {
     println!(
         "{count} connections, {limits:?}: a neighbour waits {attacked:?} at most, {quiet:?} before; a message takes {alone:?}"
     );
-    // A slice and a message before what it says, and perhaps once more before the answer; on a slow machine a message is slow.
+    // A slice and a message before what it says, and perhaps once more before the answer; on a busy machine all of it takes longer.
     assert!(
-        attacked <= WAIT_MAX.max(alone * 3) + quiet,
+        attacked <= WAIT_MAX.max(alone * 5) + quiet,
         "{attacked:?}, {quiet:?} without an attack, {alone:?} a message"
     );
 }

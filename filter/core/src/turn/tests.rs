@@ -72,7 +72,12 @@ fn rate(burst: usize) -> Rate {
 #[test]
 fn only_what_limits_bound_may_wait() {
     // 64 MiB, of which half may wait: eight bursts of 4 MiB.
-    assert!(may_wait(&rate(4 * MIB), 64 << 20) && !may_wait(&rate(4 * MIB + 1), 64 << 20));
+    let held = 64 << 20;
+    assert!(may_wait(&rate(4 * MIB), held, BufferLimits::Halved));
+    assert!(!may_wait(&rate(4 * MIB + 1), held, BufferLimits::Halved));
+    // Envoy's buffer.
+    assert!(may_wait(&rate(MIB), held, BufferLimits::Default));
+    assert!(!may_wait(&rate(MIB + 1), held, BufferLimits::Default));
 }
 
 fn backlog() -> (Rc<HeldBytes>, Backlog) {
