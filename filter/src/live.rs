@@ -110,7 +110,7 @@ impl Live {
     fn receive_body_in_turn(&mut self, root: &Root, body: &Body, end: bool) -> Hosted<Flow> {
         let turn = &root.shared().turn;
         let may_wait = self.may_wait(root);
-        let has_turn = !(may_wait && turn.is_over()) || turn::is_short(body.len(), self.session.is_laden());
+        let has_turn = !may_wait || turn.has_time(body.len(), self.session.is_laden());
         if self.to_server.is_waiting() || !has_turn {
             return if self.may_put_off(root, body.len()) {
                 self.put_off(root, body, end)
@@ -200,7 +200,9 @@ impl Live {
         self.guard(root, |live| {
             abi::set_effective_context(live.id)?;
             let turn = &root.shared().turn;
-            let next = live.to_server.backlog().filter(|backlog| !turn.is_over() && backlog.is_due());
+            let is_laden = live.session.is_laden();
+            let has_turn = |backlog: &&mut Backlog| backlog.is_due() && turn.has_time(backlog.len(), is_laden);
+            let next = live.to_server.backlog().filter(has_turn);
             if let Some(piece) = next.and_then(Backlog::take_piece) {
                 let begin = host::now()?;
                 turn.begin(begin);

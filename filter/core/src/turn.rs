@@ -29,9 +29,15 @@ const EARLY: Duration = Duration::from_millis(2);
 /// The shortest pause.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 
-/// The longest chunk that does not wait unless bytes before it do, in bytes: what people type and programs ask. It takes half a
-/// millisecond at most, where it neither ends a message nor is compressed.
+/// The longest chunk that never waits unless bytes before it do, in bytes: what people type. It takes half a millisecond at most, where it
+/// neither ends a message nor is compressed.
 const SHORT_LEN: usize = 512;
+
+/// The longest chunk that is judged in a pause as well, in bytes: what programs ask. It takes some milliseconds at most, likewise.
+const MODEST_LEN: usize = 4_096;
+
+/// For how long such are judged between two ticks.
+const BREATH: Duration = Duration::from_millis(2);
 
 /// How much is kept in one piece, in bytes.
 const PIECE_LEN: usize = 65_536;
@@ -52,6 +58,8 @@ const HEADROOM: f64 = 1.5;
 #[derive(Debug, Default)]
 pub struct Turn {
     spent: Cell<Duration>,
+    /// How much of it since the last tick.
+    spent_in_tick: Cell<Duration>,
     looked_at: Cell<Moment>,
     /// When the pause is over behind a slice that was used up.
     resumes_at: Cell<Moment>,
@@ -71,11 +79,18 @@ impl Turn {
         let took = now.since(self.looked_at.replace(now));
         let spent = self.spent.get().saturating_add(took);
         self.spent.set(spent);
+        self.spent_in_tick.set(self.spent_in_tick.get().saturating_add(took));
         // What is judged in a pause does not make it longer.
         if self.is_over() && !was_over {
             let pause = spent.checked_div(2).unwrap_or_default().max(PAUSE_MIN);
             self.resumes_at.set(now.saturating_add(pause));
         }
+    }
+
+    /// Whether `len` bytes of a client may be judged now; `is_laden`: however few they are, they may be much work.
+    pub fn has_time(&self, len: usize, is_laden: bool) -> bool {
+        let is_modest = len <= MODEST_LEN && !is_laden;
+        !self.is_over() || is_modest && (len <= SHORT_LEN || self.spent_in_tick.get() < BREATH)
     }
 
     /// Whether others have to be heard first.
@@ -90,6 +105,7 @@ impl Turn {
 
     /// A tick: a new turn, where the last was not used up or the pause behind it is over.
     pub fn renew(&self, now: Moment) {
+        self.spent_in_tick.set(Duration::ZERO);
         if !self.is_over() || now >= self.resumes_at.get() {
             self.spent.set(Duration::ZERO);
         }
@@ -105,12 +121,6 @@ impl Turn {
         let mut waiting = self.waiting.take();
         core::iter::from_fn(|| waiting.pop()).map(|Reverse((_, stream))| stream).collect()
     }
-}
-
-/// Whether a chunk of `len` bytes is judged whatever was spent; `is_laden`: a few bytes may be much work.
-#[must_use]
-pub const fn is_short(len: usize, is_laden: bool) -> bool {
-    len <= SHORT_LEN && !is_laden
 }
 
 /// Whether the bytes of connections with this rate may wait, of `held_len_max` that all of them hold. Nothing slows a sender down
@@ -192,6 +202,12 @@ impl Backlog {
     #[must_use]
     pub const fn is_judged(&self) -> bool {
         self.len == 0
+    }
+
+    /// How many bytes wait to be judged.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
     }
 
     /// Whether the next piece should be judged: behind an end nothing goes on before all of it is.

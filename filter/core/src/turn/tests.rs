@@ -62,7 +62,19 @@ fn those_who_took_least_are_first() {
 
 #[test]
 fn short_chunks_do_not_wait_unless_they_may_be_much_work() {
-    assert!(is_short(512, false) && !is_short(513, false) && !is_short(1, true));
+    let turn = Turn::default();
+    assert!(turn.has_time(MIB, true));
+    turn.begin(at(100));
+    turn.look(at(140));
+    assert!(turn.has_time(512, false) && !turn.has_time(513, false) && !turn.has_time(1, true));
+    // From the next tick on, a pause has room for some that are longer.
+    turn.renew(at(141));
+    assert!(turn.has_time(4_096, false) && !turn.has_time(4_097, false) && !turn.has_time(1, true));
+    turn.begin(at(141));
+    turn.look(at(143));
+    assert!(!turn.has_time(4_096, false) && turn.has_time(512, false));
+    turn.renew(at(144));
+    assert!(turn.has_time(4_096, false));
 }
 
 fn rate(burst: usize) -> Rate {
