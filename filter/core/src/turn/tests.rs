@@ -10,15 +10,15 @@ const MIB: usize = 1_048_576;
 fn a_turn_is_over_when_its_slice_is_used_up() {
     let turn = Turn::default();
     turn.begin(at(100));
-    turn.look(at(101));
-    assert!(!turn.is_over() && !turn.is_behind());
     turn.look(at(102));
+    assert!(!turn.is_over() && !turn.is_behind());
+    turn.look(at(103));
     assert!(!turn.is_over() && turn.is_behind());
     // What is between two steps is not judging.
     turn.begin(at(200));
-    turn.look(at(202));
+    turn.look(at(204));
     assert!(!turn.is_over());
-    turn.look(at(203));
+    turn.look(at(205));
     assert!(turn.is_over());
 }
 
@@ -26,16 +26,16 @@ fn a_turn_is_over_when_its_slice_is_used_up() {
 fn a_tick_renews_a_turn_that_was_not_used_up() {
     let turn = Turn::default();
     turn.begin(at(100));
-    turn.look(at(104));
-    turn.renew(at(104));
-    turn.begin(at(105));
-    turn.look(at(109));
+    turn.look(at(107));
+    turn.renew(at(107));
+    turn.begin(at(108));
+    turn.look(at(115));
     assert!(!turn.is_over());
 }
 
 #[test]
 fn a_pause_is_half_as_long_as_what_was_before_it() {
-    for (took, pause) in [(5, 5), (8, 5), (30, 15), (1_000, 500)] {
+    for (took, pause) in [(8, 5), (30, 15), (1_000, 500)] {
         let turn = Turn::default();
         turn.begin(at(100));
         turn.look(at(100 + took));
@@ -44,7 +44,7 @@ fn a_pause_is_half_as_long_as_what_was_before_it() {
         // Short chunks do not wait.
         turn.begin(at(100 + took + pause - 1));
         turn.look(at(100 + took + pause));
-        turn.renew(at(100 + took + pause));
+        turn.renew(at(100 + took + pause + 1));
         assert!(!turn.is_over() && !turn.is_behind(), "{took}");
     }
 }
