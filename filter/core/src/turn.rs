@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A turn lasts from one tick to the next: before each tick the host has heard of its other connections. Bytes are judged where they
-//! come while there is time in it, and otherwise wait. A message is not divided, so a worker is kept for [`SLICE`] and the message
+//! come while there is time in it, and otherwise wait. A message is not divided, so a worker is kept for a slice and the message
 //! in hand, and then for nothing: hearing a request, handing it to its server, hearing the answer and writing it are different
 //! rounds of an event loop, and a slice between any two of them would be waited for each time.
 
