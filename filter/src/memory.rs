@@ -38,7 +38,7 @@ impl Need {
         Self { messages, policies_len }
     }
 
-    /// Tells the operator.
+    /// Logs it for the operator.
     pub(crate) fn announce(self) {
         // While connections go over from the policies before there are two.
         let others = self.policies_len.saturating_mul(2).saturating_add(MODULE_LEN);

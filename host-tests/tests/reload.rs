@@ -189,7 +189,7 @@ fn two_listeners_with_requests_keep_their_own_policies() {
     reloads.check_longest(of_first, 5);
 }
 
-/// Whoever says nothing is told within two seconds.
+/// A client that says nothing is told within two seconds.
 #[test]
 fn an_idle_connection_that_a_new_policy_would_not_let_in_is_closed_with_1012() {
     let mut gate = Gate::new(&policy());

@@ -143,10 +143,10 @@ fn what_waits_is_held() {
             stream
         })
         .collect();
-    // Half of it is 8 MiB. Who comes when nothing more may wait, and has nothing that does, is served at once.
+    // Half of it is 8 MiB. A client that comes when nothing more may wait, and has nothing that does, is served at once.
     let served = |gate: &Gate| streams.iter().filter(|stream| forwarded(gate, **stream) == bytes).count();
     assert!((1..=5).contains(&served(&gate)), "{}", served(&gate));
-    // Who has, and sends on, is refused.
+    // One that has, and sends on, is refused.
     let waiting: Vec<_> = streams.iter().filter(|stream| forwarded(&gate, **stream) != bytes).copied().collect();
     waiting.iter().for_each(|stream| _ = gate.client(*stream, &messages(110, 4_000)));
     (0..20).for_each(|_| settle(&mut gate));

@@ -1,6 +1,6 @@
 //! Commands that leave the value they were written into and reach a shell or an interpreter (CWE-77, CWE-78, CWE-94).
 //!
-//! What is looked for is the way out, not commands: a value of at most one word, or a quote that is closed, then `;`, `|`, `&`, a line break,
+//! The rules look for the way out, not for commands: a value of at most one word, or a quote that is closed, then `;`, `|`, `&`, a line break,
 //! `$(…)` or backticks, then a command. So people may talk about commands, paste whole lines (`cd /tmp && ls`), write Markdown's inline
 //! code, and install from `curl https://… | sh`. Refused whoever sends them: shells that call back, programs hidden in an
 //! encoding, `; whoami`, the look-ups of Log4j, and templates that reach for the runtime or only multiply (`{{7*7}}`).

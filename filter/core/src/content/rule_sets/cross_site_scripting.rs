@@ -1,6 +1,6 @@
 //! Markup and script that a browser would run for whoever reads the message (CWE-79).
 //!
-//! What is looked for is what runs: script elements with code or a source, event handlers within a tag, URLs that are script,
+//! The rules look for what runs: script elements with code or a source, event handlers within a tag, URLs that are script,
 //! and ways out of a script's string. Tags as such are left alone (`<b>`, `<img src>`, an `<iframe>` of a video), and so are
 //! names of tags in prose, Markdown, generics, JSX (`onClick={save}`) and `alert(1)` within other text. Refused whoever sends them,
 //! since nothing tells them from attacks: pasted HTML with a script element that does something, with a handler in quotes, or with

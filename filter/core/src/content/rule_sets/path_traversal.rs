@@ -1,6 +1,6 @@
 //! Names of files that lead out of where the service looks (CWE-22, CWE-73, CWE-98).
 //!
-//! What is looked for is steps up (`..`) in any encoding, steps up to a file that attackers read, and values that are such a
+//! The rules look for steps up (`..`) in any encoding, steps up to a file that attackers read, and values that are such a
 //! file's absolute name, or a wrapper of PHP or Java. So people may talk about `/etc/passwd`, import `'../../utils'` and paste
 //! paths; `file://` is left to editors unless a secret follows. Refused whoever sends them: a value that is nothing but a path
 //! that begins with two steps up or has two in a row, or one such name alone.

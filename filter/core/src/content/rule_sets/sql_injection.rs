@@ -1,6 +1,6 @@
 //! SQL that leaves the value it was written into (CWE-89): MySQL, PostgreSQL, SQL Server, Oracle, SQLite.
 //!
-//! What is looked for is the way out, not SQL: a value that closes its quote, or follows a number, and goes on as a condition, a
+//! The rules look for the way out, not for SQL: a value that closes its quote, or follows a number, and goes on as a condition, a
 //! statement, a subquery or a comment. A text does not say what it was written into, so each reading is tried: from its start, behind a
 //! number or a word, and behind the first quote of each kind. So people may talk about SQL and paste whole statements: the first quote
 //! of a statement opens a literal, the first quote of an injection closes one. Refused wherever they stand, since nothing tells them from
