@@ -1,5 +1,7 @@
 //! The words that mean something to a rule, each known by a number: one look into a table in place of a comparison with each.
 
+use super::bytes::packed_len;
+
 /// Declares [`Name`].
 macro_rules! names {
     ($($name:ident = $text:literal,)*) => {
@@ -14,30 +16,26 @@ macro_rules! names {
             $($name,)*
         }
 
-        const NAMES: &[(&str, Name)] = &[$(($text, Name::$name),)*];
+        const NAMES: &[Name] = &[$(Name::$name),*];
 
         /// The words themselves, for those who look for texts that cost the rules much.
         pub const WORDS: &[&str] = &[$($text,)*];
     };
 }
 
-/// A power of two, and more than twice as many as there are names: few share a slot.
+/// A power of two, and about twice as many as there are names: few share a slot.
 const SLOT_COUNT: usize = 1024;
 
 /// The longest name.
 const LEN_MAX: usize = 32;
 
-/// For each slot the number of a name, counted from one; a name whose slot is taken has the next that is free.
-#[expect(
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    reason = "worked out when the filter is compiled, which fails where it does not fit"
-)]
-static SLOTS: [u16; SLOT_COUNT] = {
-    let mut slots = [0; SLOT_COUNT];
+/// Which name has a slot, or [`Name::Other`] where none has; a name whose slot is taken has the next that is free.
+#[expect(clippy::indexing_slicing, reason = "worked out when the filter is compiled, which fails where it does not fit")]
+static SLOTS: [Name; SLOT_COUNT] = {
+    let mut slots = [Name::Other; SLOT_COUNT];
     let mut index = 0;
     while index < NAMES.len() {
-        let text = NAMES[index].0.as_bytes();
+        let text = WORDS[index].as_bytes();
         // A longer name does not compile.
         let () = [(); LEN_MAX + 1][text.len()];
         let mut at = 0;
@@ -47,14 +45,52 @@ static SLOTS: [u16; SLOT_COUNT] = {
             at += 1;
         }
         let mut slot = slot_of(hash);
-        while slots[slot] != 0 {
+        while !matches!(slots[slot], Name::Other) {
             slot = (slot + 1) % SLOT_COUNT;
         }
+        slots[slot] = NAMES[index];
         index += 1;
-        slots[slot] = index as u16;
     }
     slots
 };
+
+/// All names, one behind the other, so that a name costs no pointer.
+static TEXT: [u8; packed_len(WORDS) - WORDS.len()] = concat(WORDS);
+
+/// Where a name begins in [`TEXT`], by its number; the next begins where it ends. `Other` and `Empty` are nothing.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "worked out when the filter is compiled; a text of 64 KiB is far from it"
+)]
+static STARTS: [u16; WORDS.len() + FIRST + 1] = {
+    let mut starts = [0; WORDS.len() + FIRST + 1];
+    let mut index = 0;
+    while index < WORDS.len() {
+        starts[index + FIRST + 1] = starts[index + FIRST] + WORDS[index].len() as u16;
+        index += 1;
+    }
+    starts
+};
+
+/// The number of the first name that has a text.
+const FIRST: usize = Name::Empty as usize + 1;
+
+#[expect(clippy::indexing_slicing, reason = "as above")]
+const fn concat<const LEN: usize>(all: &[&str]) -> [u8; LEN] {
+    let mut text = [0; LEN];
+    let (mut index, mut end) = (0, 0);
+    while index < all.len() {
+        let name = all[index].as_bytes();
+        let mut at = 0;
+        while at < name.len() {
+            text[end] = name[at];
+            (at, end) = (at + 1, end + 1);
+        }
+        index += 1;
+    }
+    text
+}
 
 const SEED: u32 = 0x811c_9dc5;
 
@@ -78,15 +114,18 @@ impl Name {
         }
         let mut slot = slot_of(word.iter().fold(SEED, |hash, byte| mix(hash, *byte)));
         loop {
-            let number = SLOTS.get(slot).copied().unwrap_or_default();
-            let Some((text, name)) = usize::from(number).checked_sub(1).and_then(|index| NAMES.get(index)) else {
-                return Self::Other;
-            };
-            if text.as_bytes() == word {
-                return *name;
+            let name = SLOTS.get(slot).copied().unwrap_or(Self::Other);
+            if name == Self::Other || name.text() == word {
+                return name;
             }
             slot = slot.saturating_add(1) % SLOT_COUNT;
         }
+    }
+
+    #[inline]
+    fn text(self) -> &'static [u8] {
+        let range = STARTS.get(self as usize..).and_then(|starts| starts.first_chunk());
+        range.and_then(|[start, end]| TEXT.get(usize::from(*start)..usize::from(*end))).unwrap_or_default()
     }
 }
 
