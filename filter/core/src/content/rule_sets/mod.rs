@@ -12,6 +12,7 @@ mod nosql_injection;
 mod path_traversal;
 mod plain;
 mod prototype_pollution;
+mod rarely;
 mod reading;
 mod sql_injection;
 

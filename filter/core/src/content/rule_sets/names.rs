@@ -30,7 +30,10 @@ const SLOT_COUNT: usize = 1024;
 const LEN_MAX: usize = 32;
 
 /// Which name has a slot, or [`Name::Other`] where none has; a name whose slot is taken has the next that is free.
-#[expect(clippy::indexing_slicing, reason = "worked out when the filter is compiled, which fails where it does not fit")]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "worked out when the filter is compiled, which fails where it does not fit"
+)]
 static SLOTS: [Name; SLOT_COUNT] = {
     let mut slots = [Name::Other; SLOT_COUNT];
     let mut index = 0;
@@ -76,7 +79,7 @@ static STARTS: [u16; WORDS.len() + FIRST + 1] = {
 /// The number of the first name that has a text.
 const FIRST: usize = Name::Empty as usize + 1;
 
-#[expect(clippy::indexing_slicing, reason = "as above")]
+#[expect(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "as above")]
 const fn concat<const LEN: usize>(all: &[&str]) -> [u8; LEN] {
     let mut text = [0; LEN];
     let (mut index, mut end) = (0, 0);
@@ -152,6 +155,8 @@ names! {
     DunderProProtoTo = "__pro__proto__to__",
     DunderProto = "__proto__",
     DunderSubclasses = "__subclasses__",
+    UnderAllDbs = "_all_dbs",
+    UnderAllDocs = "_all_docs",
     UnderMemberacces = "_memberacces",
     UnderMemberaccess = "_memberaccess",
     UnderSelf = "_self",
@@ -162,6 +167,7 @@ names! {
     Animate = "animate",
     Animatemotion = "animatemotion",
     Animatetransform = "animatetransform",
+    App = "app",
     Applet = "applet",
     Arp = "arp",
     As = "as",
@@ -182,6 +188,7 @@ names! {
     Bitsadmin = "bitsadmin",
     BootIni = "boot.ini",
     Bundle = "bundle",
+    Button = "button",
     Call = "call",
     CallUserFunc = "call_user_func",
     Case = "case",
@@ -232,6 +239,7 @@ names! {
     Detach = "detach",
     Dev = "dev",
     Df = "df",
+    Dict = "dict",
     Dig = "dig",
     Dir = "dir",
     Div = "div",
@@ -270,6 +278,8 @@ names! {
     Find = "find",
     Floor = "floor",
     Foreach = "foreach",
+    Form = "form",
+    Frame = "frame",
     Frames = "frames",
     Freemarker = "freemarker",
     Frombase64string = "frombase64string",
@@ -283,6 +293,7 @@ names! {
     Getruntime = "getruntime",
     Glob = "glob",
     Globalthis = "globalthis",
+    Gopher = "gopher",
     Grant = "grant",
     Grep = "grep",
     Group = "group",
@@ -312,6 +323,7 @@ names! {
     Include = "include",
     Inet = "inet",
     Inetpub = "inetpub",
+    Input = "input",
     Insert = "insert",
     Into = "into",
     Invoke = "invoke",
@@ -381,6 +393,7 @@ names! {
     Od = "od",
     Ogg = "ogg",
     Openssl = "openssl",
+    Opt = "opt",
     Optional = "optional",
     Or = "or",
     Order = "order",
@@ -433,6 +446,7 @@ names! {
     Regsvr32 = "regsvr32",
     Rename = "rename",
     Replace = "replace",
+    Request = "request",
     Require = "require",
     Return = "return",
     Rev = "rev",
@@ -442,11 +456,14 @@ names! {
     Root = "root",
     Route = "route",
     Ruby = "ruby",
+    Run = "run",
     Rundll32 = "rundll32",
     Sc = "sc",
     Schtasks = "schtasks",
     Scp = "scp",
+    Script = "script",
     Scriptenginemanager = "scriptenginemanager",
+    SecretKey = "secret_key",
     Sed = "sed",
     Select = "select",
     SelfName = "self",
@@ -469,6 +486,7 @@ names! {
     SpOacreate = "sp_oacreate",
     SpOamethod = "sp_oamethod",
     Spawn = "spawn",
+    Srv = "srv",
     Ssh = "ssh",
     Ssh2 = "ssh2",
     Ssi = "ssi",

@@ -5,18 +5,20 @@
 //! paths; `file://` is left to editors unless a secret follows. Refused whoever sends them: a value that is nothing but a path
 //! that begins with two steps up or has two in a row, or one such name alone.
 //!
-//! Not found: one plain step (`../notes.txt`), absolute names of files that are nobody's secret, shares at a server's plain name
-//! (`\\files\public`), links in the file system, and traversal in names of archives' members unless it is written so.
+//! Not found: one plain step (`../notes.txt`), absolute names of files that are nobody's secret (`/etc/hosts`), shares at the plain name of
+//! what serves files (`\\fileserver\public`), links in the file system, and traversal in names of archives' members unless it is written so.
 
+mod absolute;
 #[cfg(test)]
 mod tests;
 mod wrapper;
 
 use super::bytes::{
-    CONTROL, DIGIT, Literals, NUL, REACH, SLASH, WORD, any, eat_any, first, head, is_digit, is_letter, is_one,
-    is_slash, is_space, is_word, last, of, places, skip, spaces, split, split_until, starts, trim, word,
+    CONTROL, DIGIT, Literals, NUL, REACH, SLASH, WORD, any, eat_any, first, head, is_letter, is_slash, is_space,
+    is_word, last, of, places, split, trim, word,
 };
 use super::names::Name;
+use super::rarely::{is_one, skip, spaces, starts};
 use super::reading::Reading;
 
 pub(super) const NAMES: &[&str] = &[
@@ -61,7 +63,7 @@ pub(super) fn find(reading: &Reading<'_>, written: Option<&Reading<'_>>) -> Opti
     }
     steps
         .find(text)
-        .or_else(|| absolute(text))
+        .or_else(|| absolute::find(text))
         .or_else(|| if reading.has(const { NUL | of(b"%\\") }) { null_byte(text) } else { None })
         .or_else(|| if reading.has(const { of(b":\\.") }) { wrapper::find(reading, written) } else { None })
 }
@@ -330,82 +332,6 @@ fn secrets(text: &[u8]) -> usize {
                 && is_secret(rest)
         })
         .count()
-}
-
-/// The absolute name of a secret, alone: `/etc/passwd`.
-fn absolute(text: &[u8]) -> Option<&'static str> {
-    let value = trim(text);
-    let (parameter, behind) = split(value, const { WORD | of(b"[].-") });
-    let path = behind.strip_prefix(b"=").filter(|_| !parameter.is_empty()).unwrap_or(value);
-    let path =
-        eat_any(path, any!["%systemroot%", "%windir%"]).filter(|path| is_slash(first(path))).map_or(path, |path| path);
-    let is_drive = |path: &[u8]| matches!(path, [letter, b':', b'/' | b'\\', ..] if is_letter(*letter));
-    if !(matches!(first(path), b'~' | b'/' | b'\\') || is_drive(path)) {
-        return None;
-    }
-    let path = split_until(path, const { of(b"&\0#?%;") }).0;
-    if path.iter().any(|byte| is_space(*byte) && *byte != b' ') {
-        return None;
-    }
-    let drive = is_drive(path);
-    let home = starts(path, any!["~/.ssh/id", "~/.aws/", "~/.bash_history"]);
-    if home {
-        return Some("path_traversal.absolute_secret");
-    }
-    if !(is_slash(first(path)) || drive) {
-        return None;
-    }
-    let path = if drive { path.get(2..)? } else { path };
-    let path = slashes(path);
-    let spaced = path.contains(&b' ');
-    (!spaced && is_absolute_secret(path)).then_some("path_traversal.absolute_secret")
-}
-
-fn is_absolute_secret(path: &[u8]) -> bool {
-    let (directory, behind) = split(path, const { WORD | of(b".-") });
-    let rest = slashes(behind);
-    let name = split(rest, const { WORD | of(b".-") }).0;
-    let stem = name.split(|byte| *byte == b'.').next().unwrap_or(name);
-    let stem = stem.strip_suffix(b"-").unwrap_or(stem);
-    let ended = rest.len() == name.len() || rest.len() == name.len().saturating_add(1);
-    match Name::of(directory) {
-        Name::Etc => {
-            ended
-                && (is_one(stem, any!["passwd", "shadow", "gshadow", "sudoers"]) || starts(name, any!["master.passwd"]))
-                || starts(rest, any!["security/passwd", "security/opasswd", "security/user"])
-        }
-        Name::Proc => {
-            let (process, what) = word(rest);
-            if process == b"version" && what.is_empty() {
-                return true;
-            }
-            let what = slashes(what);
-            (process == b"self" || is_digit(first(process)))
-                && starts(what, any!["environ", "cmdline", "fd/", "maps", "mem", "cwd/", "root/", "exe"])
-        }
-        Name::Root => starts(rest, any![".ssh", ".aws", ".kube", ".docker", ".bash_history"]),
-        Name::Home | Name::Users => {
-            let (_, what) = split_until(rest, SLASH);
-            starts(slashes(what), any![".ssh", ".aws", ".bash_history", ".netrc", ".git-credentials"])
-                && !what.is_empty()
-        }
-        Name::Var => {
-            starts(rest, any!["run/secrets/"])
-                || starts(rest, any!["log/auth.log", "log/secure"])
-                || eat_any(rest, any!["log/apache2/", "log/apache/", "log/httpd/", "log/nginx/"])
-                    .is_some_and(|log| starts(log, any!["access", "error"]))
-        }
-        Name::BootIni => true,
-        Name::WinIni => !behind.starts_with(b"/"),
-        Name::Windows | Name::Winnt => {
-            let system = eat_any(rest, any!["system32"]).map(slashes).unwrap_or_default();
-            starts(rest, any!["win.ini", "system.ini", "repair\\", "repair/"])
-                || starts(system, any!["config\\", "config/", "drivers\\etc\\hosts", "drivers/etc/hosts"])
-        }
-        Name::Inetpub => !rest.is_empty() && (path.ends_with(b"web.config") || starts(rest, any!["wwwroot"])),
-        Name::WebInf | Name::MetaInf => !rest.is_empty(),
-        _ => false,
-    }
 }
 
 /// The end of a name cut off: `report.php%00.jpg`.

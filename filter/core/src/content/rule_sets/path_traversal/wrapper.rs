@@ -1,10 +1,11 @@
 //! Wrappers of PHP and Java, shares and devices of Windows.
 
 use super::super::bytes::{
-    REACH, SLASH, SPACE, WORD, any, eat_any, first, head, is_digit, is_letter, is_one, is_quote, is_space, is_word,
-    last, of, places, skip, spaces, split, split_until, starts, trim, word,
+    REACH, SLASH, SPACE, WORD, any, eat_any, first, head, is_digit, is_letter, is_quote, is_space, is_word, last, near,
+    of, places, split, split_until, trim, word,
 };
 use super::super::names::Name;
+use super::super::rarely::{is_one, skip, spaces, starts};
 use super::super::reading::{Reading, Word};
 use super::{is_secret, slashes};
 
@@ -74,6 +75,8 @@ fn at_word(word_at: Word<'_>, is_value: bool) -> Option<&'static str> {
                 || before.ends_with(b"view-source:"))
             .then_some("path_traversal.file_wrapper")
         }
+        // What a server is made to speak in the name of its reader.
+        Name::Gopher | Name::Dict if is_value => path.filter(|path| !is_space(first(path))).and(file),
         Name::Netdoc | Name::LocalFile if after.starts_with(b":/") => file,
         Name::Jar => {
             let address = eat_any(after, any![":http:", ":https:", ":ftp:", ":file:"])?;
@@ -106,12 +109,26 @@ fn share(text: &[u8], written: Option<&Reading<'_>>) -> Option<&'static str> {
             let device = matches!(host, b"." | b"?")
                 && (starts(path, any!["physicaldrive", "globalroot", "unc\\"])
                     || starts(path.get(1..).unwrap_or_default(), any![":\\windows"]));
-            let address = before.len() == start
-                && !path.is_empty()
-                && (is_public(host) || is_domain(host) || hides)
-                && !trim(text).contains(&b' ');
-            (hidden || webdav || device || address).then_some("path_traversal.windows_share")
+            let alone = before.len() == start && !path.is_empty() && !trim(text).contains(&b' ');
+            let local_device = match host {
+                // Programs write the names of people's files so as well.
+                b"?" => {
+                    path.get(1..).is_some_and(|name| starts(name, any![":\\"]) && !starts(name, any![":\\users"]))
+                        || starts(path, any!["volume{"])
+                }
+                b"." => starts(path, any!["pipe\\"]) || path.get(1) == Some(&b':'),
+                _ => false,
+            };
+            let address = is_public(host) || is_domain(host) || hides || local_device || !is_server(host);
+            (hidden || webdav || device || alone && address).then_some("path_traversal.windows_share")
         })
+}
+
+/// Whether a host is an address, has a domain, or the name of what serves files in a local network.
+fn is_server(host: &[u8]) -> bool {
+    !is_letter(first(host))
+        || host.iter().any(|byte| !(is_letter(*byte) || is_digit(*byte)))
+        || near(host, any!["dfs", "file", "nas", "server", "share", "srv"])
 }
 
 /// Whether a host has a name that others than the local network may answer to.
