@@ -5,28 +5,32 @@
 //! where they leave the string they were put into, and as functions for map and reduce; as the value of `$where`
 //! they are found by its key.
 //!
-//! The operators of updates (`$set`, `$push`), `$type`, `$text` and the like are left alone: analytics, state
-//! libraries and Json.NET send them as keys of their own. A service whose protocol lets clients send query
-//! operators (Feathers, Parse) cannot use this set. People may talk about operators and paste commands of the
-//! shell; a message that is nothing but a query object is refused, since that is what the attack looks like.
+//! `$type`, `$text`, `$limit` and the like are left alone: schemas, lists and Json.NET send them as keys of their own. A service whose
+//! protocol lets clients send operators of queries or of updates (Feathers, Parse, `$set` of analytics and state libraries) cannot use
+//! this set: nothing tells them from attacks. People may talk about operators and paste commands and pipelines of the shell; a message
+//! that is nothing but a query object, or a command that writes, is refused, since that is what the attack looks like.
 //!
-//! Not found: scripts that are a whole value of a key that only the service evaluates, and commands of a database
-//! by name.
+//! Not found: scripts that are a whole value of a key that only the service evaluates, and commands of Redis that only read or set a key.
 
+mod redis;
 #[cfg(test)]
 mod tests;
 
+use core::cell::OnceCell;
+
 use super::bytes::{
-    BREAK, DIGIT, Literals, QUOTE, SPACE, any, eat_any, ends, first, head, is_digit, is_letter, is_one, is_quote,
-    is_space, is_word, last, of, places, skip, spaces, split, split_near, starts, tail, word, words,
+    DIGIT, Kinds, Literals, QUOTE, REACH, SPACE, WORD, any, eat_any, first, head, is_digit, is_letter, is_quote,
+    is_space, is_word, last, of, places, skip, skip_near, spaces, split, split_near, tail, word, words,
 };
 use super::names::Name;
+use super::rarely::{ends, is_one, starts};
 use super::reading::{Reading, Word};
 
 pub(super) const NAMES: &[&str] = &[
     "nosql_injection.bare_condition",
     "nosql_injection.command_after_return",
     "nosql_injection.cypher_clause",
+    "nosql_injection.document_list",
     "nosql_injection.map_reduce",
     "nosql_injection.operator_after_value",
     "nosql_injection.operator_field",
@@ -36,6 +40,7 @@ pub(super) const NAMES: &[&str] = &[
     "nosql_injection.script_condition",
     "nosql_injection.script_of_document",
     "nosql_injection.script_statement",
+    "nosql_injection.search_script",
     "nosql_injection.shell_command",
 ];
 
@@ -86,77 +91,197 @@ const OPERATORS: &Literals = any![
     "within",
 ];
 
+/// The operators that change a document, and the stages that write elsewhere or read what is nobody's. As variables they are common names,
+/// so they count as keys and as members only.
+const WRITERS: &Literals = any![
+    "addToSet",
+    "bit",
+    "collStats",
+    "currentDate",
+    "currentOp",
+    "each",
+    "facet",
+    "inc",
+    "listSessions",
+    "max",
+    "merge",
+    "min",
+    "mul",
+    "out",
+    "pop",
+    "pull",
+    "pullAll",
+    "push",
+    "pushAll",
+    "rename",
+    "set",
+    "setOnInsert",
+    "unset",
+];
+
 /// The rule that `text` matches; its case counts.
 pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
     let text = reading.exact();
     let start = spaces(text);
-    if starts(start, any!["||", "&&"]) && is_comparison(spaces(start.get(2..)?)) {
-        return Some("nosql_injection.bare_condition");
-    }
-    if is_write(start) {
-        return Some("nosql_injection.shell_command");
-    }
-    if is_map_reduce(start) {
-        return Some("nosql_injection.map_reduce");
+    let whole = match first(start) {
+        b'|' | b'&' if starts(start, any!["||", "&&"]) && is_comparison(spaces(start.get(2..)?)) => {
+            Some("nosql_injection.bare_condition")
+        }
+        b'd' if is_write(start) => Some("nosql_injection.shell_command"),
+        b'm' | b'f' if is_map_reduce(start) => Some("nosql_injection.map_reduce"),
+        b's' | b't' if is_script(start) => Some("nosql_injection.script_of_document"),
+        _ => None,
+    };
+    if whole.is_some() {
+        return whole;
     }
     let of_operators = if reading.has(const { of(b"$") }) { operators(text) } else { None };
     of_operators
         .or_else(|| if reading.has(const { of(b"'\";") }) { ways_out(text) } else { None })
         .or_else(|| reading.exact_words().find_map(at_word))
-        .or_else(|| if reading.has(BREAK) { redis(text) } else { None })
+        .or_else(|| redis::find(reading))
 }
 
 /// A text that is nothing but a command of the shell that writes: `db.users.drop();`.
 fn is_write(start: &[u8]) -> bool {
-    let Some(collection) = start.strip_prefix(b"db.") else { return false };
-    let (method, arguments) = word(word(collection).1.strip_prefix(b".").unwrap_or_default());
-    let writes = is_one(
-        method,
-        any!["insert", "insertOne", "insertMany", "remove", "drop", "deleteOne", "deleteMany", "mapReduce"],
-    );
-    writes && first(arguments) == b'(' && ends(start.trim_ascii_end(), any![")", ";"])
+    let Some(called) = start.strip_prefix(b"db").filter(|_| ends(start.trim_ascii_end(), any![")", ";"])) else {
+        return false;
+    };
+    // `db.getSiblingDB('x').users.drop()`, `db["users"].drop()`
+    let mut step = called.strip_prefix(b".").or_else(|| split_near(called, b"].").map(|(_, step)| step));
+    for _ in 0..STEPS_MAX {
+        let (method, behind) = word(step.unwrap_or_default());
+        step = match first(behind) {
+            b'(' if is_one(method, WRITING_METHODS) => return true,
+            b'(' => split_near(behind, b").").map(|(_, step)| step),
+            _ => behind.strip_prefix(b"."),
+        };
+    }
+    false
 }
 
-/// What follows an operator.
-fn operator(rest: &[u8]) -> Option<&[u8]> {
-    let (name, behind) = word(rest.strip_prefix(b"$")?);
-    is_one(name, OPERATORS).then_some(behind)
+/// How many steps a command of the shell takes to its method.
+const STEPS_MAX: usize = 4;
+
+/// What a database and its collections have, and people do not paste alone unless they mean it.
+const WRITING_METHODS: &Literals = any![
+    "adminCommand",
+    "bulkWrite",
+    "createUser",
+    "deleteMany",
+    "deleteOne",
+    "drop",
+    "dropDatabase",
+    "dropUser",
+    "eval",
+    "findAndModify",
+    "findOneAndDelete",
+    "findOneAndReplace",
+    "findOneAndUpdate",
+    "getCollectionInfos",
+    "getCollectionNames",
+    "getUsers",
+    "insert",
+    "insertMany",
+    "insertOne",
+    "mapReduce",
+    "remove",
+    "renameCollection",
+    "replaceOne",
+    "runCommand",
+    "save",
+    "shutdownServer",
+    "update",
+    "updateMany",
+    "updateOne",
+    "updateUser",
+];
+
+/// A text that is nothing but a script of `$where`: `this.password.match(/^a/)`, `sleep(5000)`.
+fn is_script(start: &[u8]) -> bool {
+    if let Some(member) = start.strip_prefix(b"this.") {
+        let call = word(member).1;
+        return starts(call, any![".match(/"]) && matches!(last(start.trim_ascii_end()), b')' | b'/' | b'\'' | b'1');
+    }
+    delays(start).is_some_and(|behind| matches!(spaces(behind), [] | [b';']))
 }
+
+/// What follows a call that waits for a tenth of a second or longer.
+fn delays(rest: &[u8]) -> Option<&[u8]> {
+    let (time, behind) = split(rest.strip_prefix(b"sleep(")?, DIGIT);
+    behind.strip_prefix(b")").filter(|_| time.len() > 2)
+}
+
+/// What follows an operator, and whether it is one of [`WRITERS`].
+fn operator(rest: &[u8]) -> Option<(&[u8], bool)> {
+    let (name, behind) = word(rest.strip_prefix(b"$")?);
+    if name.is_empty() {
+        return None;
+    }
+    let writes = is_one(name, WRITERS);
+    (writes || is_one(name, OPERATORS)).then_some((behind, writes))
+}
+
+/// What the names of fields are made of, one within the other.
+const STEP: Kinds = WORD | of(b".$-");
 
 fn operators(text: &[u8]) -> Option<&'static str> {
-    let object = matches!(first(spaces(text)), b'{' | b'[');
-    let opens = text.iter().position(|byte| *byte == b'{').unwrap_or(text.len());
+    let start = spaces(text);
+    let braced = matches!(first(start), b'{' | b'[');
+    // A stage without quotes is pasted from the shell.
+    let pasted = braced && skip(start, const { SPACE | of(b"[{") }).starts_with(b"$match:");
+    let object = braced && !pasted;
+    let opens = OnceCell::new();
+    let opens = || *opens.get_or_init(|| text.iter().position(|byte| *byte == b'{').unwrap_or(text.len()));
+    let path_len = OnceCell::new();
+    let path_len = || *path_len.get_or_init(|| path_len_of(text));
     places(text, const { of(b"$") }).find_map(|(before, rest)| {
-        let behind = operator(rest)?;
+        let (behind, writes) = operator(rest)?;
         if before.is_empty() && behind.is_empty() {
             return Some("nosql_injection.operator_key");
         }
-        if before.is_empty() && first(behind) == b'=' && !starts(behind, any!["=="]) {
+        if before.is_empty() && !writes && first(behind) == b'=' && !starts(behind, any!["=="]) {
+            return Some("nosql_injection.operator_field");
+        }
+        // `user.$ne`, `$gt.a`
+        let joined = last(before) == b'.' || first(behind) == b'.';
+        let is_step = (before.is_empty() || last(before) == b'.') && matches!(behind, [] | [b'.' | b'=', ..]);
+        if joined && is_step && before.len() < path_len() {
             return Some("nosql_injection.operator_field");
         }
         if last(before) == b'[' && first(behind) == b']' && is_field(before) {
             let next = behind.get(1..)?;
             return matches!(next, [] | [b'=' | b'&' | b'[', ..]).then_some("nosql_injection.operator_field");
         }
-        let value = spaces(
-            skip(behind, const { of(b"\"'") }).strip_prefix(b":").or_else(|| spaces(behind).strip_prefix(b":"))?,
-        );
+        // A quote, where a name begins or ends within one.
+        let value = spaces(spaces(skip(until_dot(behind), const { of(b"\"'") })).strip_prefix(b":")?);
         let quoted = before.trim_ascii_end();
         let separated =
-            is_space(last(before)) || matches!(last(before), b'{' | b'"' | b'\'' | b',') || before.is_empty();
+            is_space(last(before)) || matches!(last(before), b'{' | b'"' | b'\'' | b',' | b'.') || before.is_empty();
         if object && separated {
             return Some("nosql_injection.operator_object");
         }
         let key = quoted.strip_suffix(b"\"").or_else(|| quoted.strip_suffix(b"'")).unwrap_or(quoted).trim_ascii_end();
         let follows = key.is_empty() || last(key) == b',';
-        (follows && before.len() <= opens && matches!(first(value), b'"' | b'\'' | b'{' | b'['))
+        (follows && !pasted && matches!(first(value), b'"' | b'\'' | b'{' | b'[') && before.len() <= opens())
             .then_some("nosql_injection.operator_after_value")
     })
 }
 
+/// How long the name of a field is that a text begins with, if it is nothing else or has a value behind it.
+fn path_len_of(text: &[u8]) -> usize {
+    let (path, behind) = split(text, STEP);
+    if behind.is_empty() || first(behind) == b'=' && !starts(behind, any!["=="]) { path.len() } else { 0 }
+}
+
+/// What follows the rest of a name that goes on: `$gt.a.b"`.
+fn until_dot(behind: &[u8]) -> &[u8] {
+    if first(behind) == b'.' { skip_near(behind, const { WORD | of(b".") }) } else { behind }
+}
+
 /// Whether `before` ends within a form's field: `user[name][`.
 fn is_field(before: &[u8]) -> bool {
-    let near = tail(before, super::bytes::REACH);
+    let near = tail(before, REACH);
     let start = near.iter().rposition(|byte| !(is_word(*byte) || matches!(byte, b'.' | b'[' | b']')));
     match start {
         Some(at) => near.get(at).is_some_and(|byte| matches!(byte, b'?' | b'&')),
@@ -180,11 +305,15 @@ fn ways_out(text: &[u8]) -> Option<&'static str> {
 
 /// A condition of a script: `' || this.password.match(/^a/)//`.
 fn condition(rest: &[u8]) -> Option<&'static str> {
+    if let Some(added) = rest.strip_prefix(b"+") {
+        return delays(spaces(added)).map(|_| "nosql_injection.script_condition");
+    }
     let rest = eat_any(rest, any!["||", "&&"])?;
     let rest = skip(rest, const { SPACE | of(b"(!") });
     let (name, behind) = word(rest);
     let found = match Name::of(name) {
-        Name::This | Name::True => true,
+        Name::This | Name::True | Name::Function => true,
+        Name::Sleep => delays(rest).is_some(),
         Name::GlobalObject | Name::Db => first(behind) == b'.',
         Name::Tojson => first(behind) == b'(',
         Name::Empty => match rest.split_first() {
@@ -228,7 +357,10 @@ fn statement(rest: &[u8]) -> Option<&'static str> {
         }
         Name::While => starts(skip(behind, const { SPACE | of(b"(") }), any!["1", "true"]),
         Name::Db => {
-            let (_, call) = word(behind.strip_prefix(b".")?);
+            let (method, call) = word(behind.strip_prefix(b".")?);
+            if first(call) == b'(' && is_one(method, WRITING_METHODS) {
+                return Some("nosql_injection.script_statement");
+            }
             let (method, arguments) = word(call.strip_prefix(b".")?);
             !method.is_empty() && first(arguments) == b'('
         }
@@ -295,12 +427,19 @@ fn is_map_reduce(start: &[u8]) -> bool {
         .map(spaces)
         .and_then(|rest| rest.strip_prefix(b"{"));
     body.is_some_and(|body| {
-        words(body).any(|(before, name, after)| {
-            name == b"emit"
-                && first(after) == b'('
-                && (before.is_empty() || is_space(last(before)) || matches!(last(before), b';' | b'{' | b'}'))
-        })
+        delays(spaces(body)).is_some()
+            || words(body).any(|(before, name, after)| {
+                name == b"emit"
+                    && first(after) == b'('
+                    && (before.is_empty() || is_space(last(before)) || matches!(last(before), b';' | b'{' | b'}'))
+            })
     })
+}
+
+/// Whether `before` is the start of an address, and nothing else.
+fn is_path(before: &[u8]) -> bool {
+    before.is_empty()
+        || last(before) == b'/' && before.len() <= REACH && skip(before, const { WORD | of(b"/.:-") }).is_empty()
 }
 
 fn at_word(word_at: Word<'_>) -> Option<&'static str> {
@@ -315,6 +454,22 @@ fn at_word(word_at: Word<'_>) -> Option<&'static str> {
             let _ = behind;
             (argument == b"this").then_some("nosql_injection.script_of_document")
         }
+        // `/users/_all_docs?include_docs=true`
+        Name::UnderAllDocs | Name::UnderAllDbs => {
+            let end = skip_near(after, const { WORD | of(b"?=&%.-/\"") });
+            (is_path(before) && end.is_empty()).then_some("nosql_injection.document_list")
+        }
+        Name::Ctx => {
+            (spaces(before).is_empty() && starts(after, any!["._source"])).then_some("nosql_injection.search_script")
+        }
+        // `{"script":{"source":"…"}}`
+        Name::Script => {
+            let member = spaces(skip(after, QUOTE)).strip_prefix(b":").map(spaces)?.strip_prefix(b"{")?;
+            let (name, value) = word(skip(member, const { SPACE | QUOTE }));
+            let is_member = first(spaces(skip(value, QUOTE))) == b':' && matches!(last(before), b'"' | b'\'');
+            (is_member && is_one(name, any!["source", "inline", "lang", "id", "params", "stored"]))
+                .then_some("nosql_injection.search_script")
+        }
         // `1});return 1;db.stores.mapReduce(`
         Name::Db => {
             let end = tail(before, 64).trim_ascii_end().strip_suffix(b";")?;
@@ -325,23 +480,4 @@ fn at_word(word_at: Word<'_>) -> Option<&'static str> {
         }
         _ => None,
     }
-}
-
-/// Further commands in the protocol of Redis.
-fn redis(text: &[u8]) -> Option<&'static str> {
-    places(text, const { of(b"\r") }).find_map(|(_, rest)| {
-        let rest = rest.strip_prefix(b"\r\n")?;
-        if let Some(count) = rest.strip_prefix(b"*") {
-            let size = skip(count, DIGIT).strip_prefix(b"\r\n$")?;
-            return is_digit(first(size)).then_some("nosql_injection.redis_command");
-        }
-        let (name, behind) = word(rest);
-        let mut folded = [0_u8; 8];
-        let name = fold(name, &mut folded).unwrap_or_default();
-        let config = name == b"config"
-            && spaces(behind).get(..3).is_some_and(|set| set.eq_ignore_ascii_case(b"set"))
-            && is_space(first(behind));
-        let long = rest.get(..9).is_some_and(|name| name.eq_ignore_ascii_case(b"replicaof"));
-        (config || long || is_one(name, any!["flushall", "slaveof"])).then_some("nosql_injection.redis_command")
-    })
 }
