@@ -229,6 +229,8 @@ fn wide(out: &[u8]) -> Option<(usize, Instead)> {
         [.., 0xe2, 0x88, 0x96] => ascii(3, b'\\'),
         // Spaces.
         [.., 0xc2, 0xa0] => ascii(2, b' '),
+        // The same in one byte, as what knows no UTF-8 reads it.
+        [0xa0] | [.., 0..=0x7f, 0xa0] => ascii(1, b' '),
         [.., 0xe2, 0x80, 0x80..=0x8a | 0xa8 | 0xa9 | 0xaf] | [.., 0xe3, 0x80, 0x80] | [.., 0xe1, 0xa0, 0x8e] => {
             ascii(3, b' ')
         }

@@ -4,7 +4,7 @@
 //! statement, a subquery or a comment. A text does not say what it was written into, so each reading is tried: from its start, behind a
 //! number or a word, and behind the first quote of each kind. So people may talk about SQL and paste whole statements: the first quote
 //! of a statement opens a literal, the first quote of an injection closes one. Refused wherever they stand, since nothing tells them from
-//! attacks: `UNION SELECT` with its columns, statements that reach files or commands of the server, and the calls that only injections make
+//! attacks: `UNION SELECT` with its columns behind what is no query, statements that reach files or commands of the server, and the calls that only injections make
 //! to wait or to fail.
 //!
 //! Not found: a value that is a whole statement, a bare `' or 1` behind a value, quotes with hardly anything between (`'-'`).

@@ -1,10 +1,13 @@
 //! What only injections say, wherever it stands.
 
+use core::cell::OnceCell;
+
 use super::super::bytes::{
-    DIGIT, SPACE, WORD, any, ends, first, is_digit, is_letter, is_one, is_quote, is_word, last, near, of, places, skip,
-    spaces, split, split_near, starts, tail, until_near, word,
+    DIGIT, SPACE, WORD, any, first, is_digit, is_letter, is_quote, is_space, is_word, last, near, of, places, skip,
+    spaces, split, split_near, tail, trim, until_near, word,
 };
 use super::super::names::Name;
+use super::super::rarely::{ends, is_one, starts};
 use super::super::reading::{Reading, Word};
 use super::expression::{Place, condition};
 use super::{comment_end, gap, gap_close, gap_open, is_call, is_comment, is_end, is_endless, is_quotation};
@@ -18,7 +21,23 @@ const LIST_LEN_MAX: usize = 32;
 
 pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
     let joins = || if reading.has(const { of(b"|&") }) { joins(reading.folded()) } else { None };
-    reading.words().find_map(at_word).or_else(joins)
+    let whole = OnceCell::new();
+    // What injections add to a statement, a whole one has as well.
+    let is_added =
+        |found: &&'static str| *found != "sql_injection.union_select" || !*whole.get_or_init(|| is_whole(reading));
+    reading.words().find_map(|word| at_word(word).filter(is_added)).or_else(joins)
+}
+
+/// Whether a text is a query from its first word on, and closes what it opens.
+fn is_whole(reading: &Reading<'_>) -> bool {
+    let text = trim(reading.folded());
+    let (verb, behind) = word(text);
+    let is_even = |quote| text.iter().filter(|byte| **byte == quote).count().is_multiple_of(2);
+    is_one(verb, any!["create", "explain", "insert", "select", "with"])
+        && is_space(first(behind))
+        && !ends(text, any!["-", "#", "*", "/", "+"])
+        && is_even(b'\'')
+        && is_even(b'"')
 }
 
 /// `||` and `&&` before a comparison of literals.

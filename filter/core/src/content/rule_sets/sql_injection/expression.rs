@@ -1,10 +1,11 @@
 //! Conditions: whether what follows `AND` or `OR` is SQL, and not prose.
 
 use super::super::bytes::{
-    DIGIT, LETTER, QUOTE, REACH, WORD, any, eat_any, first, head, is_digit, is_letter, is_one, is_quote, is_space,
-    near, of, skip, spaces, split, split_near, starts, word,
+    DIGIT, LETTER, QUOTE, REACH, SPACE, WORD, any, eat_any, first, head, is_digit, is_letter, is_quote, is_space, near,
+    of, skip, skip_near, spaces, split, split_near, word,
 };
 use super::super::names::Name;
+use super::super::rarely::{is_one, starts};
 use super::way_out::is_query;
 use super::{gap, gap_close, gap_open, is_bare_comment, is_call, is_comment, is_end, is_function};
 
@@ -144,6 +145,11 @@ fn operator(rest: &[u8]) -> Option<(Operator, &[u8])> {
     let (name, behind) = word(rest);
     let (name, behind) = if name == b"not" { word(gap(behind)) } else { (name, behind) };
     match Name::of(name) {
+        Name::Between => {
+            let (_, and) = operand(behind).filter(|_| compares_with(name, behind))?;
+            let high = gap(and).strip_prefix(b"and")?;
+            Some((Operator::Compares, high))
+        }
         Name::Like
         | Name::Rlike
         | Name::Regexp
@@ -153,7 +159,6 @@ fn operator(rest: &[u8]) -> Option<(Operator, &[u8])> {
         | Name::Sounds
         | Name::Div
         | Name::Mod
-        | Name::Between
         | Name::In
         | Name::Is => compares_with(name, behind).then_some((Operator::Compares, behind)),
         _ => None,
@@ -216,7 +221,9 @@ fn constants(number: &[u8], rest: &[u8], behind: &[u8], place: Place) -> Option<
     let name = if place == Place::Start { "sql_injection.bare_condition" } else { "sql_injection.condition" };
     let Some((sign, right)) = operator(behind) else {
         let ends = match place {
-            Place::Quote | Place::Start => is_end(behind) && is_comment(skip(gap_close(behind), const { of(b";") })),
+            Place::Quote | Place::Start => {
+                is_end(behind) && is_comment(skip(gap_close(behind), const { of(b";") })) || is_limited(behind)
+            }
             Place::Number | Place::Word => false,
         };
         return ends.then_some("sql_injection.condition_after_quote");
@@ -227,8 +234,11 @@ fn constants(number: &[u8], rest: &[u8], behind: &[u8], place: Place) -> Option<
             let long = number.len() >= 3 && other.len() >= 3;
             let telling =
                 long || number == other || is_one(number, any!["0", "1"]) && is_one(other, any!["0", "1", "2"]);
-            let telling =
-                telling || sign == Operator::Compares && close || is_end(after) && is_comment(gap_close(after));
+            let ranged = starts(gap_close(behind), any!["between", "not between"]) && place != Place::Word;
+            let telling = telling
+                || ranged
+                || sign == Operator::Compares && close
+                || is_end(after) && is_comment(gap_close(after));
             let sums = sign == Operator::Arithmetic && operator(after).is_some();
             (telling && (sign == Operator::Compares || place == Place::Quote || long) || sums).then_some(name)
         }
@@ -240,6 +250,17 @@ fn constants(number: &[u8], rest: &[u8], behind: &[u8], place: Place) -> Option<
         Some((Operand::Name(_), _)) | None => (place == Place::Quote && sign == Operator::Compares && !rest.is_empty())
             .then_some("sql_injection.condition_after_quote"),
     }
+}
+
+/// Whether the statement goes on with a literal, or ends with a clause that takes a number: `limit 1 -- -`.
+fn is_limited(rest: &[u8]) -> bool {
+    let (name, behind) = word(gap_close(rest));
+    // `' or 1 or '`
+    if is_one(name, any!["or", "and"]) {
+        return is_quote(first(gap(behind)));
+    }
+    let ending = skip_near(behind, const { WORD | SPACE | of(b",()+;") });
+    is_one(name, any!["limit", "order", "group", "offset", "having", "for"]) && is_comment(ending) && is_end(ending)
 }
 
 /// A comparison of a literal.
@@ -270,7 +291,11 @@ fn compares_inside(rest: &[u8]) -> bool {
 /// A comparison of a column, or a word that is true.
 fn column(name: &[u8], behind: &[u8], place: Place) -> Option<&'static str> {
     let constant = is_one(name, any!["true", "false", "null", "not_null"]);
-    if constant && (place == Place::Quote && is_end(behind) || is_comment(gap_close(behind)) && is_end(behind)) {
+    if constant
+        && (place == Place::Quote && is_end(behind)
+            || is_comment(gap_close(behind)) && is_end(behind)
+            || is_limited(behind))
+    {
         return Some("sql_injection.condition_after_quote");
     }
     match place {

@@ -34,6 +34,22 @@ const ATTACKS: &[&str] = &[
     "1 AND 1::int=1",
     "1'<'2",
     "a' or 1;#",
+    "' or 1 limit 1 -- -",
+    "' or 1 order by 2#",
+    "\" or true limit 1 offset 1;--",
+    "' OR 3 BETWEEN 1 AND 5--",
+    "1 or 5 not between 6 and 9",
+    "' and 'b' between 'a' and 'c'#",
+    "' or 1 or '",
+    "' is null--",
+    "'^0#",
+    "' union%a0select 1,2",
+    "1%a0and%a01=1",
+    "'; TABLE users; --",
+    "1; VALUES (1)--",
+    "'; PRAGMA table_info(users); --",
+    "'; SET PASSWORD = 'x'; --",
+    "'; LOCK TABLES users WRITE#",
     "abc;SELECT SLEEP(5)#",
     // Statements that read what only administrators read.
     "select @@version",
@@ -185,6 +201,17 @@ const ATTACKS: &[&str] = &[
 
 /// What honest people and programs say.
 const LOOK_ALIKES: &[&str] = &[
+    // Whole queries, and what is said of clauses.
+    "EXPLAIN SELECT id FROM a UNION SELECT id, 'x' FROM b",
+    "WITH x AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM x) SELECT * FROM x",
+    "SELECT a, b FROM t UNION SELECT c, d FROM u ORDER BY 1",
+    "ORDER BY 1, 2 sorts by the first and the second column",
+    "GROUP BY 1, 2 works in Postgres",
+    "Reservation's at 8; table 5 -- confirmed",
+    "SELECT * FROM t WHERE a BETWEEN 1 AND 5",
+    "is it between 3 and 5, or isn't it 3?",
+    "I'd like 1 or 2, limit 3 a person",
+    "voil\u{e0} caf\u{e9} \u{3060}",
     // Quotes that close what the text opened.
     "it's 'A' or 'B'='C'",
     "he said 'yes' and 'no' = 'maybe'",

@@ -1,10 +1,11 @@
 //! What follows the value that a text was written as.
 
 use super::super::bytes::{
-    DIGIT, QUOTE, SPACE, WORD, any, eat_any, ends, first, is_digit, is_letter, is_one, is_quote, is_space, last, near,
-    of, skip, skip_near, spaces, split, starts, until_near, word,
+    DIGIT, QUOTE, SPACE, WORD, any, eat_any, first, is_digit, is_letter, is_quote, is_space, last, near, of, skip,
+    skip_near, spaces, split, until_near, word,
 };
 use super::super::names::Name;
+use super::super::rarely::{ends, is_one, starts};
 use super::super::reading::Reading;
 use super::expression::{Place, condition, joined};
 use super::{
@@ -131,7 +132,7 @@ fn is_statement(text: &[u8]) -> bool {
 /// The rest of the statement, or of a list of values, is commented out: `admin'--`, `x','admin')--`.
 fn comment(before: &[u8], rest: &[u8], statement: bool) -> Option<&'static str> {
     let value = skip(before, const { WORD | of(b".@%+-*") }).is_empty();
-    let ending = skip(rest, const { SPACE | DIGIT | of(b"();=<>+\0") });
+    let ending = skip(rest, const { SPACE | DIGIT | of(b"();=<>+^&|!~\0") });
     let inside = before.last().is_some() && rest.starts_with(b"/*") && rest.ends_with(b"*/");
     if value && (is_bare_comment(ending) || inside) {
         return Some("sql_injection.comment_after_quote");
@@ -245,6 +246,10 @@ fn clause(name: &[u8], after: &[u8], rest: &[u8], place: Place) -> Option<&'stat
                     .then_some("sql_injection.condition_after_quote")
             })
         }
+        Name::Is if place == Place::Quote => {
+            let ending = eat_any(gap(after), any!["null", "not null", "not true", "true"])?;
+            (is_comment(ending) && is_end(ending)).then_some("sql_injection.condition_after_quote")
+        }
         Name::Waitfor => delay(rest),
         Name::Sleep | Name::PgSleep | Name::Benchmark if place == Place::Start && is_call(after) => {
             let arguments = until_near(gap_open(after), const { of(b")\n") });
@@ -299,7 +304,7 @@ fn column_count(after: &[u8], place: Place) -> Option<&'static str> {
     let first_ending = spaces(behind);
     let found = is_comment(first_ending)
         || is_comment(ending)
-        || first(first_ending) == b',' && is_end(ending)
+        || first(first_ending) == b',' && is_end(skip_near(behind, const { DIGIT | SPACE | of(b",") }))
         || is_call(behind);
     let whole = place == Place::Start && is_end(first_ending) || place == Place::Quote && is_end(first_ending);
     (found || whole).then_some("sql_injection.column_count")
@@ -321,6 +326,41 @@ fn system_table(after: &[u8]) -> Option<&'static str> {
             ],
         );
     found.then_some("sql_injection.system_table")
+}
+
+/// Whether a statement of administration ends the text with a comment: `TABLE users; --`.
+fn is_order(verb: &[u8], after: &[u8]) -> bool {
+    let known = is_one(
+        verb,
+        any![
+            "analyse",
+            "analyze",
+            "checkpoint",
+            "comment",
+            "dbcc",
+            "deallocate",
+            "explain",
+            "flush",
+            "kill",
+            "lock",
+            "optimize",
+            "pragma",
+            "prepare",
+            "purge",
+            "reconfigure",
+            "refresh",
+            "reindex",
+            "reset",
+            "set",
+            "start",
+            "stop",
+            "table",
+            "vacuum",
+            "values",
+        ],
+    );
+    let ending = skip_near(after, const { WORD | SPACE | QUOTE | of(b",.=()@;/:*") });
+    known && is_comment(ending) && is_end(ending)
 }
 
 /// A further statement: `; DROP TABLE users`.
@@ -376,7 +416,7 @@ fn statement(rest: &[u8], place: Place) -> Option<&'static str> {
                 || object_name.contains(&b'_')
                 || first(behind_object) == b'.'
         }
-        Name::Declare | Name::Set => matches!(first(gap_open(after)), b'@' | b'\''),
+        Name::Declare | Name::Set => matches!(first(gap_open(after)), b'@' | b'\'') || is_order(verb, after),
         Name::Begin => starts(object, any!["declare"]) || starts(behind_object, any![".sleep("]),
         Name::Shutdown => is_end(after) || starts(object, any!["with"]),
         Name::Waitfor => is_one(object_name, any!["delay", "time"]),
@@ -403,7 +443,7 @@ fn statement(rest: &[u8], place: Place) -> Option<&'static str> {
                 && is_comment(spaces(skip(behind_object, const { of(b";") })))
         }
         Name::Backup => starts(object, any!["database", "log"]),
-        _ => false,
+        _ => place != Place::Word && is_order(verb, after),
     };
     found.then_some("sql_injection.stacked_statement")
 }
