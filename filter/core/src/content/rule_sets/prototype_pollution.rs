@@ -14,10 +14,10 @@
 mod tests;
 
 use super::bytes::{
-    Kinds, QUOTE, REACH, SPACE, WORD, any, eat_any, ends, first, is, is_one, is_quote, last, of, skip, spaces, starts,
-    tail, word,
+    Kinds, QUOTE, REACH, SPACE, WORD, any, eat_any, first, is, is_quote, last, of, skip, skip_near, spaces, tail, word,
 };
 use super::names::Name;
+use super::rarely::{ends, is_one, starts};
 use super::reading::{Reading, Word};
 
 pub(super) const CONSTRUCTOR_KEY: &str = "prototype_pollution.constructor_key";
@@ -48,6 +48,9 @@ pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
         // As it is, and so that a filter that removes it once leaves it.
         Name::DunderProto | Name::DunderProProtoTo => proto(before, after, object),
         Name::Constructor | Name::Constconstructorructor => constructor(before, after, object),
+        Name::DunderDefineGetter | Name::DunderDefineSetter | Name::DunderLookupGetter | Name::DunderLookupSetter => {
+            (object && last(before) == b'"' && first(after) == b'"').then_some("prototype_pollution.accessor_key")
+        }
         Name::Require | Name::Import | Name::Loader => {
             let value = skip(after, const { SPACE | of(b"=") });
             let option = ends(before, any!["--", "--experimental-"]) && value.len() < after.len();
@@ -78,19 +81,31 @@ fn key(text: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// What joins the steps of a path: dots, slashes, and brackets with or without quotes.
-const JOIN: Kinds = of(b".[]'\"/");
+/// What joins the steps of a path: dots, slashes, brackets with or without quotes, and what else libraries let their users choose.
+const JOIN: Kinds = of(b".[]'\"/:,|->~\\");
 
 /// What a path is made of.
-const STEP: Kinds = WORD | JOIN | of(b"$%-");
+const STEP: Kinds = WORD | JOIN | of(b"$%@*");
 
 /// Whether `before` is the start of a path or an address, or of a field of a form.
 fn is_field(before: &[u8]) -> bool {
     let near = tail(before, REACH);
     match near.iter().rposition(|byte| !is(*byte, STEP)) {
         Some(at) => near.get(at).is_some_and(|byte| matches!(byte, b'?' | b'&' | b'#')),
-        None => near.len() == before.len(),
+        // An address names what it likes.
+        None => near.len() == before.len() && !near.windows(3).any(|window| window == b"://"),
     }
+}
+
+/// What joins two steps within a string of an object.
+const NEXT: Kinds = of(b".[]'/:|->~\\");
+
+/// Whether a path is all of a string of an object.
+fn is_string(before: &[u8], after: &[u8]) -> bool {
+    const PATH: Kinds = WORD | NEXT | of(b"$%@*");
+    let near = tail(before, REACH);
+    let opened = near.iter().rposition(|byte| !is(*byte, PATH)).and_then(|at| near.get(at));
+    opened == Some(&b'"') && first(skip_near(after, PATH)) == b'"'
 }
 
 /// Whether a path ends here: with the text, or before the value of a field.
@@ -104,11 +119,18 @@ fn is_value(rest: &[u8]) -> bool {
 
 fn proto(before: &[u8], after: &[u8], object: bool) -> Option<&'static str> {
     let field = is_field(before);
+    // `a?.__proto__?.b`
+    let after = after.strip_prefix(b"?").unwrap_or(after);
     if field && is(first(after), JOIN) && is_value(skip(after, STEP)) {
         return Some("prototype_pollution.proto_step");
     }
     if field && is(last(before), JOIN) && is_value(after) {
         return Some("prototype_pollution.proto_end");
+    }
+    // `{"a.__proto__.b":1}`, `{"path":"/__proto__/x"}`
+    let goes_on = is(last(before), NEXT) || is(first(after), NEXT);
+    if object && goes_on && is_string(before, after) {
+        return Some("prototype_pollution.proto_object");
     }
     let value = spaces(spaces(skip(after, QUOTE)).strip_prefix(b":")?);
     (object && matches!(first(value), b'{' | b'[' | b'"' | b'\'' | b't' | b'f' | b'0'..=b'9'))
@@ -119,8 +141,14 @@ fn constructor(before: &[u8], after: &[u8], object: bool) -> Option<&'static str
     let joined = skip(after, JOIN);
     if joined.len() < after.len() {
         let (name, behind) = word(joined);
-        if is_one(name, any!["prototype", "protoprototypetype"]) && is_field(before) && is_value(skip(behind, STEP)) {
+        let is_prototype = is_one(name, any!["prototype", "protoprototypetype"]);
+        if is_prototype && is_field(before) && is_value(skip(behind, STEP)) {
             return Some("prototype_pollution.constructor_step");
+        }
+        // `["constructor","prototype"]`, `{"path":"/constructor/prototype/x"}`
+        let is_list = ends(before, any!["[\"", ",\""]) && starts(after, any!["\",\""]);
+        if is_prototype && object && (is_list || is_string(before, behind)) {
+            return Some("prototype_pollution.constructor_object");
         }
     }
     if let Some(found) = function(after) {

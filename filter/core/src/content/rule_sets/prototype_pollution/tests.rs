@@ -96,10 +96,37 @@ const ATTACKS: &[&str] = &[
     "user[__init__][__globals__][SECRET_KEY]",
     "name={x.__init__.__globals__}",
     "/__init__/__globals__/os",
+    // Joined by what libraries let their users choose.
+    "a:__proto__:b",
+    "x:__proto__",
+    "a,__proto__,b",
+    "a|__proto__|b",
+    "a->__proto__->b",
+    "a::__proto__::b",
+    "a?.__proto__?.b",
+    "a[*].__proto__.b",
+    "$.a.__proto__.b",
+    "[\"__proto__\",\"x\"]",
+    "a.constructor.prototype.b",
+    "a:constructor:prototype:b",
+    "a[constructor][prototype]",
+    "a[__proto__][b]",
+    r#"{"a:__proto__:b":1}"#,
+    r#"{"op":"add","path":"/__proto__/x","value":1}"#,
+    r#"{"path": "constructor.prototype.x"}"#,
+    r#"{"__defineGetter__":1}"#,
+    r"a\__proto__\b",
+    r#"{"a.__proto__.b":1}"#,
+    r#"{"path":["constructor","prototype","x"]}"#,
 ];
 
 /// What honest people and programs say.
 const LOOK_ALIKES: &[&str] = &[
+    "constructor/prototype chain",
+    r#"{"text": "what is a.__proto__ for?"}"#,
+    "type: constructor, name: prototype",
+    "https://example.com/a:b/__proto__",
+    r#"{"names":["constructor", "length"]}"#,
     // Prose.
     "",
     "What does __proto__ do in JavaScript?",
