@@ -6,7 +6,10 @@
 //! since nothing tells them from attacks: pasted HTML with a script element that does something, with a handler in quotes, or with
 //! a stylesheet of another site, and the same where it is escaped (`&lt;script&gt;alert(1)&lt;/script&gt;`), since a page may undo that.
 //!
-//! Not found: directives of one framework (`ng-init`, `v-html`), links, frames and images of another site, and script assembled
+//! A pasted script element with a source is refused whatever stands around it: an attack can have a fence of Markdown around it as well.
+//! Frames, links and forms of another site are refused where their address leaves out its scheme or its quotes, as embedded videos do not.
+//!
+//! Not found: directives of one framework (`ng-init`, `v-html`), other links, frames and forms of another site, images, and script assembled
 //! from pieces that hold no name of the browser's.
 
 mod element;

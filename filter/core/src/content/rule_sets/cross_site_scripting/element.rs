@@ -4,10 +4,11 @@
 //! how browsers read it in some of the contexts that a text may be put into.
 
 use super::super::bytes::{
-    QUOTE, REACH, SPACE, WORD, any, first, head, is, is_letter, is_one, is_space, last, near, of, places, skip,
-    skip_until, spaces, split, split_until, starts, word,
+    QUOTE, REACH, SPACE, WORD, any, first, head, is, is_letter, is_space, last, near, of, places, skip, skip_until,
+    spaces, split, split_until, word,
 };
 use super::super::names::Name;
+use super::super::rarely::{is_one, starts};
 use super::super::reading::Reading;
 use super::script::{is_call, spaced};
 
@@ -100,7 +101,8 @@ fn script(attributes: &[u8], rest: &[u8], next: &[u8]) -> Option<&'static str> {
     let token = spaces(code).get(..spaces(code).len().saturating_sub(token.len())).unwrap_or_default();
     let runs = |code: &[u8]| code.iter().any(|byte| matches!(byte, b'(' | b'`' | b'=' | b';' | b'['));
     let keyword = is_one(word(spaces(code)).0, any!["var", "let", "const", "throw", "import", "new"])
-        && is_space(first(word(spaces(code)).1));
+        && is_space(first(word(spaces(code)).1))
+        || spaces(code).strip_prefix(b"import").is_some_and(|module| is(first(module), QUOTE));
     let begins = matches!(first(token), b':' | b'`') || token.is_empty();
     let called = runs(code) && near(code, any![");", "()", "=\"", "='", ")."]);
     let closed = called || runs(code) && starts(next, any!["/script", "\\/script"]);
@@ -169,53 +171,54 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
-/// Elements that bring a document, or move this one.
+/// Whether an address is one of another site.
+fn is_foreign(value: &[u8]) -> bool {
+    is_relative_to_scheme(value) || starts(skip(value, const { QUOTE | SPACE }), any!["http:", "https:", "data:"])
+}
+
+/// Whether an address leaves out its scheme, as nobody does any more who means well. Browsers take a backslash for a slash.
+fn is_relative_to_scheme(value: &[u8]) -> bool {
+    starts(skip(value, const { QUOTE | SPACE }), any!["//", "/\\", "\\/", "\\\\"])
+}
+
+/// Whether an address is written as attacks write it that a filter of quotes is in the way of. With quotes and a scheme, people embed videos.
+fn is_bare(value: &[u8]) -> bool {
+    is_foreign(value) && (!is(first(value), QUOTE) || is_relative_to_scheme(value))
+}
+
+/// Elements that bring a document, move this one, or send elsewhere what people write.
 fn document(name: &[u8], attributes: &[u8]) -> Option<&'static str> {
-    let foreign = |value: &[u8]| {
-        let value = skip(value, const { QUOTE | SPACE });
-        // Browsers take a backslash for a slash.
-        starts(value, any!["http:", "https:", "//", "/\\", "\\/", "\\\\", "data:"])
-    };
-    let found = match Name::of(name) {
-        Name::Iframe => attribute_values(attributes).any(|(name, value)| {
-            name == b"srcdoc" && !value.is_empty()
-                || name == b"src" && starts(skip(value, QUOTE), any!["data:text", "//0"])
-        }),
-        Name::Meta => attribute_values(attributes).any(|(name, value)| {
-            name == b"http-equiv" && starts(skip(value, QUOTE), any!["refresh", "set-cookie", "link"])
-        }),
-        Name::Link => {
-            let (mut style, mut elsewhere) = (false, false);
-            attribute_values(attributes).any(|(name, value)| {
-                let kind = skip(value, QUOTE);
-                style |= name == b"rel" && starts(kind, any!["stylesheet", "alternate stylesheet"]);
-                elsewhere |= name == b"href" && foreign(value);
-                name == b"rel" && starts(kind, any!["import"])
-                    || name == b"href" && starts(kind, any!["data:"])
-                    || style && elsewhere
-            })
-        }
-        Name::Use => attribute_values(attributes)
-            .any(|(name, value)| name == b"href" && starts(skip(value, const { QUOTE | SPACE }), any!["data:"])),
-        Name::Object | Name::Applet => attribute_values(attributes)
-            .any(|(name, value)| is_one(name, any!["data", "code", "codebase"]) && foreign(value)),
-        Name::Base => attribute_values(attributes).any(|(name, value)| name == b"href" && foreign(value)),
-        Name::Layer => attribute_values(attributes).any(|(name, value)| name == b"src" && !value.is_empty()),
-        Name::Embed => {
-            attribute_values(attributes).any(|(name, value)| is_one(name, any!["src", "code"]) && foreign(value))
-        }
-        Name::Set | Name::Animate | Name::Animatetransform | Name::Animatemotion => {
-            let written = attribute_values(attributes).any(|(name, value)| {
-                let target = skip(value, const { QUOTE | SPACE });
-                name == b"attributename"
-                    && (starts(target, any!["href", "xlink:href", "innerhtml"])
-                        || target.len() > 4 && target.starts_with(b"on"))
-            });
-            return written.then_some("cross_site_scripting.animated_attribute");
-        }
-        _ => false,
-    };
-    found.then_some("cross_site_scripting.document_element")
+    let element = Name::of(name);
+    let (mut style, mut elsewhere) = (false, false);
+    attribute_values(attributes).find_map(|(name, value)| {
+        let target = skip(value, const { QUOTE | SPACE });
+        let found = match (element, name) {
+            (Name::Iframe, b"srcdoc") | (Name::Layer, b"src") => !value.is_empty(),
+            (Name::Iframe | Name::Frame, b"src") => is_bare(value) || starts(target, any!["data:text", "http:"]),
+            (Name::Meta, b"http-equiv") => starts(target, any!["refresh", "set-cookie", "link"]),
+            (Name::Link, b"rel") => {
+                style |= starts(target, any!["stylesheet", "alternate stylesheet"]);
+                style && elsewhere || starts(target, any!["import"])
+            }
+            (Name::Link, b"href") => {
+                elsewhere |= is_foreign(value);
+                style && elsewhere || is_bare(value) || starts(target, any!["data:"])
+            }
+            (Name::Use, b"href") => starts(target, any!["data:"]),
+            (Name::Object | Name::Applet, b"data" | b"code" | b"codebase")
+            | (Name::Base, b"href")
+            | (Name::Embed, b"src" | b"code")
+            | (Name::Button | Name::Input, b"formaction") => is_foreign(value),
+            (Name::Form, b"action") => is_bare(value),
+            (Name::Set | Name::Animate | Name::Animatetransform | Name::Animatemotion, b"attributename") => {
+                let written = starts(target, any!["href", "xlink:href", "innerhtml"])
+                    || target.len() > 4 && target.starts_with(b"on");
+                return written.then_some("cross_site_scripting.animated_attribute");
+            }
+            _ => false,
+        };
+        found.then_some("cross_site_scripting.document_element")
+    })
 }
 
 /// What old browsers ran: behaviours, data islands, stylesheets of XML.

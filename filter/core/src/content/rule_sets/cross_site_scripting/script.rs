@@ -1,11 +1,11 @@
 //! Script outside of tags: URLs that are code, ways out of a string or an attribute, calls that hide or steal.
 
 use super::super::bytes::{
-    DIGIT, Literals, NUL, QUOTE, REACH, SLASH, SPACE, WORD, any, eat_any, ends, first, head, is, is_digit, is_letter,
-    is_one, is_quote, is_space, is_word, last, near, of, places, skip, spaces, split, split_near, split_until, starts,
-    tail, trim, until_near, word,
+    DIGIT, Literals, NUL, QUOTE, REACH, SLASH, SPACE, WORD, any, eat_any, first, head, is, is_digit, is_letter,
+    is_quote, is_space, is_word, last, near, of, places, split, split_near, split_until, tail, trim, until_near, word,
 };
 use super::super::names::Name;
+use super::super::rarely::{ends, is_one, skip, spaces, starts};
 use super::super::reading::{Reading, Word};
 
 /// How much white space, or how long a comment, may stand between two letters of a URL's scheme.
