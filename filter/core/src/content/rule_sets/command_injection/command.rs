@@ -1,10 +1,11 @@
 //! Commands: their names, however they are written, and the arguments that tell them from words.
 
 use super::super::bytes::{
-    BLANK, DIGIT, Kinds, LETTER, QUOTE, SPACE, WORD, any, eat_any, ends, first, head, is_digit, is_letter, is_one,
-    is_quote, is_space, is_word, of, skip, split, split_until, starts, word,
+    BLANK, DIGIT, Kinds, LETTER, QUOTE, SPACE, WORD, any, eat_any, first, head, is_digit, is_letter, is_quote,
+    is_space, is_word, of, skip, split, split_until, word,
 };
 use super::super::names::Name;
+use super::super::rarely::{ends, is_one, starts};
 
 /// The longest name of a command that is put together from pieces.
 const NAME_LEN_MAX: usize = 24;
@@ -99,7 +100,9 @@ impl<'a> Command<'a> {
 fn mark(rest: &[u8]) -> Option<&[u8]> {
     match rest {
         [b'\'', b'\'', after @ ..] | [b'"', b'"', after @ ..] | [b'`', b'`', after @ ..] => Some(after),
-        [b'$', b'@' | b'*' | b'1', after @ ..] | [b'$', b'{', b'x', b'}', after @ ..] => Some(after),
+        [b'$', b'@' | b'*' | b'1', after @ ..] | [b'$', b'(', b')', after @ ..] => Some(after),
+        // A variable that has no value.
+        [b'$', b'{', name @ ..] if !name.starts_with(b"ifs}") => word(name).1.strip_prefix(b"}"),
         [b'\'' | b'"' | b'^' | b'\\', after @ ..] => Some(after),
         _ => None,
     }

@@ -1,10 +1,11 @@
 //! What a line says in several places that only attacks say together, in one pass: which words it has had is remembered.
 
 use super::super::bytes::{
-    DIGIT, LETTER, QUOTE, SPACE, WORD, any, eat_any, ends, first, is, is_digit, is_letter, is_one, is_quote, is_space,
-    is_word, last, near, of, skip, skip_near, spaces, split, starts, tail, until_near, word,
+    DIGIT, LETTER, QUOTE, SPACE, WORD, any, eat_any, first, is, is_digit, is_letter, is_quote, is_space, is_word, last,
+    near, of, skip_near, split, tail, until_near, word,
 };
 use super::super::names::Name;
+use super::super::rarely::{ends, is_one, skip, spaces, starts};
 use super::super::reading::{Reading, Word};
 use super::command::is_known;
 use super::template;

@@ -3,9 +3,9 @@
 use core::cell::OnceCell;
 
 use super::super::bytes::{
-    BLANK, BREAK, DIGIT, Kinds, LETTER, QUOTE, REACH, SPACE, WORD, any, ends, first, head, is_digit, is_letter, is_one,
-    is_quote, is_space, is_word, last, near, of, places, skip, skip_until, spaces, split, split_until, starts, trim,
-    word,
+    BLANK, BREAK, DIGIT, Kinds, LETTER, QUOTE, REACH, SPACE, WORD, any, eat_any, ends, first, head, is, is_digit,
+    is_letter, is_one, is_quote, is_space, is_word, last, near, of, places, skip, skip_until, spaces, split,
+    split_until, starts, trim, word,
 };
 use super::super::names::Name;
 use super::super::reading::Reading;
@@ -52,7 +52,11 @@ pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
         let prefix = || firsts.get_or_init(|| Firsts::of(text)).prefix(before);
         let found = match kind {
             Separator::Chain => {
-                let value = *value.get_or_insert_with(|| value_of(before));
+                let value = *value.get_or_insert_with(|| match value_of(before) {
+                    // A line of its own, as people share an address or a mark before a command.
+                    _ if is(first(rest), const { BREAK | of(b"\\") }) && is_line_of_prose(before) => Value::Phrase,
+                    value => value,
+                });
                 let command = Command::read(behind);
                 let found = chained(&command, behind, value);
                 let named = assigned && is_variable(behind);
@@ -165,10 +169,22 @@ fn value_of(before: &[u8]) -> Value {
     if telling { Value::Open } else { Value::Word }
 }
 
+/// Whether a line is an address, or has what no value of a command line has.
+fn is_line_of_prose(before: &[u8]) -> bool {
+    before.iter().any(|byte| matches!(byte, b'<' | b'>' | 128..))
+        || before.windows(3).any(|window| matches!(window, b"://" | b"%3c" | b"%3e"))
+}
+
 /// A command behind the first way out.
 fn chained(command: &Command<'_>, rest: &[u8], value: Value) -> Option<&'static str> {
     if value == Value::Phrase {
         return None;
+    }
+    // The shell itself: `; $0 -c id`.
+    if command.len == 0 {
+        let shell = eat_any(skip(rest, BLANK), any!["$0", "${0}", "$shell", "${shell}", "$bash", "${bash}"]);
+        let runs = shell.is_some_and(|option| starts(skip(option, BLANK), any!["-c", "<<<"]));
+        return runs.then_some("command_injection.split_word");
     }
     if value == Value::Open {
         if let Some(found) = call(command) {
@@ -348,8 +364,19 @@ fn substituted(prefix: &Prefix, rest: &[u8], secrets: &Secrets<'_>) -> Option<&'
         return Some("command_injection.decoded_command");
     }
     let argued = is_end(command.behind) || blanks(command.behind).len() < command.behind.len();
-    let told = alone && (nested || is_known(command.name()) && argued || is_command(&command, false).is_some());
+    let told = alone
+        && (nested || is_read(rest) || is_known(command.name()) && argued || is_command(&command, false).is_some());
     (told && is_closed(rest)).then_some("command_injection.substituted_command")
+}
+
+/// What a file of which nothing is known but its name is made of.
+const PATH: Kinds = WORD | of(b"/.-~");
+
+/// `$(<secret)`
+fn is_read(rest: &[u8]) -> bool {
+    let Some(path) = rest.strip_prefix(b"<") else { return false };
+    let (path, ending) = split(skip(path, BLANK), PATH);
+    !path.is_empty() && matches!(first(ending), b')' | b'`')
 }
 
 /// Whether a substitution is closed on its line.
@@ -378,12 +405,21 @@ fn backtick(prefix: &Prefix, before: &[u8], rest: &[u8], secrets: &Secrets<'_>) 
     if !(whole || glued) {
         return None;
     }
+    if is_read(rest) {
+        return Some("command_injection.substituted_command");
+    }
     let known = is_known(command.name()) || command.name() == b"expr";
     let argument = blanks(command.behind);
     let ended = starts(argument, any!["`", "\\`"]);
     let separated = argument.len() < command.behind.len();
     let weak = whole
-        && !is_one(command.name(), any!["id", "uname", "ping", "whoami", "cat", "sleep", "curl", "wget", "nc"])
+        && !is_one(
+            command.name(),
+            any![
+                "cat", "curl", "dir", "id", "ifconfig", "ls", "nc", "netstat", "ping", "printenv", "ps", "pwd",
+                "sleep", "uname", "wget", "whoami"
+            ],
+        )
         && !command.has_directory;
     if command.name() == b"sleep" && is_digit(first(argument)) {
         return Some("command_injection.time_delay");

@@ -59,6 +59,9 @@ fn multiplied(rest: &[u8]) -> Option<&'static str> {
     starts(spaces(probe), any!["}", "%>", "]]", ")"]).then_some("command_injection.template_probe")
 }
 
+/// How much may stand before an expression that is all of a text: `{{ config }}`.
+const WHOLE_LEN_MAX: usize = 4;
+
 /// The inside of a template of Jinja or Twig that reaches for the runtime.
 fn object(word_at: Word<'_>) -> Option<&'static str> {
     let Word { before, text: name, after, name: known } = word_at;
@@ -84,11 +87,23 @@ fn object(word_at: Word<'_>) -> Option<&'static str> {
         );
     let argument = skip(after, const { SPACE | QUOTE | of(b"(") });
     let call = match known {
-        Name::Attr => starts(argument, any!["_", "\\x", "request"]),
+        Name::Attr => {
+            let of = before.trim_ascii_end().strip_suffix(b"|").unwrap_or_default().trim_ascii_end();
+            starts(argument, any!["_", "\\x", "request"])
+                || ends(of, any!["request", "config", "self", "joiner", "namespace", "url_for"])
+        }
+        Name::Request => {
+            let member = skip(after, const { of(b".['\"") });
+            member.len() < after.len() && starts(member, any!["application", "environ", "__"])
+        }
+        Name::SecretKey => ends(before, any![".", "['", "[\""]),
         Name::Popen | Name::System => first(after) == b'(' && ends(before, any!["."]),
         Name::UnderSelf => starts(after, any![".env"]),
         Name::Registerundefinedfiltercallback | Name::GetUserFile | Name::Lipsum | Name::Cycler => true,
-        Name::Config => starts(after, any![".items", ".from_"]),
+        Name::Config => {
+            let whole = before.len() <= WHOLE_LEN_MAX && starts(spaces(after), any!["}}"]);
+            starts(after, any![".items", ".from_"]) || whole && ends(before.trim_ascii_end(), any!["{{"])
+        }
         Name::Map | Name::Filter | Name::Sort | Name::Reduce => {
             is_one(word(argument).0, any!["system", "exec", "passthru", "shell_exec"]) && first(after) == b'('
         }
