@@ -101,7 +101,7 @@ pub(super) fn all_kinds(text: &[u8]) -> Kinds {
 }
 
 /// How many bytes at the start are of `kinds`.
-#[inline(never)]
+#[inline]
 fn len_of(rest: &[u8], kinds: Kinds) -> usize {
     rest.iter().position(|byte| !is(*byte, kinds)).unwrap_or(rest.len())
 }

@@ -12,8 +12,11 @@ pub(super) const SIGNS: Kinds = of(b"%\\&") | NUL | BEYOND;
 /// The longest character reference, from `&` to before `;`.
 const REFERENCE_LEN_MAX: usize = 12;
 
-/// The longest encoding is a reference, and no other looks further back.
-const ENCODING_LEN_MAX: usize = REFERENCE_LEN_MAX + 4;
+/// What an encoding may begin with, and the mark that ends the only one that may be longer than [`ENCODING_LEN_MAX`].
+const STOPS: Kinds = SIGNS | of(b"}");
+
+/// The longest encoding that is no reference and has no brackets: `\u0027`.
+const ENCODING_LEN_MAX: usize = 6;
 
 /// What `text` says without encodings; `None` where it has none.
 pub(super) fn plain(text: &str) -> Option<Vec<u8>> {
@@ -21,7 +24,7 @@ pub(super) fn plain(text: &str) -> Option<Vec<u8>> {
     let mut rest = text.as_bytes();
     while let Some((byte, behind)) = rest.split_first() {
         if plain.is_quiet() {
-            let (ordinary, sign) = split_until(rest, SIGNS);
+            let (ordinary, sign) = split_until(rest, STOPS);
             plain.out.extend_from_slice(ordinary);
             rest = sign;
             plain.sign_at = plain.out.len();

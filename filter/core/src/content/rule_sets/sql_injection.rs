@@ -113,7 +113,7 @@ fn is_endless(rest: &[u8]) -> bool {
 }
 
 /// How long a comment between two words may be: it is looked for behind each quote.
-const COMMENT_LEN_MAX: usize = 64;
+const COMMENT_LEN_MAX: usize = 32;
 
 /// What follows a comment.
 fn comment_end(rest: &[u8]) -> Option<&[u8]> {

@@ -38,10 +38,12 @@ impl<'a> Secrets<'a> {
 
 fn places(text: &[u8]) -> Vec<Place> {
     let (mut places, mut line, mut seen) = (Vec::new(), 0_usize, 0_usize);
-    for (at, pair) in text.windows(2).enumerate() {
-        let is_place = matches!(pair, [byte, next] if may_name(*byte, *next));
-        let Some((before, rest)) = text.split_at_checked(at).filter(|_| is_place) else { continue };
-        if NAMES.iter().any(|name| is_name(rest, name)) {
+    for (at, byte) in text.iter().enumerate() {
+        if !matches!(byte, b'b' | b'e' | b'r' | b'w') {
+            continue;
+        }
+        let Some((before, rest)) = text.split_at_checked(at) else { continue };
+        if may_name(rest) && is_any(rest) {
             let between = before.get(seen..).unwrap_or_default();
             let end = between.iter().rposition(|byte| is(*byte, const { of(b";|&\n)`") }));
             line = end.map_or(line, |end| seen.saturating_add(end).saturating_add(1));
@@ -52,15 +54,17 @@ fn places(text: &[u8]) -> Vec<Place> {
     places
 }
 
-/// Whether a name may begin with these two bytes.
-const fn may_name(byte: u8, next: u8) -> bool {
-    match byte {
-        b'b' => matches!(next, b'o' | b'\'' | b'"' | b'^'),
-        b'e' => matches!(next, b't' | b'\'' | b'"' | b'^'),
-        b'r' => matches!(next, b'e' | b'\'' | b'"' | b'^'),
-        b'w' => matches!(next, b'i' | b'\'' | b'"' | b'^'),
-        _ => false,
-    }
+/// Whether a name may begin with the first two bytes.
+const fn may_name(rest: &[u8]) -> bool {
+    matches!(
+        rest,
+        [_, b'\'' | b'"' | b'^', ..] | [b'b', b'o', ..] | [b'e', b't', ..] | [b'r', b'e', ..] | [b'w', b'i', ..]
+    )
+}
+
+/// Whether `rest` begins with one of the names.
+fn is_any(rest: &[u8]) -> bool {
+    NAMES.iter().any(|(start, ends)| is_name(rest, start) && ends.iter().any(|name| is_name(rest, name)))
 }
 
 /// Whether `rest` begins with a name, quotes and marks within it left out.
@@ -70,17 +74,23 @@ fn is_name(rest: &[u8], name: &str) -> bool {
     name.bytes().all(|byte| plain.next() == Some(byte))
 }
 
-const NAMES: [&str; 12] = [
-    "etc/passwd",
-    "etc/./passwd",
-    "etc/shadow",
-    "etc/./shadow",
-    "etc/sudoers",
-    "etc/group",
-    "etc/hosts",
-    "etc/issue",
-    "win.ini",
-    "boot.ini",
-    "repair/s",
-    "etc//passwd",
+/// By what they begin with.
+const NAMES: [(&str, &[&str]); 4] = [
+    (
+        "etc/",
+        &[
+            "etc/passwd",
+            "etc/./passwd",
+            "etc/shadow",
+            "etc/./shadow",
+            "etc/sudoers",
+            "etc/group",
+            "etc/hosts",
+            "etc/issue",
+            "etc//passwd",
+        ],
+    ),
+    ("win", &["win.ini"]),
+    ("boot", &["boot.ini"]),
+    ("repair", &["repair/s"]),
 ];

@@ -130,16 +130,12 @@ fn handlers(attributes: &[u8]) -> Option<&'static str> {
 
 /// Names and values of attributes: words between gaps and `=`.
 fn attribute_values(attributes: &[u8]) -> Attributes<'_> {
-    Attributes { text: attributes, at: 0, start: 0, end: 0, is_named: false }
+    Attributes { text: attributes, at: 0 }
 }
 
 struct Attributes<'a> {
     text: &'a [u8],
     at: usize,
-    /// Where the last word begins and ends; only white space follows it where `is_named`.
-    start: usize,
-    end: usize,
-    is_named: bool,
 }
 
 impl<'a> Iterator for Attributes<'a> {
@@ -147,27 +143,23 @@ impl<'a> Iterator for Attributes<'a> {
 
     #[inline(never)]
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let byte = *self.text.get(self.at)?;
-            let at = self.at;
-            self.at = at.saturating_add(1);
-            let named = if byte == b'=' && self.is_named { self.text.get(self.start..self.end)? } else { &[] };
-            if is_gap(byte) || byte == b'\\' {
-                self.is_named &= is(byte, const { SPACE | of(b"+") });
-            } else {
-                // A word goes on only where nothing stands between.
-                if !self.is_named || self.end < at {
-                    self.start = at;
-                }
-                (self.end, self.is_named) = (self.at, byte != b'=');
+        let (before, rest) = self.text.split_at_checked(self.at)?;
+        let len = rest.iter().position(|byte| *byte == b'=')?;
+        self.at = before.len().saturating_add(len).saturating_add(1);
+        let value = skip(self.text.get(self.at..)?, const { SPACE | of(b"+") });
+        // White space may stand between, and nothing else.
+        let mut named = rest.get(..len)?;
+        while let [word @ .., byte] = named {
+            if !is(*byte, const { SPACE | of(b"+") }) {
+                break;
             }
-            if byte == b'=' {
-                let value = skip(self.text.get(self.at..)?, const { SPACE | of(b"+") });
-                let local = named.rsplit(|byte| *byte == b':').next().unwrap_or(named);
-                // `onload!#$%=` is read as `onload` by some.
-                return Some((if local.starts_with(b"on") { word(local).0 } else { local }, value));
-            }
+            named = word;
         }
+        let start = named.iter().rposition(|byte| is_gap(*byte) || *byte == b'\\');
+        let named = named.get(start.map_or(0, |at| at.saturating_add(1))..)?;
+        let local = named.rsplit(|byte| *byte == b':').next().unwrap_or(named);
+        // `onload!#$%=` is read as `onload` by some.
+        Some((if local.starts_with(b"on") { word(local).0 } else { local }, value))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Script outside of tags: URLs that are code, ways out of a string or an attribute, calls that hide or steal.
 
 use super::super::bytes::{
-    DIGIT, Literals, NUL, QUOTE, REACH, SLASH, SPACE, WORD, any, eat_any, first, head, is, is_digit, is_letter,
-    is_quote, is_space, is_word, last, near, of, places, split, split_near, split_until, tail, trim, until_near, word,
+    DIGIT, Literals, NUL, QUOTE, SLASH, SPACE, WORD, any, eat_any, first, head, is, is_digit, is_letter, is_quote,
+    is_space, is_word, last, near, of, places, split, split_near, split_until, tail, trim, until_near, word,
 };
 use super::super::names::Name;
 use super::super::rarely::{ends, is_one, skip, spaces, starts};
@@ -10,6 +10,9 @@ use super::super::reading::{Reading, Word};
 
 /// How much white space, or how long a comment, may stand between two letters of a URL's scheme.
 const SCHEME_GAP_MAX: usize = 48;
+
+/// How far behind a URL's scheme something tells code from prose.
+const CODE_REACH: usize = 64;
 
 /// How far before a URL its selector and property are looked for.
 const STYLE_REACH: usize = 96;
@@ -406,7 +409,7 @@ fn is_code(code: &[u8]) -> bool {
     if code.starts_with(b"var") && !is_word(first(code.get(3..).unwrap_or_default())) {
         return true;
     }
-    let (token, _) = split_until(head(code, REACH), SPACE);
+    let (token, _) = split_until(head(code, CODE_REACH), SPACE);
     token.get(1..).unwrap_or_default().iter().any(|byte| matches!(byte, b'(' | b'`' | b'=' | b'[' | b'<'))
         || token.starts_with(b"//") && token.len() > 2
 }
