@@ -182,7 +182,7 @@ fn assert_not_about_admins(tree: &Value) {
 fn assert_views(text: &str) {
     let mut len = 0;
     views::any(text, Reader::Unknown, &mut |view| {
-        len += view.len();
+        len += view.text().len();
         false
     });
     assert!(len <= text.len() * VIEWS_MAX, "{len} of {}", text.len());

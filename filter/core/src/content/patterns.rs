@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::rule_sets::{RuleSet, Strings, Subject};
+use super::views::View;
 use crate::regex::{Builder, RegexError, RegexSet};
 
 /// Named expressions, and sets of rules.
@@ -35,11 +36,11 @@ impl Patterns {
         self.names.iter().chain(&self.set_names)
     }
 
-    /// The name of a rule that `text` matches, a string of a message, by itself or with those `before` it.
+    /// The name of a rule that `view` matches, by itself or with the strings `before` it.
     #[must_use]
-    pub fn find(&self, text: &str, before: &mut Strings) -> Option<&Rc<str>> {
-        let own = self.own.as_ref().and_then(|own| own.first_match(text));
-        own.and_then(|index| self.names.get(index)).or_else(|| self.find_built_in(text, before))
+    pub fn find(&self, view: View<'_>, before: &mut Strings) -> Option<&Rc<str>> {
+        let own = self.own.as_ref().and_then(|own| own.first_match(view.text()));
+        own.and_then(|index| self.names.get(index)).or_else(|| self.find_built_in(view, before))
     }
 
     /// How many automata of the operator's expressions look at each character.
@@ -48,11 +49,11 @@ impl Patterns {
         self.own.as_ref().map_or(0, |own| own.scan_count())
     }
 
-    fn find_built_in(&self, text: &str, before: &mut Strings) -> Option<&Rc<str>> {
-        if self.sets.is_empty() {
+    fn find_built_in(&self, view: View<'_>, before: &mut Strings) -> Option<&Rc<str>> {
+        if self.sets.is_empty() || !view.says_more() {
             return None;
         }
-        let subject = Subject::new(text);
+        let subject = Subject::new(view.text());
         let name = self.sets.iter().find_map(|set| set.find(&subject).or_else(|| before.find(*set, &subject)))?;
         self.set_names.iter().find(|own| &***own == name)
     }

@@ -83,6 +83,13 @@ fn a_constructor_is_refused_with_a_prototype_behind_it() {
 }
 
 #[test]
+fn the_operators_expressions_see_a_string_with_its_escapes_too() {
+    let rules = rules(json!([{"name": "nul", "regex": r"\\u0000"}]));
+    assert_eq!(judge(&rules, r#"{"a":"x\u0000y"}"#).as_deref(), Some("nul"));
+    assert_eq!(judge(&rules, r#"{"a":"x\ty"}"#), None);
+}
+
+#[test]
 fn an_attack_is_found_however_it_is_carried() {
     let rules = rules(json!([{"name": "card", "regex": "\\b4[0-9]{15}\\b"}, {"name": "word", "regex": "^forbidden$"}]));
     for attack in [

@@ -40,8 +40,47 @@ pub enum Reader {
     Unknown,
 }
 
+/// A text that is shown.
+#[derive(Clone, Copy, Debug)]
+pub enum View<'a> {
+    /// As a reader has it.
+    Text(&'a str),
+    /// A string with its escapes, which a reader has that takes no backslash for one; without them it is shown next.
+    Escaped(&'a str),
+}
+
+impl<'a> View<'a> {
+    /// What is shown.
+    #[must_use]
+    pub const fn text(self) -> &'a str {
+        match self {
+            Self::Text(text) | Self::Escaped(text) => text,
+        }
+    }
+
+    /// Whether this reader may have more of a name or a path than the one that undoes escapes: `\x27`, `..\bin` and `ca\t`, but not `\"`, `\n`,
+    /// or a tab between words.
+    #[must_use]
+    pub fn says_more(self) -> bool {
+        let Self::Escaped(raw) = self else { return true };
+        let mut behind_word = false;
+        let mut bytes = raw.bytes();
+        while let Some(byte) = bytes.next() {
+            let is_escape = byte == b'\\';
+            match is_escape.then(|| bytes.next()).flatten() {
+                Some(b'"' | b'/' | b'\\' | b'n' | b'r' | b'u') => {}
+                Some(b't') if !behind_word => {}
+                Some(_) => return true,
+                None => {}
+            }
+            behind_word = !is_escape && (byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':'));
+        }
+        false
+    }
+}
+
 /// Shows `see` every text in `text` until it says that it has seen enough; whether it has.
-pub fn any(text: &str, reader: Reader, see: &mut dyn FnMut(&str) -> bool) -> bool {
+pub fn any(text: &str, reader: Reader, see: &mut dyn FnMut(View<'_>) -> bool) -> bool {
     let text = text.strip_prefix(MARK).unwrap_or(text);
     let mut views = Views { reader, see, seen_empty: false };
     match Record::is_one(text) {
@@ -53,7 +92,7 @@ pub fn any(text: &str, reader: Reader, see: &mut dyn FnMut(&str) -> bool) -> boo
 /// One search.
 struct Views<'a> {
     reader: Reader,
-    see: &'a mut dyn FnMut(&str) -> bool,
+    see: &'a mut dyn FnMut(View<'_>) -> bool,
     seen_empty: bool,
 }
 
@@ -63,7 +102,7 @@ impl Views<'_> {
         if text.is_empty() && core::mem::replace(&mut self.seen_empty, true) {
             return false;
         }
-        (self.see)(text)
+        (self.see)(View::Text(text))
     }
 
     /// A string as it is written, and with `depth` left what is in it.
@@ -81,8 +120,8 @@ impl Views<'_> {
     fn record(&mut self, text: &str, depth: u8) -> bool {
         Record::new(text).map_while(Result::ok).any(|token| match token {
             Token::String(raw) => {
-                let may_be_raw = self.reader == Reader::Unknown && depth == DEPTH_MAX && raw.contains('\\');
-                (may_be_raw && self.see(raw)) || self.string(raw, depth.saturating_sub(1))
+                let is_escaped = self.reader == Reader::Unknown && depth == DEPTH_MAX && raw.contains('\\');
+                (is_escaped && (self.see)(View::Escaped(raw))) || self.string(raw, depth.saturating_sub(1))
             }
             Token::Word("false" | "null" | "true") => false,
             Token::Word(word) => self.word(word, depth == DEPTH_MAX),
@@ -129,8 +168,8 @@ impl Views<'_> {
             at = next.unwrap_or(behind);
         }
         let last = text.get(start..).unwrap_or_default();
-        // Without a quote and without an escape, it has been seen.
-        (start > 0 || last.contains('\\')) && self.piece(last, depth)
+        // Where nothing parts it, it has been seen.
+        start > 0 && self.piece(last, depth)
     }
 
     /// What stands between two apostrophes that are in no word, and is no piece: `msg='x'`, `- 'x'`.
