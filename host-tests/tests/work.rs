@@ -12,22 +12,24 @@ use portcullis_host_tests::scenario::{Dice, Gate, RULE_SETS, policy_with};
 use portcullis_host_tests::work::INSTRUCTIONS_PER_MILLISECOND;
 use serde_json::{Value, json};
 
-/// The most instructions for 64 KiB, and for 512 bytes.
-#[derive(Clone, Copy)]
-struct Bounds {
-    long: u64,
-    short: u64,
-}
+/// The most instructions for 64 KiB: 30 ms, under every policy.
+const LONG_MAX: u64 = 30 * INSTRUCTIONS_PER_MILLISECOND;
 
-/// 30 ms and half a millisecond: what is wanted for every policy.
-const WANTED: Bounds = Bounds { long: 30 * INSTRUCTIONS_PER_MILLISECOND, short: INSTRUCTIONS_PER_MILLISECOND / 2 };
+/// And for 512 bytes: half a millisecond.
+const SHORT_MAX: u64 = INSTRUCTIONS_PER_MILLISECOND / 2;
 
-/// What all rule sets together keep, which is NOT what is wanted of a long message: strings in strings are shown up to three times, each as
-/// it is and without its encodings. A longer search finds 32.2 ms for command injection alone.
-const ALL_SETS: Bounds = Bounds { long: 41 * INSTRUCTIONS_PER_MILLISECOND, ..WANTED };
-
-/// What a longer search found: the worst that is known for all sets together.
-const WORST_STRING: &str = r"xor or &#39;0x2e$(cat {\\x27";
+/// What longer searches found: the worst that is known for all sets together, in the form it stands in.
+const WORST: [(Form, &str); 9] = [
+    (TEXT_FORM, "\\\"0../a../0\n\\\\\\\\x27A1 \r\n\r\n"),
+    (TEXT_FORM, "\\\"||0x2e \\\\returnuname`../0%2e\r\n\r\n0x2e"),
+    (TEXT_FORM, "<a &amp;net$(jA1 on=\\\\returnchmod+A1 \\\"\r\n\r\nnot/*"),
+    (STRING_FORM, ";\\\"\\\\netwinntca\\t <a &#39;`;0x2e"),
+    (STRINGS_FORM, "selectbutton/*\\\"\\\\regexpdostart\\b'&amp;121=../A1 "),
+    (STRINGS_FORM, "etc/*{{0|{{renametmp'1212A1 %2e\\"),
+    (STRINGS_FORM, "schtasksrandomblobpg_read_file||ewin.ini$(cat \\[A1 \\\\&#39;0x2e' or \\\""),
+    (STRINGS_FORM, "__mro__defineSetter__vihttp://procedurexp_regreadrevoke%2e/*';__defineSetter__,\\\\x27\\"),
+    (STRINGS_FORM, "xor or &#39;0x2e$(cat {\\\\x27"),
+];
 
 const LONG_LEN: usize = 65_536;
 const SHORT_LEN: usize = 512;
@@ -37,6 +39,9 @@ const EIGHTH_LEN: usize = LONG_LEN / 8;
 
 /// How long the messages of the search are: what costs much shows here already.
 const SEARCH_LEN: usize = 2_048;
+
+/// The same where the work for a message is bounded by its length, which shows in longer ones.
+const BOUNDED_LEN: usize = 8_192;
 
 /// How many changes are tried for each policy.
 const TRY_COUNT: usize = 80;
@@ -59,10 +64,11 @@ const TEXT_FORM: Form = Form { before: "", between: "", after: "" };
 const STRING_FORM: Form = Form { before: "\"", between: "", after: "\"" };
 const STRINGS_FORM: Form = Form { before: "[\"\"", between: ",\"", after: "]" };
 const ITEMS_FORM: Form = Form { before: "[0", between: ",", after: "]" };
+const NESTED_FORM: Form = Form { before: "{\"a\":\"[0", between: ",\\\"", after: "]\"}" };
 
 impl Form {
     fn message(&self, unit: &[&str], len: usize) -> String {
-        let close = if self.between.ends_with('"') { "\"" } else { "" };
+        let close = self.between.trim_start_matches(',');
         let unit = [&[self.between][..], unit, &[close]].concat().concat();
         let room = len - self.before.len() - self.after.len();
         [self.before, &unit.repeat(room / unit.len().max(1)), self.after].concat()
@@ -82,12 +88,12 @@ fn cost(gate: &mut Gate, message: &str) -> (u64, u64) {
 }
 
 /// The worst form and unit that are found.
-fn worst<'p>(gate: &mut Gate, forms: &[Form], pieces: &[&'p str]) -> (Form, Vec<&'p str>) {
+fn worst<'p>(gate: &mut Gate, forms: &[Form], pieces: &[&'p str], len: usize) -> (Form, Vec<&'p str>) {
     let mut dice = Dice(1);
     let try_count = env::var("PORTCULLIS_SEARCH").map_or(TRY_COUNT, |count| count.parse().expect("a number"));
     let mut found = Vec::new();
     for form in forms {
-        let mut cost = |unit: &[&str]| cost(gate, &form.message(unit, SEARCH_LEN)).0;
+        let mut cost = |unit: &[&str]| cost(gate, &form.message(unit, len)).0;
         let alone = pieces.iter().take(ALONE_COUNT).map(|piece| (cost(&[piece]), vec![*piece]));
         let (mut most, mut unit) = alone.max_by_key(|(cost, _)| *cost).expect("pieces");
         for _ in 0..try_count {
@@ -112,36 +118,38 @@ fn worst<'p>(gate: &mut Gate, forms: &[Form], pieces: &[&'p str]) -> (Form, Vec<
 }
 
 /// What is wrong with the worst message for these rules.
-fn faults(bounds: Bounds, name: &str, rules: &Value, forms: &[Form], pieces: &[&str]) -> Option<String> {
+fn faults(name: &str, rules: &Value, forms: &[Form], pieces: &[&str], len: usize) -> Option<String> {
     let mut gate = Gate::new(&policy_with(json!({"messages": {"from_client": rules}})));
-    gate.allow_instructions(100 * WANTED.long);
-    let (form, unit) = worst(&mut gate, forms, pieces);
+    gate.allow_instructions(100 * LONG_MAX);
+    let (form, unit) = worst(&mut gate, forms, pieces, len);
     let mut costs = |len| {
         let (first, again) = cost(&mut gate, &form.message(&unit, len));
         first.max(again)
     };
-    verdict(
-        bounds,
-        &format!("{name}, {unit:?} in {:?}", form.before),
-        [SHORT_LEN, EIGHTH_LEN, LONG_LEN].map(&mut costs),
-    )
+    verdict(&format!("{name}, {unit:?} in {:?}", form.before), [SHORT_LEN, EIGHTH_LEN, LONG_LEN].map(&mut costs))
 }
 
 /// What is wrong with these instructions for a short message, for 8 KiB, and for 64 KiB.
-fn verdict(bounds: Bounds, name: &str, [short, eighth, long]: [u64; 3]) -> Option<String> {
+fn verdict(name: &str, [short, eighth, long]: [u64; 3]) -> Option<String> {
     let millis = |count: u64| count as f64 / INSTRUCTIONS_PER_MILLISECOND as f64;
     let [of_short, of_eighth, of_long] = [short, eighth, long].map(millis);
     let line = format!("{of_short:6.3} ms for 512 bytes, {of_eighth:6.2} for 8 KiB, {of_long:6.2} for 64 KiB: {name}");
     println!("{line}");
     // What a connection costs once is in both.
-    let is_good = long <= bounds.long && short <= bounds.short && long <= eighth * 9;
+    let is_good = long <= LONG_MAX && short <= SHORT_MAX && long <= eighth * 9;
     (!is_good).then_some(line)
 }
 
 #[track_caller]
-fn check<'a>(bounds: Bounds, rows: impl IntoIterator<Item = (&'a str, Value)>, forms: &[Form], pieces: &[&str]) {
+fn check<'a>(rows: impl IntoIterator<Item = (&'a str, Value)>, forms: &[Form], pieces: &[&str]) {
+    check_at(SEARCH_LEN, rows, forms, pieces);
+}
+
+/// The same with messages of `len` bytes in the search.
+#[track_caller]
+fn check_at<'a>(len: usize, rows: impl IntoIterator<Item = (&'a str, Value)>, forms: &[Form], pieces: &[&str]) {
     let faults: Vec<_> =
-        rows.into_iter().filter_map(|(name, rules)| faults(bounds, name, &rules, forms, pieces)).collect();
+        rows.into_iter().filter_map(|(name, rules)| faults(name, &rules, forms, pieces, len)).collect();
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
@@ -189,10 +197,13 @@ const PIECES: [&str; 40] = [
     "$where",
 ];
 
+/// What makes a string be seen more often.
+const ESCAPES: [&str; 8] = ["\\b", "\\x27", "\\\\x27", "\\\"", "&#39;", "%27", "&amp;", "\\u0027"];
+
 #[test]
 fn each_rule_set_costs_little_for_every_text() {
     let rows = RULE_SETS.map(|set| (set, json!({"rule_sets": [set]})));
-    check(WANTED, rows, &[TEXT_FORM, STRINGS_FORM], &PIECES);
+    check(rows, &[TEXT_FORM, STRINGS_FORM], &PIECES);
 }
 
 #[test]
@@ -201,13 +212,15 @@ fn all_rule_sets_together_cost_little_for_every_text() {
         ("all rule sets", json!({"rule_sets": RULE_SETS})),
         ("all rule sets and JSON", json!({"rule_sets": RULE_SETS, "json": {}})),
     ];
-    let pieces = [&PIECES[..], WORDS].concat();
-    check(ALL_SETS, rows, &[TEXT_FORM, STRINGS_FORM, ITEMS_FORM], &pieces);
+    let pieces = [&PIECES[..], &ESCAPES, WORDS].concat();
+    check_at(BOUNDED_LEN, rows, &[TEXT_FORM, STRINGS_FORM, ITEMS_FORM, NESTED_FORM], &pieces);
     let mut gate = Gate::new(&policy_with(json!({"messages": {"from_client": {"rule_sets": RULE_SETS}}})));
-    gate.allow_instructions(100 * WANTED.long);
-    let costs =
-        [SHORT_LEN, EIGHTH_LEN, LONG_LEN].map(|len| cost(&mut gate, &STRINGS_FORM.message(&[WORST_STRING], len)).0);
-    assert_eq!(verdict(ALL_SETS, "all rule sets, the worst that is known", costs), None);
+    gate.allow_instructions(100 * LONG_MAX);
+    let faults = WORST.iter().filter_map(|(form, unit)| {
+        let costs = [SHORT_LEN, EIGHTH_LEN, LONG_LEN].map(|len| cost(&mut gate, &form.message(&[unit], len)).0);
+        verdict(&format!("all rule sets, known: {unit:?}"), costs)
+    });
+    assert_eq!(faults.collect::<Vec<_>>(), [""; 0]);
 }
 
 fn patterns(regexes: &[String]) -> Value {
@@ -236,7 +249,7 @@ fn patterns_cost_little_for_every_text() {
         ("many", many_patterns()),
     ];
     let rows = rows.map(|(name, patterns)| (name, json!({"deny_patterns": patterns})));
-    check(WANTED, rows, &[TEXT_FORM, STRINGS_FORM, ITEMS_FORM], &pieces);
+    check(rows, &[TEXT_FORM, STRINGS_FORM, ITEMS_FORM], &pieces);
 }
 
 /// The same schema so often that its budget is used up.
@@ -275,7 +288,7 @@ fn schemas_cost_little_for_every_string() {
         ("lengths", json!({"minLength": 1, "maxLength": 1_000_000})),
     ];
     let rows = rows.map(|(name, schema)| (name, json!({"json": {"schema": many(&schema), "formats": "assert"}})));
-    check(WANTED, rows, &[STRING_FORM], &STRINGS);
+    check(rows, &[STRING_FORM], &STRINGS);
 }
 
 #[test]
@@ -293,7 +306,7 @@ fn schemas_cost_little_for_every_value() {
         ),
     ];
     let rows = rows.map(|(name, schema)| (name, json!({"json": {"schema": many(&schema)}})));
-    check(WANTED, rows, &[ITEMS_FORM], &ITEMS);
+    check(rows, &[ITEMS_FORM], &ITEMS);
 }
 
 #[test]
@@ -301,7 +314,7 @@ fn json_costs_little_for_every_value() {
     let rows =
         [("JSON", json!({"json": {}})), ("JSON, long", json!({"json": {"max_depth": 128, "max_keys": 1_000_000}}))];
     let pieces = [&ITEMS[..], &["[", "{\"a\":", "-", "0.", "e", "\"", "1e1", "\\u0000", " "]].concat();
-    check(WANTED, rows, &[TEXT_FORM, ITEMS_FORM, STRINGS_FORM], &pieces);
+    check(rows, &[TEXT_FORM, ITEMS_FORM, STRINGS_FORM], &pieces);
 }
 
 /// As many rules, pointers and searching globs as a policy may have, where everything is compared and nothing found.
@@ -326,13 +339,13 @@ fn rules_of_who_may_say_what_cost_little_for_every_message() {
         format!("{{{}\"b\":1}}", members.concat())
     };
     let mut gate = Gate::new(&policy_with(json!({"messages": {"from_client": rules}})));
-    gate.allow_instructions(100 * WANTED.long);
+    gate.allow_instructions(100 * LONG_MAX);
     let mut cost = |message: String| cost(&mut gate, &message).0;
     let messages: [(&str, &dyn Fn(usize) -> String); 3] =
         [("long values", &long_values), ("one value", &one_value), ("many names", &many_names)];
     let faults = messages.into_iter().filter_map(|(name, message)| {
         let costs = [SHORT_LEN, EIGHTH_LEN, LONG_LEN].map(|len| cost(message(len)));
-        verdict(WANTED, &format!("authorize, {name}"), costs)
+        verdict(&format!("authorize, {name}"), costs)
     });
     assert_eq!(faults.collect::<Vec<_>>(), [""; 0]);
 }
@@ -346,5 +359,5 @@ fn everything_at_once_costs_little_for_every_message() {
         "json": {"schema": {"items": {"pattern": "^[^0]*"}, "maxLength": 1_000_000}, "max_keys": 100_000},
         "tunnels": "refuse",
     });
-    check(ALL_SETS, [("everything", everything)], &[TEXT_FORM, STRINGS_FORM, ITEMS_FORM], &PIECES);
+    check_at(BOUNDED_LEN, [("everything", everything)], &[TEXT_FORM, STRINGS_FORM, ITEMS_FORM], &PIECES);
 }

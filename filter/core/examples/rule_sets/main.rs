@@ -5,7 +5,8 @@
 //! ```
 //!
 //! `CORPORA` is a folder with a file for each set (`sql_injection.txt`, …), one attack a line. `no_attacks` has lines of public
-//! lists that are none, each behind its reason and a tab. All that is missed is printed, by its reason. `HONEST` are files, each line of which is one text for all sets.
+//! lists that are none, each behind its reason and a tab. All that is missed is printed, by its reason. `HONEST` are files,
+//! each line of which is one text for all sets, and each whole one message, of which is printed how much work it takes.
 
 #![expect(clippy::disallowed_methods, reason = "it measures")]
 
@@ -14,12 +15,20 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{env, fs, io};
 
-use portcullis_core::content::rule_sets::{RuleSet, Subject};
+use portcullis_core::content::rule_sets::{Message, RuleSet, Subject};
+use portcullis_core::content::views::{self, Reader, View};
+use serde_json::json;
 
 const MIB: f64 = 1_048_576.0;
 
 /// As long as the longest message that waits to be read.
 const LONG_LEN: usize = 65_536;
+
+/// How much of a file is tried as one message, in characters.
+const WORK_LEN: usize = 60_000;
+
+/// Shares of the work, in percent.
+const SHARES: [usize; 6] = [25, 50, 70, 80, 90, 100];
 
 /// What costs the rules the most for each byte: found by search, each repeated to [`LONG_LEN`].
 const WORST: &[&str] = &[
@@ -75,6 +84,7 @@ fn main() -> io::Result<()> {
     let texts: Vec<PathBuf> = paths.collect();
     if !texts.is_empty() {
         honest(&texts)?;
+        work(&texts)?;
     }
     println!("\n| 64 KiB of | ms a MiB |\n|---|--:|");
     let prose = "The committee didn't agree on the union's proposal; we'll select a date (maybe 3 or 4 pm).\n";
@@ -139,6 +149,28 @@ fn honest(files: &[PathBuf]) -> io::Result<()> {
     let cost = taken.as_secs_f64() * 1_000.0 / (bytes as f64 / MIB);
     println!("\n{refused} of {texts} honest texts refused, {percent:.3} %; {cost:.0} ms a MiB");
     by_rule.iter().for_each(|(rule, count)| println!("    {count} {rule}"));
+    Ok(())
+}
+
+/// How many of the files need more than a share of the work that a message of their length may take: as they are, as a string of JSON, and as
+/// JSON in a string of JSON.
+fn work(files: &[PathBuf]) -> io::Result<()> {
+    let texts = files.iter().map(|file| Ok(String::from_utf8_lossy(&fs::read(file)?).chars().take(WORK_LEN).collect()));
+    let texts = texts.collect::<io::Result<Vec<String>>>()?;
+    let forms = texts.iter().flat_map(|text| {
+        let in_json = json!({ "text": text }).to_string();
+        [text.clone(), json!({ "m": in_json }).to_string(), in_json]
+    });
+    let mut over = BTreeMap::from(SHARES.map(|percent| (percent, 0_u64)));
+    for form in forms {
+        for (percent, count) in &mut over {
+            let mut message = Message::new(form.len() * percent / 100, 0);
+            let mut needs_more = |view: View<'_>| view.says_more() && !message.take(&Subject::new(view.text()));
+            *count += u64::from(views::any(&form, Reader::Unknown, &mut needs_more));
+        }
+    }
+    let over: Vec<_> = over.iter().map(|(percent, count)| format!("{count} more than {percent} %")).collect();
+    println!("\nof {} texts, {} of the work of their length", texts.len() * 3, over.join(", "));
     Ok(())
 }
 

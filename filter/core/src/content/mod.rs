@@ -143,7 +143,7 @@ impl ContentRules {
         // There is no such connection, unless somebody lets it pass all the same.
         let envelope = self.envelope.of(&handshake.subprotocol).ok_or(Violation::SchemaRefused)?;
         let Some(json) = &self.json else {
-            self.search(text)?;
+            self.search(text, 0)?;
             return Ok(0);
         };
         let packet = envelope.open(text, from)?;
@@ -156,17 +156,15 @@ impl ContentRules {
             false => Ok(()),
         };
         let Some(inside) = packet.json else {
-            self.search(text)?;
+            self.search(text, 0)?;
             fits("")?;
             return Ok(attachments);
         };
         let document = read(inside, &json.bounds)?;
         let message = envelope.message(&packet, &document, from)?;
         let kind = message.map_or(Ok(None), |message| json.schemas.kind(message))?;
-        if let Some(message) = message {
-            json.schemas.check(message, kind)?;
-        }
-        self.search(text)?;
+        let steps = message.map_or(Ok(0), |message| json.schemas.check(message, kind))?;
+        self.search(text, steps)?;
         let sender = handshake.sender.as_deref();
         if !message.is_none_or(|message| self.authorize.is_empty() || self.authorize.allow(message, sender)) {
             return Err(Violation::NotAuthorized.into());
@@ -175,20 +173,20 @@ impl ContentRules {
         Ok(packet.attachments())
     }
 
-    /// Looks for patterns in all that a text may say.
+    /// Looks for patterns in all that a text may say, on which a schema has spent so many `steps`.
     ///
     /// # Errors
     /// [`Violation::PatternRefused`], and [`Violation::InvalidUtf8`] for what is UTF-16 to some.
-    fn search(&self, text: &str) -> Result<(), Refusal> {
+    fn search(&self, text: &str, steps: u64) -> Result<(), Refusal> {
         let Some(patterns) = &self.patterns else { return Ok(()) };
         // What readers of JSON take for UTF-16 or UTF-32 (RFC 4627 §3), is no text that we read.
         if matches!(text.as_bytes(), [0, _, ..] | [_, 0, _, ..]) {
             return Err(Violation::InvalidUtf8.into());
         }
-        let (mut found, mut before) = (None, rule_sets::Strings::default());
+        let (mut found, mut message) = (None, rule_sets::Message::new(text.len(), steps));
         let reader = if self.json.is_some() { Reader::Json } else { Reader::Unknown };
         views::any(text, reader, &mut |view| {
-            found = patterns.find(view, &mut before);
+            found = patterns.find(view, &mut message);
             found.is_some()
         });
         match found {
@@ -220,13 +218,13 @@ impl Schemas {
         }
     }
 
-    /// Whether a message of this type is what it has to be.
-    fn check(&self, message: Value<'_>, kind: Option<&str>) -> Result<(), Violation> {
+    /// The steps that it took to see that a message of this type is what it has to be.
+    fn check(&self, message: Value<'_>, kind: Option<&str>) -> Result<u64, Violation> {
         match self {
-            Self::Any => Ok(()),
+            Self::Any => Ok(0),
             Self::ByType { schemas, otherwise, .. } => match kind.and_then(|kind| schemas.get(kind)) {
                 Some(schema) => schema.check(message),
-                None if *otherwise => Ok(()),
+                None if *otherwise => Ok(0),
                 None => Err(Violation::SchemaRefused),
             },
             Self::One(schema) => schema.check(message),

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::rule_sets::{RuleSet, Strings, Subject};
+use super::rule_sets::{Message, RuleSet, Subject, TOO_MUCH_WORK};
 use super::views::View;
 use crate::regex::{Builder, RegexError, RegexSet};
 
@@ -12,7 +12,7 @@ pub struct Patterns {
     names: Vec<Rc<str>>,
     own: Option<Rc<RegexSet>>,
     sets: Vec<RuleSet>,
-    /// The names of the rules of all sets.
+    /// The names of the rules of all sets, and of the bound of their work.
     set_names: Vec<Rc<str>>,
 }
 
@@ -27,7 +27,8 @@ impl Patterns {
             [] => None,
             _ => Some(builder.set(rules.iter().map(|(_, regex)| *regex))?),
         };
-        let set_names = sets.iter().flat_map(|set| set.names()).map(|name| Rc::from(*name)).collect();
+        let work = (!sets.is_empty()).then_some(&TOO_MUCH_WORK);
+        let set_names = sets.iter().flat_map(|set| set.names()).chain(work).map(|name| Rc::from(*name)).collect();
         Ok(Self { names, own, sets, set_names })
     }
 
@@ -36,11 +37,11 @@ impl Patterns {
         self.names.iter().chain(&self.set_names)
     }
 
-    /// The name of a rule that `view` matches, by itself or with the strings `before` it.
+    /// The name of a rule that `view` matches, by itself or with what was seen of its `message` before.
     #[must_use]
-    pub fn find(&self, view: View<'_>, before: &mut Strings) -> Option<&Rc<str>> {
+    pub fn find(&self, view: View<'_>, message: &mut Message) -> Option<&Rc<str>> {
         let own = self.own.as_ref().and_then(|own| own.first_match(view.text()));
-        own.and_then(|index| self.names.get(index)).or_else(|| self.find_built_in(view, before))
+        own.and_then(|index| self.names.get(index)).or_else(|| self.find_built_in(view, message))
     }
 
     /// How many automata of the operator's expressions look at each character.
@@ -49,12 +50,16 @@ impl Patterns {
         self.own.as_ref().map_or(0, |own| own.scan_count())
     }
 
-    fn find_built_in(&self, view: View<'_>, before: &mut Strings) -> Option<&Rc<str>> {
+    fn find_built_in(&self, view: View<'_>, message: &mut Message) -> Option<&Rc<str>> {
         if self.sets.is_empty() || !view.says_more() {
             return None;
         }
         let subject = Subject::new(view.text());
-        let name = self.sets.iter().find_map(|set| set.find(&subject).or_else(|| before.find(*set, &subject)))?;
+        let name = if message.take(&subject) {
+            self.sets.iter().find_map(|set| set.find(&subject).or_else(|| message.find(*set, &subject)))?
+        } else {
+            TOO_MUCH_WORK
+        };
         self.set_names.iter().find(|own| &***own == name)
     }
 }

@@ -82,6 +82,75 @@ fn a_constructor_is_refused_with_a_prototype_behind_it() {
     }
 }
 
+/// What people and programs send much of.
+const OFTEN: [&str; 19] = [
+    "The committee didn't agree on the union's proposal; we'll select a date (maybe 3 or 4 pm). ",
+    "Съешь же ещё этих мягких французских булок, да выпей чаю. ",
+    "我们在北京见面，讨论项目的进展情况。",
+    "“It’s fine,” he said — ‘maybe’… 😀 ",
+    "SELECT u.id, COUNT(o.id) AS n FROM users u WHERE u.age > 18 AND (u.city = 'Paris' OR u.city = 'Rome');\n",
+    "First run `cd /tmp && ls -la`, then `cat notes.txt | grep foo > out.txt; echo done`.\n",
+    "const onClick = (e) => { if (e.target && e.key === \"Enter\" || e.ctrlKey) save({ id: e.target.id }); };\n",
+    "    if not isinstance(s, str):\n        raise TypeError(f'the object must be str, not {s!r}')\n",
+    "<p>Some <b>bold</b> text, a <a href=\"https://example.com/?a=1&amp;b=2\">link</a>, and <i>more</i> of it.</p>\n",
+    "<span class=\"kw\">if</span> a &lt; b &amp;&amp; c &gt; d { <span class=\"s\">&quot;x&quot;</span> }\n",
+    "<div data-props=\"{&quot;id&quot;:1,&quot;name&quot;:&quot;x&quot;,&quot;tags&quot;:[&quot;a&quot;,&quot;b&quot;]}\"></div>",
+    ".a > .b:hover { color: #fff; background: url(/img/a.png) no-repeat; }\n",
+    "query Q($id: ID!) { user(id: $id) { name posts(first: 10, where: {state: {eq: \"open\"}}) { title } } }\n",
+    "2026-11-27T16:52:51.123Z INFO [exec-3] GET /api/v1/users/42?expand=roles&limit=10 200 12ms ip=10.0.0.1\n",
+    "1,\"Jane O'Neil\",jane@example.com,2026-01-02,12.50,\"Paris, France\"\n",
+    "# Title\n\n- item *one* with `code`\n- [link](http://a.example/b)\n\n> quote\n\n| a | b |\n|---|---|\n",
+    "aGVsbG8gd29ybGQsIHRoaXMgaXMgYmFzZTY0IHRleHQgdGhhdCBpcyBsb25n",
+    "x=hello+world%21&y=caf%C3%A9&",
+    "C:\\Users\\ann\\Documents\\report.txt ",
+];
+
+/// Items of a long list.
+const ITEMS: [&str; 8] = [
+    "\"a\"",
+    "7",
+    "12.5",
+    "\"\\n\"",
+    "\"\\u00e9\\n\"",
+    "{\"x\":120,\"y\":44,\"t\":\"m\"}",
+    "{\"insert\":\"Hello \",\"attributes\":{\"bold\":true}}",
+    "{\"id\":1,\"name\":\"Jane O'Neil\",\"url\":\"https://example.com/a?b=1&c=2\",\"at\":\"2026-01-02T03:04:05Z\"}",
+];
+
+#[test]
+fn what_is_sent_often_leaves_a_tenth_of_the_work() {
+    const LEN: usize = 65_536;
+    let long = |unit: &str| unit.repeat(LEN / unit.len());
+    let texts = OFTEN.iter().flat_map(|unit| {
+        let in_json = json!({"type": "chat", "text": long(unit)}).to_string();
+        [long(unit), json!({ "m": in_json }).to_string(), in_json]
+    });
+    let lists = ITEMS.iter().flat_map(|item| {
+        let list = format!("[{}{item}]", long(&format!("{item},")));
+        [json!({ "payload": list }).to_string(), list]
+    });
+    let is_too_much = |text: &String| {
+        let mut message = rule_sets::Message::new(text.len() / 10 * 9, 0);
+        views::any(text, Reader::Unknown, &mut |view| {
+            view.says_more() && !message.take(&rule_sets::Subject::new(view.text()))
+        })
+    };
+    let refused: Vec<String> = texts.chain(lists).filter(is_too_much).map(|text| text[..80].to_owned()).collect();
+    assert_eq!(refused, [""; 0]);
+}
+
+#[test]
+fn what_takes_too_much_work_is_refused_by_a_rule_of_its_own() {
+    let rules = rules(json!([{"name": "card", "regex": "\\b4[0-9]{15}\\b"}]));
+    let list = |count| format!("[{}]", vec![r#""or &#39;net;$(cat {\b\x27\"&lt""#; count].join(","));
+    assert_eq!(judge(&rules, &list(2)), None);
+    assert_eq!(judge(&rules, &list(2_000)).as_deref(), Some("rule_sets.too_much_work"));
+    let names: Vec<_> = rules.patterns.iter().flat_map(Patterns::names).map(|name| name.to_string()).collect();
+    assert!(names.contains(&"rule_sets.too_much_work".to_owned()), "it is counted: {names:?}");
+    // What is left of the work for one message is not taken from the next.
+    assert_eq!(judge(&rules, &list(2)), None);
+}
+
 #[test]
 fn the_operators_expressions_see_a_string_with_its_escapes_too() {
     let rules = rules(json!([{"name": "nul", "regex": r"\\u0000"}]));

@@ -60,7 +60,7 @@ pub(crate) fn judge(schema: &Schema, text: &str) -> Verdict {
         Err(violation) => return Verdict::Refused(format!("{violation:?} when read")),
     };
     match schema.check(document.root()) {
-        Ok(()) => Verdict::Valid,
+        Ok(_) => Verdict::Valid,
         Err(Violation::SchemaRefused) => Verdict::Invalid,
         Err(violation) => Verdict::Refused(format!("{violation:?}")),
     }

@@ -15,11 +15,15 @@ mod prototype_pollution;
 mod rarely;
 mod reading;
 mod sql_injection;
+mod work;
 
 use std::borrow::Cow;
 
 pub use names::WORDS;
 use reading::Reading;
+
+/// The rule that a message matches which takes more work than one of its length may.
+pub const TOO_MUCH_WORK: &str = "rule_sets.too_much_work";
 
 /// A set of rules.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -54,16 +58,43 @@ impl<'a> Subject<'a> {
         let plain = if written.has(plain::SIGNS) { plain::plain(text) } else { None };
         Self { written, plain: plain.map(|exact| Reading::new(Cow::Owned(exact))) }
     }
+
+    /// What all sets need for it at most.
+    #[must_use]
+    pub fn work(&self) -> usize {
+        let plain = self.plain.as_ref().map_or(0, Reading::work);
+        self.written.work().saturating_add(plain)
+    }
 }
 
-/// What the strings of one message say together, and none of them alone.
-#[derive(Debug, Default)]
-pub struct Strings {
+/// What is known of a message while its strings are judged one after the other.
+#[derive(Debug)]
+pub struct Message {
     constructor: bool,
+    /// The work that its other strings may take.
+    left: usize,
 }
 
-impl Strings {
-    /// The rule of `set` that the next string completes.
+impl Message {
+    /// A message of `len` bytes, on which a schema has spent so many of its `steps`.
+    #[must_use]
+    pub fn new(len: usize, steps: u64) -> Self {
+        Self { constructor: false, left: work::allowed(len, steps) }
+    }
+
+    /// Takes what `subject` needs; whether so much was left.
+    #[must_use]
+    pub fn take(&mut self, subject: &Subject<'_>) -> bool {
+        match self.left.checked_sub(subject.work()) {
+            Some(left) => {
+                self.left = left;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The rule of `set` that the next string completes, together with those before it.
     #[must_use]
     pub fn find(&mut self, set: RuleSet, subject: &Subject<'_>) -> Option<&'static str> {
         if set != RuleSet::PrototypePollution {

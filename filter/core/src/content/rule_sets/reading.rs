@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::bytes::{CAPITAL, Kinds, all_kinds, first, is, word, words};
 use super::names::Name;
+use super::work;
 
 /// One reading of a text.
 #[derive(Debug)]
@@ -13,6 +14,7 @@ pub(super) struct Reading<'a> {
     folded: Option<Vec<u8>>,
     kinds: Kinds,
     known: Known,
+    work: usize,
 }
 
 /// Where words stand that a rule may begin at.
@@ -38,7 +40,13 @@ impl<'a> Reading<'a> {
         let kinds = all_kinds(&exact);
         let folded = (kinds & CAPITAL != 0).then(|| exact.to_ascii_lowercase());
         let known = Known::of(folded.as_deref().unwrap_or(&exact), &exact);
-        Self { exact, folded, kinds, known }
+        let work = work::of_text(&exact, kinds, known.names.len());
+        Self { exact, folded, kinds, known, work }
+    }
+
+    /// What all rules need for it at most, estimated before they begin.
+    pub(super) const fn work(&self) -> usize {
+        self.work
     }
 
     /// As it is.

@@ -12,17 +12,26 @@ const STEPS_MIN: u64 = 16_384;
 pub(super) struct Exhausted;
 
 /// What is left of it.
-pub(super) struct Budget(u64);
+pub(super) struct Budget {
+    left: u64,
+    spent: u64,
+}
 
 impl Budget {
     /// For a message of `len` bytes.
     pub(super) const fn new(len: usize) -> Self {
-        Self((len as u64).saturating_mul(STEPS_PER_BYTE).saturating_add(STEPS_MIN))
+        Self { left: (len as u64).saturating_mul(STEPS_PER_BYTE).saturating_add(STEPS_MIN), spent: 0 }
     }
 
     pub(super) fn spend(&mut self, steps: usize) -> Result<(), Exhausted> {
-        self.0 = self.0.checked_sub(steps as u64).ok_or(Exhausted)?;
+        self.left = self.left.checked_sub(steps as u64).ok_or(Exhausted)?;
+        self.spent = self.spent.saturating_add(steps as u64);
         Ok(())
+    }
+
+    /// What was done of it.
+    pub(super) const fn spent(&self) -> u64 {
+        self.spent
     }
 
     /// Every byte of a text is looked at, which is quick; that it is looked at is a step of its own.

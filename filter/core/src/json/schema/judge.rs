@@ -93,6 +93,11 @@ impl<'p> Judge<'p> {
         self.apply(self.program.root, value, None)
     }
 
+    /// The steps that this took.
+    pub(super) const fn spent(&self) -> u64 {
+        self.budget.spent()
+    }
+
     fn apply(&mut self, place: Place, value: Value<'_>, evaluated: Option<&mut Evaluated>) -> Verdict {
         match place {
             TRUE => return Ok(true),

@@ -17,7 +17,7 @@ fn check(schema: &Value, accepted: &[&str], refused: &[&str]) {
     let schema =
         Schema::compile(schema, Formats::Assert, &mut Builder::default()).unwrap_or_else(|fault| panic!("{fault}"));
     let judge = |text: &str| schema.check(read(text, &BOUNDS).unwrap().root());
-    accepted.iter().for_each(|text| assert_eq!(judge(text), Ok(()), "{text}"));
+    accepted.iter().for_each(|text| assert_eq!(judge(text).map(drop), Ok(()), "{text}"));
     refused.iter().for_each(|text| assert_eq!(judge(text), Err(SchemaRefused), "{text}"));
 }
 
