@@ -47,6 +47,8 @@ pub enum View<'a> {
     Text(&'a str),
     /// A string with its escapes, which a reader has that takes no backslash for one; without them it is shown next.
     Escaped(&'a str),
+    /// A record that is a string of another; its own strings are shown next.
+    Record(&'a str),
 }
 
 impl<'a> View<'a> {
@@ -54,29 +56,36 @@ impl<'a> View<'a> {
     #[must_use]
     pub const fn text(self) -> &'a str {
         match self {
-            Self::Text(text) | Self::Escaped(text) => text,
+            Self::Text(text) | Self::Escaped(text) | Self::Record(text) => text,
         }
     }
 
-    /// Whether this reader may have more of a name or a path than the one that undoes escapes: `\x27`, `..\bin` and `ca\t`, but not `\"`, `\n`,
-    /// or a tab between words.
+    /// Whether this says more than what is shown next: escapes within a name or a path (`\x27`, `..\bin` and `ca\t`, but not `\"`, `\n`, or a tab between
+    /// words), and a record without quotes.
     #[must_use]
     pub fn says_more(self) -> bool {
-        let Self::Escaped(raw) = self else { return true };
-        let mut behind_word = false;
-        let mut bytes = raw.bytes();
-        while let Some(byte) = bytes.next() {
-            let is_escape = byte == b'\\';
-            match is_escape.then(|| bytes.next()).flatten() {
-                Some(b'"' | b'/' | b'\\' | b'n' | b'r' | b'u') => {}
-                Some(b't') if !behind_word => {}
-                Some(_) => return true,
-                None => {}
-            }
-            behind_word = !is_escape && (byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':'));
+        match self {
+            Self::Text(_) => true,
+            Self::Escaped(raw) => has_telling_escape(raw),
+            Self::Record(text) => !text.contains(['"', '\'']),
         }
-        false
     }
+}
+
+fn has_telling_escape(raw: &str) -> bool {
+    let mut behind_word = false;
+    let mut bytes = raw.bytes();
+    while let Some(byte) = bytes.next() {
+        let is_escape = byte == b'\\';
+        match is_escape.then(|| bytes.next()).flatten() {
+            Some(b'"' | b'/' | b'\\' | b'n' | b'r' | b'u') => {}
+            Some(b't') if !behind_word => {}
+            Some(_) => return true,
+            None => {}
+        }
+        behind_word = !is_escape && (byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':'));
+    }
+    false
 }
 
 /// Shows `see` every text in `text` until it says that it has seen enough; whether it has.
@@ -109,12 +118,11 @@ impl Views<'_> {
     fn string(&mut self, raw: &str, depth: u8) -> bool {
         let unescaped = raw.contains('\\').then(|| unescape(raw));
         let text = unescaped.as_deref().unwrap_or(raw);
-        self.see(text)
-            || match depth {
-                0 => false,
-                _ if Record::is_one(text) => self.record(text, depth),
-                _ => self.pieces(text, depth),
-            }
+        match depth {
+            0 => self.see(text),
+            _ if Record::is_one(text) => (self.see)(View::Record(text)) || self.record(text, depth),
+            _ => self.see(text) || self.pieces(text, depth),
+        }
     }
 
     fn record(&mut self, text: &str, depth: u8) -> bool {

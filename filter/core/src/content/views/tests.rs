@@ -192,6 +192,20 @@ fn escapes_say_more_to_a_reader_of_texts_only_within_names_and_paths() {
 }
 
 #[test]
+fn a_record_in_a_string_says_more_than_its_strings_only_without_quotes() {
+    let more = |text: &str| {
+        let mut more = Vec::new();
+        any(text, Reader::Json, &mut |view| {
+            more.extend(view.says_more().then(|| view.text().to_owned()));
+            false
+        });
+        more
+    };
+    assert_eq!(more(r#"["{ls,-la}"]"#), ["{ls,-la}", "ls", "-la"]);
+    assert_eq!(more(r#"["{\"a\":\"x\"}"]"#), ["a", "x"]);
+}
+
+#[test]
 fn what_is_seen_is_at_most_views_max_times_as_long() {
     for seed in 0..20_000 {
         let text = generated(seed);
