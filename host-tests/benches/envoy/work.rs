@@ -37,7 +37,7 @@ fn rows() -> Vec<Row> {
         ),
         row("rule sets, signs", json!({"rule_sets": RULE_SETS}), "a(b)c=[d]{e}f+g*h-i;j:k,l.m?n!o&p_q@r "),
         row("rule sets, encodings", json!({"rule_sets": RULE_SETS}), "%41%42%43 &#x41; \\u0041 "),
-        list("rule sets, marks", json!({"rule_sets": RULE_SETS}), "\"union %2e;1=`{{<a {`\\\" and so on\""),
+        list("rule sets, marks", json!({"rule_sets": RULE_SETS}), "\"union %2e;1=`{{<a {`\\\" and so on, and so on\""),
         list("rule sets, short strings", json!({"rule_sets": RULE_SETS}), "\"a\""),
         list(
             "rule sets, words",
