@@ -12,26 +12,22 @@ const STEPS_MIN: u64 = 16_384;
 pub(super) struct Exhausted;
 
 /// What is left of it.
-pub(super) struct Budget {
-    left: u64,
-    spent: u64,
-}
+pub(super) struct Budget(u64);
 
 impl Budget {
     /// For a message of `len` bytes.
     pub(super) const fn new(len: usize) -> Self {
-        Self { left: (len as u64).saturating_mul(STEPS_PER_BYTE).saturating_add(STEPS_MIN), spent: 0 }
+        Self((len as u64).saturating_mul(STEPS_PER_BYTE).saturating_add(STEPS_MIN))
     }
 
     pub(super) fn spend(&mut self, steps: usize) -> Result<(), Exhausted> {
-        self.left = self.left.checked_sub(steps as u64).ok_or(Exhausted)?;
-        self.spent = self.spent.saturating_add(steps as u64);
+        self.0 = self.0.checked_sub(steps as u64).ok_or(Exhausted)?;
         Ok(())
     }
 
-    /// What was done of it.
-    pub(super) const fn spent(&self) -> u64 {
-        self.spent
+    /// What was done of it, which was for a message of `len` bytes.
+    pub(super) const fn spent(&self, len: usize) -> u64 {
+        Self::new(len).0.saturating_sub(self.0)
     }
 
     /// Every byte of a text is looked at, which is quick; that it is looked at is a step of its own.

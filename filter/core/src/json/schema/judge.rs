@@ -93,9 +93,9 @@ impl<'p> Judge<'p> {
         self.apply(self.program.root, value, None)
     }
 
-    /// The steps that this took.
-    pub(super) const fn spent(&self) -> u64 {
-        self.budget.spent()
+    /// The steps that this took, of those for a message of `len` bytes.
+    pub(super) const fn spent(&self, len: usize) -> u64 {
+        self.budget.spent(len)
     }
 
     fn apply(&mut self, place: Place, value: Value<'_>, evaluated: Option<&mut Evaluated>) -> Verdict {

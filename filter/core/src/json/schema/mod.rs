@@ -68,9 +68,10 @@ impl Schema {
     /// [`Violation::SchemaRefused`] for one that does not satisfy it, [`Violation::JsonRefused`] where finding out would take
     /// more work than a message of its length is worth.
     pub fn check(&self, value: Value<'_>) -> Result<u64, Violation> {
-        let mut judge = Judge::new(&self.0, value.document_len());
+        let len = value.document_len();
+        let mut judge = Judge::new(&self.0, len);
         match judge.judge(value) {
-            Ok(true) => Ok(judge.spent()),
+            Ok(true) => Ok(judge.spent(len)),
             Ok(false) => Err(Violation::SchemaRefused),
             Err(Exhausted) => Err(Violation::JsonRefused),
         }
