@@ -59,9 +59,8 @@ impl<'a> Subject<'a> {
         Self { written, plain: plain.map(|exact| Reading::new(Cow::Owned(exact))) }
     }
 
-    /// What all sets need for it at most.
-    #[must_use]
-    pub fn work(&self) -> usize {
+    /// What all sets need for it, by estimate.
+    fn work(&self) -> usize {
         let plain = self.plain.as_ref().map_or(0, Reading::work);
         self.written.work().saturating_add(plain)
     }

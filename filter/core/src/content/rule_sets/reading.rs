@@ -44,7 +44,7 @@ impl<'a> Reading<'a> {
         Self { exact, folded, kinds, known, work }
     }
 
-    /// What all rules need for it at most, estimated before they begin.
+    /// What all rules need for it, estimated before they begin.
     pub(super) const fn work(&self) -> usize {
         self.work
     }

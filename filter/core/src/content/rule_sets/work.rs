@@ -8,12 +8,12 @@ use super::bytes::{CAPITAL, Kinds, WORD, first, head, of, places, split};
 /// The work for each 1,024 bytes of a message.
 const WORK_PER_KIB: usize = 16_600;
 
-/// A shorter message may take as much as one of so many KiB, which is some ten milliseconds: the estimate is a bound, and short texts that are all
-/// separators (formulas, forms, formulae in dollar signs) take a fraction of it.
+/// A shorter message may take as much as one of so many KiB, which is some ten milliseconds: short texts that are all separators (formulas of
+/// spreadsheets, fields of forms) are estimated at several times what they take.
 const KIB_MIN: usize = 24;
 
-/// How many steps of a schema take as long as two units.
-const STEPS_PER_PAIR: u64 = 4;
+/// How many steps of a schema take as long as a unit.
+const STEPS_PER_UNIT: u64 = 2;
 
 /// What each text takes beside its bytes.
 const OF_TEXT: usize = 40;
@@ -59,6 +59,8 @@ static OF_BYTE: [u8; 256] = {
 /// By how much less an `&` takes that begins a reference of HTML, as pages have many.
 const LESS_OF_REFERENCE: usize = 14;
 
+const AMPERSAND: Kinds = of(b"&");
+
 /// The longest name of such a reference: `&quot;`.
 const REFERENCE_LEN_MAX: usize = 8;
 
@@ -75,8 +77,7 @@ pub(super) fn of_text(text: &[u8], kinds: Kinds, word_count: usize) -> usize {
     work.saturating_add(word_count.saturating_mul(OF_WORD))
 }
 
-const AMPERSAND: Kinds = of(b"&");
-
+/// Whether `rest`, from its `&` on, begins with a reference.
 fn is_reference(rest: &[u8]) -> bool {
     let near = head(rest.get(1..).unwrap_or_default(), REFERENCE_LEN_MAX.saturating_add(1));
     let (name, behind) = split(near, const { WORD | of(b"#") });
@@ -86,6 +87,6 @@ fn is_reference(rest: &[u8]) -> bool {
 /// What a message of `len` bytes may take, on which a schema has spent so many of its steps.
 pub(super) fn allowed(len: usize, steps: u64) -> usize {
     let allowed = (len >> 10).max(KIB_MIN).saturating_mul(WORK_PER_KIB);
-    let of_schema = usize::try_from(steps / STEPS_PER_PAIR).unwrap_or(usize::MAX).saturating_mul(2);
+    let of_schema = usize::try_from(steps / STEPS_PER_UNIT).unwrap_or(usize::MAX);
     allowed.saturating_sub(of_schema)
 }
