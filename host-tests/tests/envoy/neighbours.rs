@@ -46,7 +46,7 @@ struct Waits {
 impl Waits {
     /// A slice and a message before what it says, and perhaps once more before the answer; on a busy machine all of it takes longer.
     fn are_short(&self) -> bool {
-        self.attacked <= WAIT_MAX.max(self.alone * 6) + self.quiet
+        self.attacked <= WAIT_MAX.max(self.alone * 5) + self.quiet
     }
 }
 
