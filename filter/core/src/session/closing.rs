@@ -33,7 +33,7 @@ pub(super) struct Closing {
 }
 
 impl Closing {
-    /// `offender` broke the rule. Whoever has had a Close of its peer, as `has_had_one` says, gets no second one (RFC 6455 §5.5.1). Until
+    /// `offender` broke the rule. A side that has had a Close of its peer, as `has_had_one` says, gets no second one (RFC 6455 §5.5.1). Until
     /// `server_until` the server may speak, unless it has said all.
     pub(super) fn new(
         violation: Violation,
