@@ -7,8 +7,9 @@ use crate::host::abi::HostError;
 use crate::limiter::{Limiter, Slot};
 use portcullis_core::handshake::Applicant;
 use portcullis_core::limits::address::{Address, Group};
+use portcullis_core::limits::rules::AddressLimits;
 use portcullis_core::limits::table::{Admission, Excess, Key, Kind};
-use portcullis_core::policy::{AddressLimits, Fail, Policy};
+use portcullis_core::policy::{Fail, Policy};
 use portcullis_core::token::Verified;
 use portcullis_core::violation::Violation;
 

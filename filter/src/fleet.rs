@@ -8,7 +8,8 @@ use crate::IdMap;
 use crate::host;
 use crate::host::abi::{self, BufferType};
 use crate::purse::Purse;
-use portcullis_core::policy::{Access, GlobalLimits};
+use portcullis_core::access::Access;
+use portcullis_core::limits::rules::GlobalLimits;
 use portcullis_core::ratelimit::{ANSWER_LEN_MAX, Answer, METHOD, Request, SERVICE, decode, service_of};
 use portcullis_core::time::Moment;
 

@@ -14,7 +14,7 @@ use crate::memory::Need;
 use crate::telemetry::Telemetry;
 use portcullis_core::config;
 use portcullis_core::limits::HeldBytes;
-use portcullis_core::policy::Policies;
+use portcullis_core::policy::routes::Policies;
 use portcullis_core::succession::{Listener, Succession};
 use portcullis_core::time::Moment;
 use portcullis_core::timers::Wheel;

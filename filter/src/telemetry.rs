@@ -12,7 +12,8 @@ use core::time::Duration;
 use crate::host::abi::{self, Hosted, LogLevel, MetricType};
 use portcullis_core::handshake::shown;
 use portcullis_core::http::headers::Headers;
-use portcullis_core::policy::{Mode, Policies};
+use portcullis_core::policy::Mode;
+use portcullis_core::policy::routes::Policies;
 use portcullis_core::token::Verified;
 use portcullis_core::violation::Violation;
 

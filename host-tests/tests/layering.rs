@@ -7,9 +7,9 @@ use std::{
 
 /// The layers of portcullis-core from the lowest to the highest, as its `lib.rs` draws them. A module imports from its own layer or a lower one.
 const LAYERS: [&[&str]; 5] = [
-    &["letter", "secret", "time", "violation"],
+    &["access", "letter", "secret", "time", "violation"],
     &["http", "protobuf", "regex", "wire"],
-    &["content", "json", "limits", "message", "ratelimit", "succession", "timers", "token"],
+    &["content", "json", "limits", "liveness", "message", "negotiation", "ratelimit", "succession", "timers", "token"],
     &["entry", "policy", "turn", "verdict"],
     &["config", "handshake", "session"],
 ];

@@ -5,10 +5,13 @@
 
 use std::rc::Rc;
 
+use crate::access::Access;
 use crate::http::Malformed;
 use crate::http::authority::Authority;
+use crate::http::origin::OriginRules;
 use crate::http::origin::{Claim, Origin};
-use crate::policy::{Access, OriginRules, Place, Policy};
+use crate::policy::Policy;
+use crate::policy::routes::Place;
 use crate::token::{Packed, Verified};
 use crate::wire::Side;
 

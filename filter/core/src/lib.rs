@@ -5,13 +5,13 @@
 //! what comes back.
 //!
 //! ```text
-//! L0  letter time secret violation                                       values
+//! L0  access letter time secret violation                                values
 //! L1  wire/{header,mask,utf8,deflate,close}   http/{headers,list,…}  regex
 //!     protobuf                                                           bytes in, values out
 //! L2  json/{reader,schema}  content/{patterns,views,tunnels,envelope,authorize}
-//!     limits/{rate,address,…}  message  timers  ratelimit
-//!     token/{jws,claims,keys}  succession                                what values mean
-//! L3  policy  entry  verdict  turn                                           what is allowed, what was decided
+//!     limits/{rate,address,…}  liveness  message  negotiation  timers
+//!     ratelimit  token/{jws,claims,keys}  succession                     what values mean
+//! L3  policy  entry  verdict  turn                                       what is allowed, what was decided
 //! L4  handshake  session/{direction,…}  config                           the state machines and the way in
 //! ```
 //!
@@ -38,6 +38,7 @@
     )
 )]
 
+pub mod access;
 pub mod config;
 pub mod content;
 pub mod entry;
@@ -46,7 +47,9 @@ pub mod http;
 pub mod json;
 mod letter;
 pub mod limits;
+pub mod liveness;
 pub mod message;
+pub mod negotiation;
 pub mod policy;
 mod protobuf;
 pub mod ratelimit;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use portcullis_core::content::views::{self, Reader, VIEWS_MAX};
-use portcullis_core::policy::Policies;
+use portcullis_core::policy::routes::Policies;
 use portcullis_core::violation::Violation;
 use portcullis_core::wire::Side;
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::thread_local;
 
-use portcullis_core::policy::Policies;
+use portcullis_core::policy::routes::Policies;
 use portcullis_core::session::Overlooked;
 use portcullis_core::violation::Violation;
 use portcullis_core::wire::Side::{self, Client, Server};

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::thread_local;
 
-use portcullis_core::policy::Policies;
+use portcullis_core::policy::routes::Policies;
 use portcullis_core::violation::Violation;
 use portcullis_core::wire::Side;
 use serde_json::json;

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use portcullis_core::handshake::{Decision, Opening, Pending, Protocol, Request};
 use portcullis_core::http::headers::Headers;
-use portcullis_core::policy::Policies;
+use portcullis_core::policy::routes::Policies;
 use portcullis_core::session::Due;
 use portcullis_core::verdict::Edit;
 use portcullis_core::violation::Violation;

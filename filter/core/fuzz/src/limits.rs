@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::thread_local;
 use std::time::Duration;
 
-use portcullis_core::policy::Policies;
+use portcullis_core::policy::routes::Policies;
 use portcullis_core::session::Budget;
 use portcullis_core::time::Moment;
 use portcullis_core::violation::Violation;

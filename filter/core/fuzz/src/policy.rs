@@ -105,7 +105,7 @@ fn assert_holds(parsed: &Parsed) {
             assert!(rules.text || rules.binary != Binary::Refuse);
             assert!(rules.frame_len_max > 0 && rules.message_len_max > 0 && rules.fragments_max > 0);
         }
-        for portcullis_core::policy::ClaimHeader { name, .. } in &policy.auth.claim_headers {
+        for portcullis_core::token::rules::ClaimHeader { name, .. } in &policy.auth.claim_headers {
             assert!(!name.contains('_') && *name == name.to_ascii_lowercase() && !name.starts_with("sec-websocket-"));
             assert!(!matches!(
                 name.as_str(),

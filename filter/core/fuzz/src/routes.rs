@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::rc::Rc;
 
 use portcullis_core::config;
-use portcullis_core::policy::{Place, Policies};
+use portcullis_core::policy::routes::{Place, Policies};
 use serde_json::json;
 
 use crate::input::Input;

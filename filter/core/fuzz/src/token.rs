@@ -5,7 +5,7 @@ use std::thread_local;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
-use portcullis_core::policy::Policies;
+use portcullis_core::policy::routes::Policies;
 use portcullis_core::time::Timestamp;
 use portcullis_core::token::{Verified, verify};
 use portcullis_core::violation::Violation;

@@ -14,22 +14,24 @@ use super::raw::{
 };
 use super::values::{Count, Span};
 use super::{ConfigError, Environment, doors, limits, within};
+use crate::access::Access;
 use crate::content::ContentRules;
 use crate::content::envelope::{Envelope, Envelopes};
 use crate::http::Malformed;
 use crate::http::authority::{Authority, AuthorityPattern, HostPattern};
 use crate::http::list::token;
 use crate::http::origin::OriginPattern;
+use crate::http::origin::OriginRules;
 use crate::json::pointer::Pointer;
 use crate::message::{Binary, MessageRules};
-use crate::policy::{
-    Access, Ambiguous, AuthRules, BufferLimits, ClaimFormat, ClaimHeader, Compression, Fail, LogRules, Mode,
-    NonWebsocket, OriginRules, PathPattern, Place, Policies, Policy, RouteMatch, Source, SubprotocolRules,
-};
+use crate::negotiation::{Compression, SubprotocolRules};
+use crate::policy::routes::{Ambiguous, PathPattern, Place, Policies, RouteMatch};
+use crate::policy::{BufferLimits, Fail, LogRules, Mode, NonWebsocket, Policy};
 use crate::secret::Secret;
 use crate::token::Provider;
 use crate::token::claims::{ClaimRules, Requirement};
 use crate::token::keys::Keys;
+use crate::token::rules::{AuthRules, ClaimFormat, ClaimHeader, Source};
 
 /// RFC 7519 §4.1.4 allows "usually no more than a few minutes"; more would outlive a revoked token.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(300);

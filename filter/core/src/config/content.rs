@@ -9,6 +9,7 @@ use super::build::{Built, claim_path, each, requirements};
 use super::raw::{RawAuthorize, RawJson, RawMessages};
 use super::values::Count;
 use super::{ConfigError, within};
+use crate::access::Access;
 use crate::content::authorize::{Authorization, Authorizations, Glob};
 use crate::content::envelope::Envelopes;
 use crate::content::patterns::Patterns;
@@ -18,7 +19,6 @@ use crate::http::list::token;
 use crate::json::pointer::Pointer;
 use crate::json::reader::Bounds;
 use crate::json::schema::{Formats, Schema};
-use crate::policy::Access;
 use crate::regex::Builder;
 
 /// Messages in the wild stay under 10. Judging takes stack for each level, of which some engines give a module 512 KiB.

@@ -3,10 +3,11 @@
 use serde_json::Value;
 
 use super::raw::{RawAuthorize, RawJson, RawMessages, RawPolicy};
+use crate::access::Access;
 use crate::content::envelope::{Envelope, Envelopes};
 use crate::json::pointer::Pointer;
 use crate::message::Binary;
-use crate::policy::{Access, NonWebsocket};
+use crate::policy::NonWebsocket;
 
 /// What one side's messages may say without being asked; paths begin with its keys.
 pub(super) fn of_side(raw: &RawMessages, binary: Binary, envelopes: &Envelopes) -> Vec<String> {

@@ -11,13 +11,13 @@ use super::raw::{
 };
 use super::values::{Count, Span};
 use super::{ConfigError, within};
+use crate::access::Access;
 use crate::content::envelope::Envelope;
 use crate::limits::rate::Rate;
+use crate::limits::rules::{AddressLimits, ConnectionLimits, GlobalLimits, LimitRules, OnExcess, SubjectLimits};
 use crate::limits::table::FailureRules;
-use crate::policy::{
-    Access, AddressLimits, Compression, ConnectionLimits, GlobalLimits, LimitRules, LivenessRules, OnExcess,
-    SubjectLimits,
-};
+use crate::liveness::LivenessRules;
+use crate::negotiation::Compression;
 
 /// 64 MiB: a thousand connections that hold a longest message each.
 const HELD_LEN_MAX: u64 = 67_108_864;

@@ -10,7 +10,8 @@
 //! One message is judged or forwarded at a time, so only the larger of the two counts.
 
 use super::ConfigError;
-use crate::policy::{Policies, Policy};
+use crate::policy::Policy;
+use crate::policy::routes::Policies;
 use crate::wire::Side;
 
 /// What Envoy gives a VM, in bytes: proxy-wasm-cpp-host's `limits.h` says 1 GiB. WebAssembly itself could address four times as much.

@@ -23,7 +23,8 @@ use std::rc::Rc;
 use serde_json::{Map, Value};
 
 use crate::json;
-use crate::policy::{Policies, Policy, Route};
+use crate::policy::Policy;
+use crate::policy::routes::{Policies, Route};
 use content::Shared;
 use memory::Memory;
 use raw::{RawPolicy, Read};

@@ -9,11 +9,15 @@ use serde_json::{Map, Value};
 use super::build::Built;
 use super::values::{Count, Span};
 use super::{ConfigError, step};
+use crate::access::Access;
 use crate::content::envelope::{Envelope, Envelopes};
 use crate::content::rule_sets::RuleSet;
 use crate::json::schema::Formats;
+use crate::limits::rules::OnExcess;
 use crate::message::Binary;
-use crate::policy::{Access, BufferLimits, ClaimFormat, Compression, Fail, Mode, NonWebsocket, OnExcess};
+use crate::negotiation::Compression;
+use crate::policy::{BufferLimits, Fail, Mode, NonWebsocket};
+use crate::token::rules::ClaimFormat;
 
 /// What can be read from the tree. Serde's derives are ten times the code, all of which an Envoy compiles at its start, and their
 /// errors repeat what they could not read.

@@ -6,11 +6,13 @@ use std::rc::Rc;
 use serde_json::{Map, Value, json};
 
 use super::{Parsed, parse};
+use crate::access::Access;
 use crate::http::authority::Authority;
 use crate::message::Binary;
-use crate::policy::{
-    Access, BufferLimits, ClaimFormat, ClaimHeader, Compression, Fail, Mode, NonWebsocket, Place, Policy, Source,
-};
+use crate::negotiation::Compression;
+use crate::policy::routes::Place;
+use crate::policy::{BufferLimits, Fail, Mode, NonWebsocket, Policy};
+use crate::token::rules::{ClaimFormat, ClaimHeader, Source};
 
 /// The secret that [`read`] finds in its environment.
 const SECRET: &str = "an HMAC secret of more than 32 bytes";

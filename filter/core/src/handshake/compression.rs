@@ -5,7 +5,7 @@
 
 use crate::http::extensions::{Extension, parse};
 use crate::http::headers::Headers;
-use crate::policy::Compression;
+use crate::negotiation::Compression;
 use crate::session::Deflate;
 use crate::verdict::Edit;
 

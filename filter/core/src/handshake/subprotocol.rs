@@ -2,7 +2,7 @@
 
 use super::credential::Offered;
 use crate::http::headers::Headers;
-use crate::policy::SubprotocolRules;
+use crate::negotiation::SubprotocolRules;
 use crate::verdict::Edit;
 use crate::violation::Violation;
 

@@ -8,6 +8,7 @@ use core::net::Ipv4Addr;
 
 use super::Malformed;
 use super::authority::{Authority, AuthorityPattern, HostPattern};
+use crate::access::Access;
 
 /// The origin of a web page.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -129,6 +130,19 @@ impl OriginPattern {
             }
         }
     }
+}
+
+/// The origins of a policy.
+#[derive(Clone, Debug)]
+pub struct OriginRules {
+    /// The origins that may ask.
+    pub allow: Vec<OriginPattern>,
+    /// The origin of the very host that is asked for.
+    pub same_host: Access,
+    /// No `Origin` line at all.
+    pub missing: Access,
+    /// `Origin: null`.
+    pub opaque: Access,
 }
 
 /// The scheme in lower case (RFC 3986 §3.1), and what stands behind `://`.

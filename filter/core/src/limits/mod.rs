@@ -5,6 +5,7 @@
 //! address  whom an address stands for
 //! rate     so much a second
 //! register which workers there are
+//! rules    what the operator allows
 //! table    who is counted, by all workers
 //! ```
 
@@ -13,6 +14,7 @@ mod blocks;
 mod held;
 pub mod rate;
 pub mod register;
+pub mod rules;
 pub mod table;
 
 pub use blocks::Blocks;

@@ -13,7 +13,6 @@
 
 mod closing;
 mod direction;
-mod liveness;
 mod pace;
 mod payload;
 mod scan;
@@ -26,7 +25,10 @@ use crate::content::Handshake;
 use crate::content::tunnels::Conversation;
 use crate::entry::{Credential, Entry};
 use crate::limits::Share;
-use crate::policy::{Ambiguous, Compression, Mode, Place, Policies, Policy};
+use crate::liveness::{Liveness, PING_LEN, Step, Traffic};
+use crate::negotiation::Compression;
+use crate::policy::routes::{Ambiguous, Place, Policies};
+use crate::policy::{Mode, Policy};
 use crate::time::Moment;
 use crate::verdict::Passage;
 use crate::violation::Violation;
@@ -35,7 +37,6 @@ use crate::wire::header::Framing;
 use crate::wire::{Chunk, Side, Unreadable};
 use closing::Closing;
 use direction::{Direction, Terms};
-use liveness::{Liveness, PING_LEN, Step, Traffic};
 
 pub use closing::CLOSE_GRACE;
 pub use pace::Budget;

@@ -4,7 +4,7 @@
 //! it has come. Fragments have a bound of their own (`max_fragments`), and a Close is never too much.
 
 use crate::limits::rate::{Meter, Rate};
-use crate::policy::ConnectionLimits;
+use crate::limits::rules::ConnectionLimits;
 use crate::time::Moment;
 
 /// What is counted outside of a connection, and the time where it has to be exact.

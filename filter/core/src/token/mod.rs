@@ -10,6 +10,7 @@
 pub mod claims;
 pub mod jws;
 pub mod keys;
+pub mod rules;
 pub mod shape;
 
 use std::rc::Rc;

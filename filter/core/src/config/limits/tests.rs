@@ -4,10 +4,14 @@ use core::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::access::Access;
 use crate::config::tests::{good, read, refuse, refuse_at, with};
 use crate::limits::rate::Rate;
+use crate::limits::rules::{LimitRules, OnExcess};
 use crate::limits::table::FailureRules;
-use crate::policy::{Access, LimitRules, LivenessRules, OnExcess, Place, Policy};
+use crate::liveness::LivenessRules;
+use crate::policy::Policy;
+use crate::policy::routes::Place;
 
 fn policy(config: &Value) -> Policy {
     (**read(config).unwrap().policies.base()).clone()

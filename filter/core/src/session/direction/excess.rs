@@ -2,7 +2,8 @@
 
 use super::{Direction, Fault, Terms};
 use crate::limits::Blocks;
-use crate::policy::{Mode, OnExcess};
+use crate::limits::rules::OnExcess;
+use crate::policy::Mode;
 use crate::session::scan::Scan;
 use crate::violation::Violation;
 use crate::wire::Chunk;

@@ -9,7 +9,7 @@ use crate::content::Handshake;
 use crate::content::tunnels::Exempt;
 use crate::entry::Entry;
 use crate::limits::{HeldBytes, Share};
-use crate::policy::Place;
+use crate::policy::routes::Place;
 use crate::session::Session;
 use crate::session::tests::{BIRTH, NOW, Unlimited, frame};
 use crate::violation::Violation::{

@@ -11,7 +11,7 @@ use crate::config;
 use crate::content::Handshake;
 use crate::entry::Entry;
 use crate::limits::Share;
-use crate::policy::{Place, Policies};
+use crate::policy::routes::{Place, Policies};
 use crate::session::tests::{BIRTH, NOW, Unlimited, forwarded, frame};
 use crate::session::{Deflate, Session};
 use crate::violation::Violation::{self, *};

@@ -11,9 +11,25 @@
 
 use core::time::Duration;
 
-use crate::policy::LivenessRules;
 use crate::time::Moment;
 use crate::violation::Violation;
+
+/// The times of a policy; `None` is no end.
+#[derive(Clone, Copy, Debug)]
+pub struct LivenessRules {
+    /// How long a client may be silent before it gets a ping of ours.
+    pub ping_interval: Option<Duration>,
+    /// How long it may be silent after that.
+    pub pong_timeout: Duration,
+    /// How long a connection may go without a message either way.
+    pub idle_timeout: Option<Duration>,
+    /// How long a client's message may take from its first byte to its last.
+    pub message_timeout: Option<Duration>,
+    /// How old a connection may become.
+    pub lifetime_max: Option<Duration>,
+    /// The share of an interval and a lifetime by which connections differ, in thousandths.
+    pub jitter_permille: u32,
+}
 
 /// How often a Ping is tried again that could not be written.
 const RETRY: Duration = Duration::from_secs(1);
@@ -31,11 +47,11 @@ const AWAITED_LEN: usize = 65_536;
 const SLOW_MAX: Duration = Duration::from_secs(60);
 
 /// What our pings carry: nobody can guess it, so nothing else is taken for an answer to them.
-pub(super) const PING_LEN: usize = 8;
+pub(crate) const PING_LEN: usize = 8;
 
 /// The times of one connection.
 #[derive(Debug)]
-pub(super) struct Liveness {
+pub(crate) struct Liveness {
     nonce: [u8; PING_LEN],
     opened_at: Moment,
     /// The last bytes of each side.
@@ -74,24 +90,24 @@ struct Wanted {
 
 /// What of a connection its liveness depends on.
 #[derive(Clone, Copy)]
-pub(super) struct Traffic {
+pub(crate) struct Traffic {
     /// The last part of a message, either way.
-    pub(super) message_at: Moment,
+    pub(crate) message_at: Moment,
     /// When the client began with what it has not finished.
-    pub(super) unfinished_since: Option<Moment>,
+    pub(crate) unfinished_since: Option<Moment>,
     /// Whether what the client has been sent ends with a frame.
-    pub(super) is_between_frames: bool,
+    pub(crate) is_between_frames: bool,
 }
 
 /// What a look at the clock leads to.
-pub(super) enum Step {
+pub(crate) enum Step {
     Nothing,
     WantPing,
     Refuse(Violation),
 }
 
 impl Liveness {
-    pub(super) fn new(opened_at: Moment, nonce: [u8; PING_LEN]) -> Self {
+    pub(crate) fn new(opened_at: Moment, nonce: [u8; PING_LEN]) -> Self {
         let (client_at, server_at) = (opened_at, opened_at);
         Self {
             nonce,
@@ -109,7 +125,7 @@ impl Liveness {
     }
 
     /// Monitor mode lets a violation pass: it is not found again, until it begins anew.
-    pub(super) fn overlook(&mut self, violation: Violation, traffic: &Traffic) {
+    pub(crate) fn overlook(&mut self, violation: Violation, traffic: &Traffic) {
         let Times { dead, idle, lifetime, too_slow } = &mut self.overlooked;
         for (of, time, began_at) in [
             (Violation::Dead, dead, Some(self.client_at)),
@@ -124,12 +140,12 @@ impl Liveness {
     }
 
     /// What was let pass counts anew, under another policy.
-    pub(super) fn forget_overlooked(&mut self) {
+    pub(crate) fn forget_overlooked(&mut self) {
         self.overlooked = Times::default();
     }
 
     /// Bytes came, with `pong_count` answers to pings of ours among them.
-    pub(super) fn receive_from_client(&mut self, now: Moment, pong_count: u32) {
+    pub(crate) fn receive_from_client(&mut self, now: Moment, pong_count: u32) {
         self.client_at = self.client_at.max(now);
         self.unanswered_len = 0;
         (self.asked_at, self.wanted) = (None, None);
@@ -137,7 +153,7 @@ impl Liveness {
     }
 
     /// A chunk of so many bytes came.
-    pub(super) fn receive_from_server(&mut self, now: Moment, len: usize) {
+    pub(crate) fn receive_from_server(&mut self, now: Moment, len: usize) {
         self.server_at = self.server_at.max(now);
         self.unanswered_len = self.unanswered_len.saturating_add(len as u64);
         if len > AWAITED_LEN {
@@ -178,22 +194,22 @@ impl Liveness {
     }
 
     /// What an answer to a ping of ours carries.
-    pub(super) const fn pong(&self) -> &[u8; PING_LEN] {
+    pub(crate) const fn pong(&self) -> &[u8; PING_LEN] {
         &self.nonce
     }
 
     /// How many answers are expected.
-    pub(super) const fn pongs_due(&self) -> u32 {
+    pub(crate) const fn pongs_due(&self) -> u32 {
         self.unanswered
     }
 
     /// The Ping that is wanted (RFC 6455 §5.5.2), not masked: it is for the client.
-    pub(super) fn ping(&self) -> Option<Vec<u8>> {
+    pub(crate) fn ping(&self) -> Option<Vec<u8>> {
         self.wanted.is_some().then(|| [&[0x89, 0x08][..], &self.nonce].concat())
     }
 
     /// It went out.
-    pub(super) const fn sent(&mut self, now: Moment) {
+    pub(crate) const fn sent(&mut self, now: Moment) {
         (self.pinged_at, self.wanted) = (now, None);
         if self.asked_at.is_none() {
             self.asked_at = Some(now);
@@ -217,14 +233,14 @@ impl Liveness {
     }
 
     /// When the clock has to be looked at next.
-    pub(super) fn deadline(&self, rules: &LivenessRules, traffic: &Traffic) -> Option<Moment> {
+    pub(crate) fn deadline(&self, rules: &LivenessRules, traffic: &Traffic) -> Option<Moment> {
         let [dead, stalled, ping] = [self.dead_at(rules), self.stalled_at(rules, traffic), self.ping_at(rules)];
         let ends = self.ends(rules, traffic).map(|(_, at)| at);
         ends.into_iter().chain([dead, stalled, ping]).flatten().min()
     }
 
     /// Looks at the clock.
-    pub(super) fn tick(&mut self, rules: &LivenessRules, traffic: &Traffic, now: Moment) -> Step {
+    pub(crate) fn tick(&mut self, rules: &LivenessRules, traffic: &Traffic, now: Moment) -> Step {
         let ends = self.ends(rules, traffic);
         if let Some((violation, _)) = ends.iter().find(|(_, at)| at.is_some_and(|at| now >= at)) {
             return Step::Refuse(*violation);

@@ -1,0 +1,136 @@
+//! The operator's policy, validated and immutable.
+//!
+//! Made by [`crate::config`], shared by every session that it applies to. The names follow the keys of the
+//! configuration; what each means is said there and in README.
+
+pub mod routes;
+
+use std::rc::Rc;
+
+use crate::content::ContentRules;
+use crate::http::authority::AuthorityPattern;
+use crate::http::origin::OriginRules;
+use crate::limits::rules::LimitRules;
+use crate::liveness::LivenessRules;
+use crate::message::MessageRules;
+use crate::negotiation::{Compression, SubprotocolRules};
+use crate::token::rules::AuthRules;
+use crate::wire::Side;
+
+/// What a violation does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mode {
+    /// It is refused.
+    Enforce,
+    /// It is counted and logged, and passes.
+    Monitor,
+}
+
+/// What a fault of ours or of the proxy does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fail {
+    /// The handshake or connection is refused.
+    Closed,
+    /// It passes without being judged.
+    Open,
+}
+
+/// What becomes of requests that are no upgrade.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum NonWebsocket {
+    /// What is asked of an upgrade before it opens is asked of them.
+    Authenticate,
+    /// They pass.
+    Pass,
+    /// They do not.
+    Refuse,
+}
+
+/// How much the proxy buffers of what it reads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BufferLimits {
+    /// It is not known.
+    Default,
+    /// A read of the cluster's side is at most half of what the listener's side buffers.
+    Halved,
+}
+
+/// Everything that is decided about one virtual place.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Whether violations are refused.
+    pub mode: Mode,
+    /// What our own faults do.
+    pub fail: Fail,
+    /// Whether an upgrade has to come over TLS.
+    pub require_tls: bool,
+    /// Whether `x-forwarded-proto` may stand for TLS.
+    pub trust_forwarded_proto: bool,
+    /// What the proxy buffers.
+    pub buffer_limits: BufferLimits,
+    /// Requests that are no upgrade.
+    pub non_websocket: NonWebsocket,
+    /// The authorities that are served; none means all.
+    pub hosts: Vec<AuthorityPattern>,
+    /// The origins that may ask.
+    pub origin: OriginRules,
+    /// Which subprotocols may be negotiated.
+    pub subprotocols: SubprotocolRules,
+    /// What a client has to prove.
+    pub auth: AuthRules,
+    /// The client's messages.
+    pub from_client: MessageRules,
+    /// The server's messages.
+    pub from_server: MessageRules,
+    /// What the client's messages may say.
+    pub client_content: Rc<ContentRules>,
+    /// What the server's messages may say.
+    pub server_content: Rc<ContentRules>,
+    /// Whether messages may be compressed.
+    pub compression: Compression,
+    /// How much, of everything that is counted.
+    pub limits: LimitRules,
+    /// How long, of everything that takes time.
+    pub liveness: LivenessRules,
+    /// What is logged.
+    pub log: LogRules,
+}
+
+impl Policy {
+    /// What the messages of one side may be, and what they may say.
+    #[must_use]
+    pub const fn messages(&self, from: Side) -> (&MessageRules, &Rc<ContentRules>) {
+        match from {
+            Side::Client => (&self.from_client, &self.client_content),
+            Side::Server => (&self.from_server, &self.server_content),
+        }
+    }
+
+    /// Whether there is an envelope for what is said on a connection with this subprotocol; empty for none.
+    #[must_use]
+    pub fn admits(&self, subprotocol: &str) -> bool {
+        [&self.client_content, &self.server_content].iter().all(|content| content.envelope.of(subprotocol).is_some())
+    }
+
+    /// A type of the client's messages as it is counted: one that the policy does not name counts as none, since a client could make up any.
+    #[must_use]
+    pub fn counted_type<'a>(&self, kind: &'a str) -> &'a str {
+        let is_named = self.client_content.names_type(kind) || self.limits.per_connection.by_type.contains_key(kind);
+        if is_named { kind } else { "" }
+    }
+
+    /// Whether messages are judged by what the client's token says.
+    #[must_use]
+    pub fn read_claims(&self) -> bool {
+        [&self.client_content, &self.server_content].iter().any(|content| !content.authorize.is_empty())
+    }
+}
+
+/// What a policy logs.
+#[derive(Clone, Copy, Debug)]
+pub struct LogRules {
+    /// One line for each connection that ended.
+    pub connections: bool,
+    /// One line for each refusal.
+    pub refusals: bool,
+}
