@@ -13,7 +13,6 @@ use crate::http::origin::{Claim, Origin};
 use crate::policy::Policy;
 use crate::policy::routes::Place;
 use crate::token::{Packed, Verified};
-use crate::wire::Side;
 
 /// The longest `Origin` that is kept, in bytes: a scheme, a host of 255 and a port. A longer one is no origin.
 const ORIGIN_LEN_MAX: usize = 300;
@@ -69,14 +68,12 @@ impl Entry {
         let is_listed = policy.subprotocols.allow.iter().any(|allowed| allowed == subprotocol);
         let is_any = policy.subprotocols.allow.is_empty() && !self.is_tunnel;
         let is_secure = self.tls || (policy.trust_forwarded_proto && self.forwarded_tls);
-        let has_envelope = |side| policy.messages(side).1.envelope.of(subprotocol).is_some();
         !self.flawed
             && (!policy.require_tls || is_secure)
             && (policy.hosts.is_empty() || place.authority().is_some_and(is_host))
             && allows_origin(&policy.origin, self.origin.as_deref(), place.authority(), is_secure)
             && (subprotocol.is_empty() || is_listed || is_any)
-            && has_envelope(Side::Client)
-            && has_envelope(Side::Server)
+            && policy.admits(subprotocol)
             && self.is_known(policy)
     }
 

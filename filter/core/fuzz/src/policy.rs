@@ -5,6 +5,8 @@ use portcullis_core::handshake::{Decision, Protocol, Request};
 use portcullis_core::http::headers::Headers;
 use portcullis_core::json;
 use portcullis_core::message::Binary;
+use portcullis_core::policy::SideRules;
+use portcullis_core::token::rules::ClaimHeader;
 use serde_json::{Map, Value};
 
 use crate::adapter;
@@ -101,11 +103,11 @@ fn assert_holds(parsed: &Parsed) {
     for policy in parsed.policies.all() {
         assert!(!policy.auth.required || !(policy.auth.providers.is_empty() || policy.auth.sources.is_empty()));
         assert!(!policy.auth.providers.is_empty() || policy.auth.sources.is_empty());
-        for rules in [&policy.from_client, &policy.from_server] {
+        for SideRules { rules, .. } in policy.messages.iter() {
             assert!(rules.text || rules.binary != Binary::Refuse);
             assert!(rules.frame_len_max > 0 && rules.message_len_max > 0 && rules.fragments_max > 0);
         }
-        for portcullis_core::token::rules::ClaimHeader { name, .. } in &policy.auth.claim_headers {
+        for ClaimHeader { name, .. } in &policy.auth.claim_headers {
             assert!(!name.contains('_') && *name == name.to_ascii_lowercase() && !name.starts_with("sec-websocket-"));
             assert!(!matches!(
                 name.as_str(),

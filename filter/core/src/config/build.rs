@@ -2,7 +2,6 @@
 
 use core::time::Duration;
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use serde_json::Value;
@@ -15,7 +14,6 @@ use super::raw::{
 use super::values::{Count, Span};
 use super::{ConfigError, Environment, doors, limits, within};
 use crate::access::Access;
-use crate::content::ContentRules;
 use crate::content::envelope::{Envelope, Envelopes};
 use crate::http::Malformed;
 use crate::http::authority::{Authority, AuthorityPattern, HostPattern};
@@ -26,12 +24,13 @@ use crate::json::pointer::Pointer;
 use crate::message::{Binary, MessageRules};
 use crate::negotiation::{Compression, SubprotocolRules};
 use crate::policy::routes::{Ambiguous, PathPattern, Place, Policies, RouteMatch};
-use crate::policy::{BufferLimits, Fail, LogRules, Mode, NonWebsocket, Policy};
+use crate::policy::{BufferLimits, Fail, LogRules, Mode, NonWebsocket, Policy, SideRules};
 use crate::secret::Secret;
 use crate::token::Provider;
 use crate::token::claims::{ClaimRules, Requirement};
 use crate::token::keys::Keys;
 use crate::token::rules::{AuthRules, ClaimFormat, ClaimHeader, Source};
+use crate::wire::Sides;
 
 /// RFC 7519 §4.1.4 allows "usually no more than a few minutes"; more would outlive a revoked token.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(300);
@@ -85,22 +84,22 @@ pub(super) fn policy(
     let mut build = |at: &str, raw: Option<RawMessages>, defaults| {
         let raw = raw.unwrap_or_default();
         let mut own = Vec::new();
-        let (rules, content) = side(&raw, defaults, shared, &mut own).map_err(within(at))?;
-        own.extend(doors::of_side(&raw, rules.binary, &content.envelope));
+        let side = side(&raw, defaults, shared, &mut own).map_err(within(at))?;
+        own.extend(doors::of_side(&raw, &side));
         warnings.extend(own.into_iter().map(|warning| format!("{at}.{warning}")));
-        Ok((rules, content))
+        Ok(side)
     };
-    let (from_client, client_content) = build("messages.from_client", messages.from_client, FROM_CLIENT)?;
-    let (from_server, server_content) = build("messages.from_server", messages.from_server, FROM_SERVER)?;
-    warnings.extend(doors::of_fallback(raw, [&client_content.envelope, &server_content.envelope]));
+    let messages = Sides {
+        client: build("messages.from_client", messages.from_client, FROM_CLIENT)?,
+        server: build("messages.from_server", messages.from_server, FROM_SERVER)?,
+    };
+    warnings.extend(doors::of_fallback(raw, &messages));
+    let named = [("messages.from_client", &messages.client), ("messages.from_server", &messages.server)];
     let mut subprotocols = subprotocols(&raw.subprotocols.clone().unwrap_or_default())?;
-    for (side, content) in [("from_client", &client_content), ("from_server", &server_content)] {
-        restrict(&mut subprotocols, &content.envelope).map_err(within(&format!("messages.{side}")))?;
+    for (at, side) in named {
+        restrict(&mut subprotocols, &side.content.envelope).map_err(within(at))?;
     }
-    let compression = compression(
-        raw.compression,
-        [("from_client", from_client, &client_content), ("from_server", from_server, &server_content)],
-    )?;
+    let compression = compression(raw.compression, named)?;
     Ok(Policy {
         mode: raw.mode.unwrap_or(Mode::Enforce),
         fail: raw.fail.unwrap_or(Fail::Closed),
@@ -116,10 +115,7 @@ pub(super) fn policy(
         )?,
         subprotocols,
         auth: auth(&raw.auth.clone().unwrap_or_default(), environment, warnings)?,
-        from_client,
-        from_server,
-        client_content,
-        server_content,
+        messages,
         compression,
         limits: limits::limits(raw, compression)?,
         liveness: limits::liveness(raw.liveness.as_ref())?,
@@ -235,13 +231,13 @@ fn restrict(rules: &mut SubprotocolRules, envelopes: &Envelopes) -> Built<()> {
     Ok(())
 }
 
-fn compression(raw: Option<Compression>, sides: [(&str, MessageRules, &Rc<ContentRules>); 2]) -> Built<Compression> {
+fn compression(raw: Option<Compression>, sides: [(&str, &SideRules); 2]) -> Built<Compression> {
     let compression = raw.unwrap_or(Compression::Refuse);
-    for (name, rules, content) in sides {
+    for (at, SideRules { rules, content }) in sides {
         let read =
             [("utf8", rules.utf8), ("tunnels: refuse", !content.tunnels)].into_iter().find(|(_, is_read)| *is_read);
         if let (Compression::Pass, Some((key, _))) = (compression, read) {
-            let problem = format!("pass leaves payload unread, which messages.{name}.{key} would have to read");
+            let problem = format!("pass leaves payload unread, which {at}.{key} would have to read");
             return Err(ConfigError::new("compression", problem));
         }
     }
@@ -261,7 +257,7 @@ fn side(
     defaults: MessageRules,
     shared: &mut Shared,
     warnings: &mut Vec<String>,
-) -> Built<(MessageRules, Rc<ContentRules>)> {
+) -> Built<SideRules> {
     let allowed = |access: Option<Access>, default: bool| access.map_or(default, |access| access == Access::Allow);
     let fragments_max = positive("max_fragments", raw.max_fragments, defaults.fragments_max.into())?;
     let message_len_max = positive("max_message_bytes", raw.max_message_bytes, defaults.message_len_max)?;
@@ -285,7 +281,7 @@ fn side(
     if !rules.text && rules.binary == Binary::Refuse {
         return Err(ConfigError::new("", "text and binary both refused: nothing could be said"));
     }
-    Ok((rules, content))
+    Ok(SideRules { rules, content })
 }
 
 fn auth(raw: &RawAuth, environment: Environment<'_>, warnings: &mut Vec<String>) -> Built<AuthRules> {

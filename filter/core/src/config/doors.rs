@@ -7,14 +7,16 @@ use crate::access::Access;
 use crate::content::envelope::{Envelope, Envelopes};
 use crate::json::pointer::Pointer;
 use crate::message::Binary;
-use crate::policy::NonWebsocket;
+use crate::policy::{NonWebsocket, SideRules};
+use crate::wire::Sides;
 
 /// What one side's messages may say without being asked; paths begin with its keys.
-pub(super) fn of_side(raw: &RawMessages, binary: Binary, envelopes: &Envelopes) -> Vec<String> {
+pub(super) fn of_side(raw: &RawMessages, SideRules { rules, content }: &SideRules) -> Vec<String> {
+    let envelopes = &content.envelope;
     let mut warnings = Vec::new();
     let patterns = raw.deny_patterns.as_ref().is_some_and(|list| !list.is_empty());
     let sets = raw.rule_sets.as_ref().is_some_and(|list| !list.is_empty());
-    if binary == Binary::Allow && (raw.json.is_some() || patterns || sets) {
+    if rules.binary == Binary::Allow && (raw.json.is_some() || patterns || sets) {
         let instead = match envelopes.contain(Envelope::SocketIo) {
             true => "as attachments of socket.io are",
             false => "text judges them as texts are",
@@ -35,9 +37,9 @@ pub(super) fn of_side(raw: &RawMessages, binary: Binary, envelopes: &Envelopes) 
 }
 
 /// What a policy lets in that is no WebSocket.
-pub(super) fn of_fallback(raw: &RawPolicy, envelopes: [&Envelopes; 2]) -> Option<String> {
+pub(super) fn of_fallback(raw: &RawPolicy, messages: &Sides<SideRules>) -> Option<String> {
     let passes = matches!(raw.non_websocket, None | Some(NonWebsocket::Pass));
-    let has_fallback = envelopes.iter().any(|envelopes| envelopes.contain(Envelope::SocketIo));
+    let has_fallback = messages.iter().any(|side| side.content.envelope.contain(Envelope::SocketIo));
     let problem = "non_websocket: pass lets clients of socket.io say the same by long polling, past every rule: \
                    authenticate, or refuse";
     (passes && has_fallback).then(|| problem.to_owned())

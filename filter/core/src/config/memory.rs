@@ -10,8 +10,8 @@
 //! One message is judged or forwarded at a time, so only the larger of the two counts.
 
 use super::ConfigError;
-use crate::policy::Policy;
 use crate::policy::routes::Policies;
+use crate::policy::{Policy, SideRules};
 use crate::wire::Side;
 
 /// What Envoy gives a VM, in bytes: proxy-wasm-cpp-host's `limits.h` says 1 GiB. WebAssembly itself could address four times as much.
@@ -101,7 +101,7 @@ const MIB: u64 = 1_048_576;
 
 /// What one message of a side takes while it is judged and goes on, in bytes. No more of it can be there than may be held.
 fn message_len(policy: &Policy, side: Side, held_len_max: u64) -> u64 {
-    let (rules, content) = policy.messages(side);
+    let SideRules { rules, content } = policy.messages.of(side);
     let len = rules.message_len_max.min(held_len_max);
     let judged = if content.read_text() { len.saturating_mul(JUDGED_FACTOR) } else { 0 };
     let headers = HEADER_LEN.saturating_mul(rules.fragments_max.into());

@@ -84,9 +84,15 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!((policy.require_tls, policy.trust_forwarded_proto), (true, false));
     assert_eq!(policy.buffer_limits, BufferLimits::Default);
     assert_eq!((policy.origin.missing, policy.origin.opaque), (Access::Refuse, Access::Refuse));
-    assert_eq!((policy.from_client.frame_len_max, policy.from_client.fragments_max), (65_536, 64));
-    assert_eq!((policy.from_server.message_len_max, policy.from_server.fragments_max), (1_048_576, 1_024));
-    assert_eq!((policy.from_client.binary, policy.from_server.binary), (Binary::Refuse, Binary::Allow));
+    assert_eq!((policy.messages.client.rules.frame_len_max, policy.messages.client.rules.fragments_max), (65_536, 64));
+    assert_eq!(
+        (policy.messages.server.rules.message_len_max, policy.messages.server.rules.fragments_max),
+        (1_048_576, 1_024)
+    );
+    assert_eq!(
+        (policy.messages.client.rules.binary, policy.messages.server.rules.binary),
+        (Binary::Refuse, Binary::Allow)
+    );
     assert_eq!((policy.auth.required, policy.auth.forward), (true, false));
     assert_eq!(policy.auth.sources.len(), 4);
     assert_eq!(policy.auth.providers[0].rules.clock_skew, Duration::from_secs(60));
@@ -130,8 +136,8 @@ fn every_key_that_exists_is_read() {
     let policy = parsed.policies.base();
     assert_eq!((policy.mode, policy.fail, policy.non_websocket), (Mode::Monitor, Fail::Open, NonWebsocket::Refuse));
     assert_eq!(policy.buffer_limits, BufferLimits::Halved);
-    assert_eq!(policy.from_client.message_len_max, 10);
-    assert_eq!((policy.from_client.text, policy.from_client.binary), (false, Binary::Allow));
+    assert_eq!(policy.messages.client.rules.message_len_max, 10);
+    assert_eq!((policy.messages.client.rules.text, policy.messages.client.rules.binary), (false, Binary::Allow));
     assert_eq!(policy.auth.sources[0], Source::Header { name: "x-token".into(), scheme: "Token".into() });
     let header = |claim: &str, name: &str, format| ClaimHeader { claim: claim.into(), name: name.into(), format };
     let headers = [header("/a/b.c", "x-b", ClaimFormat::Json), header("sub", "x-user", ClaimFormat::Text)];
@@ -412,8 +418,8 @@ fn passing_compressed_messages_unread_excludes_reading_them() {
 #[test]
 fn text_is_checked_unless_switched_off() {
     let policy = permissive();
-    assert!(policy.from_client.utf8 && !policy.from_server.utf8);
-    assert!(!policy.from_client.whole && policy.compression == Compression::Refuse);
+    assert!(policy.messages.client.rules.utf8 && !policy.messages.server.rules.utf8);
+    assert!(!policy.messages.client.rules.whole && policy.compression == Compression::Refuse);
     assert_eq!(policy.limits.held_len_max, 67_108_864);
     refuse(&with(good(), "/limits/held_bytes", json!(0)), "limits.held_bytes: must be at least 1");
 }
@@ -565,7 +571,7 @@ fn envelopes_agree_with_subprotocols_and_binary() {
     let binary = with(config, "/messages/from_client/binary", json!("text"));
     refuse(&binary, "messages.from_client.binary: text would judge the attachments of socket.io");
     let binary = with(good(), "/messages/from_client/binary", json!("text"));
-    assert_eq!(base(&binary).from_client.binary, Binary::Text);
+    assert_eq!(base(&binary).messages.client.rules.binary, Binary::Text);
 }
 
 /// The warnings about messages of a policy whose client's side this is.
@@ -581,8 +587,12 @@ fn doors(from_client: Value, other: Value) -> Vec<String> {
 fn frames_and_strings_may_be_as_long_as_messages() {
     let bounds = |config: &Value| {
         let policy = base(config);
-        let json = policy.client_content.json.as_ref().unwrap();
-        (policy.from_client.message_len_max, policy.from_client.frame_len_max, json.bounds.string_len_max)
+        let json = policy.messages.client.content.json.as_ref().unwrap();
+        (
+            policy.messages.client.rules.message_len_max,
+            policy.messages.client.rules.frame_len_max,
+            json.bounds.string_len_max,
+        )
     };
     let config = with(good(), "/messages/from_client/json", json!({}));
     assert_eq!(bounds(&config), (65_536, 65_536, 65_536));
@@ -593,14 +603,22 @@ fn frames_and_strings_may_be_as_long_as_messages() {
     // The same words of either side do not mean the same.
     let server = with(with(good(), "/messages/from_server/json", json!({})), "/messages/from_client/json", json!({}));
     let policy = base(&server);
-    let json = policy.server_content.json.as_ref().unwrap();
-    assert_eq!((policy.from_server.frame_len_max, json.bounds.string_len_max), (1_048_576, 1_048_576));
+    let json = policy.messages.server.content.json.as_ref().unwrap();
+    assert_eq!((policy.messages.server.rules.frame_len_max, json.bounds.string_len_max), (1_048_576, 1_048_576));
 }
 
 #[test]
 fn half_an_emoji_is_no_fault_unless_written() {
     let surrogates = |json: Value| {
-        base(&with(good(), "/messages/from_client/json", json)).client_content.json.as_ref().unwrap().bounds.surrogates
+        base(&with(good(), "/messages/from_client/json", json))
+            .messages
+            .client
+            .content
+            .json
+            .as_ref()
+            .unwrap()
+            .bounds
+            .surrogates
     };
     assert!(surrogates(json!({})) && surrogates(json!({"surrogates": "allow"})));
     assert!(!surrogates(json!({"surrogates": "refuse"})));
@@ -688,9 +706,9 @@ fn texts_that_are_judged_are_text_and_routes_share_what_is_compiled() {
     let config = with(config, "/routes", json!([{"match": {"path": "/a"}, "policy": {"require_tls": false}}]));
     let policies = read(&config).unwrap().policies;
     let all: Vec<&Policy> = policies.all().collect();
-    assert!(all[0].from_server.utf8 && all[0].from_client.utf8);
-    assert!(Rc::ptr_eq(&all[0].client_content, &all[1].client_content));
-    assert!(Rc::ptr_eq(&all[0].server_content, &all[1].server_content));
+    assert!(all[0].messages.server.rules.utf8 && all[0].messages.client.rules.utf8);
+    assert!(Rc::ptr_eq(&all[0].messages.client.content, &all[1].messages.client.content));
+    assert!(Rc::ptr_eq(&all[0].messages.server.content, &all[1].messages.server.content));
     let names: Vec<&str> = policies.rule_names().map(|name| &**name).collect();
     assert!(
         !names.is_empty()

@@ -44,7 +44,7 @@ fn rules(deny: serde_json::Value) -> Rc<ContentRules> {
     let config = json!({
         "auth": {"required": false}, "messages": {"from_client": {"rule_sets": sets, "deny_patterns": deny}},
     });
-    Rc::clone(&parse(config.to_string().as_bytes(), &|_| None).unwrap().policies.base().client_content)
+    Rc::clone(&parse(config.to_string().as_bytes(), &|_| None).unwrap().policies.base().messages.client.content)
 }
 
 fn judge(rules: &ContentRules, text: &str) -> Option<String> {
@@ -263,7 +263,7 @@ fn no_type_hides_in_an_array() {
         let policies = parse(config.to_string().as_bytes(), &|_| None).unwrap().policies;
         for (texts, expected) in [(accepted, None), (refused, Some(String::new()))] {
             for text in texts {
-                assert_eq!(judge(&policies.base().client_content, text), expected, "{text}");
+                assert_eq!(judge(&policies.base().messages.client.content, text), expected, "{text}");
             }
         }
     };

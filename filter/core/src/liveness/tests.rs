@@ -167,7 +167,7 @@ fn a_ping_goes_out_with_what_the_server_says_next() {
         for begun in 0..bytes.len() {
             for piece in [1, 2, 3, 7, 100, 1_000] {
                 let mut policy = Policy { liveness: RULES, ..permissive() };
-                (policy.from_server.utf8, policy.from_server.whole) = (utf8, whole);
+                (policy.messages.server.rules.utf8, policy.messages.server.rules.whole) = (utf8, whole);
                 let mut session = open_under(policy, BIRTH);
                 let mut passed = send(&mut session, Server, &bytes[..begun], 24_000);
                 let place = *places.iter().find(|place| **place >= passed.len()).unwrap();
@@ -209,8 +209,8 @@ fn answers_to_our_pings_go_no_further() {
             let [sent, passed] = [sent, passed].map(|frames| frames.into_iter().flatten().copied().collect::<Vec<_>>());
             for piece in 1..=sent.len() {
                 let mut policy = Policy { liveness: RULES, ..permissive() };
-                policy.from_client.whole = whole;
-                policy.from_client.binary = Binary::Allow;
+                policy.messages.client.rules.whole = whole;
+                policy.messages.client.rules.binary = Binary::Allow;
                 let mut session = open_under(policy, BIRTH);
                 ping(&mut session, 25_000);
                 let pieces = sent.chunks(piece).map(|piece| send(&mut session, Client, piece, 26_000));
@@ -478,7 +478,7 @@ fn monitoring_notes_what_is_due_and_closes_nothing() {
         (LivenessRules { message_timeout: Some(secs(10)), ..ENDLESS }, TooSlow),
     ] {
         let mut policy = Policy { liveness: rules, mode: Mode::Monitor, ..permissive() };
-        policy.from_client.whole = true;
+        policy.messages.client.rules.whole = true;
         let mut session = open_under(policy, BIRTH);
         assert_eq!(send(&mut session, Client, &first, 10_000), b"");
         check(&mut session, 20_000, &Due::Refused(violation));
@@ -494,7 +494,7 @@ fn monitoring_notes_what_is_due_and_closes_nothing() {
         assert_eq!(session.tick(at(99_010_000)), due);
     }
     let mut policy = Policy { liveness: RULES, mode: Mode::Monitor, ..permissive() };
-    policy.from_client.whole = true;
+    policy.messages.client.rules.whole = true;
     let mut session = open_under(policy, BIRTH);
     ping(&mut session, 25_000);
     check(&mut session, 45_000, &Due::Refused(Dead));

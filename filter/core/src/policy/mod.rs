@@ -15,7 +15,7 @@ use crate::liveness::LivenessRules;
 use crate::message::MessageRules;
 use crate::negotiation::{Compression, SubprotocolRules};
 use crate::token::rules::AuthRules;
-use crate::wire::Side;
+use crate::wire::Sides;
 
 /// What a violation does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -78,14 +78,8 @@ pub struct Policy {
     pub subprotocols: SubprotocolRules,
     /// What a client has to prove.
     pub auth: AuthRules,
-    /// The client's messages.
-    pub from_client: MessageRules,
-    /// The server's messages.
-    pub from_server: MessageRules,
-    /// What the client's messages may say.
-    pub client_content: Rc<ContentRules>,
-    /// What the server's messages may say.
-    pub server_content: Rc<ContentRules>,
+    /// The messages of each side.
+    pub messages: Sides<SideRules>,
     /// Whether messages may be compressed.
     pub compression: Compression,
     /// How much, of everything that is counted.
@@ -97,33 +91,34 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// What the messages of one side may be, and what they may say.
-    #[must_use]
-    pub const fn messages(&self, from: Side) -> (&MessageRules, &Rc<ContentRules>) {
-        match from {
-            Side::Client => (&self.from_client, &self.client_content),
-            Side::Server => (&self.from_server, &self.server_content),
-        }
-    }
-
     /// Whether there is an envelope for what is said on a connection with this subprotocol; empty for none.
     #[must_use]
     pub fn admits(&self, subprotocol: &str) -> bool {
-        [&self.client_content, &self.server_content].iter().all(|content| content.envelope.of(subprotocol).is_some())
+        self.messages.iter().all(|side| side.content.envelope.of(subprotocol).is_some())
     }
 
     /// A type of the client's messages as it is counted: one that the policy does not name counts as none, since a client could make up any.
     #[must_use]
     pub fn counted_type<'a>(&self, kind: &'a str) -> &'a str {
-        let is_named = self.client_content.names_type(kind) || self.limits.per_connection.by_type.contains_key(kind);
+        let has_schema = self.messages.client.content.names_type(kind);
+        let is_named = has_schema || self.limits.per_connection.by_type.contains_key(kind);
         if is_named { kind } else { "" }
     }
 
     /// Whether messages are judged by what the client's token says.
     #[must_use]
     pub fn read_claims(&self) -> bool {
-        [&self.client_content, &self.server_content].iter().any(|content| !content.authorize.is_empty())
+        self.messages.iter().any(|side| !side.content.authorize.is_empty())
     }
+}
+
+/// What the messages of one side have to be.
+#[derive(Clone, Debug)]
+pub struct SideRules {
+    /// What they may be.
+    pub rules: MessageRules,
+    /// What they may say.
+    pub content: Rc<ContentRules>,
 }
 
 /// What a policy logs.

@@ -83,8 +83,8 @@ impl Policies {
 
     /// The names of all rules that a message can match.
     pub fn rule_names(&self) -> impl Iterator<Item = &Rc<str>> {
-        let contents = self.all().flat_map(|policy| [&policy.client_content, &policy.server_content]);
-        contents.filter_map(|content| content.patterns.as_ref()).flat_map(|patterns| patterns.names())
+        let sides = self.all().flat_map(|policy| policy.messages.iter());
+        sides.filter_map(|side| side.content.patterns.as_ref()).flat_map(|patterns| patterns.names())
     }
 
     /// The policy of a request: of the first route that matches it, in whatever way it is read.

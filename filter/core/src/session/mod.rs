@@ -28,7 +28,7 @@ use crate::limits::Share;
 use crate::liveness::{Liveness, PING_LEN, Step, Traffic};
 use crate::negotiation::Compression;
 use crate::policy::routes::{Ambiguous, Place, Policies};
-use crate::policy::{Mode, Policy};
+use crate::policy::{Mode, Policy, SideRules};
 use crate::time::Moment;
 use crate::verdict::Passage;
 use crate::violation::Violation;
@@ -190,7 +190,7 @@ impl Session {
         self.liveness.forget_overlooked();
         for from in [Side::Client, Side::Server] {
             let policy = Rc::clone(&self.policy);
-            let (rules, content) = policy.messages(from);
+            let SideRules { rules, content } = policy.messages.of(from);
             self.direction_mut(from).reload(rules, content, now);
         }
         let can_be_judged = self.open_claims() & self.follow_compression();
@@ -248,8 +248,7 @@ impl Session {
     #[must_use]
     #[inline]
     pub fn is_read(&self) -> bool {
-        let (_, content) = self.policy.messages(Side::Client);
-        content.read_text() || self.from_client.inflates()
+        self.policy.messages.client.content.read_text() || self.from_client.inflates()
     }
 
     /// How many bytes at the end of the client's last chunk have not been judged, since [`Budget::goes_on`] said no: a frame begins there.
@@ -383,7 +382,7 @@ impl Session {
             Side::Client => (&mut *from_client, &*from_server),
             Side::Server => (&mut *from_server, &*from_client),
         };
-        let (rules, content) = policy.messages(from);
+        let SideRules { rules, content } = policy.messages.of(from);
         let fits = |len: usize| share.fits(len.saturating_add(other.memory_len()), policy.limits.held_len_max);
         let (limits, pongs_due) = match from {
             Side::Client => (Some(&policy.limits), liveness.pongs_due()),

@@ -67,12 +67,12 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 fn session(mode: Mode) -> Session {
     let mut policy: Policy = crate::config::tests::permissive();
     policy.mode = mode;
-    policy.from_client.frame_len_max = 100;
-    policy.from_client.message_len_max = 100;
-    policy.from_client.binary = Binary::Refuse;
-    policy.from_server.frame_len_max = 1_000;
-    policy.from_server.message_len_max = 1_000;
-    policy.from_client.utf8 = false;
+    policy.messages.client.rules.frame_len_max = 100;
+    policy.messages.client.rules.message_len_max = 100;
+    policy.messages.client.rules.binary = Binary::Refuse;
+    policy.messages.server.rules.frame_len_max = 1_000;
+    policy.messages.server.rules.message_len_max = 1_000;
+    policy.messages.client.rules.utf8 = false;
     open(policy)
 }
 
@@ -246,7 +246,7 @@ fn what_was_allowed_is_answered_before_its_sender_is_told() {
     let mut policy = (**session(Mode::Enforce).policy()).clone();
     let answers = [text(Server, 5), b"\x89\x00".to_vec(), text(Server, 100)].concat();
     for (utf8, whole) in [(false, false), (true, false), (true, true)] {
-        (policy.from_server.utf8, policy.from_server.whole) = (utf8, whole);
+        (policy.messages.server.rules.utf8, policy.messages.server.rules.whole) = (utf8, whole);
         check_answers(&policy, &answers, &answers, false);
         // Its own Close ends that, whatever it says, and goes no further.
         for close in [CLOSE, b"\x88\x06\x03\xe8done", b"\x88\x00"] {
@@ -375,7 +375,7 @@ fn other_policies_hold_from_the_next_bytes_on() {
     let mut session = session(Mode::Enforce);
     assert_eq!(receive(&mut session, Client, &text(Client, 100), 999).1, None);
     let mut stricter: Policy = (**session.policy()).clone();
-    stricter.from_client.frame_len_max = 99;
+    stricter.messages.client.rules.frame_len_max = 99;
     session.adopt(&Policies::new(stricter, vec![]), NOW);
     assert_eq!(receive(&mut session, Client, &text(Client, 100), 999).1, Some(MessageTooBig));
 }

@@ -28,6 +28,31 @@ impl Side {
     }
 }
 
+/// One thing of each side.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Sides<T> {
+    /// The client's.
+    pub client: T,
+    /// The server's.
+    pub server: T,
+}
+
+impl<T> Sides<T> {
+    /// That of one side.
+    #[must_use]
+    pub const fn of(&self, side: Side) -> &T {
+        match side {
+            Side::Client => &self.client,
+            Side::Server => &self.server,
+        }
+    }
+
+    /// Both, the client's first.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        [&self.client, &self.server].into_iter()
+    }
+}
+
 /// One arrived piece of a stream: many frames, or a part of one.
 ///
 /// The host holds the bytes; only what is read is copied out of it. A byte slice is a chunk too.

@@ -205,7 +205,7 @@ fn compressed_messages_are_inflated_behind_what_broke_a_rule() {
 fn what_there_is_no_room_for_goes_on_unjudged() {
     for rules in [json!({"whole": true, "deny_patterns": []}), json!({})] {
         let mut policy = (**policies("monitor", &rules).base()).clone();
-        (policy.from_client.message_len_max, policy.from_client.frame_len_max) = (9_000, 9_000);
+        (policy.messages.client.rules.message_len_max, policy.messages.client.rules.frame_len_max) = (9_000, 9_000);
         policy.limits.held_len_max = 2_000;
         let policies = Policies::new(policy, vec![]);
         let long = [frame(0x01, &[b'x'; 1_500]), frame(0x00, &[b'x'; 1_400]), frame(0x80, b"secret")].concat();
