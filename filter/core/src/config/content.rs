@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-use super::build::{Built, claim_path, each, requirements};
+use super::claims::{claim_path, requirements};
+use super::error::{Built, ConfigError, each, within};
 use super::raw::{RawAuthorize, RawJson, RawMessages};
 use super::values::Count;
-use super::{ConfigError, within};
 use crate::access::Access;
 use crate::content::authorize::{Authorization, Authorizations, Glob};
 use crate::content::envelope::Envelopes;
@@ -37,19 +37,19 @@ const SCAN_COUNT_MAX: usize = 32;
 
 /// What has been compiled: routes mostly say nothing new about messages.
 #[derive(Default)]
-pub(super) struct Shared {
-    known: Vec<Known>,
+pub(super) struct ContentCache {
+    known: Vec<Cached>,
     builder: Builder,
 }
 
-struct Known {
+struct Cached {
     raw: RawMessages,
     message_len_max: u64,
     content: Rc<ContentRules>,
     warnings: Vec<String>,
 }
 
-impl Shared {
+impl ContentCache {
     /// Builds the rules of one side, whose messages are at most so long; faults and warnings are named from its keys on.
     pub(super) fn content(
         &mut self,
@@ -57,7 +57,7 @@ impl Shared {
         message_len_max: u64,
         warnings: &mut Vec<String>,
     ) -> Built<Rc<ContentRules>> {
-        let is_same = |known: &&Known| known.raw == *raw && known.message_len_max == message_len_max;
+        let is_same = |known: &&Cached| known.raw == *raw && known.message_len_max == message_len_max;
         if let Some(known) = self.known.iter().find(is_same) {
             warnings.extend_from_slice(&known.warnings);
             return Ok(Rc::clone(&known.content));
@@ -66,7 +66,7 @@ impl Shared {
         let own: Vec<String> =
             raw.json.iter().flat_map(misspelt).map(|error| error.within("json").to_string()).collect();
         warnings.extend_from_slice(&own);
-        self.known.push(Known { raw: raw.clone(), message_len_max, content: Rc::clone(&content), warnings: own });
+        self.known.push(Cached { raw: raw.clone(), message_len_max, content: Rc::clone(&content), warnings: own });
         Ok(content)
     }
 }

@@ -4,13 +4,12 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::build::{Built, positive};
+use super::error::{Built, ConfigError, within};
 use super::raw::{
-    Limit, RawFailures, RawGlobal, RawLimits, RawLiveness, RawPerAddress, RawPerConnection, RawPerSubject, RawPolicy,
-    RawRate,
+    RawFailures, RawGlobal, RawLimits, RawLiveness, RawPerAddress, RawPerConnection, RawPerSubject, RawPolicy, RawRate,
 };
-use super::values::{Count, Span};
-use super::{ConfigError, within};
+use super::read::Limit;
+use super::values::{Count, Span, positive};
 use crate::access::Access;
 use crate::content::envelope::Envelope;
 use crate::limits::rate::Rate;

@@ -9,7 +9,7 @@
 //!
 //! One message is judged or forwarded at a time, so only the larger of the two counts.
 
-use super::ConfigError;
+use super::error::ConfigError;
 use crate::policy::routes::Policies;
 use crate::policy::{Policy, SideRules};
 use crate::wire::Side;

@@ -1,6 +1,6 @@
 //! Keys whose feature does not exist yet: refused as long as they ask for it, so that no one relies on what is not there.
 
-use super::ConfigError;
+use super::error::ConfigError;
 use super::raw::{OnExpiry, RawPolicy};
 
 /// Refuses the first such key.

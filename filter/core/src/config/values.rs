@@ -4,8 +4,8 @@ use core::time::Duration;
 
 use serde_json::Value;
 
-use super::build::Built;
-use super::raw::{Read, expected};
+use super::error::{Built, ConfigError};
+use super::read::{Read, expected};
 
 /// The longest duration: a year. What is longer is a slip of the unit.
 const SPAN_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -66,6 +66,14 @@ impl Read for Count {
         };
         let count = value.as_u64().or_else(|| value.as_f64().and_then(from_double));
         count.map(Self).ok_or_else(|| expected("a whole number that is not negative"))
+    }
+}
+
+/// A count of at least one.
+pub(super) fn positive(key: &str, value: Option<Count>, default: u64) -> Built<u64> {
+    match value {
+        Some(Count(0)) => Err(ConfigError::new(key, "must be at least 1")),
+        value => Ok(value.map_or(default, |Count(count)| count)),
     }
 }
 

@@ -1,0 +1,216 @@
+//! The keys of what a client has to prove: where credentials may be, and whose tokens are trusted.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
+
+use super::claims::{claim_path, requirements};
+use super::error::{Built, ConfigError, each, within};
+use super::raw::{RawAuth, RawClaimHeader, RawProvider, RawSecret, RawSource};
+use super::values::Span;
+use crate::http::Malformed;
+use crate::http::list::token;
+use crate::secret::Secret;
+use crate::token::Provider;
+use crate::token::claims::ClaimRules;
+use crate::token::keys::Keys;
+use crate::token::rules::{AuthRules, ClaimFormat, ClaimHeader, Source};
+
+/// Variables of the environment, by name.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// RFC 7519 §4.1.4 allows "usually no more than a few minutes"; more would outlive a revoked token.
+const CLOCK_SKEW_MAX: Duration = Duration::from_secs(300);
+
+/// Headers that carry the handshake or HTTP itself: never a place for a claim or a credential.
+const RESERVED_HEADERS: [&str; 9] = [
+    "connection",
+    "content-length",
+    "cookie",
+    "host",
+    "origin",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "x-forwarded-for",
+];
+
+/// Builds what a client has to prove.
+pub(super) fn auth(raw: &RawAuth, environment: Environment<'_>, warnings: &mut Vec<String>) -> Built<AuthRules> {
+    let required = raw.required.unwrap_or(true);
+    let mut providers: Vec<Provider> = Vec::new();
+    for (index, raw) in raw.providers.iter().flatten().enumerate() {
+        let at = format!("auth.providers[{index}]");
+        let provider = provider(raw, environment, &at, warnings).map_err(|error| error.within(&at))?;
+        if providers.iter().any(|other| other.name == provider.name) {
+            return Err(ConfigError::new(format!("{at}.name"), "stands twice"));
+        }
+        providers.push(provider);
+    }
+    if required && providers.is_empty() {
+        return Err(ConfigError::new("auth.providers", "needs a provider, or auth.required: false"));
+    }
+    let sources = match &raw.sources {
+        Some(sources) => each("auth.sources", Some(sources.as_slice()), source)?,
+        None => default_sources(),
+    };
+    if required && sources.is_empty() {
+        return Err(ConfigError::new("auth.sources", "needs a source, or auth.required: false"));
+    }
+    // Without a provider nothing can be a credential: a cookie of that name is the upstream's own.
+    let sources = if providers.is_empty() { vec![] } else { sources };
+    let claim_headers = claim_headers(raw.claim_headers.as_ref())?;
+    Ok(AuthRules { required, sources, forward: raw.forward.unwrap_or(false), providers, claim_headers })
+}
+
+fn default_sources() -> Vec<Source> {
+    vec![
+        Source::Header { name: "authorization".into(), scheme: "Bearer".into() },
+        Source::Cookie("session".into()),
+        Source::Subprotocol("bearer".into()),
+        Source::Query("token".into()),
+    ]
+}
+
+fn source(raw: &RawSource) -> Built<Source> {
+    let as_token = |key: &str, name: &str| match token(name.as_bytes()) {
+        Ok(name) => Ok(name.to_owned()),
+        Err(Malformed) => Err(ConfigError::new(key, "expected a token (RFC 9110 §5.6.2)")),
+    };
+    Ok(match (&raw.header, &raw.cookie, &raw.subprotocol, &raw.query) {
+        (Some(name), None, None, None) => Source::Header {
+            name: header_name(name).map_err(within("header"))?,
+            scheme: as_token("prefix", raw.prefix.as_deref().unwrap_or("Bearer"))?,
+        },
+        _ if raw.prefix.is_some() => return Err(ConfigError::new("prefix", "belongs to a header")),
+        (None, Some(name), None, None) => Source::Cookie(as_token("cookie", name)?),
+        (None, None, Some(marker), None) => Source::Subprotocol(as_token("subprotocol", marker)?),
+        (None, None, None, Some(name)) if name.is_empty() => {
+            return Err(ConfigError::new("query", "must not be empty"));
+        }
+        (None, None, None, Some(name)) => Source::Query(name.clone()),
+        _ => return Err(ConfigError::new("", "needs one of header, cookie, subprotocol and query")),
+    })
+}
+
+fn header_name(name: &str) -> Built<String> {
+    let name = match token(name.as_bytes()) {
+        Ok(name) => name.to_ascii_lowercase(),
+        Err(Malformed) => return Err(ConfigError::new("", "expected a header name")),
+    };
+    if RESERVED_HEADERS.contains(&name.as_str()) || name.starts_with("sec-websocket-") {
+        return Err(ConfigError::new("", "this header has a meaning of its own"));
+    }
+    Ok(name)
+}
+
+fn claim_headers(raw: Option<&BTreeMap<String, RawClaimHeader>>) -> Built<Vec<ClaimHeader>> {
+    let mut built: Vec<ClaimHeader> = Vec::new();
+    for (claim, raw) in raw.into_iter().flatten() {
+        let build = || {
+            // Names are compared as servers see them that take `_` for `-`.
+            let name = raw.header.as_deref().ok_or_else(|| ConfigError::new("header", "is required"))?;
+            let name = header_name(&name.replace('_', "-"))?;
+            if name == "authorization" || built.iter().any(|other| other.name == name) {
+                return Err(ConfigError::new("", "this header is taken"));
+            }
+            Ok(ClaimHeader { claim: claim_path(claim)?, name, format: raw.format.unwrap_or(ClaimFormat::Text) })
+        };
+        let header = build().map_err(|error: ConfigError| error.under(claim).within("auth.claim_headers"))?;
+        built.push(header);
+    }
+    Ok(built)
+}
+
+fn provider(raw: &RawProvider, environment: Environment<'_>, at: &str, warnings: &mut Vec<String>) -> Built<Provider> {
+    let Some(name) = raw.name.clone().filter(|name| !name.is_empty()) else {
+        return Err(ConfigError::new("name", "is required"));
+    };
+    for (key, missing) in
+        [("issuer", raw.issuer.is_none()), ("audiences", raw.audiences.as_ref().is_none_or(Vec::is_empty))]
+    {
+        if missing {
+            warnings.push(format!(
+                "{at}.{key}: not set, so tokens made for another place are accepted (RFC 8725 §3.8, §3.9)"
+            ));
+        }
+    }
+    let algorithms = algorithms(raw.algorithms.as_deref().unwrap_or_default())?;
+    let clock_skew = raw.clock_skew.map_or(Duration::from_secs(60), |Span(span)| span);
+    if clock_skew > CLOCK_SKEW_MAX {
+        return Err(ConfigError::new("clock_skew", "at most 5m"));
+    }
+    let require = requirements(raw.require.as_ref()).map_err(within("require"))?;
+    let rules = ClaimRules {
+        issuer: raw.issuer.clone(),
+        audiences: raw.audiences.clone().unwrap_or_default(),
+        clock_skew,
+        max_age: raw.max_age.map(|Span(span)| span),
+        require,
+    };
+    let keys = keys(raw, algorithms, environment, at, warnings)?;
+    Ok(Provider { name, keys, rules })
+}
+
+fn algorithms(names: &[String]) -> Built<Vec<Algorithm>> {
+    let parse = |name: &String| {
+        name.parse().map_err(|_| {
+            ConfigError::new(
+                "",
+                "expected RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA, HS256, HS384 or HS512",
+            )
+        })
+    };
+    let algorithms: Vec<Algorithm> = each("algorithms", Some(names), parse)?;
+    let is_hmac = |algorithm: &Algorithm| algorithm.family() == AlgorithmFamily::Hmac;
+    if algorithms.is_empty() {
+        return Err(ConfigError::new("algorithms", "is required: a token never chooses how it is checked"));
+    }
+    if algorithms.iter().any(is_hmac) && !algorithms.iter().all(is_hmac) {
+        return Err(ConfigError::new(
+            "algorithms",
+            "HS* and asymmetric algorithms need providers of their own (RFC 8725 §3.1)",
+        ));
+    }
+    Ok(algorithms)
+}
+
+fn keys(
+    raw: &RawProvider,
+    algorithms: Vec<Algorithm>,
+    environment: Environment<'_>,
+    at: &str,
+    warnings: &mut Vec<String>,
+) -> Built<Keys> {
+    let jwks = raw.jwks.clone().unwrap_or_default();
+    match (jwks.inline, jwks.secret) {
+        (Some(set), None) => {
+            let (keys, passed_over) =
+                Keys::from_jwks(algorithms, &set.keys).map_err(|fault| ConfigError::new("jwks.inline.keys", fault))?;
+            for (index, fault) in passed_over {
+                warnings.push(format!("{at}.jwks.inline.keys[{index}]: passed over: {fault}"));
+            }
+            Ok(keys)
+        }
+        (None, Some(source)) => {
+            let secret = secret(&source, environment).map_err(within("jwks.secret"))?;
+            if source.inline.is_some() {
+                warnings
+                    .push(format!("{at}.jwks.secret.inline: a secret in the configuration is seen by all who see it"));
+            }
+            Keys::from_secret(algorithms, &secret).map_err(|fault| ConfigError::new("jwks.secret", fault))
+        }
+        (None, None) | (Some(_), Some(_)) => Err(ConfigError::new("jwks", "needs one of inline and secret")),
+    }
+}
+
+fn secret(source: &RawSecret, environment: Environment<'_>) -> Built<Secret<Vec<u8>>> {
+    let value = match (&source.env, &source.inline) {
+        (Some(name), None) => environment(name)
+            .ok_or_else(|| ConfigError::new("env", "no such variable in vm_config.environment_variables"))?,
+        (None, Some(value)) => value.clone(),
+        (None, None) | (Some(_), Some(_)) => return Err(ConfigError::new("", "needs one of env and inline")),
+    };
+    Ok(Secret::new(value.into_bytes()))
+}
