@@ -11,21 +11,24 @@
 
 mod class;
 mod dfa;
+mod error;
 mod nfa;
 mod parse;
 mod scan;
+mod work;
 
 use core::fmt;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
 
 use dfa::{Dfa, MATCHED, MERGED_COUNT_MAX, TARGET_COUNT_MAX};
+use error::TooLarge;
 use nfa::Nfa;
 use parse::Node;
 use scan::Scanner;
+use work::Work;
 
-/// The work for all automata of a policy: about a quarter of a second.
-const STEP_COUNT_MAX: u64 = 40_000_000;
+pub use error::RegexError;
 
 /// The memory that all automata of a policy take, in bytes.
 const LEN_MAX: usize = 8_388_608;
@@ -37,32 +40,17 @@ const RAW_TARGET_COUNT_MAX: usize = TARGET_COUNT_MAX * 4;
 /// See [`RAW_TARGET_COUNT_MAX`].
 const DIVISIBLE_TARGET_COUNT_MAX: usize = MERGED_COUNT_MAX * 3 / 2;
 
-/// An expression that is not one, or not linear, or too large: the operator's fault.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RegexError {
-    problem: &'static str,
-    /// In bytes of the pattern, behind the fault.
-    offset: Option<usize>,
-}
-
-impl fmt::Display for RegexError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.problem)?;
-        self.offset.map_or(Ok(()), |offset| write!(f, ", at byte {offset}"))
-    }
-}
-
 /// Builds the expressions of a policy, each of them once, and all of them within bounds of work and of memory.
 #[derive(Debug)]
 pub struct Builder {
-    steps_left: u64,
+    work: Work,
     len_left: usize,
     known: BTreeMap<Vec<String>, Rc<RegexSet>>,
 }
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { steps_left: STEP_COUNT_MAX, len_left: LEN_MAX, known: BTreeMap::new() }
+        Self { work: Work::default(), len_left: LEN_MAX, known: BTreeMap::new() }
     }
 }
 
@@ -103,15 +91,10 @@ impl Builder {
         Ok(set)
     }
 
-    fn spend(&mut self, steps: usize) -> Result<(), TooLarge> {
-        self.steps_left = self.steps_left.checked_sub(steps as u64).ok_or(TooLarge::Together)?;
-        Ok(())
-    }
-
     /// Adds the automaton of an expression, or those of its parts.
     fn automata(&mut self, node: &Node, index: u16, out: &mut Vec<Dfa>) -> Result<(), TooLarge> {
         let mut build = |raw_max, max| {
-            let dfa = Dfa::new(&Nfa::new(node)?, index, raw_max, self)?;
+            let dfa = Dfa::new(&Nfa::new(node)?, index, raw_max, &mut self.work)?;
             if dfa.target_count() > max { Err(TooLarge::Targets) } else { Ok(dfa) }
         };
         let dfa = match build(DIVISIBLE_TARGET_COUNT_MAX, MERGED_COUNT_MAX) {
@@ -137,7 +120,7 @@ impl Builder {
         'parts: for (_, index) in order {
             let part = parts.get_mut(index as usize).map(core::mem::take).unwrap_or_default();
             for whole in merged.iter_mut().rev() {
-                match whole.merged(&part, self) {
+                match whole.merged(&part, &mut self.work) {
                     Ok(both) => {
                         *whole = both;
                         continue 'parts;
@@ -149,31 +132,6 @@ impl Builder {
             merged.push(part);
         }
         Ok(merged)
-    }
-}
-
-/// Why an automaton is not built.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum TooLarge {
-    /// Its expression has too many states.
-    States,
-    /// It has too many targets.
-    Targets,
-    /// Nothing is left of the what a [`Builder`] may take.
-    Together,
-}
-
-impl From<TooLarge> for RegexError {
-    fn from(too_large: TooLarge) -> Self {
-        let problem = match too_large {
-            TooLarge::States => "too long: with its repetitions written out it has more than 16384 characters",
-            TooLarge::Targets => {
-                "too large an automaton: something is counted that may begin anew within itself, as in a.{50}b; count with {n,} or \
-                 {0,n}, leave out of what is counted how it begins, as in a[^a]{50}b, or begin the expression with ^"
-            }
-            TooLarge::Together => "too much together with the expressions before it: they are to be fewer or simpler",
-        };
-        Self { problem, offset: None }
     }
 }
 

@@ -18,16 +18,10 @@ const LAYERS: [&[&str]; 5] = [
 ];
 
 /// The circles of files that are still there, to be cut.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 4] = [
     "filter/src: the root, admission, backlog, fleet, limiter, live, purse, root, stream, way",
-    "filter/core/src: content/rule_sets/path_traversal, content/rule_sets/path_traversal/absolute, content/rule_sets/path_traversal/wrapper",
-    "filter/core/src: content/rule_sets/sql_injection, content/rule_sets/sql_injection/anywhere, content/rule_sets/sql_injection/expression, content/rule_sets/sql_injection/way_out",
-    "filter/core/src: content/tunnels, content/tunnels/signatures",
     "filter/core/src: handshake, handshake/answer, handshake/credential, handshake/subprotocol, handshake/upgrade",
-    "filter/core/src: json/schema, json/schema/compile",
-    "filter/core/src: regex, regex/dfa, regex/nfa, regex/parse, regex/scan",
     "filter/core/src: session, session/closing, session/direction, session/direction/reload, session/payload",
-    "filter/core/src: token, token/jws, token/keys",
     "envoy/src: instance, launch",
 ];
 

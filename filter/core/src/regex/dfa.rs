@@ -5,9 +5,10 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use super::class::{self, Range};
+use super::error::TooLarge;
 use super::nfa::{Better, MATCH, Nfa, State, StateId};
 use super::parse::Assertion;
-use super::{Builder, TooLarge};
+use super::work::Work;
 
 /// A bit of a target that is no state but the index of an expression that matches.
 pub(super) const MATCHED: u16 = 0x8000;
@@ -106,7 +107,7 @@ type Key = (Box<[StateId]>, Kind);
 
 struct Determinizer<'a> {
     nfa: &'a Nfa,
-    work: &'a mut Builder,
+    work: &'a mut Work,
     /// For each set of characters its classes.
     members: Vec<Vec<u16>>,
     kinds: Vec<Kind>,
@@ -125,7 +126,7 @@ struct Determinizer<'a> {
 
 impl Dfa {
     /// The automaton of an expression, which is the one of this index, with at most `raw_max` targets before it is minimized.
-    pub(super) fn new(nfa: &Nfa, index: u16, raw_max: usize, work: &mut Builder) -> Result<Self, TooLarge> {
+    pub(super) fn new(nfa: &Nfa, index: u16, raw_max: usize, work: &mut Work) -> Result<Self, TooLarge> {
         let asks_words = nfa.states.iter().any(|state| {
             matches!(state, State::Look { assertion: Assertion::WordBoundary | Assertion::NotWordBoundary, .. })
         });
@@ -164,7 +165,7 @@ impl Dfa {
     }
 
     /// The automaton that finds what either of two finds.
-    pub(super) fn merged(&self, other: &Self, work: &mut Builder) -> Result<Self, TooLarge> {
+    pub(super) fn merged(&self, other: &Self, work: &mut Work) -> Result<Self, TooLarge> {
         // Both begin anew at every character: what they need by themselves they mostly need together.
         let states = self.state_count().saturating_add(other.state_count());
         if states.saturating_mul(self.width.max(other.width)) > MERGED_COUNT_MAX {
@@ -211,7 +212,7 @@ impl Dfa {
     }
 
     /// Makes one of states that nothing tells apart (Moore), and then one of such classes. The dead state stays the first.
-    fn minimize(&mut self, work: &mut Builder) -> Result<(), TooLarge> {
+    fn minimize(&mut self, work: &mut Work) -> Result<(), TooLarge> {
         let state_count = self.state_count();
         let mut blocks: Vec<u16> = vec![0; state_count];
         let mut count = 1;
@@ -292,7 +293,7 @@ impl Dfa {
 }
 
 /// Divides all characters into classes, so that each set is some of them. Gives from where on which class is, and how many there are.
-fn partition(sets: &[&Vec<Range>], work: &mut Builder) -> Result<(Vec<(u32, u16)>, usize), TooLarge> {
+fn partition(sets: &[&Vec<Range>], work: &mut Work) -> Result<(Vec<(u32, u16)>, usize), TooLarge> {
     let edges = sets.iter().flat_map(|set| set.iter()).flat_map(|(first, last)| [*first, last.saturating_add(1)]);
     let mut edges: Vec<u32> = edges.chain([0]).filter(|edge| *edge <= class::CODE_POINT_MAX).collect();
     work.spend(edges.len())?;

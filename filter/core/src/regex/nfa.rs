@@ -9,8 +9,8 @@
 
 use std::collections::BTreeMap;
 
-use super::TooLarge;
 use super::class::Range;
+use super::error::TooLarge;
 use super::parse::{Assertion, Node};
 
 /// The index of a state.
@@ -71,15 +71,15 @@ pub(super) struct Nfa {
 impl Nfa {
     /// Builds the states of `node`.
     pub(super) fn new(node: &Node) -> Result<Self, TooLarge> {
-        let mut builder = Builder { states: vec![State::Match], sets: BTreeMap::new(), chains: Vec::new() };
-        let start = builder.node(node, MATCH)?;
-        let mut sets = vec![Vec::new(); builder.sets.len()];
-        for (ranges, index) in builder.sets {
+        let mut built = Construction { states: vec![State::Match], sets: BTreeMap::new(), chains: Vec::new() };
+        let start = built.node(node, MATCH)?;
+        let mut sets = vec![Vec::new(); built.sets.len()];
+        for (ranges, index) in built.sets {
             if let Some(set) = sets.get_mut(index) {
                 *set = ranges;
             }
         }
-        Ok(Self { states: builder.states, sets, chains: builder.chains, start })
+        Ok(Self { states: built.states, sets, chains: built.chains, start })
     }
 
     pub(super) fn state(&self, id: StateId) -> State {
@@ -87,13 +87,13 @@ impl Nfa {
     }
 }
 
-struct Builder {
+struct Construction {
     states: Vec<State>,
     sets: BTreeMap<Vec<Range>, usize>,
     chains: Vec<Chain>,
 }
 
-impl Builder {
+impl Construction {
     fn next_id(&self) -> StateId {
         StateId::try_from(self.states.len()).unwrap_or(StateId::MAX)
     }

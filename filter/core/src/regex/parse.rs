@@ -2,8 +2,8 @@
 
 use core::str::Chars;
 
-use super::RegexError;
 use super::class::{self, Range};
+use super::error::RegexError;
 
 /// How deep groups may be nested: reading them takes stack.
 const NESTING_MAX: u32 = 50;

@@ -24,10 +24,6 @@ use claims::ClaimRules;
 use jws::Jws;
 use keys::Keys;
 
-/// The longest token that is looked at, checked before anything is decoded. Envoy's own limit for all headers together
-/// is 60 KiB; tokens with many groups reach 4 KiB.
-pub const TOKEN_LEN_MAX: usize = 16_384;
-
 /// An issuer that is trusted.
 #[derive(Clone, Debug)]
 pub struct Provider {

@@ -8,8 +8,9 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
 use super::claims::{ClaimRules, Requirement};
+use super::jws::TOKEN_LEN_MAX;
 use super::keys::{KeyFault, Keys};
-use super::{Provider, TOKEN_LEN_MAX, Verified, verify};
+use super::{Provider, Verified, verify};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::violation::Violation::{self, ClaimRefused, CredentialExpired, CredentialInvalid};

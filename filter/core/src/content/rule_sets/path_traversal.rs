@@ -9,17 +9,18 @@
 //! what serves files (`\\fileserver\public`), links in the file system, and traversal in names of archives' members unless it is written so.
 
 mod absolute;
+mod secret;
 #[cfg(test)]
 mod tests;
 mod wrapper;
 
 use super::bytes::{
-    CONTROL, DIGIT, Literals, NUL, REACH, SLASH, WORD, any, eat_any, first, head, is_letter, is_slash, is_space,
-    is_word, last, of, places, split, trim, word,
+    CONTROL, DIGIT, Literals, NUL, SLASH, WORD, any, eat_any, first, head, is_letter, is_slash, is_space, is_word,
+    last, of, places, split, trim, word,
 };
-use super::names::Name;
 use super::rarely::{is_one, skip, spaces, starts};
 use super::reading::Reading;
+use secret::{NEAR, is_secret, is_secret_near, separator, slashes};
 
 pub(super) const NAMES: &[&str] = &[
     "path_traversal.absolute_secret",
@@ -40,9 +41,6 @@ const MANY_PARENTS: usize = 6;
 
 /// How many steps to where one is already only make a name too long for what checks it.
 const MANY_STEPS: usize = 16;
-
-/// How many separators and dots may stand before the name that they lead to.
-const NEAR: usize = 16;
 
 /// The rule that `text` matches, which is in lower case; `written`: what it was before its encodings were undone, if it had any.
 pub(super) fn find(reading: &Reading<'_>, written: Option<&Reading<'_>>) -> Option<&'static str> {
@@ -66,17 +64,6 @@ pub(super) fn find(reading: &Reading<'_>, written: Option<&Reading<'_>>) -> Opti
         .or_else(|| absolute::find(text))
         .or_else(|| if reading.has(const { NUL | of(b"%\\") }) { null_byte(text) } else { None })
         .or_else(|| if reading.has(const { of(b":\\.") }) { wrapper::find(reading, written) } else { None })
-}
-
-/// What takes the place of a separator where decoders know no other escapes.
-fn separator(rest: &[u8]) -> Option<&[u8]> {
-    match rest {
-        // An escape.
-        [b'\\', b'u', b'0', b'0', ..] | [b'\\', b'x', b'2' | b'5', ..] => None,
-        [b'/' | b'\\', behind @ ..] => Some(behind),
-        [b'0', b'x', b'2', b'f', behind @ ..] | [b'0', b'x', b'5', b'c', behind @ ..] => Some(behind),
-        _ => None,
-    }
 }
 
 /// Whether a step or a separator may begin with a byte.
@@ -229,97 +216,6 @@ fn junk(value: &[u8]) -> Option<&'static str> {
         && marks.iter().any(|byte| is_slash(*byte));
     let hex = marks.len() >= 2 && marks.contains(&b'?') && starts(path, any!["0x2f", "0x5c"]);
     (told && is_secret(path) || hex).then_some("path_traversal.nested_parent")
-}
-
-/// Files that attackers read, behind a separator.
-fn is_secret(rest: &[u8]) -> bool {
-    let rest = slashes(rest);
-    let (directory, _) = split(head(rest, REACH), const { WORD | of(b".-") });
-    let behind = rest.get(directory.len()..).unwrap_or_default();
-    // `etc0x2fpasswd`
-    let (directory, behind) = match directory.windows(4).position(|window| matches!(window, b"0x2f" | b"0x5c")) {
-        Some(at) => rest.split_at_checked(at).unwrap_or((directory, behind)),
-        None => (directory, behind),
-    };
-    let name = slashes(behind);
-    let inside = name.len() < behind.len();
-    match Name::of(directory) {
-        Name::Etc => {
-            inside
-                && starts(
-                    name,
-                    any![
-                        "passwd",
-                        "shadow",
-                        "gshadow",
-                        "group",
-                        "hosts",
-                        "issue",
-                        "sudoers",
-                        "master.passwd",
-                        "security/",
-                        "ssh/",
-                        "crontab",
-                        "fstab",
-                        "resolv",
-                        "apache2/",
-                        "nginx/",
-                        "my.cnf",
-                        "mysql/",
-                        "motd",
-                        "hostname",
-                        "httpd/",
-                    ],
-                )
-        }
-        Name::Proc => inside && starts(name, any!["self", "version", "cmdline", "net", "sched", "1/", "2/", "mounts"]),
-        Name::Root => inside && first(name) == b'.',
-        Name::Var => inside && starts(name, any!["log/", "run/secrets", "log\\", "mail/", "spool/"]),
-        Name::Usr => inside && starts(name, any!["local/apache"]),
-        Name::Windows | Name::Winnt => {
-            inside && starts(name, any!["win.ini", "system", "repair", "debug", "desktop.ini"])
-        }
-        Name::DotSsh
-        | Name::IdRsa
-        | Name::WebInf
-        | Name::MetaInf
-        | Name::BootIni
-        | Name::WinIni
-        | Name::System32
-        | Name::WebConfig
-        | Name::DotHtaccess
-        | Name::DotHtpasswd
-        | Name::DotEnv
-        | Name::DotBashHistory
-        | Name::WpConfigPhp => true,
-        Name::DotAws | Name::DotGit | Name::DotSvn => inside,
-        _ => starts(directory, any!["wp-config", ".env.", "boot.ini", "win.ini", "passwd."]) && !inside,
-    }
-}
-
-/// The same, perhaps behind further steps.
-fn is_secret_near(rest: &[u8]) -> bool {
-    let path = skip(head(rest, NEAR), const { SLASH | of(b".") });
-    let path = rest.get(head(rest, NEAR).len().saturating_sub(path.len())..).unwrap_or_default();
-    // Names that begin with a dot are reached one step back.
-    let dotted = rest
-        .len()
-        .checked_sub(path.len().saturating_add(1))
-        .and_then(|at| rest.get(at..))
-        .filter(|name| first(name) == b'.');
-    is_secret(path) || dotted.is_some_and(is_secret)
-}
-
-/// What follows separators, and steps to where one is.
-fn slashes(rest: &[u8]) -> &[u8] {
-    let mut rest = rest;
-    for _ in 0..NEAR {
-        match separator(rest).or_else(|| eat_any(rest, any!["./"])) {
-            Some(behind) => rest = behind,
-            None => break,
-        }
-    }
-    rest
 }
 
 /// How many secrets a text names by an absolute path.

@@ -1,9 +1,9 @@
 //! What the protocols begin with, as data. Facts from their specifications and from captured traffic.
 
-use super::Protocol;
 use super::pattern::Order::{Big, Little};
 use super::pattern::Part::{Any, Counted, End, In, Is, OneOf, Run, Terminated, Total, Varint};
 use super::pattern::{Part, Pattern, may_have};
+use super::protocol::Protocol;
 
 /// A protocol and what no honest message begins with.
 #[derive(Debug)]

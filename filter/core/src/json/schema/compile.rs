@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::fault::SchemaFault;
+use super::format::Formats;
 use super::program::{DynamicReference, FALSE, Node, Place, Program, TRUE};
-use super::{Formats, SchemaFault, uri};
+use super::uri;
 use crate::regex::Builder;
 
 /// How deep schemas may stand in each other: reading them takes stack.

@@ -12,6 +12,15 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::regex;
 
+/// What `format` does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Formats {
+    /// It says something about a string, and refuses none.
+    Annotate,
+    /// It has to hold.
+    Assert,
+}
+
 /// What a text is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Format {

@@ -12,13 +12,12 @@
 mod budget;
 mod compile;
 mod constant;
+mod fault;
 pub mod format;
 mod judge;
 mod program;
 mod spelling;
 mod uri;
-
-use std::fmt;
 
 use super::document::Value;
 use crate::regex::Builder;
@@ -27,25 +26,12 @@ use budget::Exhausted;
 use judge::Judge;
 use program::Program;
 
-/// What `format` does.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Formats {
-    /// It says something about a string, and refuses none.
-    Annotate,
-    /// It has to hold.
-    Assert,
-}
+pub use fault::SchemaFault;
+pub use format::Formats;
 
 /// A compiled schema.
 #[derive(Debug)]
 pub struct Schema(Program);
-
-/// Why a schema is not compiled: the operator's fault.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct SchemaFault {
-    pointer: String,
-    problem: String,
-}
 
 impl Schema {
     /// Compiles a schema, whose patterns `builder` builds.
@@ -75,26 +61,6 @@ impl Schema {
             Ok(false) => Err(Violation::SchemaRefused),
             Err(Exhausted) => Err(Violation::JsonRefused),
         }
-    }
-}
-
-impl SchemaFault {
-    /// Where in the schema the fault is: a JSON Pointer.
-    #[must_use]
-    pub fn pointer(&self) -> &str {
-        &self.pointer
-    }
-
-    /// What is wrong there.
-    #[must_use]
-    pub fn problem(&self) -> &str {
-        &self.problem
-    }
-}
-
-impl fmt::Display for SchemaFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.pointer, self.problem)
     }
 }
 

@@ -6,7 +6,7 @@ use super::super::bytes::{
 };
 use super::super::names::Name;
 use super::super::rarely::{ends, is_one, starts};
-use super::slashes;
+use super::secret::slashes;
 
 /// The absolute name of a secret, alone: `/etc/passwd`.
 pub(super) fn find(text: &[u8]) -> Option<&'static str> {

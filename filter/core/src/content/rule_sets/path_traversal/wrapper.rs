@@ -7,7 +7,7 @@ use super::super::bytes::{
 use super::super::names::Name;
 use super::super::rarely::{is_one, skip, spaces, starts};
 use super::super::reading::{Reading, Word};
-use super::{is_secret, slashes};
+use super::secret::{is_secret, slashes};
 
 pub(super) fn find(reading: &Reading<'_>, written: Option<&Reading<'_>>) -> Option<&'static str> {
     let text = reading.folded();

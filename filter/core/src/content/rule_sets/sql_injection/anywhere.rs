@@ -10,7 +10,7 @@ use super::super::names::Name;
 use super::super::rarely::{ends, is_one, starts};
 use super::super::reading::{Reading, Word};
 use super::expression::{Place, condition};
-use super::{comment_end, gap, gap_close, gap_open, is_call, is_comment, is_end, is_endless, is_quotation};
+use super::grammar::{comment_end, gap, gap_close, gap_open, is_call, is_comment, is_end, is_endless, is_quotation};
 
 /// The keywords that are found in pieces: `UN/**/ION`.
 const SPLIT_KEYWORDS: &[&str] =

@@ -6,8 +6,7 @@ use super::super::bytes::{
 };
 use super::super::names::Name;
 use super::super::rarely::{is_one, starts};
-use super::way_out::is_query;
-use super::{gap, gap_close, gap_open, is_bare_comment, is_call, is_comment, is_end, is_function};
+use super::grammar::{gap, gap_close, gap_open, is_bare_comment, is_call, is_comment, is_end, is_function, is_query};
 
 /// Where a condition stands.
 #[derive(Clone, Copy, Eq, PartialEq)]

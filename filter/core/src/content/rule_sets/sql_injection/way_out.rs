@@ -8,8 +8,9 @@ use super::super::names::Name;
 use super::super::rarely::{ends, is_one, starts};
 use super::super::reading::Reading;
 use super::expression::{Place, condition, joined};
-use super::{
-    gap, gap_close, gap_open, is_bare_comment, is_call, is_comment, is_end, is_endless, is_function, is_quotation,
+use super::grammar::{
+    gap, gap_close, gap_open, is_bare_comment, is_call, is_comment, is_end, is_endless, is_function, is_query,
+    is_quotation,
 };
 
 /// The longest text that is looked through for a comment that ends a list of values.
@@ -34,17 +35,6 @@ fn is_subquery(text: &[u8]) -> bool {
     let end = text.trim_ascii_end();
     let closed = last(end) == b')' || is_comment(end.get(end.len().saturating_sub(2)..).unwrap_or_default());
     first(text) == b'(' && closed && query.strip_prefix(b"select").is_some_and(is_query)
-}
-
-/// Whether what follows `SELECT` is none of prose.
-pub(super) fn is_query(rest: &[u8]) -> bool {
-    let column = gap_open(rest);
-    let (name, behind) = word(column);
-    is_digit(first(column))
-        || is_quote(first(column))
-        || matches!(first(column), b'*' | b'@' | b'!')
-        || is_one(name, any!["case", "null", "distinct"])
-        || first(behind) == b'('
 }
 
 /// Behind a number or a word at the start, or behind the first `=` of a form's field.

@@ -6,9 +6,8 @@ use serde_json::{Map, Value};
 
 use super::{Compiled, Compiler, Draft, Position, Reference};
 use crate::json::number::Decimal;
-use crate::json::schema::Formats;
 use crate::json::schema::constant::Constant;
-use crate::json::schema::format::Format;
+use crate::json::schema::format::{Format, Formats};
 use crate::json::schema::program::{
     ArrayRules, Condition, Constants, Contains, Dependency, InPlace, Node, NumberRules, ObjectRules, Place, Property,
     StringRules, TRUE, Types,
