@@ -10,7 +10,6 @@
 
 use core::time::Duration;
 
-use super::Session;
 use crate::time::Moment;
 use crate::violation::Violation;
 use crate::wire::Side;
@@ -49,25 +48,12 @@ impl Closing {
     }
 
     /// The Close frame that is due towards `to`, once.
-    fn transmit(&mut self, to: Side, mask: [u8; 4]) -> Option<Vec<u8>> {
+    pub(super) fn transmit(&mut self, to: Side, mask: [u8; 4]) -> Option<Vec<u8>> {
         let due = match to {
             Side::Client if self.server_until.is_some() => return None,
             Side::Client => &mut self.to_client,
             Side::Server => &mut self.to_server,
         };
         due.take().map(|code| close_frame(to, code, self.violation.reason(), mask))
-    }
-}
-
-impl Session {
-    /// The Close frame that is due towards `to`, once: to be written behind everything forwarded on that way so far.
-    ///
-    /// `None` while nothing is due, or while that way stands in the middle of a frame. `mask` must be fresh and
-    /// unpredictable; it is used only towards the server.
-    pub fn transmit(&mut self, to: Side, mask: [u8; 4]) -> Option<Vec<u8>> {
-        if !self.is_between_frames(to.peer()) {
-            return None;
-        }
-        self.closing_mut()?.transmit(to, mask)
     }
 }

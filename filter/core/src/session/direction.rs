@@ -15,27 +15,25 @@ mod control;
 mod excess;
 mod header;
 mod overlook;
+mod reading;
 mod reload;
 
-use core::cell::Cell;
-use std::rc::Rc;
-
-use super::pace::{Budget, Pace};
+use super::pace::Pace;
 use super::payload::Payload;
+use super::received::{Overlooked, Received};
 use super::scan::Scan;
-use super::{Overlooked, Received};
-use crate::content::tunnels::Conversation;
-use crate::content::{ContentRules, Handshake, Refusal};
+use super::terms::Terms;
+use crate::content::Refusal;
 use crate::limits::Blocks;
 use crate::limits::rules::LimitRules;
-use crate::message::{MessageRules, Reassembly};
+use crate::message::Reassembly;
 use crate::policy::Mode;
 use crate::time::Moment;
 use crate::violation::Violation;
 use crate::wire::deflate::Inflater;
 use crate::wire::header::{FrameHeader, Framing, Opcode};
 use crate::wire::{Chunk, Side, Unreadable};
-use reload::Reading;
+use reading::Reading;
 
 /// The longest frame that streaming holds until it is whole, in bytes of payload: the default of `max_frame_bytes`. A longer
 /// one would hold more memory than a connection is worth; a violation within it leaves the other side half a frame.
@@ -44,7 +42,7 @@ const FRAME_LEN_MAX: u64 = 65_536;
 /// How much of each is held without asking, in bytes: a control frame (139), or what may begin another protocol in a dozen fragments.
 const HELD_LEN_FREE: usize = 256;
 
-/// How much is read of whole messages, in bytes, before [`Budget::goes_on`] is asked: some milliseconds of work at most.
+/// How much is read of whole messages, in bytes, before [`Budget::goes_on`](super::Budget::goes_on) is asked: some milliseconds of work at most.
 const STEP_LEN: usize = 4_096;
 
 /// What a message counts for there beside its bytes.
@@ -105,32 +103,6 @@ struct Frame {
     swallowed: bool,
 }
 
-/// What one side's messages are judged by.
-pub(super) struct Terms<'a> {
-    pub(super) rules: &'a MessageRules,
-    pub(super) content: &'a Rc<ContentRules>,
-    pub(super) handshake: &'a Handshake,
-    pub(super) conversation: &'a Cell<Conversation>,
-    /// In monitor mode everything goes on, whatever is found.
-    pub(super) mode: Mode,
-    /// The connection was refused: a Close of ours takes the place of this side's.
-    pub(super) is_closing: bool,
-    /// Whether what compressed messages say is judged.
-    pub(super) inspect: bool,
-    /// Whether this direction may hold so many bytes in all.
-    pub(super) fits: &'a dyn Fn(usize) -> bool,
-    /// How much may be sent, where that is limited.
-    pub(super) limits: Option<&'a LimitRules>,
-    pub(super) budget: &'a dyn Budget,
-    pub(super) now: Moment,
-    /// A Ping of ours that is due on this way: it is taken where it goes out.
-    pub(super) ping: &'a Cell<Option<Vec<u8>>>,
-    /// What a Pong carries that is for us.
-    pub(super) pong: &'a [u8],
-    /// How many of them are expected.
-    pub(super) pongs_due: u32,
-}
-
 /// What came of a chunk, besides what goes on.
 #[derive(Debug, Default)]
 struct Found {
@@ -140,7 +112,7 @@ struct Found {
     swallowed: u32,
     /// How many Pongs were for us.
     pongs: u32,
-    /// How much was read of whole messages since [`Budget::goes_on`] was asked.
+    /// How much was read of whole messages since [`Budget::goes_on`](super::Budget::goes_on) was asked.
     read_len: usize,
     /// How many bytes at the end of the chunk have to wait.
     left: usize,

@@ -15,7 +15,9 @@ mod closing;
 mod direction;
 mod pace;
 mod payload;
+mod received;
 mod scan;
+mod terms;
 
 use core::cell::Cell;
 use core::time::Duration;
@@ -30,16 +32,17 @@ use crate::negotiation::Compression;
 use crate::policy::routes::{Ambiguous, Place, Policies};
 use crate::policy::{Mode, Policy, SideRules};
 use crate::time::Moment;
-use crate::verdict::Passage;
 use crate::violation::Violation;
 use crate::wire::deflate::Inflater;
 use crate::wire::header::Framing;
 use crate::wire::{Chunk, Side, Unreadable};
 use closing::Closing;
-use direction::{Direction, Terms};
+use direction::Direction;
+use terms::Terms;
 
 pub use closing::CLOSE_GRACE;
 pub use pace::Budget;
+pub use received::{Overlooked, Received};
 
 /// How long the peers may take to end a connection after our Close, before it is reset. RFC 6455 §7.1.1 leaves it open;
 /// a round trip to anywhere fits many times, and a refused peer holds no connection for longer.
@@ -110,32 +113,6 @@ pub struct Deflate {
     pub server_takeover: bool,
     /// Whether they are inflated here, rather than passed unread.
     pub inspected: bool,
-}
-
-/// What came of a chunk.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Received {
-    /// What of it goes on.
-    pub passage: Passage,
-    /// The violation that was found in it, which ends the connection.
-    pub violation: Option<Violation>,
-    /// The rule that it broke, where the policy has many: for logs and counters, never for the peer.
-    pub rule: Option<Rc<str>>,
-    /// What passed in monitor mode and would have been refused.
-    pub overlooked: Vec<Overlooked>,
-    /// How many messages and control frames were too much, and swallowed.
-    pub swallowed: u32,
-}
-
-/// Violations of one kind that monitor mode let pass.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Overlooked {
-    /// What was found.
-    pub violation: Violation,
-    /// The rule, as in [`Received`].
-    pub rule: Option<Rc<str>>,
-    /// How often.
-    pub count: u32,
 }
 
 impl Session {
@@ -488,10 +465,17 @@ impl Session {
         }
     }
 
-    const fn closing_mut(&mut self) -> Option<&mut Closing> {
+    /// The Close frame that is due towards `to`, once: to be written behind everything forwarded on that way so far.
+    ///
+    /// `None` while nothing is due, or while that way stands in the middle of a frame. `mask` must be fresh and
+    /// unpredictable; it is used only towards the server.
+    pub fn transmit(&mut self, to: Side, mask: [u8; 4]) -> Option<Vec<u8>> {
+        if !self.is_between_frames(to.peer()) {
+            return None;
+        }
         match &mut self.state {
             State::Open => None,
-            State::Closing(closing) => Some(closing),
+            State::Closing(closing) => closing.transmit(to, mask),
         }
     }
 
@@ -512,18 +496,6 @@ impl Session {
         match from {
             Side::Client => &mut self.from_client,
             Side::Server => &mut self.from_server,
-        }
-    }
-}
-
-impl Received {
-    const fn pass(before: Vec<u8>, keep: usize) -> Self {
-        Self {
-            passage: Passage { before, keep, after: Vec::new() },
-            violation: None,
-            rule: None,
-            overlooked: Vec::new(),
-            swallowed: 0,
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use core::cell::Cell;
 
-use super::direction::Terms;
+use super::terms::Terms;
 use crate::content::Refusal;
 use crate::content::tunnels::{Conversation, Head, Judgement, Protocol};
 use crate::limits::Blocks;

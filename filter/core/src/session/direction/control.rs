@@ -1,7 +1,8 @@
 //! What control frames carry (RFC 6455 §5.5): read only where it matters.
 
-use super::{Direction, Fault, Terms};
+use super::{Direction, Fault};
 use crate::session::scan::Scan;
+use crate::session::terms::Terms;
 use crate::wire::close::check_payload;
 use crate::wire::header::FrameHeader;
 use crate::wire::mask::Mask;

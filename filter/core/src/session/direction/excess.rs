@@ -1,10 +1,11 @@
 //! What becomes of a frame or message that is more than its sender may send.
 
-use super::{Direction, Fault, Terms};
+use super::{Direction, Fault};
 use crate::limits::Blocks;
 use crate::limits::rules::OnExcess;
 use crate::policy::Mode;
 use crate::session::scan::Scan;
+use crate::session::terms::Terms;
 use crate::violation::Violation;
 use crate::wire::Chunk;
 use crate::wire::header::{FrameHeader, Opcode};

@@ -1,10 +1,12 @@
 //! The header of a frame: whether it may be, whose message it belongs to, and whether it waits.
 
-use super::reload::Reading;
-use super::{Direction, Fault, Frame, Payload, Terms};
+use super::reading::Reading;
+use super::{Direction, Fault, Frame};
 use crate::limits::Blocks;
 use crate::policy::Mode;
+use crate::session::payload::Payload;
 use crate::session::scan::Scan;
+use crate::session::terms::Terms;
 use crate::violation::Violation;
 use crate::wire::header::{FrameHeader, HEADER_LEN_MAX, Opcode};
 use crate::wire::{Chunk, Unreadable};

@@ -1,9 +1,12 @@
 //! What becomes of a frame or message that breaks a rule in monitor mode: it goes on as it came, and judging goes on behind it.
 
-use super::{Direction, Frame, Payload, Terms};
+use super::reading::Reading;
+use super::{Direction, Frame};
 use crate::content::Refusal;
-use crate::session::Overlooked;
+use crate::session::payload::Payload;
+use crate::session::received::Overlooked;
 use crate::session::scan::Scan;
+use crate::session::terms::Terms;
 use crate::wire::header::Opcode;
 use crate::wire::{Chunk, Unreadable};
 
@@ -56,7 +59,7 @@ impl Direction {
     pub(super) fn overlook_message(&mut self) {
         self.overlooked = true;
         self.whole = false;
-        self.reading = super::Reading::default();
+        self.reading = Reading::default();
         self.payload = self.payload.take().and_then(Payload::overlook);
     }
 

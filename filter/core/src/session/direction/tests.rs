@@ -1,11 +1,16 @@
 //! One side's bytes as scripts: what goes on, and when, for each depth.
 
+use core::cell::Cell;
+use std::rc::Rc;
+
 use miniz_oxide::deflate::core::{CompressorOxide, create_comp_flags_from_zip_params};
 use miniz_oxide::deflate::stream::deflate;
 use miniz_oxide::{MZFlush, MZStatus};
 
 use super::*;
-use crate::message::Binary;
+use crate::content::tunnels::Conversation;
+use crate::content::{ContentRules, Handshake};
+use crate::message::{Binary, MessageRules};
 use crate::session::tests::{NOW, Unlimited, frame};
 use crate::violation::Violation::{InvalidDeflate, InvalidUtf8, MessageTooBig, Overloaded, ProtocolError};
 use crate::wire::Side;
