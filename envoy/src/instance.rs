@@ -9,9 +9,8 @@ use std::{fmt, fs, thread};
 use serde_json::Value;
 
 use crate::config::{FIRST_LISTENER, SECOND_LISTENER};
-use crate::launch::Launch;
+use crate::files::Files;
 use crate::runner::{Arguments, Running};
-use crate::scratch::{Scratch, replace};
 use crate::{Error, admin};
 
 /// What became of a new policy.
@@ -27,8 +26,7 @@ pub enum Update {
 pub struct Envoy {
     // Dropped in this order: the process before its files.
     running: Box<dyn Running>,
-    folder: Scratch,
-    launch: Launch,
+    files: Files,
     admin: SocketAddr,
     address: SocketAddr,
     /// The policy that Envoy saw last, and what it said.
@@ -36,12 +34,16 @@ pub struct Envoy {
 }
 
 impl Envoy {
-    /// Waits until it serves.
-    pub(crate) fn new(mut running: Box<dyn Running>, folder: Scratch, launch: Launch) -> Result<Self, Error> {
-        match serving(running.as_mut(), &folder, launch.filter_count()) {
+    /// Waits until it serves with `policy`, by so many filters.
+    pub(crate) fn new(
+        mut running: Box<dyn Running>,
+        files: Files,
+        policy: Value,
+        filter_count: u64,
+    ) -> Result<Self, Error> {
+        match serving(running.as_mut(), &files, filter_count) {
             Ok((admin, address)) => {
-                let last = Mutex::new((launch.policy().clone(), Update::Accepted));
-                Ok(Self { running, folder, launch, admin, address, last })
+                Ok(Self { running, files, admin, address, last: Mutex::new((policy, Update::Accepted)) })
             }
             Err(error) => Err(not_ready(error, &running.log()?)),
         }
@@ -52,7 +54,7 @@ impl Envoy {
         self.address
     }
 
-    /// Where clients of [`Launch::second_listener`] connect to.
+    /// Where clients of [`crate::Launch::second_listener`] connect to.
     ///
     /// # Errors
     /// [`Error::NotReady`] where there is none; those of [`Envoy::stats`].
@@ -120,8 +122,7 @@ impl Envoy {
             return Ok(last.1);
         }
         let before = discovery(self.admin)?;
-        let (file, bytes) = self.launch.filter_file(&self.folder, policy)?;
-        replace(&file, &bytes)?;
+        self.files.put_policy(&self.files.filter(), policy)?;
         let update = wait(|| {
             let now = discovery(self.admin)?;
             let rose = |name: &str| admin::value(&now, name) > admin::value(&before, name);
@@ -145,12 +146,12 @@ impl fmt::Debug for Envoy {
 }
 
 /// Waits until the listener accepts and, with a filter, its policy is in force on every worker.
-fn serving(running: &mut dyn Running, folder: &Scratch, filter_count: u64) -> Result<(SocketAddr, SocketAddr), Error> {
+fn serving(running: &mut dyn Running, files: &Files, filter_count: u64) -> Result<(SocketAddr, SocketAddr), Error> {
     wait(|| {
         if running.ended()? {
             return Err(because("it ended"));
         }
-        let written = fs::read_to_string(folder.join(Arguments::ADMIN)).unwrap_or_default();
+        let written = fs::read_to_string(files.join(Arguments::ADMIN)).unwrap_or_default();
         let Ok(admin) = written.parse() else { return Ok(None) };
         // Until it is live Envoy answers 503, and before that not at all.
         if !admin::get(admin, "/ready").is_ok_and(|body| body.starts_with("LIVE")) {

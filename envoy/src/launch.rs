@@ -18,10 +18,11 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::config::{self, Bootstrap, BufferLimits, FailurePolicy};
+use crate::config::{Bootstrap, BufferLimits, FailurePolicy};
+use crate::files::Files;
 use crate::instance::Envoy;
 use crate::runner::{Arguments, Runner};
-use crate::scratch::{Scratch, copy, replace};
+use crate::scratch::{Scratch, replace};
 use crate::{Error, process};
 
 /// What to start. Everything has a default but the module, its policy and the backend.
@@ -161,45 +162,29 @@ impl Launch {
     /// those of [`crate::binary::find`] where there is no Envoy.
     pub fn start(self) -> Result<Envoy, Error> {
         let folder = Scratch::new(&env::temp_dir())?;
-        replace(&folder.join(Arguments::BOOTSTRAP), &self.bootstrap(&folder)?.to_bytes())?;
+        let files = Files::new(folder, self.variables.clone(), self.failure_policy);
+        replace(&files.join(Arguments::BOOTSTRAP), &self.bootstrap(&files)?.to_bytes())?;
+        // How many filters have to be in force before Envoy serves.
+        let mut filter_count = 0;
         if self.filter {
-            // A copy: a build of the module while Envoy runs changes nothing, and a container sees only this folder.
-            copy(&self.module, &folder.join(MODULE))?;
-            let (path, bytes) = self.filter_file(&folder, &self.policy)?;
-            replace(&path, &bytes)?;
+            files.put_module(&self.module)?;
+            files.put_policy(&files.filter(), &self.policy)?;
+            filter_count += 1;
             if let Some(policy) = &self.second_policy {
-                replace(&folder.join(SECOND_FILTER), &self.filter_file(&folder, policy)?.1)?;
+                files.put_policy(&files.second_filter(), policy)?;
+                filter_count += 1;
             }
         }
-        let arguments = Arguments::new(folder.path(), self.workers, &self.log_level);
+        let arguments = Arguments::new(files.path(), self.workers, &self.log_level);
         let running = match self.backend.map_or_else(Runner::from_env, Ok)? {
             Runner::Process => process::start(&arguments)?,
             #[cfg(feature = "container")]
             Runner::Container => crate::container::start(&arguments)?,
         };
-        Envoy::new(running, folder, self)
+        Envoy::new(running, files, self.policy, filter_count)
     }
 
-    /// How many filters have to be in force before Envoy serves.
-    pub(crate) fn filter_count(&self) -> u64 {
-        match self.second_policy {
-            _ if !self.filter => 0,
-            None => 1,
-            Some(_) => 2,
-        }
-    }
-
-    pub(crate) fn policy(&self) -> &Value {
-        &self.policy
-    }
-
-    /// What to put in the filter's file for another policy.
-    pub(crate) fn filter_file(&self, folder: &Scratch, policy: &Value) -> Result<(PathBuf, Vec<u8>), Error> {
-        let bytes = config::filter(&folder.join(MODULE), policy, &self.variables, self.failure_policy)?;
-        Ok((folder.join(FILTER), bytes))
-    }
-
-    fn bootstrap(&self, folder: &Scratch) -> Result<Bootstrap, Error> {
+    fn bootstrap(&self, files: &Files) -> Result<Bootstrap, Error> {
         let mut bootstrap = Bootstrap::shipped(self.upstream)?;
         if let Some(address) = self.rate_limit_service {
             bootstrap.rate_limit_service(address)?;
@@ -221,13 +206,13 @@ impl Launch {
             bootstrap.delayed_close(span)?;
         }
         if self.filter {
-            bootstrap.filter_file(folder.path(), &folder.join(FILTER))?;
+            bootstrap.filter_file(files.path(), &files.filter())?;
         } else {
             bootstrap.without_filter()?;
         }
         // Last, as it has all that the first one has.
         if self.second_policy.is_some() {
-            bootstrap.second_listener(folder.path(), &folder.join(SECOND_FILTER))?;
+            bootstrap.second_listener(files.path(), &files.second_filter())?;
         }
         Ok(bootstrap)
     }
@@ -239,7 +224,3 @@ impl fmt::Debug for Launch {
         f.debug_struct("Launch").field("upstream", &self.upstream).finish_non_exhaustive()
     }
 }
-
-const MODULE: &str = "portcullis.wasm";
-const FILTER: &str = "portcullis.json";
-const SECOND_FILTER: &str = "second.json";

@@ -23,6 +23,7 @@ pub mod config;
 #[cfg(feature = "container")]
 pub mod container;
 mod error;
+mod files;
 mod instance;
 mod launch;
 pub mod module;
