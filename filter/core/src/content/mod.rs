@@ -11,6 +11,7 @@ pub mod rule_sets;
 pub mod tunnels;
 pub mod views;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -89,6 +90,15 @@ pub struct Refusal {
     pub rule: Option<Rc<str>>,
 }
 
+/// What of a text that is allowed matters for those behind it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Judged<'a> {
+    /// Its type, where texts have types: empty for one that says none. The name is the schema's, where it has one.
+    pub kind: Option<Cow<'a, str>>,
+    /// How many binary messages are due behind it.
+    pub attachments: u32,
+}
+
 impl From<Violation> for Refusal {
     fn from(violation: Violation) -> Self {
         Self { violation, rule: None }
@@ -125,40 +135,32 @@ impl ContentRules {
         }
     }
 
-    /// Judges a whole text; `attachments` binary messages of an earlier one have not come. Gives how many are due now.
-    ///
-    /// Where texts have types, `fits` is asked once about one that is allowed: whether there may be one more of its type.
+    /// Judges a whole text; `attachments` binary messages of an earlier one have not come.
     ///
     /// # Errors
     /// [`Violation::InvalidJson`], [`Violation::InvalidUtf8`], [`Violation::JsonRefused`], [`Violation::SchemaRefused`], [`Violation::PatternRefused`] with
-    /// the rule, [`Violation::NotAuthorized`], and [`Violation::RateExceeded`] where it does not fit.
+    /// the rule, and [`Violation::NotAuthorized`].
     pub fn judge(
         &self,
         text: &str,
         from: Side,
         handshake: &Handshake,
         attachments: u32,
-        fits: &mut dyn FnMut(&str) -> bool,
-    ) -> Result<u32, Refusal> {
+    ) -> Result<Judged<'_>, Refusal> {
         // There is no such connection, unless somebody lets it pass all the same.
         let envelope = self.envelope.of(&handshake.subprotocol).ok_or(Violation::SchemaRefused)?;
         let Some(json) = &self.json else {
             self.search(text, 0)?;
-            return Ok(0);
+            return Ok(Judged::default());
         };
         let packet = envelope.open(text, from)?;
         // Only what the transport says itself may stand between a packet and its attachments.
         if attachments > 0 && (packet.json.is_some() || !packet.head.is_empty()) {
             return Err(Violation::SchemaRefused.into());
         }
-        let mut fits = |kind: &str| match self.read_type() && !fits(kind) {
-            true => Err(Violation::RateExceeded),
-            false => Ok(()),
-        };
         let Some(inside) = packet.json else {
             self.search(text, 0)?;
-            fits("")?;
-            return Ok(attachments);
+            return Ok(Judged { kind: json.schemas.name(None), attachments });
         };
         let document = read(inside, &json.bounds)?;
         let message = envelope.message(&packet, &document, from)?;
@@ -169,8 +171,7 @@ impl ContentRules {
         if !message.is_none_or(|message| self.authorize.is_empty() || self.authorize.allow(message, sender)) {
             return Err(Violation::NotAuthorized.into());
         }
-        fits(kind.unwrap_or_default())?;
-        Ok(packet.attachments())
+        Ok(Judged { kind: json.schemas.name(kind), attachments: packet.attachments() })
     }
 
     /// Looks for patterns in all that a text may say, on which a schema has spent so many `steps`.
@@ -216,6 +217,14 @@ impl Schemas {
                 Err(Twins) => Err(Violation::JsonRefused),
             },
         }
+    }
+
+    /// What a type counts as, where texts have types.
+    fn name(&self, kind: Option<&str>) -> Option<Cow<'_, str>> {
+        let Self::ByType { schemas, .. } = self else { return None };
+        let kind = kind.unwrap_or_default();
+        let own = schemas.get_key_value(kind).map(|(own, _)| Cow::Borrowed(own.as_str()));
+        Some(own.unwrap_or_else(|| Cow::Owned(kind.to_owned())))
     }
 
     /// The steps that it took to see that a message of this type is what it has to be.

@@ -48,8 +48,43 @@ fn rules(deny: serde_json::Value) -> Rc<ContentRules> {
 }
 
 fn judge(rules: &ContentRules, text: &str) -> Option<String> {
-    let refusal = rules.judge(text, Side::Client, &Handshake::default(), 0, &mut |_| true).err()?;
+    let refusal = rules.judge(text, Side::Client, &Handshake::default(), 0).err()?;
     Some(refusal.rule.map(|rule| rule.to_string()).unwrap_or_default())
+}
+
+#[test]
+fn an_allowed_text_tells_its_type_and_what_is_due_behind_it() {
+    let side = |own: serde_json::Value| {
+        let config = json!({"auth": {"required": false}, "messages": {"from_client": own}});
+        Rc::clone(&parse(config.to_string().as_bytes(), &|_| None).unwrap().policies.base().messages.client.content)
+    };
+    let schemas = json!({"discriminator": "/type", "schemas": {"login": {}}, "otherwise": "allow"});
+    let typed = side(json!({ "json": schemas }));
+    let socket_io = side(json!({"envelope": "socket.io", "json": {"discriminator": "/0", "schemas": {"chat": {}}}}));
+    let untyped = [json!({}), json!({"json": {}}), json!({"json": {"schema": {}}})].map(side);
+    let check = |rules: &ContentRules, text: &str, due: u32, kind: Option<&str>, attachments: u32| {
+        let judged = rules.judge(text, Side::Client, &Handshake::default(), due);
+        assert_eq!(judged, Ok(Judged { kind: kind.map(Into::into), attachments }), "{text}");
+    };
+    check(&typed, r#"{"type":"login"}"#, 0, Some("login"), 0);
+    check(&typed, r#"{"type":"log\u0069n"}"#, 0, Some("login"), 0);
+    check(&typed, r#"{"type":"other"}"#, 0, Some("other"), 0);
+    for none in [r#"{"type":7}"#, r#"{}"#, "null"] {
+        check(&typed, none, 0, Some(""), 0);
+    }
+    for rules in &untyped {
+        check(rules, r#"{"type":"login"}"#, 0, None, 0);
+    }
+    check(&socket_io, r#"42["chat",1]"#, 0, Some("chat"), 0);
+    check(
+        &socket_io,
+        r#"452-["chat",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#,
+        0,
+        Some("chat"),
+        2,
+    );
+    // What the transport says itself leaves what is due.
+    check(&socket_io, "2", 2, Some(""), 2);
 }
 
 #[test]

@@ -23,9 +23,8 @@ use super::payload::Payload;
 use super::received::{Overlooked, Received};
 use super::scan::Scan;
 use super::terms::Terms;
-use crate::content::Refusal;
+use crate::content::{Judged, Refusal};
 use crate::limits::Blocks;
-use crate::limits::rules::LimitRules;
 use crate::message::Reassembly;
 use crate::policy::Mode;
 use crate::time::Moment;
@@ -433,26 +432,11 @@ impl Direction {
                 if fin && !self.is_judged() {
                     self.finish_unjudged();
                 }
-                if fin && let Some(payload) = self.payload.take() {
-                    let Self { pace, inflater, attachments, framing, .. } = self;
-                    let mut fits = |kind: &str| {
-                        let fits = |limits: &LimitRules| {
-                            pace.receive_type(&limits.per_connection, kind, terms.now, terms.budget)
-                        };
-                        terms.limits.is_none_or(fits)
-                    };
-                    let is_compressed = payload.is_compressed();
-                    self.found.read_len =
-                        self.found.read_len.saturating_add(payload.plain_len()).saturating_add(MESSAGE_LEN);
-                    match payload.finish(inflater.as_deref_mut(), framing.from, terms, *attachments, &mut fits) {
-                        Ok(due) => *attachments = due,
-                        Err(refusal @ Refusal { violation: Violation::InvalidDeflate, .. }) if is_compressed => {
-                            self.lose_inflater();
-                            return Err(refusal.into());
-                        }
-                        Err(Refusal { violation: Violation::RateExceeded, .. }) => return self.exceed(scan, terms),
-                        Err(refusal) => return Err(refusal.into()),
-                    }
+                if fin
+                    && let Some(payload) = self.payload.take()
+                    && !self.finish_message(payload, terms)?
+                {
+                    return self.exceed(scan, terms);
                 }
                 if self.is_held() && !fin && !frame.passing {
                     if self.message_held.is_empty() {
@@ -486,6 +470,22 @@ impl Direction {
             }
         }
         Ok(())
+    }
+
+    /// Judges a message that has ended, all of which has been read. False: it is one too many of its type.
+    fn finish_message(&mut self, payload: Payload, terms: &Terms<'_>) -> Result<bool, Refusal> {
+        let is_compressed = payload.is_compressed();
+        self.found.read_len = self.found.read_len.saturating_add(payload.plain_len()).saturating_add(MESSAGE_LEN);
+        let judged = payload.finish(self.inflater.as_deref_mut(), self.framing.from, terms, self.attachments);
+        if is_compressed && judged.as_ref().is_err_and(|refusal| refusal.violation == Violation::InvalidDeflate) {
+            self.lose_inflater();
+        }
+        let Judged { kind, attachments } = judged?;
+        if kind.is_some_and(|kind| !self.fits_type(&kind, terms)) {
+            return Ok(false);
+        }
+        self.attachments = attachments;
+        Ok(true)
     }
 
     /// The frame in hand has ended, and its message perhaps.

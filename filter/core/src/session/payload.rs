@@ -5,8 +5,8 @@
 use core::cell::Cell;
 
 use super::terms::Terms;
-use crate::content::Refusal;
 use crate::content::tunnels::{Conversation, Head, Judgement, Protocol};
+use crate::content::{Judged, Refusal};
 use crate::limits::Blocks;
 use crate::policy::Mode;
 use crate::violation::Violation;
@@ -198,19 +198,17 @@ impl Payload {
         inflater.finish()
     }
 
-    /// The end of the message; `attachments` binary messages of an earlier one have not come. Gives how many are due now; `fits` is
-    /// asked as by `ContentRules::judge`.
+    /// The end of the message; `attachments` binary messages of an earlier one have not come.
     ///
     /// # Errors
     /// What is wrong with its end, or with the whole of it.
-    pub(super) fn finish(
+    pub(super) fn finish<'a>(
         mut self,
         inflater: Option<&mut Inflater>,
         from: Side,
-        terms: &Terms<'_>,
+        terms: &Terms<'a>,
         attachments: u32,
-        fits: &mut dyn FnMut(&str) -> bool,
-    ) -> Result<u32, Refusal> {
+    ) -> Result<Judged<'a>, Refusal> {
         if let Some(inflater) = inflater.filter(|_| self.compressed) {
             inflater.finish()?;
         }
@@ -218,9 +216,9 @@ impl Payload {
         match &mut self.plain.text {
             Some(text) => {
                 let text = String::from_utf8(text.take()).map_err(|_| Violation::InvalidUtf8)?;
-                terms.content.judge(&text, from, terms.handshake, attachments, fits)
+                terms.content.judge(&text, from, terms.handshake, attachments)
             }
-            None => Ok(attachments),
+            None => Ok(Judged { kind: None, attachments }),
         }
     }
 }

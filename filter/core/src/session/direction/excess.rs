@@ -38,6 +38,12 @@ impl Direction {
         }
     }
 
+    /// Whether there may be one more message of this type: what does not fit does not count.
+    pub(super) fn fits_type(&mut self, kind: &str, terms: &Terms<'_>) -> bool {
+        let Some(limits) = terms.limits else { return true };
+        self.pace.receive_type(&limits.per_connection, kind, terms.now, terms.budget)
+    }
+
     pub(super) fn swallow_frame<C: Chunk + ?Sized>(&mut self, scan: &mut Scan<'_, C>) {
         self.leave_frame();
         self.frame_held = Blocks::default();
