@@ -160,18 +160,22 @@ impl ContentRules {
         }
         let Some(inside) = packet.json else {
             self.search(text, 0)?;
-            return Ok(Judged { kind: json.schemas.name(None), attachments });
+            return Ok(Judged { kind: self.read_type().then(Cow::default), attachments });
         };
         let document = read(inside, &json.bounds)?;
         let message = envelope.message(&packet, &document, from)?;
         let kind = message.map_or(Ok(None), |message| json.schemas.kind(message))?;
-        let steps = message.map_or(Ok(0), |message| json.schemas.check(message, kind))?;
+        let (steps, name) = message.map_or(Ok((0, None)), |message| json.schemas.check(message, kind))?;
         self.search(text, steps)?;
         let sender = handshake.sender.as_deref();
         if !message.is_none_or(|message| self.authorize.is_empty() || self.authorize.allow(message, sender)) {
             return Err(Violation::NotAuthorized.into());
         }
-        Ok(Judged { kind: json.schemas.name(kind), attachments: packet.attachments() })
+        let kind = self.read_type().then(|| match name {
+            Some(name) => Cow::Borrowed(name),
+            None => Cow::Owned(kind.unwrap_or_default().to_owned()),
+        });
+        Ok(Judged { kind, attachments: packet.attachments() })
     }
 
     /// Looks for patterns in all that a text may say, on which a schema has spent so many `steps`.
@@ -219,25 +223,18 @@ impl Schemas {
         }
     }
 
-    /// What a type counts as, where texts have types.
-    fn name(&self, kind: Option<&str>) -> Option<Cow<'_, str>> {
-        let Self::ByType { schemas, .. } = self else { return None };
-        let kind = kind.unwrap_or_default();
-        let own = schemas.get_key_value(kind).map(|(own, _)| Cow::Borrowed(own.as_str()));
-        Some(own.unwrap_or_else(|| Cow::Owned(kind.to_owned())))
-    }
-
-    /// The steps that it took to see that a message of this type is what it has to be.
-    fn check(&self, message: Value<'_>, kind: Option<&str>) -> Result<u64, Violation> {
-        match self {
-            Self::Any => Ok(0),
-            Self::ByType { schemas, otherwise, .. } => match kind.and_then(|kind| schemas.get(kind)) {
-                Some(schema) => schema.check(message),
-                None if *otherwise => Ok(0),
-                None => Err(Violation::SchemaRefused),
+    /// The steps that it took to see that a message of this type is what it has to be, and the name that the schema of its type has.
+    fn check(&self, message: Value<'_>, kind: Option<&str>) -> Result<(u64, Option<&str>), Violation> {
+        let (schema, name) = match self {
+            Self::Any => return Ok((0, None)),
+            Self::ByType { schemas, otherwise, .. } => match kind.and_then(|kind| schemas.get_key_value(kind)) {
+                Some((name, schema)) => (schema, Some(name.as_str())),
+                None if *otherwise => return Ok((0, None)),
+                None => return Err(Violation::SchemaRefused),
             },
-            Self::One(schema) => schema.check(message),
-        }
+            Self::One(schema) => (schema, None),
+        };
+        Ok((schema.check(message)?, name))
     }
 }
 

@@ -473,6 +473,8 @@ impl Direction {
     }
 
     /// Judges a message that has ended, all of which has been read. False: it is one too many of its type.
+    // Apart from the frames of messages that are not read, whose way stays short.
+    #[inline(never)]
     fn finish_message(&mut self, payload: Payload, terms: &Terms<'_>) -> Result<bool, Refusal> {
         let is_compressed = payload.is_compressed();
         self.found.read_len = self.found.read_len.saturating_add(payload.plain_len()).saturating_add(MESSAGE_LEN);
