@@ -2,7 +2,7 @@
 
 use serde_json::Value as Claim;
 
-use crate::json::document::{Twins, Value, View};
+use crate::json::document::{Form, Twins, Value};
 use crate::json::number::Decimal;
 use crate::json::pointer::Pointer;
 use crate::token::Verified;
@@ -171,9 +171,9 @@ impl<'a> Found<'a> {
         match pointer.find(message) {
             Err(Twins) => Self::Twins,
             Ok(None) => Self::Nothing,
-            Ok(Some(value)) => match value.view() {
-                View::Number(text) => Self::Number(Number::new(text)),
-                View::Array(_) | View::Boolean(_) | View::Null | View::Object(_) | View::String(_) => {
+            Ok(Some(value)) => match value.form() {
+                Form::Number(text) => Self::Number(Number::new(text)),
+                Form::Array(_) | Form::Boolean(_) | Form::Null | Form::Object(_) | Form::String(_) => {
                     Self::Value(value)
                 }
             },
@@ -192,9 +192,9 @@ impl<'a> Found<'a> {
             (Self::Number(number), Claim::Number(claim)) => {
                 number.readings.first().is_some_and(|(exact, _)| Decimal::from_value(claim) == Some(*exact))
             }
-            (Self::Value(value), claim) => match (value.view(), claim) {
-                (View::Boolean(own), Claim::Bool(claim)) => own == *claim,
-                (View::String(own), Claim::String(claim)) => own == claim,
+            (Self::Value(value), claim) => match (value.form(), claim) {
+                (Form::Boolean(own), Claim::Bool(claim)) => own == *claim,
+                (Form::String(own), Claim::String(claim)) => own == claim,
                 (_, _) => false,
             },
             (Self::Nothing | Self::Number(_) | Self::Twins, _) => false,
@@ -232,12 +232,12 @@ impl Glob {
                     |(decimal, plain): &(Decimal, String)| self.number == Some(*decimal) || self.matches_text(plain);
                 self.matches_text(text) || readings.iter().any(is_read)
             }
-            Found::Value(value) => match value.view() {
-                View::Array(_) | View::Object(_) => true,
-                View::Boolean(true) => self.matches_text("true"),
-                View::Boolean(false) => self.matches_text("false"),
-                View::Null => self.matches_text("null"),
-                View::Number(text) | View::String(text) => self.matches_text(text),
+            Found::Value(value) => match value.form() {
+                Form::Array(_) | Form::Object(_) => true,
+                Form::Boolean(true) => self.matches_text("true"),
+                Form::Boolean(false) => self.matches_text("false"),
+                Form::Null => self.matches_text("null"),
+                Form::Number(text) | Form::String(text) => self.matches_text(text),
             },
         }
     }

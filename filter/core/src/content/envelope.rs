@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::json::document::{Document, Twins, Value, View};
+use crate::json::document::{Document, Form, Twins, Value};
 use crate::violation::Violation;
 use crate::wire::Side;
 
@@ -122,7 +122,7 @@ impl Envelope {
             (Kind::Inside, Self::GraphqlTransportWs) => graphql(root, from),
             (Kind::Inside, Self::Json | Self::SocketIo) => Ok(Some(root)),
             (Kind::Own, _) => {
-                if matches!(root.view(), View::Object(_)) {
+                if matches!(root.form(), Form::Object(_)) {
                     Ok(None)
                 } else {
                     Err(REFUSED)
@@ -197,15 +197,15 @@ fn attachments(count: &str) -> Result<u32, Violation> {
 
 /// An event is a list that begins with its name.
 fn check_arguments(root: Value<'_>, is_event: bool, from: Side) -> Result<(), Violation> {
-    let View::Array(mut items) = root.view() else { return Err(REFUSED) };
+    let Form::Array(mut items) = root.form() else { return Err(REFUSED) };
     if !is_event {
         return Ok(());
     }
-    match items.next().map(Value::view) {
-        Some(View::Number(_)) => Ok(()),
-        Some(View::String(CLIENT_RESERVED_EVENT)) if from == Side::Client => Err(REFUSED),
-        Some(View::String(name)) if !RESERVED_EVENTS.contains(&name) => Ok(()),
-        Some(View::Array(_) | View::Boolean(_) | View::Null | View::Object(_) | View::String(_)) | None => Err(REFUSED),
+    match items.next().map(Value::form) {
+        Some(Form::Number(_)) => Ok(()),
+        Some(Form::String(CLIENT_RESERVED_EVENT)) if from == Side::Client => Err(REFUSED),
+        Some(Form::String(name)) if !RESERVED_EVENTS.contains(&name) => Ok(()),
+        Some(Form::Array(_) | Form::Boolean(_) | Form::Null | Form::Object(_) | Form::String(_)) | None => Err(REFUSED),
     }
 }
 
@@ -213,9 +213,9 @@ fn check_arguments(root: Value<'_>, is_event: bool, from: Side) -> Result<(), Vi
 fn check_placeholders(document: &Document<'_>, attachments: u32) -> Result<(), Violation> {
     let is_sound = |value: Value<'_>| {
         let is_placeholder = value.get("_placeholder").is_some();
-        let number = value.get("num").filter(|num| num.is_plain_integer()).map(Value::view);
+        let number = value.get("num").filter(|num| num.is_plain_integer()).map(Value::form);
         !is_placeholder
-            || matches!(number, Some(View::Number(token)) if token.parse::<u32>().is_ok_and(|number| number < attachments))
+            || matches!(number, Some(Form::Number(token)) if token.parse::<u32>().is_ok_and(|number| number < attachments))
     };
     if document.objects().all(is_sound) { Ok(()) } else { Err(REFUSED) }
 }
@@ -228,15 +228,15 @@ fn graphql<'a>(root: Value<'a>, from: Side) -> Result<Option<Value<'a>>, Violati
     let has_id = member(root, "id")?.and_then(Value::as_str).is_some_and(|id| !id.is_empty());
     let payload = member(root, "payload")?;
     let query = payload.map_or(Ok(None), |payload| member(payload, "query"))?;
-    let view = payload.map(Value::view);
+    let form = payload.map(Value::form);
     let is_sound = match (kind, from) {
         ("connection_init", Side::Client) | ("connection_ack", Side::Server) | ("ping" | "pong", _) => {
-            matches!(view, None | Some(View::Null | View::Object(_)))
+            matches!(form, None | Some(Form::Null | Form::Object(_)))
         }
         ("complete", _) => has_id && payload.is_none(),
         ("subscribe", Side::Client) => has_id && query.is_some_and(|query| query.as_str().is_some()),
-        ("next", Side::Server) => has_id && matches!(view, Some(View::Object(_))),
-        ("error", Side::Server) => has_id && matches!(view, Some(View::Array(_))),
+        ("next", Side::Server) => has_id && matches!(form, Some(Form::Object(_))),
+        ("error", Side::Server) => has_id && matches!(form, Some(Form::Array(_))),
         _ => false,
     };
     let is_message = matches!(kind, "subscribe" | "next" | "error");

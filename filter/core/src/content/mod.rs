@@ -15,8 +15,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::json::document::{Twins, Value, View};
-use crate::json::pointer::{Place, Pointer};
+use crate::json::document::{Form, Twins, Value};
+use crate::json::pointer::{Pointer, Referent};
 use crate::json::reader::{Bounds, read};
 use crate::json::schema::Schema;
 use crate::token::Verified;
@@ -210,13 +210,13 @@ impl Schemas {
     fn kind<'a>(&self, message: Value<'a>) -> Result<Option<&'a str>, Violation> {
         match self {
             Self::Any | Self::One(_) => Ok(None),
-            Self::ByType { discriminator, .. } => match discriminator.place(message) {
-                Ok(Place::Nothing) => Ok(None),
-                Ok(Place::InArray) => Err(Violation::SchemaRefused),
-                Ok(Place::Value(value)) => match value.view() {
-                    View::Array(_) | View::Object(_) => Err(Violation::SchemaRefused),
-                    View::String(kind) => Ok(Some(kind)),
-                    View::Boolean(_) | View::Null | View::Number(_) => Ok(None),
+            Self::ByType { discriminator, .. } => match discriminator.referent(message) {
+                Ok(Referent::Nothing) => Ok(None),
+                Ok(Referent::InArray) => Err(Violation::SchemaRefused),
+                Ok(Referent::Value(value)) => match value.form() {
+                    Form::Array(_) | Form::Object(_) => Err(Violation::SchemaRefused),
+                    Form::String(kind) => Ok(Some(kind)),
+                    Form::Boolean(_) | Form::Null | Form::Number(_) => Ok(None),
                 },
                 Err(Twins) => Err(Violation::JsonRefused),
             },

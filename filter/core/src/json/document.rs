@@ -60,7 +60,7 @@ pub struct Twins;
 
 /// What a value is.
 #[derive(Clone, Copy, Debug)]
-pub enum View<'a> {
+pub enum Form<'a> {
     /// Its items.
     Array(Items<'a>),
     /// `false` or `true`.
@@ -136,14 +136,14 @@ impl<'a> Value<'a> {
     /// What it is.
     #[must_use]
     #[inline]
-    pub fn view(self) -> View<'a> {
+    pub fn form(self) -> Form<'a> {
         match self.node.kind {
-            Kind::Array => View::Array(self.children()),
-            Kind::Boolean => View::Boolean(self.node.len == 1),
-            Kind::Integer | Kind::Number => View::Number(self.document.text(self.node)),
-            Kind::Null => View::Null,
-            Kind::Object => View::Object(Members(self.children())),
-            Kind::String | Kind::Unescaped => View::String(self.document.text(self.node)),
+            Kind::Array => Form::Array(self.children()),
+            Kind::Boolean => Form::Boolean(self.node.len == 1),
+            Kind::Integer | Kind::Number => Form::Number(self.document.text(self.node)),
+            Kind::Null => Form::Null,
+            Kind::Object => Form::Object(Members(self.children())),
+            Kind::String | Kind::Unescaped => Form::String(self.document.text(self.node)),
         }
     }
 
@@ -165,9 +165,9 @@ impl<'a> Value<'a> {
     /// The member `name` of an object.
     #[must_use]
     pub fn get(self, name: &str) -> Option<Self> {
-        match self.view() {
-            View::Object(mut members) => members.find(|(own, _)| *own == name).map(|(_, value)| value),
-            View::Array(_) | View::Boolean(_) | View::Null | View::Number(_) | View::String(_) => None,
+        match self.form() {
+            Form::Object(mut members) => members.find(|(own, _)| *own == name).map(|(_, value)| value),
+            Form::Array(_) | Form::Boolean(_) | Form::Null | Form::Number(_) | Form::String(_) => None,
         }
     }
 
@@ -176,7 +176,7 @@ impl<'a> Value<'a> {
     /// # Errors
     /// [`Twins`] where the name stands twice, or one that some reader takes for it stands there.
     pub fn member(self, name: &str) -> Result<Option<Self>, Twins> {
-        let View::Object(members) = self.view() else { return Ok(None) };
+        let Form::Object(members) = self.form() else { return Ok(None) };
         let mut found = None;
         for (own, value) in members.filter(|(own, _)| name::is_same(own, name)) {
             if own != name || found.is_some() {
@@ -190,9 +190,9 @@ impl<'a> Value<'a> {
     /// The item at `index` of an array.
     #[must_use]
     pub fn item(self, index: usize) -> Option<Self> {
-        match self.view() {
-            View::Array(mut items) => items.nth(index),
-            View::Boolean(_) | View::Null | View::Number(_) | View::Object(_) | View::String(_) => None,
+        match self.form() {
+            Form::Array(mut items) => items.nth(index),
+            Form::Boolean(_) | Form::Null | Form::Number(_) | Form::Object(_) | Form::String(_) => None,
         }
     }
 

@@ -1,10 +1,10 @@
 //! JSON Pointer (RFC 6901).
 
-use super::document::{Twins, Value, View};
+use super::document::{Form, Twins, Value};
 
 /// What stands where a pointer leads.
 #[derive(Clone, Copy, Debug)]
-pub enum Place<'a> {
+pub enum Referent<'a> {
     /// Nothing.
     Nothing,
     /// An array on the way, where a name is asked for: a receiver may take it for what is in it.
@@ -32,9 +32,9 @@ impl Pointer {
     /// # Errors
     /// [`Twins`] where readers differ about a step.
     pub fn find<'a>(&self, root: Value<'a>) -> Result<Option<Value<'a>>, Twins> {
-        Ok(match self.place(root)? {
-            Place::InArray | Place::Nothing => None,
-            Place::Value(value) => Some(value),
+        Ok(match self.referent(root)? {
+            Referent::InArray | Referent::Nothing => None,
+            Referent::Value(value) => Some(value),
         })
     }
 
@@ -42,19 +42,19 @@ impl Pointer {
     ///
     /// # Errors
     /// [`Twins`] where readers differ about a step.
-    pub fn place<'a>(&self, root: Value<'a>) -> Result<Place<'a>, Twins> {
+    pub fn referent<'a>(&self, root: Value<'a>) -> Result<Referent<'a>, Twins> {
         let mut value = root;
         for token in &self.0 {
-            let next = match (value.view(), index(token)) {
-                (View::Array(_), None) => return Ok(Place::InArray),
-                (View::Array(_), Some(index)) => value.item(index),
-                (View::Object(_), _) => value.member(token)?,
-                (View::Boolean(_) | View::Null | View::Number(_) | View::String(_), _) => None,
+            let next = match (value.form(), index(token)) {
+                (Form::Array(_), None) => return Ok(Referent::InArray),
+                (Form::Array(_), Some(index)) => value.item(index),
+                (Form::Object(_), _) => value.member(token)?,
+                (Form::Boolean(_) | Form::Null | Form::Number(_) | Form::String(_), _) => None,
             };
-            let Some(next) = next else { return Ok(Place::Nothing) };
+            let Some(next) = next else { return Ok(Referent::Nothing) };
             value = next;
         }
-        Ok(Place::Value(value))
+        Ok(Referent::Value(value))
     }
 
     /// The names and indices that lead there.

@@ -9,9 +9,9 @@ fn open(envelope: Envelope, from: Side, text: &str) -> Result<Option<String>, Vi
     let Some(json) = packet.json else { return Ok(None) };
     let document = read(json, &BOUNDS)?;
     let message = envelope.message(&packet, &document, from)?;
-    Ok(message.map(|message| match message.view() {
-        View::Array(mut items) => items.next().and_then(Value::as_str).unwrap_or("?").to_owned(),
-        View::Object(mut members) => members.next().map(|(name, _)| name).unwrap_or("?").to_owned(),
+    Ok(message.map(|message| match message.form() {
+        Form::Array(mut items) => items.next().and_then(Value::as_str).unwrap_or("?").to_owned(),
+        Form::Object(mut members) => members.next().map(|(name, _)| name).unwrap_or("?").to_owned(),
         view => format!("{view:?}"),
     }))
 }

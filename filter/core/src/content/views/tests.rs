@@ -223,14 +223,14 @@ fn what_is_seen_is_at_most_views_max_times_as_long() {
 }
 
 fn collect<'a>(value: Value<'a>, strings: &mut Vec<&'a str>) {
-    match value.view() {
-        document::View::Array(items) => items.for_each(|item| collect(item, strings)),
-        document::View::Object(members) => members.for_each(|(name, value)| {
+    match value.form() {
+        document::Form::Array(items) => items.for_each(|item| collect(item, strings)),
+        document::Form::Object(members) => members.for_each(|(name, value)| {
             strings.push(name);
             collect(value, strings);
         }),
-        document::View::String(string) => strings.push(string),
-        document::View::Boolean(_) | document::View::Null | document::View::Number(_) => {}
+        document::Form::String(string) => strings.push(string),
+        document::Form::Boolean(_) | document::Form::Null | document::Form::Number(_) => {}
     }
 }
 

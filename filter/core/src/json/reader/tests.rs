@@ -1,5 +1,5 @@
 use super::*;
-use crate::json::document::{Value, View};
+use crate::json::document::{Form, Value};
 
 const BOUNDS: Bounds = Bounds { depth_max: 4, keys_max: 20, string_len_max: 10, unique_keys: true, surrogates: false };
 
@@ -26,13 +26,13 @@ fn refused(text: &str) {
 
 /// As `serde_json` would have it.
 fn tree(value: Value<'_>) -> serde_json::Value {
-    match value.view() {
-        View::Array(items) => items.map(tree).collect(),
-        View::Boolean(boolean) => boolean.into(),
-        View::Null => serde_json::Value::Null,
-        View::Number(token) => serde_json::from_str(token).unwrap(),
-        View::Object(members) => members.map(|(name, value)| (name.to_owned(), tree(value))).collect(),
-        View::String(string) => string.into(),
+    match value.form() {
+        Form::Array(items) => items.map(tree).collect(),
+        Form::Boolean(boolean) => boolean.into(),
+        Form::Null => serde_json::Value::Null,
+        Form::Number(token) => serde_json::from_str(token).unwrap(),
+        Form::Object(members) => members.map(|(name, value)| (name.to_owned(), tree(value))).collect(),
+        Form::String(string) => string.into(),
     }
 }
 

@@ -6,8 +6,8 @@ use std::collections::BinaryHeap;
 
 use serde_json::Value as Tree;
 
-use super::budget::{Budget, Exhausted};
-use crate::json::document::{Value, View};
+use super::steps::{Exhausted, Steps};
+use crate::json::document::{Form, Value};
 use crate::json::number::Decimal;
 
 /// A value that stands in a schema.
@@ -38,35 +38,35 @@ impl Constant {
     }
 
     /// Whether `value` is equal to it.
-    pub(super) fn is(&self, value: Value<'_>, budget: &mut Budget) -> Result<bool, Exhausted> {
-        budget.spend(2)?;
-        Ok(match (self, value.view()) {
-            (Self::Null, View::Null) => true,
-            (Self::Boolean(own), View::Boolean(other)) => *own == other,
-            (Self::Number(own), View::Number(token)) => {
-                budget.spend_on(token)?;
+    pub(super) fn is(&self, value: Value<'_>, steps: &mut Steps) -> Result<bool, Exhausted> {
+        steps.spend(2)?;
+        Ok(match (self, value.form()) {
+            (Self::Null, Form::Null) => true,
+            (Self::Boolean(own), Form::Boolean(other)) => *own == other,
+            (Self::Number(own), Form::Number(token)) => {
+                steps.spend_on(token)?;
                 Decimal::parse(token.as_bytes()).is_some_and(|other| *own == other)
             }
-            (Self::String(own), View::String(other)) => **own == *other,
-            (Self::Array(own), View::Array(items)) => {
+            (Self::String(own), Form::String(other)) => **own == *other,
+            (Self::Array(own), Form::Array(items)) => {
                 if own.len() != items.len() {
                     return Ok(false);
                 }
                 for (own, item) in own.iter().zip(items) {
-                    if !own.is(item, budget)? {
+                    if !own.is(item, steps)? {
                         return Ok(false);
                     }
                 }
                 true
             }
-            (Self::Object(own), View::Object(members)) => {
+            (Self::Object(own), Form::Object(members)) => {
                 if own.len() != members.len() {
                     return Ok(false);
                 }
                 for (name, own) in own {
-                    budget.spend(members.len())?;
+                    steps.spend(members.len())?;
                     match value.get(name) {
-                        Some(member) if own.is(member, budget)? => {}
+                        Some(member) if own.is(member, steps)? => {}
                         Some(_) | None => return Ok(false),
                     }
                 }
@@ -81,45 +81,45 @@ impl Constant {
 }
 
 /// Whether two instances are equal.
-fn is_same(one: Value<'_>, other: Value<'_>, budget: &mut Budget) -> Result<bool, Exhausted> {
-    budget.spend(1)?;
-    Ok(match (one.view(), other.view()) {
-        (View::Null, View::Null) => true,
-        (View::Boolean(one), View::Boolean(other)) => one == other,
-        (View::Number(one), View::Number(other)) => {
-            budget.spend_on(one)?;
-            budget.spend_on(other)?;
+fn is_same(one: Value<'_>, other: Value<'_>, steps: &mut Steps) -> Result<bool, Exhausted> {
+    steps.spend(1)?;
+    Ok(match (one.form(), other.form()) {
+        (Form::Null, Form::Null) => true,
+        (Form::Boolean(one), Form::Boolean(other)) => one == other,
+        (Form::Number(one), Form::Number(other)) => {
+            steps.spend_on(one)?;
+            steps.spend_on(other)?;
             one == other || Decimal::parse(one.as_bytes()) == Decimal::parse(other.as_bytes())
         }
-        (View::String(one), View::String(other)) => {
-            budget.spend(one.len().min(other.len()) >> 6)?;
+        (Form::String(one), Form::String(other)) => {
+            steps.spend(one.len().min(other.len()) >> 6)?;
             one == other
         }
-        (View::Array(one), View::Array(other)) => {
+        (Form::Array(one), Form::Array(other)) => {
             if one.len() != other.len() {
                 return Ok(false);
             }
             for (one, other) in one.zip(other) {
-                if !is_same(one, other, budget)? {
+                if !is_same(one, other, steps)? {
                     return Ok(false);
                 }
             }
             true
         }
-        (View::Object(members), View::Object(others)) => {
+        (Form::Object(members), Form::Object(others)) => {
             if members.len() != others.len() {
                 return Ok(false);
             }
             for (name, one) in members {
-                budget.spend(others.len())?;
+                steps.spend(others.len())?;
                 match other.get(name) {
-                    Some(other) if is_same(one, other, budget)? => {}
+                    Some(other) if is_same(one, other, steps)? => {}
                     Some(_) | None => return Ok(false),
                 }
             }
             true
         }
-        (View::Array(_) | View::Boolean(_) | View::Null | View::Number(_) | View::Object(_) | View::String(_), _) => {
+        (Form::Array(_) | Form::Boolean(_) | Form::Null | Form::Number(_) | Form::Object(_) | Form::String(_), _) => {
             false
         }
     })
@@ -129,16 +129,16 @@ fn is_same(one: Value<'_>, other: Value<'_>, budget: &mut Budget) -> Result<bool
 const PAIRWISE_MAX: usize = 8;
 
 /// Whether no two items of an array are equal. Items are compared where their hashes are equal: what an attacker makes of
-/// that ends with the budget.
-pub(super) fn are_unique(array: Value<'_>, budget: &mut Budget) -> Result<bool, Exhausted> {
-    let View::Array(items) = array.view() else { return Ok(true) };
+/// that ends where the steps do.
+pub(super) fn are_unique(array: Value<'_>, steps: &mut Steps) -> Result<bool, Exhausted> {
+    let Form::Array(items) = array.form() else { return Ok(true) };
     // They are sorted.
-    budget.spend(items.len().saturating_mul(6))?;
+    steps.spend(items.len().saturating_mul(6))?;
     let is_hashed = items.len() > PAIRWISE_MAX;
     // Half of a hash and an index: eight bytes for an item that may be two bytes of text.
     let mut keyed: Vec<(u32, u32)> = Vec::with_capacity(items.len());
     for item in items {
-        let hash = if is_hashed { hash(item, budget)? } else { 0 };
+        let hash = if is_hashed { hash(item, steps)? } else { 0 };
         // FNV is folded: neither half alone is spread well.
         let key = (hash >> 32) as u32 ^ (hash & 0xffff_ffff) as u32;
         keyed.push((key, item.index()));
@@ -149,7 +149,7 @@ pub(super) fn are_unique(array: Value<'_>, budget: &mut Budget) -> Result<bool, 
         let mut rest = run;
         while let Some(((_, index), others)) = rest.split_first() {
             for (_, other) in others {
-                if is_same(array.at(*index), array.at(*other), budget)? {
+                if is_same(array.at(*index), array.at(*other), steps)? {
                     return Ok(false);
                 }
             }
@@ -175,32 +175,32 @@ impl Hasher for Fnv {
 }
 
 /// Equal for equal values; each kind of value has a start of its own.
-fn hash(value: Value<'_>, budget: &mut Budget) -> Result<u64, Exhausted> {
-    budget.spend(1)?;
+fn hash(value: Value<'_>, steps: &mut Steps) -> Result<u64, Exhausted> {
+    steps.spend(1)?;
     let mut fnv = Fnv(0xcbf2_9ce4_8422_2325);
-    match value.view() {
-        View::Null => fnv.write_u8(1),
-        View::Boolean(boolean) => fnv.write(&[2, boolean.into()]),
-        View::Number(token) => {
-            budget.spend_on(token)?;
+    match value.form() {
+        Form::Null => fnv.write_u8(1),
+        Form::Boolean(boolean) => fnv.write(&[2, boolean.into()]),
+        Form::Number(token) => {
+            steps.spend_on(token)?;
             (3_u8, Decimal::parse(token.as_bytes())).hash(&mut fnv);
         }
-        View::String(string) => {
-            budget.spend_on(string)?;
+        Form::String(string) => {
+            steps.spend_on(string)?;
             (4_u8, string).hash(&mut fnv);
         }
-        View::Array(items) => {
+        Form::Array(items) => {
             fnv.write_u8(5);
             for item in items {
-                fnv.write_u64(hash(item, budget)?);
+                fnv.write_u64(hash(item, steps)?);
             }
         }
-        View::Object(members) => {
+        Form::Object(members) => {
             // The order of members is no matter.
             let mut sum: u64 = 6;
             for (name, member) in members {
-                budget.spend_on(name)?;
-                let mut fnv = Fnv(hash(member, budget)?);
+                steps.spend_on(name)?;
+                let mut fnv = Fnv(hash(member, steps)?);
                 name.hash(&mut fnv);
                 sum = sum.wrapping_add(fnv.finish());
             }

@@ -1,13 +1,13 @@
 //! Whether an instance satisfies a compiled schema: one walk, that ends at the first fault and allocates nothing, but for
 //! `unevaluated…`, which has to know what the other keywords looked at (JSON Schema 2020-12 Core §7.7, §11).
 
-use super::budget::{Budget, Exhausted};
 use super::constant::are_unique;
 use super::program::{
     ArrayRules, Condition, Constants, Dependency, DynamicReference, FALSE, InPlace, Node, NumberRules, ObjectRules,
     Place, Program, Property, StringRules, TRUE, Types,
 };
-use crate::json::document::{Items, Members, Value, View, fingerprint};
+use super::steps::{Exhausted, Steps};
+use crate::json::document::{Form, Items, Members, Value, fingerprint};
 use crate::json::number::Decimal;
 use crate::regex::Regex;
 
@@ -67,13 +67,13 @@ impl Evaluated {
     }
 }
 
-/// Whether an instance satisfies, unless the budget ran out.
+/// Whether an instance satisfies, unless the work ran out.
 type Verdict = Result<bool, Exhausted>;
 
 /// One instance in the course of being judged.
 pub(super) struct Judge<'p> {
     program: &'p Program,
-    budget: Budget,
+    steps: Steps,
     depth_left: u32,
     /// How many bytes may still be taken for what keywords have looked at. Schemas in each other take as much again and again.
     evaluated_room: usize,
@@ -85,7 +85,7 @@ impl<'p> Judge<'p> {
     /// `len`: the length of the message, in bytes.
     pub(super) fn new(program: &'p Program, len: usize) -> Self {
         let evaluated_room = len.saturating_add(EVALUATED_LEN_MIN);
-        Self { program, budget: Budget::new(len), depth_left: DEPTH_MAX, evaluated_room, scope: Vec::new() }
+        Self { program, steps: Steps::new(len), depth_left: DEPTH_MAX, evaluated_room, scope: Vec::new() }
     }
 
     /// Applies the whole schema.
@@ -95,7 +95,7 @@ impl<'p> Judge<'p> {
 
     /// The steps that this took, of those for a message of `len` bytes.
     pub(super) const fn spent(&self, len: usize) -> u64 {
-        self.budget.spent(len)
+        self.steps.spent(len)
     }
 
     fn apply(&mut self, place: Place, value: Value<'_>, evaluated: Option<&mut Evaluated>) -> Verdict {
@@ -105,7 +105,7 @@ impl<'p> Judge<'p> {
             _ => {}
         }
         let Some(node) = self.program.nodes.get(place) else { return Err(Exhausted) };
-        self.budget.spend(2)?;
+        self.steps.spend(2)?;
         self.depth_left = self.depth_left.checked_sub(1).ok_or(Exhausted)?;
         let enters = !self.program.dynamic_anchors.is_empty() && self.scope.last() != Some(&node.resource);
         if enters {
@@ -145,7 +145,7 @@ impl<'p> Judge<'p> {
 
     /// Applies `schema` to the children that are not among `evaluated`, and adds them.
     fn apply_rest(&mut self, schema: Place, value: Value<'_>, evaluated: &mut Evaluated) -> Verdict {
-        self.budget.spend(value.child_count())?;
+        self.steps.spend(value.child_count())?;
         for (index, child) in children(value).enumerate() {
             if !evaluated.contains(index) {
                 if !self.apply(schema, child, None)? {
@@ -159,11 +159,11 @@ impl<'p> Judge<'p> {
 
     fn apply_keywords(&mut self, place: Place, value: Value<'_>, mut evaluated: Option<&mut Evaluated>) -> Verdict {
         let Some(node) = self.program.nodes.get(place) else { return Err(Exhausted) };
-        let view = value.view();
-        if let View::Number(token) = view {
-            self.budget.spend_often_on(token, NUMBER_READS)?;
+        let form = value.form();
+        if let Form::Number(token) = form {
+            self.steps.spend_often_on(token, NUMBER_READS)?;
         }
-        if !is_of_type(node.types, view, value) {
+        if !is_of_type(node.types, form, value) {
             return Ok(false);
         }
         if let Some(constants) = &node.constants
@@ -171,24 +171,24 @@ impl<'p> Judge<'p> {
         {
             return Ok(false);
         }
-        let is_satisfied = match view {
-            View::Array(items) => match &node.array {
+        let is_satisfied = match form {
+            Form::Array(items) => match &node.array {
                 Some(rules) => self.apply_array(rules, value, items, evaluated.as_deref_mut())?,
                 None => true,
             },
-            View::Number(token) => match &node.number {
+            Form::Number(token) => match &node.number {
                 Some(rules) => self.is_number_within(rules, token, value.is_plain_integer())?,
                 None => true,
             },
-            View::Object(members) => match &node.object {
+            Form::Object(members) => match &node.object {
                 Some(rules) => self.apply_object(rules, value, members, evaluated.as_deref_mut())?,
                 None => true,
             },
-            View::String(string) => match &node.string {
+            Form::String(string) => match &node.string {
                 Some(rules) => self.is_string_within(rules, string)?,
                 None => true,
             },
-            View::Boolean(_) | View::Null => true,
+            Form::Boolean(_) | Form::Null => true,
         };
         match &node.in_place {
             Some(rules) if is_satisfied => self.apply_in_place(rules, value, evaluated),
@@ -197,24 +197,24 @@ impl<'p> Judge<'p> {
     }
 
     fn is_constant(&mut self, constants: &Constants, value: Value<'_>) -> Verdict {
-        match value.view() {
-            View::String(string) => {
+        match value.form() {
+            Form::String(string) => {
                 let comparisons = usize::BITS.saturating_sub(constants.strings.len().leading_zeros());
-                self.budget.spend((string.len() >> 6).saturating_add(2).saturating_mul(comparisons as usize))?;
+                self.steps.spend((string.len() >> 6).saturating_add(2).saturating_mul(comparisons as usize))?;
                 return Ok(constants.strings.binary_search_by(|own| (**own).cmp(string)).is_ok());
             }
-            View::Number(_) if constants.numbers.is_empty() => return Ok(false),
-            View::Number(token) => {
+            Form::Number(_) if constants.numbers.is_empty() => return Ok(false),
+            Form::Number(token) => {
                 let comparisons = usize::BITS.saturating_sub(constants.numbers.len().leading_zeros());
-                self.budget.spend((comparisons as usize).saturating_mul(2))?;
-                self.budget.spend_often_on(token, NUMBER_READS)?;
+                self.steps.spend((comparisons as usize).saturating_mul(2))?;
+                self.steps.spend_often_on(token, NUMBER_READS)?;
                 let number = Decimal::parse(token.as_bytes());
                 return Ok(number.is_some_and(|number| constants.numbers.binary_search(&number).is_ok()));
             }
-            View::Array(_) | View::Boolean(_) | View::Null | View::Object(_) => {}
+            Form::Array(_) | Form::Boolean(_) | Form::Null | Form::Object(_) => {}
         }
         for constant in &constants.others {
-            if constant.is(value, &mut self.budget)? {
+            if constant.is(value, &mut self.steps)? {
                 return Ok(true);
             }
         }
@@ -230,7 +230,7 @@ impl<'p> Judge<'p> {
         }
         let Some(number) = Decimal::parse(token.as_bytes()) else { return Ok(false) };
         if rules.multiple_of.is_some() {
-            self.budget.spend(DIVISION_STEPS)?;
+            self.steps.spend(DIVISION_STEPS)?;
         }
         Ok(rules.minimum.is_none_or(|minimum| number >= minimum)
             && rules.exclusive_minimum.is_none_or(|minimum| number > minimum)
@@ -246,7 +246,7 @@ impl<'p> Judge<'p> {
             return Ok(false);
         }
         if len > rules.len_max || len.div_ceil(4) < rules.len_min {
-            self.budget.spend_on(string)?;
+            self.steps.spend_on(string)?;
             let count = string.chars().count();
             if count < rules.len_min || count > rules.len_max {
                 return Ok(false);
@@ -259,14 +259,14 @@ impl<'p> Judge<'p> {
             }
         }
         let Some(format) = rules.format else { return Ok(true) };
-        self.budget.spend_often_on(string, FORMAT_READS)?;
+        self.steps.spend_often_on(string, FORMAT_READS)?;
         Ok(format.is_valid(string))
     }
 
     /// Each automaton of a pattern looks at each character, which is read before.
     fn spend_on_pattern(&mut self, pattern: &Regex, text: &str) -> Result<(), Exhausted> {
-        self.budget.spend_often_on(text, pattern.scan_count().saturating_add(READ_STEPS))?;
-        self.budget.spend(ALLOCATION_STEPS)
+        self.steps.spend_often_on(text, pattern.scan_count().saturating_add(READ_STEPS))?;
+        self.steps.spend(ALLOCATION_STEPS)
     }
 
     #[inline(never)]
@@ -284,7 +284,7 @@ impl<'p> Judge<'p> {
         let is_about_all = rules.items.is_some() || rules.contains.is_some();
         let count = if is_about_all { items.len() } else { rules.prefix.len() };
         if count > 0 {
-            self.budget.spend(count)?;
+            self.steps.spend(count)?;
             for (index, item) in items.enumerate().take(count) {
                 let schema = rules.prefix.get(index).copied().or(rules.items);
                 if let Some(schema) = schema {
@@ -306,7 +306,7 @@ impl<'p> Judge<'p> {
         {
             return Ok(false);
         }
-        if rules.unique { are_unique(array, &mut self.budget) } else { Ok(true) }
+        if rules.unique { are_unique(array, &mut self.steps) } else { Ok(true) }
     }
 
     #[inline(never)]
@@ -320,7 +320,7 @@ impl<'p> Judge<'p> {
         if members.len() < rules.len_min || members.len() > rules.len_max {
             return Ok(false);
         }
-        self.budget.spend(members.len().saturating_mul(MEMBER_STEPS).saturating_add(rules.required_count >> 3))?;
+        self.steps.spend(members.len().saturating_mul(MEMBER_STEPS).saturating_add(rules.required_count >> 3))?;
         let mut required = Required::new(rules.required_count);
         let mut rest = members;
         let mut index: usize = 0;
@@ -374,12 +374,12 @@ impl<'p> Judge<'p> {
 
     fn has_dependent(&mut self, dependent: &[Dependency], object: Value<'_>) -> Verdict {
         for (name, required) in dependent {
-            self.budget.spend(object.child_count())?;
+            self.steps.spend(object.child_count())?;
             if object.get(name).is_none() {
                 continue;
             }
             for other in required {
-                self.budget.spend(object.child_count())?;
+                self.steps.spend(object.child_count())?;
                 if object.get(other).is_none() {
                     return Ok(false);
                 }
@@ -397,7 +397,7 @@ impl<'p> Judge<'p> {
             }
         }
         for (name, place) in &rules.dependent_schemas {
-            self.budget.spend(value.child_count())?;
+            self.steps.spend(value.child_count())?;
             if value.get(name).is_some() && !self.apply(*place, value, evaluated.as_deref_mut())? {
                 return Ok(false);
             }
@@ -448,7 +448,7 @@ impl<'p> Judge<'p> {
 
     fn nothing_evaluated(&mut self, value: Value<'_>) -> Result<Evaluated, Exhausted> {
         // It takes memory, a word for 64 children, and time to join with others.
-        self.budget.spend((value.child_count() >> 6).saturating_add(ALLOCATION_STEPS))?;
+        self.steps.spend((value.child_count() >> 6).saturating_add(ALLOCATION_STEPS))?;
         Evaluated::new(value.child_count(), &mut self.evaluated_room)
     }
 
@@ -468,7 +468,7 @@ impl<'p> Judge<'p> {
     fn resolve(&mut self, reference: &DynamicReference) -> Result<Place, Exhausted> {
         let places = reference.anchor.and_then(|anchor| self.program.dynamic_anchors.get(anchor));
         let places = places.map(|(_, places)| places.as_slice()).unwrap_or_default();
-        self.budget.spend(self.scope.len().saturating_mul(places.len()))?;
+        self.steps.spend(self.scope.len().saturating_mul(places.len()))?;
         let outermost = self.scope.iter().find_map(|own| places.iter().find(|(resource, _)| resource == own));
         Ok(outermost.map_or(reference.place, |(_, place)| *place))
     }
@@ -482,10 +482,10 @@ fn note(evaluated: &mut Option<&mut Evaluated>, index: usize) {
 
 /// The items of an array, or the values of an object.
 fn children(value: Value<'_>) -> impl Iterator<Item = Value<'_>> {
-    let (items, members) = match value.view() {
-        View::Array(items) => (Some(items), None),
-        View::Object(members) => (None, Some(members)),
-        View::Boolean(_) | View::Null | View::Number(_) | View::String(_) => (None, None),
+    let (items, members) = match value.form() {
+        Form::Array(items) => (Some(items), None),
+        Form::Object(members) => (None, Some(members)),
+        Form::Boolean(_) | Form::Null | Form::Number(_) | Form::String(_) => (None, None),
     };
     items.into_iter().flatten().chain(members.into_iter().flatten().map(|(_, value)| value))
 }
@@ -495,28 +495,28 @@ fn unevaluated(node: &Node, value: Value<'_>) -> Option<Place> {
     if node.unevaluated_items.is_none() && node.unevaluated_properties.is_none() {
         return None;
     }
-    match value.view() {
-        View::Array(_) => node.unevaluated_items,
-        View::Object(_) => node.unevaluated_properties,
-        View::Boolean(_) | View::Null | View::Number(_) | View::String(_) => None,
+    match value.form() {
+        Form::Array(_) => node.unevaluated_items,
+        Form::Object(_) => node.unevaluated_properties,
+        Form::Boolean(_) | Form::Null | Form::Number(_) | Form::String(_) => None,
     }
 }
 
-fn is_of_type(types: Types, view: View<'_>, value: Value<'_>) -> bool {
+fn is_of_type(types: Types, form: Form<'_>, value: Value<'_>) -> bool {
     let allowed = |bits: u8| types.0 & bits != 0;
-    match view {
-        View::Array(_) => allowed(Types::ARRAY),
-        View::Boolean(_) => allowed(Types::BOOLEAN),
-        View::Null => allowed(Types::NULL),
-        View::Number(token) => {
+    match form {
+        Form::Array(_) => allowed(Types::ARRAY),
+        Form::Boolean(_) => allowed(Types::BOOLEAN),
+        Form::Null => allowed(Types::NULL),
+        Form::Number(token) => {
             // "Any number with a zero fractional part" is an integer (Validation §6.1.1).
             let is_integer = || {
                 value.is_plain_integer() || Decimal::parse(token.as_bytes()).is_some_and(|number| number.is_integer())
             };
             allowed(Types::NUMBER) || (allowed(Types::INTEGER) && is_integer())
         }
-        View::Object(_) => allowed(Types::OBJECT),
-        View::String(_) => allowed(Types::STRING),
+        Form::Object(_) => allowed(Types::OBJECT),
+        Form::String(_) => allowed(Types::STRING),
     }
 }
 

@@ -9,7 +9,6 @@
 //! linear, formats nobody knows (where they assert), and references that would go round without an end. The work for a
 //! message is bounded by its length.
 
-mod budget;
 mod compile;
 mod constant;
 mod fault;
@@ -17,14 +16,15 @@ pub mod format;
 mod judge;
 mod program;
 mod spelling;
+mod steps;
 mod uri;
 
 use super::document::Value;
 use crate::regex::Builder;
 use crate::violation::Violation;
-use budget::Exhausted;
 use judge::Judge;
 use program::Program;
+use steps::Exhausted;
 
 pub use fault::SchemaFault;
 pub use format::Formats;

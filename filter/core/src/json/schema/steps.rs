@@ -12,9 +12,9 @@ const STEPS_MIN: u64 = 16_384;
 pub(super) struct Exhausted;
 
 /// What is left of it.
-pub(super) struct Budget(u64);
+pub(super) struct Steps(u64);
 
-impl Budget {
+impl Steps {
     /// For a message of `len` bytes.
     pub(super) const fn new(len: usize) -> Self {
         Self((len as u64).saturating_mul(STEPS_PER_BYTE).saturating_add(STEPS_MIN))
