@@ -28,7 +28,7 @@ use crate::purse::Owner;
 use crate::root::Root;
 use crate::telemetry::Record;
 use portcullis_core::access::Access;
-use portcullis_core::handshake::{self, Decision, Opening, Pending, Protocol, Request};
+use portcullis_core::handshake::{self, Decision, HttpVersion, Opening, Pending, Request};
 use portcullis_core::policy::routes::Policies;
 use portcullis_core::policy::{Fail, Mode, Policy};
 use portcullis_core::ratelimit::Answer;
@@ -238,7 +238,7 @@ impl Stream {
         let (nonce, date) = (host::random(), host::date());
         let request = Request {
             headers,
-            protocol: Protocol::from_name(&abi::property("request\0protocol").unwrap_or_default()),
+            protocol: HttpVersion::from_name(&abi::property("request\0protocol").unwrap_or_default()),
             // Absent on plain text; an error counts as absent.
             tls: !abi::property("connection\0tls_version").unwrap_or_default().is_empty(),
             end,

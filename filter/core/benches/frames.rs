@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use portcullis_core::config;
-use portcullis_core::handshake::{Decision, Protocol, Request, check};
+use portcullis_core::handshake::{Decision, HttpVersion, Request, check};
 use portcullis_core::http::headers::Headers;
 use portcullis_core::session::{Birth, Budget, Session};
 use portcullis_core::time::{Moment, Timestamp};
@@ -143,7 +143,7 @@ fn session(utf8: bool) -> Session {
         ("upgrade", "websocket"),
         ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
     ]);
-    let request = Request { headers: head, protocol: Protocol::Http11, tls: false, end: false, nonce: [0; 16] };
+    let request = Request { headers: head, protocol: HttpVersion::Http11, tls: false, end: false, nonce: [0; 16] };
     let now = Timestamp::from_secs(1_800_000_000);
     match check(&policies, &request, &Rc::default(), now, &mut |_, _| Ok(())).decision {
         Decision::Upgrade(pending) => pending.check(&answer, BIRTH).expect("a good 101 is accepted").session,

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use portcullis_core::config;
-use portcullis_core::handshake::{self, Decision, Opening, Protocol, Request};
+use portcullis_core::handshake::{self, Decision, HttpVersion, Opening, Request};
 use portcullis_core::http::headers::Headers;
 use portcullis_core::negotiation::Compression;
 use portcullis_core::policy::routes::Policies;
@@ -71,7 +71,7 @@ pub(crate) fn session(policies: &Policies) -> Session {
         }
     }
     let request =
-        Request { headers: headers(&request), protocol: Protocol::Http11, tls: true, end: false, nonce: [0; 16] };
+        Request { headers: headers(&request), protocol: HttpVersion::Http11, tls: true, end: false, nonce: [0; 16] };
     match check(policies, &request).decision {
         Decision::Upgrade(pending) => pending.check(&headers(&response), BIRTH).expect("a good answer").session,
         decision @ (Decision::Admit | Decision::Pass | Decision::Refuse(_)) => panic!("{decision:?}"),

@@ -5,7 +5,7 @@ use std::thread_local;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use portcullis_core::handshake::{Decision, Opening, Pending, Protocol, Request};
+use portcullis_core::handshake::{Decision, HttpVersion, Opening, Pending, Request};
 use portcullis_core::http::headers::Headers;
 use portcullis_core::policy::routes::Policies;
 use portcullis_core::session::Due;
@@ -45,7 +45,7 @@ pub fn handshake(data: &[u8]) {
     let settings = input.byte();
     let case = Case {
         policy: usize::from(settings >> 3 & 3),
-        protocol: [Protocol::Http11, Protocol::Multiplexed, Protocol::Http10, Protocol::Http11]
+        protocol: [HttpVersion::Http11, HttpVersion::Multiplexed, HttpVersion::Http10, HttpVersion::Http11]
             [usize::from(settings & 3)],
         tls: settings & 4 != 0,
         end: settings & 32 != 0,
@@ -117,7 +117,7 @@ fn config(auth: Value, mode: &str) -> Value {
 
 struct Case {
     policy: usize,
-    protocol: Protocol,
+    protocol: HttpVersion,
     tls: bool,
     end: bool,
     fields: Fields,
@@ -266,9 +266,9 @@ fn assert_upgrade(fields: &Fields, case: &Case) {
     assert_eq!(STANDARD.decode(one("sec-websocket-key")).map(|key| key.len()), Ok(16));
     assert_eq!(options(fields, "upgrade"), ["websocket"]);
     let connection = options(fields, "connection");
-    assert!(connection.iter().any(|option| option == "upgrade") || protocol == Protocol::Multiplexed);
+    assert!(connection.iter().any(|option| option == "upgrade") || protocol == HttpVersion::Multiplexed);
     assert!(connection.iter().all(|option| matches!(option.as_str(), "upgrade" | "keep-alive" | "close")));
-    assert_ne!(protocol, Protocol::Http10);
+    assert_ne!(protocol, HttpVersion::Http10);
     let path = one(":path");
     assert!(path.starts_with('/') && path.bytes().all(|byte| (0x21..0x7f).contains(&byte) && byte != b'#'), "{path}");
     let authorities = [lines(fields, ":authority"), lines(fields, "host")].concat();

@@ -1,7 +1,7 @@
 //! Configurations: everything or nothing, and the same in either form.
 
 use portcullis_core::config::{self, ConfigError, Parsed};
-use portcullis_core::handshake::{Decision, Protocol, Request};
+use portcullis_core::handshake::{Decision, HttpVersion, Request};
 use portcullis_core::http::headers::Headers;
 use portcullis_core::json;
 use portcullis_core::message::Binary;
@@ -132,7 +132,7 @@ fn behaviour(parsed: &Parsed) -> Vec<String> {
             ("origin", "https://app.example.com"),
         ];
         let headers = Headers::new(fields.map(|(name, value)| (name.into(), value.into())).to_vec());
-        let request = Request { headers, protocol: Protocol::Http11, tls: true, end: false, nonce: [0; 16] };
+        let request = Request { headers, protocol: HttpVersion::Http11, tls: true, end: false, nonce: [0; 16] };
         let opening = adapter::check(&parsed.policies, &request);
         let decision = match opening.decision {
             Decision::Admit => "admit".to_owned(),

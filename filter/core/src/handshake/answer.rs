@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::compression::Offers;
 use super::subprotocol::{Offer, is_tunnel};
-use super::upgrade::{Protocol, accept};
+use super::upgrade::{HttpVersion, accept};
 use crate::content::Handshake;
 use crate::content::tunnels::Exempt;
 use crate::entry::{Credential, Entry};
@@ -22,7 +22,7 @@ use crate::violation::Violation;
 pub struct Pending {
     policy: Rc<Policy>,
     place: Place,
-    protocol: Protocol,
+    protocol: HttpVersion,
     accept: String,
     /// `None` when the request went on as it came, and any subprotocol may be the answer.
     offer: Option<Offer>,
@@ -47,7 +47,7 @@ pub struct Opened {
 impl Pending {
     pub(super) fn new(
         policy: Rc<Policy>,
-        request: (Place, Protocol, &str),
+        request: (Place, HttpVersion, &str),
         offer: Option<Offer>,
         compression: Offers,
         entry: Entry,
@@ -79,7 +79,7 @@ impl Pending {
         match (response.one(":status"), self.protocol) {
             (Ok(Some(b"101")), _) => {}
             // "the server … responds with a 2xx (Successful) status code" (RFC 8441 §5).
-            (Ok(Some([b'2', ..])) | Err(Repeated), Protocol::Multiplexed) => {
+            (Ok(Some([b'2', ..])) | Err(Repeated), HttpVersion::Multiplexed) => {
                 return Err(Violation::BadUpstreamHandshake);
             }
             _ => return Err(Violation::UpstreamRefused),
@@ -93,7 +93,7 @@ impl Pending {
         let chosen = response.has("sec-websocket-protocol");
         let echo = self.offer.as_ref().and_then(Offer::echo).filter(|_| !chosen);
         let mut edits: Vec<Edit> = echo.map(|marker| Edit::set("sec-websocket-protocol", marker)).into_iter().collect();
-        if self.protocol == Protocol::Multiplexed {
+        if self.protocol == HttpVersion::Multiplexed {
             // It answers a key that the client has not sent (RFC 8441 §5).
             edits.push(Edit::remove("sec-websocket-accept"));
         }

@@ -36,7 +36,7 @@ use credential::Taken;
 use subprotocol::Offer;
 
 pub use answer::{Opened, Pending};
-pub use upgrade::Protocol;
+pub use upgrade::HttpVersion;
 
 /// A request, as the host tells of it.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub struct Request {
     /// All its header fields, pseudo-headers (`:method`, `:path`, `:authority`) among them.
     pub headers: Headers,
     /// The version of HTTP that it came with.
-    pub protocol: Protocol,
+    pub protocol: HttpVersion,
     /// Whether it came over TLS.
     pub tls: bool,
     /// Whether nothing comes behind its header.

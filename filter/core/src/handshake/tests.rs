@@ -10,7 +10,7 @@ use std::rc::Rc;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::json;
 
-use super::{Applicant, Decision, Opening, Protocol, Request, check};
+use super::{Applicant, Decision, HttpVersion, Opening, Request, check};
 use crate::config;
 use crate::http::headers::Headers;
 use crate::limits::{HeldBytes, Share};
@@ -93,7 +93,7 @@ fn and(mut fields: Fields, name: &str, value: &str) -> Fields {
 
 fn request(fields: Fields) -> Request {
     let fields = fields.into_iter().map(|(name, value)| (name.into_bytes(), value.into_bytes())).collect();
-    Request { headers: Headers::new(fields), protocol: Protocol::Http11, tls: false, end: false, nonce: [7; 16] }
+    Request { headers: Headers::new(fields), protocol: HttpVersion::Http11, tls: false, end: false, nonce: [7; 16] }
 }
 
 fn open(policies: &Policies, fields: Fields) -> Opening {
@@ -228,12 +228,12 @@ fn other_versions_are_told_which_one() {
 #[test]
 fn http_1_0_has_no_upgrades_and_http_2_has_no_keys() {
     let mut old = request(good());
-    old.protocol = Protocol::Http10;
+    old.protocol = HttpVersion::Http10;
     let policies = policies(json!({}));
     assert_eq!(refusal(&decide(&policies, &old, &Rc::default())), Some(BadUpgrade));
 
     let mut extended_connect = request(without("sec-websocket-key"));
-    extended_connect.protocol = Protocol::Multiplexed;
+    extended_connect.protocol = HttpVersion::Multiplexed;
     let opening = decide(&policies, &extended_connect, &Rc::default());
     assert!(opening.edits.contains(&Edit::set("sec-websocket-key", "BwcHBwcHBwcHBwcHBwcHBw==")));
 

@@ -30,7 +30,7 @@ const SINGLE_FIELDS: [&str; 6] =
 
 /// A version of HTTP.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Protocol {
+pub enum HttpVersion {
     /// HTTP/1.0, which has no upgrades.
     Http10,
     /// HTTP/1.1: `Upgrade: websocket`.
@@ -39,7 +39,7 @@ pub enum Protocol {
     Multiplexed,
 }
 
-impl Protocol {
+impl HttpVersion {
     /// Reads the host's name of a version; what it does not tell counts as HTTP/1.1, which asks for the most.
     #[must_use]
     pub fn from_name(name: &[u8]) -> Self {
@@ -70,7 +70,7 @@ pub(super) fn check(request: &Request) -> Result<(), Violation> {
         // A client that has nothing to say opens no connection: over HTTP/2 its end may come with the header.
         request.end,
         headers.all(":method").next() != Some(b"GET"),
-        request.protocol == Protocol::Http10,
+        request.protocol == HttpVersion::Http10,
         !is_path(headers.all(":path").next().unwrap_or_default()),
         !is_upgrade(headers, request.protocol),
         has_body(headers),
@@ -90,7 +90,7 @@ pub(super) fn check(request: &Request) -> Result<(), Violation> {
     }
     match (key(headers), request.protocol) {
         (Some(_), _) => Ok(()),
-        (None, Protocol::Multiplexed) if !headers.has("sec-websocket-key") => Ok(()),
+        (None, HttpVersion::Multiplexed) if !headers.has("sec-websocket-key") => Ok(()),
         (None, _) => Err(Violation::BadUpgrade),
     }
 }
@@ -126,14 +126,14 @@ pub(super) fn accept(key: &str) -> String {
 }
 
 /// `Upgrade: websocket`, alone, and named by `Connection` where that exists.
-fn is_upgrade(headers: &Headers, protocol: Protocol) -> bool {
+fn is_upgrade(headers: &Headers, protocol: HttpVersion) -> bool {
     let Ok(upgrade) = tokens(headers.all("upgrade")) else { return false };
     let Ok(connection) = tokens(headers.all("connection")) else { return false };
     let named = |option: &str| connection.iter().any(|token| token.eq_ignore_ascii_case(option));
     let known = |token: &&str| CONNECTION_OPTIONS.iter().any(|option| token.eq_ignore_ascii_case(option));
     matches!(upgrade.as_slice(), [only] if only.eq_ignore_ascii_case("websocket"))
         && connection.iter().all(known)
-        && (named("upgrade") || protocol == Protocol::Multiplexed)
+        && (named("upgrade") || protocol == HttpVersion::Multiplexed)
 }
 
 /// `:authority` and `Host` name the same (RFC 9113 §8.3.1).
@@ -178,8 +178,8 @@ mod tests {
 
     #[test]
     fn a_version_of_http_is_known_by_name() {
-        assert_eq!(Protocol::from_name(b"HTTP/2"), Protocol::Multiplexed);
-        assert_eq!(Protocol::from_name(b"HTTP/1.0"), Protocol::Http10);
-        assert_eq!(Protocol::from_name(b"\xff"), Protocol::Http11);
+        assert_eq!(HttpVersion::from_name(b"HTTP/2"), HttpVersion::Multiplexed);
+        assert_eq!(HttpVersion::from_name(b"HTTP/1.0"), HttpVersion::Http10);
+        assert_eq!(HttpVersion::from_name(b"\xff"), HttpVersion::Http11);
     }
 }

@@ -32,7 +32,7 @@ fn only_a_true_101_opens_a_session() {
 fn over_http_2_a_success_opens_and_so_only_a_101_may_be_one() {
     let pending = || {
         let mut extended_connect = request(good());
-        extended_connect.protocol = Protocol::Multiplexed;
+        extended_connect.protocol = HttpVersion::Multiplexed;
         let Decision::Upgrade(pending) = decide(&policies(json!({})), &extended_connect, &Rc::default()).decision
         else {
             panic!("refused")
