@@ -432,11 +432,24 @@ impl Direction {
                 if fin && !self.is_judged() {
                     self.finish_unjudged();
                 }
-                if fin
-                    && let Some(payload) = self.payload.take()
-                    && !self.finish_message(payload, terms)?
-                {
-                    return self.exceed(scan, terms);
+                if fin && let Some(payload) = self.payload.take() {
+                    let is_compressed = payload.is_compressed();
+                    self.found.read_len =
+                        self.found.read_len.saturating_add(payload.plain_len()).saturating_add(MESSAGE_LEN);
+                    let inflater = self.inflater.as_deref_mut();
+                    match payload.finish(inflater, self.framing.from, terms, self.attachments) {
+                        Ok(Judged { kind, attachments }) => {
+                            if kind.is_some_and(|kind| !self.fits_type(&kind, terms)) {
+                                return self.exceed(scan, terms);
+                            }
+                            self.attachments = attachments;
+                        }
+                        Err(refusal @ Refusal { violation: Violation::InvalidDeflate, .. }) if is_compressed => {
+                            self.lose_inflater();
+                            return Err(refusal.into());
+                        }
+                        Err(refusal) => return Err(refusal.into()),
+                    }
                 }
                 if self.is_held() && !fin && !frame.passing {
                     if self.message_held.is_empty() {
@@ -470,24 +483,6 @@ impl Direction {
             }
         }
         Ok(())
-    }
-
-    /// Judges a message that has ended, all of which has been read. False: it is one too many of its type.
-    // Apart from the frames of messages that are not read, whose way stays short.
-    #[inline(never)]
-    fn finish_message(&mut self, payload: Payload, terms: &Terms<'_>) -> Result<bool, Refusal> {
-        let is_compressed = payload.is_compressed();
-        self.found.read_len = self.found.read_len.saturating_add(payload.plain_len()).saturating_add(MESSAGE_LEN);
-        let judged = payload.finish(self.inflater.as_deref_mut(), self.framing.from, terms, self.attachments);
-        if is_compressed && judged.as_ref().is_err_and(|refusal| refusal.violation == Violation::InvalidDeflate) {
-            self.lose_inflater();
-        }
-        let Judged { kind, attachments } = judged?;
-        if kind.is_some_and(|kind| !self.fits_type(&kind, terms)) {
-            return Ok(false);
-        }
-        self.attachments = attachments;
-        Ok(true)
     }
 
     /// The frame in hand has ended, and its message perhaps.
