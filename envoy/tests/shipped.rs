@@ -1,19 +1,34 @@
-//! Envoy itself judges every configuration that is shipped.
+//! Envoy itself judges every configuration that is shipped, and those that the documents show.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use portcullis_envoy::binary;
+use portcullis_envoy::{binary, module};
+use serde_json::Value;
 
-#[test]
-fn envoy_takes_every_shipped_bootstrap() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shipped");
+/// A folder of this test run with what the shipped bootstrap names: a certificate and its key.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::create_dir_all(folder.join("tls")).unwrap();
     fs::create_dir_all(folder.join("portcullis")).unwrap();
     let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     fs::write(folder.join("tls/tls.crt"), certificate.cert.pem()).unwrap();
     fs::write(folder.join("tls/tls.key"), certificate.signing_key.serialize_pem()).unwrap();
+    folder
+}
+
+/// Whether Envoy takes a bootstrap, and what it has to say.
+fn validate(bootstrap: &Path) -> (bool, String) {
+    let mut envoy = Command::new(binary::find().unwrap());
+    envoy.args(["--mode", "validate", "-c"]).arg(bootstrap).env("SESSION_KEY", "x".repeat(64));
+    let output = envoy.output().unwrap();
+    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn envoy_takes_every_shipped_bootstrap() {
+    let folder = folder("shipped");
     let moved = |text: &str| text.replace("/etc/envoy", folder.to_str().unwrap());
     fs::write(folder.join("portcullis/portcullis.yaml"), moved(portcullis_envoy::config::FILTER)).unwrap();
 
@@ -26,14 +41,47 @@ fn envoy_takes_every_shipped_bootstrap() {
         }
         let file = folder.join(path.file_name().unwrap());
         fs::write(&file, moved(&text)).unwrap();
-        let validate = ["--mode", "validate", "-c"];
-        let output = Command::new(binary::find().unwrap()).args(validate).arg(&file).output().unwrap();
-        let log = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{}: {log}", path.display());
+        let (taken, log) = validate(&file);
+        assert!(taken, "{}: {log}", path.display());
         for complaint in ["[warning]", "[error]", "deprecated"] {
             assert!(!log.contains(complaint), "{}: {log}", path.display());
         }
         judged += 1;
     }
     assert!(judged > 0);
+}
+
+/// The first block of YAML in a document that has `key` at its top.
+fn shown(document: &str, key: &str) -> Value {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(document)).unwrap();
+    let blocks = text.split("```yaml\n").skip(1).map(|block| block.split("```").next().unwrap());
+    let mut blocks = blocks.map(|block| serde_saphyr::from_str::<Value>(block).unwrap());
+    blocks.find_map(|mut block| block.get_mut(key).map(Value::take)).unwrap()
+}
+
+/// README's filters in the shipped listener, and the cluster of the operator's guide beside the shipped one. In this mode Envoy loads the
+/// module, which reads the policy.
+#[test]
+fn envoy_takes_what_the_documents_show() {
+    let folder = folder("shown");
+    let module = module::build().unwrap();
+    let check = |filters: &Value| {
+        let mut bootstrap: Value = serde_saphyr::from_str(portcullis_envoy::config::EDGE).unwrap();
+        let listener = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
+        *bootstrap.pointer_mut(listener).unwrap() = filters.clone();
+        let clusters = bootstrap.pointer_mut("/static_resources/clusters").and_then(Value::as_array_mut).unwrap();
+        clusters.extend(shown("envoy/OPERATIONS.md", "clusters").as_array().unwrap().clone());
+        let text = bootstrap.to_string().replace("/etc/envoy/portcullis.wasm", module.to_str().unwrap());
+        let file = folder.join("bootstrap.json");
+        fs::write(&file, text.replace("/etc/envoy", folder.to_str().unwrap())).unwrap();
+        validate(&file)
+    };
+    let mut filters = shown("README.md", "http_filters");
+    let (taken, log) = check(&filters);
+    assert!(taken && !log.contains("deprecated"), "{log}");
+    assert!(log.contains("portcullis: a worker needs at most"), "the module has been configured: {log}");
+
+    filters[0]["typed_config"]["config"]["configuration"]["value"]["mode"] = "enforced".into();
+    let (taken, log) = check(&filters);
+    assert!(!taken && log.contains("portcullis: policy refused: mode: expected enforce or monitor"), "{log}");
 }
