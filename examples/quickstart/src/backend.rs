@@ -1,7 +1,7 @@
 //! The backend behind the gate: a small chat service on tokio-tungstenite that knows nothing of tokens.
 //!
 //! It returns each message to its sender. Two commands show what the gate does: `whoami` is answered with the `x-user`
-//! that the gate vouches for, and `send N` with a message of N bytes, which the gate cuts when it is too long. A plain
+//! that the gate has written, and `send N` with a message of N bytes, which the gate cuts when it is too long. A plain
 //! request for `/` gets a page that talks to it.
 
 use std::net::SocketAddr;
@@ -35,7 +35,7 @@ pub(crate) fn start() -> std::io::Result<SocketAddr> {
     let address = listener.local_addr()?;
     thread::spawn(move || {
         runtime.block_on(async {
-            // A connection that fails before it is one is its client's affair.
+            // A connection that fails before its upgrade concerns only its client.
             loop {
                 if let Ok((socket, _)) = listener.accept().await {
                     task::spawn(serve(socket));
@@ -46,7 +46,7 @@ pub(crate) fn start() -> std::io::Result<SocketAddr> {
     Ok(address)
 }
 
-/// The page for who asks for it, a conversation for all others.
+/// The page for a request for it, a conversation for all others.
 async fn serve(socket: TcpStream) -> tungstenite::Result<()> {
     let mut start = [0; PAGE_REQUEST.len()];
     // Envoy sends the head in one piece, so there is no need to wait for the rest of one.

@@ -1,4 +1,4 @@
-//! `cargo demo`: everything up, what to try on screen, until Ctrl-C.
+//! `cargo demo`: starts everything, prints what to try, and runs until Ctrl-C.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ impl Authority {
 
 impl Drop for Authority {
     fn drop(&mut self) {
-        // It holds no secret: one left behind is litter, not harm.
+        // It holds no secret, so one that is left behind does no harm.
         let _ = fs::remove_file(&self.0);
     }
 }
@@ -69,7 +69,7 @@ fn instructions(port: u16, token: &str, authority: &Path) -> String {
     let authority = authority.display();
     format!(
         r#"
-Portcullis stands before a chat service. Stop it with Ctrl-C.
+An Envoy with Portcullis runs before a chat service. Stop it with Ctrl-C.
 
   URL      wss://localhost:{port}/chat
   origin   {ORIGIN}
@@ -88,7 +88,7 @@ Try it in another terminal. First, once:
     -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' -H 'Sec-WebSocket-Protocol: chat.v1' \
     "$@" https://localhost:{port}/chat; }}
 
-1. Alice from our own page: 101 and chat.v1 (curl then waits, and gives up after two seconds)
+1. Alice, on the chat's own page: 101 and chat.v1 (curl then waits, and gives up after two seconds)
 
   upgrade -H 'Origin: {ORIGIN}' -H "Authorization: Bearer $TOKEN"
 
@@ -96,7 +96,7 @@ Try it in another terminal. First, once:
 
   upgrade -H 'Origin: {ORIGIN}.evil.example' -H "Authorization: Bearer $TOKEN"
 
-3. Somebody else, with a token that was tampered with: 401 credential_invalid
+3. A token that was tampered with: 401 credential_invalid
 
   upgrade -H 'Origin: {ORIGIN}' -H "Authorization: Bearer ${{TOKEN}}x"
 

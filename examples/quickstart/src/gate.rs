@@ -1,4 +1,4 @@
-//! The gate: an Envoy with the module and TLS, before one backend.
+//! The gate, as the demo calls it: an Envoy with the module and TLS, before one backend.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -43,8 +43,8 @@ impl Gate {
         Self::start(launch)
     }
 
-    /// Starts an Envoy with this policy and one worker before `upstream`, in plain text, behind a proxy that says in
-    /// `X-Forwarded-For` who asks.
+    /// Starts an Envoy with this policy and one worker before `upstream`, in plain text, behind a proxy that gives the client's
+    /// address in `X-Forwarded-For`.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -58,7 +58,7 @@ impl Gate {
         Ok(progress::step("starting Envoy", || launch.start())?)
     }
 
-    /// Starts an Envoy that is no gate, to compare with.
+    /// Starts an Envoy without the filter, to compare with.
     ///
     /// # Errors
     /// An Envoy that does not start.
@@ -92,5 +92,5 @@ impl Gate {
     }
 }
 
-/// As many as show that what is decided does not depend on the worker.
+/// Two show that a decision does not depend on the worker.
 const WORKERS: u32 = 2;

@@ -1,7 +1,7 @@
 //! `cargo demo`: a real Envoy with Portcullis before a small WebSocket backend, with one command.
 //!
 //! Without arguments it keeps running for you to try; `--check` plays good and bad clients against the same set-up,
-//! `--browser` drives Chromium, and both succeed only if each got what it must. Nothing listens beyond 127.0.0.1, and all keys are made at start.
+//! `--browser` drives Chromium, and both succeed only if each client got the answer that it must get. Nothing listens beyond 127.0.0.1, and all keys are made at start.
 
 mod backend;
 mod browser;

@@ -1,4 +1,4 @@
-//! What the demo says while something takes long. It goes to standard error: standard output is for results.
+//! Progress of what takes long, on standard error: standard output is for results.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ pub(crate) fn say(text: &str) {
     eprintln!("{text}");
 }
 
-/// Says what is being done, does it, and says how long it took where that was long.
+/// Prints what is being done, does it, and prints how long it took where that was long.
 pub(crate) fn step<T>(text: &str, work: impl FnOnce() -> T) -> T {
     say(&format!("{text}…"));
     let started = Instant::now();

@@ -20,7 +20,7 @@ pub(crate) const PARTNER: &str = "https://partner.example.com/";
 pub(crate) const AUDIENCE: &str = "chat";
 /// The subject of the tokens.
 pub(crate) const SUBJECT: &str = "alice";
-/// The tenant that `corp` has to name.
+/// The tenant that the tokens of `corp` have to name.
 pub(crate) const TENANT: &str = "demo";
 
 /// The keys of both providers. They live as long as the process.
@@ -39,7 +39,7 @@ struct PublicKey {
 impl Keys {
     pub(crate) fn generate() -> Result<Self, Box<dyn Error>> {
         let (corp, corp_public) = key_pair()?;
-        // The private key of a pair that nobody keeps is as good a source of a secret as any.
+        // The private key of a new pair, which is kept nowhere else, serves as a random secret.
         let secret = URL_SAFE_NO_PAD.encode(KeyPair::generate()?.serialized_der());
         Ok(Self { corp, corp_public, secret })
     }
@@ -54,7 +54,7 @@ impl Keys {
         &self.secret
     }
 
-    /// The public key of `corp` as JWK: a text that careless verifiers have taken for an HMAC secret.
+    /// The public key of `corp` as JWK: a text that faulty verifiers have taken for an HMAC secret.
     pub(crate) fn public_jwk(&self) -> String {
         self.corp_public.jwk.to_string()
     }
@@ -117,7 +117,7 @@ impl Token {
         self.claim(name, now().saturating_add(seconds_from_now))
     }
 
-    /// Signs as HS256 with this secret, and says so in the header.
+    /// Signs as HS256 with this secret, and names HS256 in the header.
     pub(crate) fn hs256(mut self, secret: &str) -> Self {
         self.key = EncodingKey::from_secret(secret.as_bytes());
         self.algorithm = Algorithm::HS256;
@@ -197,7 +197,7 @@ fn now() -> i64 {
 
 const KEY_ID: &str = "demo-1";
 
-/// Long enough to play with, short enough to be forgotten.
+/// Long enough for a day of trying, short enough that a leaked one does no harm.
 const LIFETIME_SECONDS: i64 = 8 * 3_600;
 
 #[cfg(test)]

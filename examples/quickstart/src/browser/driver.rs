@@ -27,7 +27,7 @@ impl Browser {
             "POST",
             "/session",
             &json!({"capabilities": {"alwaysMatch": {
-                // The authority of the demo is nobody's.
+                // Chromium does not know the demo's certificate authority.
                 "acceptInsecureCerts": true,
                 "timeouts": {"script": PATIENCE.as_millis()},
                 "goog:chromeOptions": {"args": switches},
@@ -45,8 +45,8 @@ impl Browser {
         self.driver.command("POST", &format!("{}/url", self.session), &json!({"url": url})).map(drop)
     }
 
-    /// Runs the body of a function in the page, and returns what it tells: behind these arguments it gets another, a function to
-    /// call with a text. A script that throws or takes longer than [`PATIENCE`] tells an error.
+    /// Runs the body of a function in the page, and returns its result: behind these arguments it gets another, a function to
+    /// call with a text. A script that throws or takes longer than [`PATIENCE`] gives an error.
     pub(super) fn tell(&self, script: &str, arguments: Value) -> String {
         let path = format!("{}/execute/async", self.session);
         match self.driver.command("POST", &path, &json!({"script": script, "args": arguments})) {
@@ -141,9 +141,9 @@ fn port(line: &str) -> Option<u16> {
     line.trim().strip_suffix('.')?.rsplit_once("started successfully on port ")?.1.parse().ok()
 }
 
-/// Chromium's own sandbox does not start as root, nor in most containers; what it opens here is our own page.
+/// Chromium's own sandbox does not start as root, nor in most containers; the only page that it opens here is the demo's.
 const SWITCHES: [&str; 4] = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"];
-/// Of the same version as the Chromium as the Chromium that it starts.
+/// Of the same version as the Chromium that it starts.
 const PROGRAM: &str = "chromedriver";
 const HINT: &str = "Debian has it: `apt-get install --no-install-recommends chromium chromium-driver`";
 /// How long a script may run: milliseconds as a rule, seconds where the machine is busy.

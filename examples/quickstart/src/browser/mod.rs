@@ -1,7 +1,7 @@
 //! `cargo demo -- --browser`: Chromium opens the demo's page and from there WebSockets, over HTTP/2 (RFC 8441).
 //!
-//! What a page is told is what is checked: the subprotocol, what comes back, and of its end the code, the reason and
-//! whether it was clean. What it went over is taken from Envoy's access log. Chromium asks for a WebSocket in HTTP/2 only
+//! Each case checks what the page observes: the subprotocol, what comes back, and of the end the code, the reason and
+//! whether it was clean. Which protocol carried it is taken from Envoy's access log. Chromium asks for a WebSocket in HTTP/2 only
 //! on a connection whose server has offered it (RFC 8441 §3), so the page comes from the same origin first.
 //!
 //! An end over HTTP/2 is never clean: when the upstream closes its TCP connection behind the Close frames, Envoy ends the
@@ -30,7 +30,7 @@ use crate::tally::Tally;
 use crate::tokens::{Keys, SUBJECT};
 use driver::Browser;
 
-/// What the page does with a WebSocket that has echoed, and the code and reason it is told then.
+/// What the page does with a WebSocket that has echoed, and the code and reason that it gets then.
 const ENDINGS: [(&str, &str, &str); 5] = [
     PAGE_CLOSES,
     ("longest text allowed, then closed", "socket.send('x'.repeat(max)); socket.close(1000)", "1000"),
@@ -85,7 +85,7 @@ fn play_all(
     for ending in ENDINGS {
         check_ending(tally, name, protocol.ending, &browser, ending);
     }
-    // A page is not told why: it could spy on other sites.
+    // Browsers do not tell a page why a WebSocket failed: it could spy on other sites.
     let refused = browser.tell(REFUSED, json!([]));
     tally.row(&format!("{name}: token tampered with"), "1006, not clean", &refused);
     check_ending(tally, &format!("{name}, after that"), protocol.ending, &browser, PAGE_CLOSES);
@@ -97,7 +97,7 @@ fn play_all(
     Ok(())
 }
 
-/// Envoy without the filter, to tell whose doing the end over HTTP/2 is. The backend is another: without the filter no upgrade
+/// Envoy without the filter, which shows that Envoy causes the end over HTTP/2. The backend is another: without the filter no upgrade
 /// out of HTTP/2 has the `Sec-WebSocket-Key` that HTTP/1.1 asks for.
 fn play_alone(tally: &mut Tally, module: &Path, keys: &Keys) -> Result<(), Box<dyn Error>> {
     let upstream = Backend::start(Mode::scripted(|head| match head.value("upgrade") {
@@ -129,7 +129,7 @@ fn check_ending(
     tally.row(&format!("{kind}: {name}"), &format!("echo, {end}, {clean}"), &got);
 }
 
-/// How often each status was given over this protocol to an upgrade, once there are `count`; says so where there was another.
+/// How often each status was given over this protocol to an upgrade, once there are `count`; reports one over another protocol.
 fn access_log(gate: &Gate, protocol: &Protocol, count: usize) -> Result<String, Box<dyn Error>> {
     let started = Instant::now();
     loop {
@@ -170,7 +170,7 @@ const PAGE: &str = "
     wait();
 ";
 
-/// Opens another WebSocket as the page does, waits for an echo, then does something, and tells what came of it.
+/// Opens another WebSocket as the page does, waits for an echo, then does something, and returns the outcome.
 const WEBSOCKET: &str = "
     const [action, max, done] = arguments;
     const told = [];

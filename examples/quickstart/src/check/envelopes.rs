@@ -1,4 +1,4 @@
-//! What wraps a message is the policy's choice, not the client's: by subprotocol, in Socket.IO, and beside the WebSocket.
+//! The policy chooses the envelope of a message, not the client: by subprotocol, in Socket.IO, and beside the WebSocket.
 
 use portcullis_envoy::peer::frame::Draft;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! `fail: open` is for faults of the gate. No peer makes one, so a route that has it refuses what every route refuses.
+//! `fail: open` is for faults of the filter and the proxy. No peer causes one, so a route that has it refuses what every route refuses.
 
 use portcullis_envoy::peer::frame::Draft;
 use serde_json::{Value, json};

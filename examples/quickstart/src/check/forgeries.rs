@@ -1,4 +1,4 @@
-//! Tokens that are not what they say: RFC 8725's attacks, one by one.
+//! Forged tokens: the attacks of RFC 8725, one by one.
 
 use std::error::Error;
 
@@ -69,7 +69,7 @@ pub(super) fn add_provider(policy: &mut Value) {
     }
 }
 
-/// A token of the RSA provider, signed as HS256 with a text that everyone knows.
+/// A token of the RSA provider, signed as HS256 with a text that is public.
 fn confused(scene: &Scene<'_>, secret: &str) -> Result<String, Box<dyn Error>> {
     scene.stage.keys.corp().claim("iss", RSA_ISSUER).header("kid", RSA_KEY_ID).hs256(secret).text()
 }
@@ -81,7 +81,7 @@ fn rsa_jwk() -> Value {
 const RSA_ISSUER: &str = "https://rsa.example.com/";
 const RSA_KEY_ID: &str = "rsa-1";
 
-/// Of a pair whose private half was thrown away: nobody can sign for it.
+/// Of a pair whose private key was not kept: no token verifies against it.
 const RSA_MODULUS: &str = "\
     ol6R9rsVvGY7DY3mrg770ey_71NOllQoDxwN10QdFzvEdkpa6y08qvOziyR961_fvVO6bA8PafGNvHBUTBKbdLDzwhXl0GDFpUWl\
     Xolcv_8AO9KyWSA3Aw1t0yaQYNcAZqSEZg9H5A1TIWTAXLdBwlIAqOwjJiILLl8QQMGiwqp1kNVW1Qrq5to7QG4YbJOrnoUdd3Te\

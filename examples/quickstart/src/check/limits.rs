@@ -1,4 +1,4 @@
-//! How much and how many: a gate of its own, where each client has an address and a subject, and little is allowed.
+//! How much and how many: a gate of its own with low limits, where each client has an address and a subject of its own.
 
 use std::error::Error;
 
@@ -67,7 +67,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("limit: more than is held for judgement", "1013 overloaded", |scene| {
             let client = Client { scene, address: 1, subject: 1 };
             let mut websocket = scene.stage.crowd.open(&client.good()?)?;
-            // More is to come, so all of it has to be kept.
+            // The message is not whole, so all of it is held.
             scene.judgement(&mut websocket, &Draft::text(&"x".repeat(HELD_BYTES + 1)).unfinished())
         }),
         Case::new("upgrade: ws://, to a gate that listens there", "403 tls_required", |scene| {
@@ -91,7 +91,7 @@ fn full(scene: &Scene<'_>, numbers: fn(usize) -> (usize, usize)) -> Got {
     Ok(format!("{} x 101, {refused}", open.len()))
 }
 
-/// Asks for the same so often that it is enough; then for something good. A neighbour gets in all the while.
+/// Asks for the same until it is over the limit; then for something good. A client of another address gets in all the while.
 fn worn_out(scene: &Scene<'_>, count: usize, ask: fn(&Client<'_>) -> Result<Upgrade, Box<dyn Error>>) -> Got {
     let client = Client { scene, address: 1, subject: 1 };
     let refused = client.statuses(count, &ask(&client)?)?;
@@ -101,7 +101,7 @@ fn worn_out(scene: &Scene<'_>, count: usize, ask: fn(&Client<'_>) -> Result<Upgr
     Ok(format!("{refused}, {last}{neighbour}"))
 }
 
-/// Somebody with an address and a subject that no other case has.
+/// A client with an address and a subject that no other case has.
 struct Client<'a> {
     scene: &'a Scene<'a>,
     address: usize,

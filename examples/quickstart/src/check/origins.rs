@@ -1,4 +1,4 @@
-//! Where a page comes from and whom it asks for: the `Origin` and `Host` of an upgrade.
+//! Which page asks, and for which host: the `Origin` and `Host` of an upgrade.
 
 use super::scene::{Case, Scene};
 use crate::policy::{HOST, ORIGIN};

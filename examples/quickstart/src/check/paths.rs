@@ -1,10 +1,10 @@
-//! One request, one policy: a path that servers read in several ways is nobody's.
+//! One request, one policy: a path whose readings lead to different policies is refused.
 
 use serde_json::{Value, json};
 
 use super::scene::{Case, Scene, plain};
 
-/// What somebody without a token asks for, to whom `/public` is open, and somebody of a chat, to whom `/admin` is not.
+/// Paths that a client without a token asks for, to which `/public` is open, and a user of the chat, to whom `/admin` is not.
 const AMBIGUOUS: [&str; 16] = [
     "/public/..%3b/chat",
     "/PUBLIC",
@@ -24,7 +24,7 @@ const AMBIGUOUS: [&str; 16] = [
     "/CAF%C3%89",
 ];
 
-/// Likewise, but that Envoy's own rules for paths are there before the filter.
+/// Likewise, with Envoy's own rules for paths before the filter.
 const ESCAPED: [&str; 3] = ["/public%2f..%2fchat", "/public/..%5cchat", "/admin%2f"];
 
 pub(super) fn routes() -> Vec<Value> {

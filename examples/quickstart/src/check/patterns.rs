@@ -1,4 +1,4 @@
-//! A pattern for a whole string, which is found in whatever carries that string.
+//! A pattern for a whole string, which is found in every format that carries that string.
 
 use portcullis_envoy::peer::frame::Draft;
 use serde_json::{Value, json};

@@ -12,7 +12,7 @@ use crate::tally::Tally;
 /// Prints the rows about what clients are not told, and then those about all reasons.
 ///
 /// # Errors
-/// An Envoy that does not say what it has counted.
+/// An Envoy that does not give its counters.
 pub(super) fn report(tally: &mut Tally, gates: &[&Envoy]) -> Result<(), Box<dyn Error>> {
     let counters = gates.iter().map(|gate| gate.stats()).collect::<Result<Vec<_>, _>>()?;
     let count = |kind: &str, violation: Violation| {
@@ -22,7 +22,7 @@ pub(super) fn report(tally: &mut Tally, gates: &[&Envoy]) -> Result<(), Box<dyn 
     let own = count("handshakes", Violation::UpstreamRefused);
     let expected = format!("{} x upstream_refused", upstream::own_answers());
     tally.row("backend answers: other than 101, as counted", &expected, &format!("{own} x upstream_refused"));
-    // What makes one is a fault of Envoy or the filter: there is no such row for a peer to play.
+    // Only a fault of Envoy or the filter causes `internal`: no peer can.
     let faults = count("refused", Violation::Internal);
     tally.row("faults of the gate in all of this", "0 x internal", &format!("{faults} x internal"));
 

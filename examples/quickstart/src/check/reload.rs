@@ -1,4 +1,4 @@
-//! A policy that changes under live connections, at a gate of its own. One case has it at a time.
+//! A policy that changes under open connections, at a gate of its own. One case uses it at a time.
 
 use std::error::Error;
 use std::sync::PoisonError;
@@ -46,10 +46,10 @@ pub(super) fn cases() -> Vec<Case> {
             let mut websocket = gate.open()?;
             gate.update(&policy(SHORT))?;
             let before = echo(&mut websocket, &"x".repeat(SHORT))?;
-            // Until then a request under the policy of old may have been on its way.
+            // Until then a request under the old policy may have been on its way.
             thread::sleep(SETTLING);
             gate.update(&policy(LONG))?;
-            // The next request of the worker, with which the policy of old is in force for all of its connections.
+            // The worker's next request brings the old policy into force for all of its connections.
             gate.open()?;
             let after = echo(&mut websocket, &"x".repeat(LONG))?;
             Ok(format!("{before}, {after}, {}", end(&mut websocket, Draft::text(&"x".repeat(LONG + 1)))?))
@@ -128,7 +128,7 @@ impl Gate<'_> {
     }
 }
 
-/// Sends what is refused, and says how.
+/// Sends a message that is refused, and returns how.
 fn end(websocket: &mut WebSocket, message: Draft) -> Got {
     websocket.send_frame(message)?;
     Ok(ending(websocket))

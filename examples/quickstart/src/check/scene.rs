@@ -1,4 +1,4 @@
-//! What a case is, what it plays on, and the answers that most cases ask for.
+//! What a case is, what all cases share, and the answers that most cases expect.
 
 use std::error::Error;
 use std::sync::Mutex;
@@ -73,7 +73,7 @@ pub(super) struct Stage {
     pub(super) client: Client,
     /// The same without TLS.
     pub(super) plain: Client,
-    /// The gate that admits few at a time.
+    /// The gate with low limits.
     pub(super) crowd: Client,
     /// The gate whose policy changes.
     pub(super) reload: Mutex<Envoy>,
@@ -86,7 +86,7 @@ pub(super) struct Stage {
     pub(super) token: String,
 }
 
-/// One case's view of the stage.
+/// What one case has of it.
 pub(super) struct Scene<'a> {
     pub(super) stage: &'a Stage,
     /// In the target of every request of this case, and of no other.

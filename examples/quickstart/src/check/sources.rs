@@ -1,4 +1,4 @@
-//! The four places a credential may stand in: good and bad ones, and what the backend sees of them.
+//! The four sources of a credential: good and bad ones, and what the backend sees of them.
 
 use std::error::Error;
 
@@ -47,7 +47,7 @@ const AMBIGUOUS: [(&str, TwoPlaces); 4] = [
     }),
 ];
 
-/// What nobody here reads, and somebody behind the gate may.
+/// Spellings of a token that the filter does not accept, and a server behind it may.
 const ENCODED: [(&str, Place); 4] = [
     ("header, in base64", |scene, token| in_header(scene, &URL_SAFE_NO_PAD.encode(token))),
     ("header, in base64 behind a name", |scene, token| {
@@ -95,7 +95,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// A token that lets its bearer in and goes no further, while what stands next to it does.
+/// A token that is accepted and does not go on, while what stands next to it does.
 fn taken(name: String, place: Place) -> Case {
     Case::new(name, "101 chat.v1, echo, taken out, rest intact", move |scene| {
         let token = &scene.stage.token;
@@ -113,7 +113,7 @@ fn seen(scene: &Scene<'_>, token: &str, request: &Request) -> Result<String, Box
     let head = &request.head;
     let signature = token.rsplit('.').next().ok_or("a token has three parts")?;
     let is_leaked = head.contains(token) || head.contains(signature) || head.value("authorization").is_some();
-    // Lines, and the blanks in them, may be put together in another way.
+    // Envoy may join lines, and the blanks in them, in another way.
     let joined = |name: &str, separator: &str| {
         let items = head.values(name).flat_map(|line| line.split(separator.trim())).map(str::trim);
         items.collect::<Vec<_>>().join(separator)

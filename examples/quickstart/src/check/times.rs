@@ -48,7 +48,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
-/// For twice as long as one may live that does not.
+/// For twice as long as a connection lives that is cut.
 fn answers_pings(scene: &Scene<'_>) -> Got {
     let mut websocket = scene.stage.client.open(&scene.upgrade_to("/dead"))?;
     for number in 0..5 {

@@ -89,7 +89,7 @@ fn early_bytes(scene: &Scene<'_>) -> Got {
     Ok(format!("{}, {closed}, backend: {}", describe(&answer), if passed { "BYTES" } else { "no bytes" }))
 }
 
-/// `compression: refuse` takes the offer out of the request, so that nobody can accept it.
+/// `compression: refuse` takes the offer out of the request, so that no server can accept it.
 fn compression(scene: &Scene<'_>) -> Got {
     let websocket =
         scene.stage.client.open(&scene.upgrade().header("Sec-WebSocket-Extensions", "permessage-deflate"))?;
