@@ -1,4 +1,4 @@
-//! Rules of what a sender may say: fields of a message against the claims of its sender.
+//! Rules of which messages a sender may send: fields of a message against the claims of its sender.
 
 use serde_json::Value as Claim;
 
@@ -59,7 +59,7 @@ enum Found<'a> {
 
 struct Number<'a> {
     text: &'a str,
-    /// Its value, and what that is without an exponent; behind it the same for readers who round to a double.
+    /// Its value, and that without an exponent; then the same for readers that round to a double.
     readings: Vec<(Decimal, String)>,
 }
 
@@ -75,7 +75,7 @@ impl<'a> Number<'a> {
 /// Whether a rule is about a message.
 enum Concern {
     No,
-    /// A place that it asks for is missing, or nobody knows what stands there.
+    /// A place that it asks for is missing, or receivers read different values there.
     Unknown,
     Yes,
 }
@@ -222,8 +222,8 @@ impl Glob {
         self.text.split('*').skip(1).filter(|piece| !piece.is_empty()).count() > 1
     }
 
-    /// A string by what it says, a number by its value, also as a reader has it who rounds to a double, a boolean or null by how it is written. An array or object may be taken for
-    /// anything that is in it, so it matches.
+    /// A string by its text, a number by its value, also for a reader that rounds to a double, a boolean or null by how it is written. An
+    /// array or object may be taken for anything that is in it, so it matches.
     fn matches(&self, found: &Found<'_>) -> bool {
         match found {
             Found::Nothing | Found::Twins => false,

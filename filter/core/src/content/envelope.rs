@@ -1,4 +1,4 @@
-//! What wraps a message: taken off before the message is judged, and held to its own protocol.
+//! Envelopes, which wrap messages: each is taken off before its message is judged, and held to its own protocol.
 //!
 //! ```text
 //! json                  {…}                                      the whole text
@@ -88,7 +88,7 @@ const ATTACHMENTS_MAX: u32 = 10;
 const RESERVED_EVENTS: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
-/// A server emits what a client sends, and Node throws where nobody listens for this one; servers send it in earnest.
+/// A server emits the events that a client sends, and Node throws where the application does not listen for this one. Servers send it too.
 const CLIENT_RESERVED_EVENT: &str = "error";
 
 /// Not a packet of this envelope.

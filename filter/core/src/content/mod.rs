@@ -1,4 +1,4 @@
-//! What a message says, judged when it is whole (its first bytes before that: [`tunnels`]).
+//! Judges what a message says, when it is whole (its first bytes before that: [`tunnels`]).
 //!
 //! ```text
 //! text ── envelope off ── JSON read ── schema ── patterns ── authorize ──▶ allowed
@@ -127,7 +127,7 @@ impl ContentRules {
     /// A binary message begins; `attachments` are announced and have not come. Gives how many are due behind it.
     ///
     /// # Errors
-    /// [`Violation::SchemaRefused`] for one that nobody announced, where the envelope says that they are.
+    /// [`Violation::SchemaRefused`] for one that was not announced, where the envelope announces them.
     pub fn receive_binary(&self, handshake: &Handshake, attachments: u32) -> Result<u32, Violation> {
         match (&self.json, self.envelope.of(&handshake.subprotocol)) {
             (Some(_), Some(Envelope::SocketIo)) => attachments.checked_sub(1).ok_or(Violation::SchemaRefused),
@@ -154,7 +154,7 @@ impl ContentRules {
             return Ok(Judged::default());
         };
         let packet = envelope.open(text, from)?;
-        // Only what the transport says itself may stand between a packet and its attachments.
+        // Only packets of the transport itself may stand between a packet and its attachments.
         if attachments > 0 && (packet.json.is_some() || !packet.head.is_empty()) {
             return Err(Violation::SchemaRefused.into());
         }
@@ -181,10 +181,10 @@ impl ContentRules {
     /// Looks for patterns in all that a text may say, on which a schema has spent so many `steps`.
     ///
     /// # Errors
-    /// [`Violation::PatternRefused`], and [`Violation::InvalidUtf8`] for what is UTF-16 to some.
+    /// [`Violation::PatternRefused`], and [`Violation::InvalidUtf8`] for what some readers take for UTF-16.
     fn search(&self, text: &str, steps: u64) -> Result<(), Refusal> {
         let Some(patterns) = &self.patterns else { return Ok(()) };
-        // What readers of JSON take for UTF-16 or UTF-32 (RFC 4627 §3), is no text that we read.
+        // Readers of JSON take this for UTF-16 or UTF-32 (RFC 4627 §3), and see other strings in it than are searched here.
         if matches!(text.as_bytes(), [0, _, ..] | [_, 0, _, ..]) {
             return Err(Violation::InvalidUtf8.into());
         }

@@ -1,6 +1,6 @@
 //! Every text within a message that one of its readers may take for a string, unescaped.
 //!
-//! Nothing is asked about the format: what is JSON for us, for others, or hardly, is read the same, so that no white space, byte order mark,
+//! The format does not matter: strict JSON, what only some readers take for JSON, and what hardly is, are read the same, so that no white space, byte order mark,
 //! `NaN`, comment or frame around it hides what is in it.
 //!
 //! ```text

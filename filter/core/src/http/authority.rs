@@ -28,7 +28,7 @@ impl Authority {
         Ok(Self { host: host(name)?, port })
     }
 
-    /// The same with an address in its one form: in IPv4 `127.1`, `0x7f.0.0.1` and `2130706433` are `127.0.0.1` to whoever asks a resolver,
+    /// The same with an address in its one form: in IPv4 `127.1`, `0x7f.0.0.1` and `2130706433` are `127.0.0.1` to a resolver,
     /// and so is `[::ffff:127.0.0.1]`.
     ///
     /// # Errors
@@ -97,7 +97,7 @@ fn ipv4(host: &str) -> Result<Option<Ipv4Addr>, Malformed> {
     }
     let Some((Some(last), first)) = numbers.split_last() else { return Err(Malformed) };
     let mut address = [0; IPV4_LEN];
-    // The last number is all that the others leave of the address.
+    // The last number has all bytes that the others leave.
     let mut rest = last.to_be_bytes().into_iter();
     for (byte, number) in address.iter_mut().zip(first) {
         *byte = number.and_then(|number| u8::try_from(number).ok()).ok_or(Malformed)?;
@@ -122,7 +122,7 @@ fn ipv4_number(text: &str) -> Option<Option<u32>> {
     Some(number.filter(|number| !is_octal || u32::from_str_radix(digits, 8) == Ok(*number)))
 }
 
-/// How many labels have to stand behind a star that is a part of one: `https://pr-*.com` would mean whoever buys such a name.
+/// How many labels have to stand behind a star that is a part of one: with `https://pr-*.com` anybody could buy a name that matches.
 const LABELS_BEHIND_MIN: usize = 2;
 
 /// A host, or with a star some hosts.
@@ -189,7 +189,7 @@ impl AuthorityPattern {
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         let (host, port) = split(text)?;
         let host = HostPattern::parse(host)?;
-        // Nobody would ask for it: requests are compared by the one form of an address.
+        // It would match no request: requests are compared by the one form of an address.
         if let HostPattern::Exactly(host) = &host {
             let own = Authority { host: host.clone(), port };
             if own.clone().resolved()? != own {

@@ -27,7 +27,7 @@ pub fn take<'a>(line: &'a [u8], name: &str, wanted: impl Fn(&[u8]) -> bool) -> (
     (values, (!rest.is_empty()).then_some(rest))
 }
 
-/// The value of a pair, where its name is `name` to anyone.
+/// The value of a pair, where some server reads `name` as its name.
 fn value<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let equals = pair.iter().position(|byte| *byte == b'=')?;
     let (key, value) = pair.split_at(equals);

@@ -2,7 +2,7 @@
 //!
 //! Every line is kept: a repeated field is seen, not its first value only.
 
-/// A peer said the same thing twice where once is the rule.
+/// A field that may stand once stands more than once.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Repeated;
 

@@ -1,4 +1,4 @@
-//! The `Origin` of a handshake (RFC 6454 §4, §6.2, §7; RFC 6455 §10.2): who is asking, as the browser swears.
+//! The `Origin` of a handshake (RFC 6454 §4, §6.2, §7; RFC 6455 §10.2): the page that asks, as the browser names it.
 //!
 //! Compared as scheme, host and port, never as text: case and default ports are normalised first. What only looks like
 //! an origin (a path, user information, a trailing dot or slash, percent-encoding) is malformed. Pages of applications and
@@ -47,8 +47,8 @@ impl Claim {
 }
 
 impl Origin {
-    /// Whether a page of this origin came from `authority`: over https where `secure` says that the request did. Where it did not,
-    /// TLS may end before us, so either will do, each at its own port.
+    /// Whether a page of this origin came from `authority`, over https where the request came over TLS (`secure`). Where it did not, TLS
+    /// may end at a proxy before Envoy, so http and https are both accepted, each at its own port.
     #[must_use]
     pub fn is_at(&self, authority: &Authority, secure: bool) -> bool {
         let same_scheme = self.scheme == "https" || (self.scheme == "http" && !secure);
@@ -99,7 +99,7 @@ impl OriginPattern {
         let (authority, any_port) = authority.strip_suffix(":*").map_or((authority, false), |host| (host, true));
         let AuthorityPattern { host, port } = match authority {
             "" if !is_web(&scheme) => AuthorityPattern { host: HostPattern::Exactly(String::new()), port: None },
-            // Extensions have ids, some of them other ones with each installation.
+            // Extensions have ids; some browsers make another one for each installation.
             "*" if !is_web(&scheme) => {
                 AuthorityPattern { host: HostPattern::Within(String::new(), String::new()), port: None }
             }
@@ -394,7 +394,7 @@ mod tests {
             ("http://a.example", "a.example", false, true),
             ("http://a.example", "a.example:80", false, true),
             ("http://a.example:8080", "a.example:8080", false, true),
-            // TLS may end before us.
+            // TLS may end at a proxy before Envoy.
             ("https://a.example", "a.example", false, true),
             ("https://a.example", "a.example:80", false, true),
             ("https://a.example", "a.example:443", false, true),

@@ -1,7 +1,7 @@
-//! The path of a request, in every way in which somebody behind us may read it.
+//! The path of a request, in every way in which a proxy or server behind the filter may read it.
 //!
-//! Proxies and servers decode, cut, merge and resolve in different orders, so `/admin/..%3b/public` is one place to one of them and
-//! another to the next. Nothing here says which of them is right: [`readings`] gives all.
+//! Proxies and servers decode, cut, merge and resolve in different orders, so `/admin/..%3b/public` is one path to one of them and
+//! another to the next. Nothing here decides which of them is right: [`readings`] gives all.
 //!
 //! ```text
 //! /a/..%3b/b ──▶ /a/..;/b ──▶ /a/../b ──▶ /b        each step on each reading, until nothing new comes
@@ -14,11 +14,11 @@ use std::borrow::Cow;
 use super::query::{decode, decode_but, hex};
 use crate::letter::fold;
 
-/// The longest path whose readings are looked for, and what a connection keeps of its own for as long as it lives. Paths of
-/// applications are a tenth of that; what is long in a target is its query.
+/// The longest path whose readings are looked for, in bytes, and the most that a connection keeps of its own path. Paths of
+/// applications are a tenth of that; a long target has a long query.
 pub const LEN_MAX: usize = 2_048;
 
-/// What the readings of one path may take together: 3 of the longest, 50 of what is usual. It bounds the time that one request takes
+/// What the readings of one path may take together, in bytes: 3 of the longest, 50 of a usual length. It bounds the time that one request takes
 /// before anything is known about its sender. Honest paths have fewer than ten.
 const READINGS_LEN_MAX: usize = 8_192;
 
@@ -62,11 +62,11 @@ const STEPS: [Step; 13] = [
     (DOT, resolved),
     (DOT | BLANK, trimmed),
     (ANY, rooted),
-    // What was decoded into a query or a fragment is one to the next who reads it.
+    // A decoded `?` or `#` begins a query or a fragment for the next reader.
     (QUERY, |path| until(path, |byte| matches!(byte, b'?' | b'#')).into()),
     // A string in C ends there.
     (NUL, |path| until(path, |byte| byte == 0).into()),
-    // Parsers of URLs leave out line breaks and tabs (WHATWG URL §4.4), others all that is not seen.
+    // Parsers of URLs leave out line breaks and tabs (WHATWG URL §4.4), others all control characters.
     (CONTROL, |path| path.iter().copied().filter(|byte| !byte.is_ascii_control()).collect()),
     (SLASH, |path| path.strip_suffix(b"/").filter(|rest| !rest.is_empty()).unwrap_or(path).into()),
 ];
@@ -96,7 +96,7 @@ pub fn written(target: &[u8]) -> &[u8] {
 
 /// Every reading of a path, the one as it is written first; `None` where they are too many to be found.
 ///
-/// Letters of another case are the same letter to some: that is for the comparison.
+/// Some servers take letters of another case for the same letter: [`folded`] is for that.
 #[must_use]
 pub fn readings(path: &[u8]) -> Option<Vec<Vec<u8>>> {
     if path.len() > LEN_MAX {
@@ -121,7 +121,7 @@ pub fn readings(path: &[u8]) -> Option<Vec<Vec<u8>>> {
 }
 
 /// A path with every byte percent-encoded that has to be, and every escape in upper case (RFC 3986 §6.2.2.1): `/caf%c3%a9` and
-/// `/café` are one path, to whoever decodes and to whoever does not.
+/// `/café` are one path, to servers that decode and to those that do not.
 #[must_use]
 pub fn canonical(path: &[u8]) -> String {
     let mut canonical = String::with_capacity(path.len());
@@ -164,8 +164,8 @@ pub fn folded(path: &[u8]) -> String {
     canonical(&folded)
 }
 
-/// What of a target may be shown: its path, up to where a query or parameters begin, for whoever decodes it however often. There is
-/// where credentials are.
+/// The part of a target that may be shown: its path, up to where a query or parameters begin, however often it is decoded. Credentials
+/// are in those.
 #[must_use]
 pub(crate) fn shown(target: &[u8]) -> String {
     let is_end = |byte| matches!(byte, b'?' | b'#' | b';' | b'&');
@@ -260,7 +260,7 @@ fn rooted(path: &[u8]) -> Cow<'_, [u8]> {
     if path.first() == Some(&b'/') { path.into() } else { [b"/", path].concat().into() }
 }
 
-/// Letters in another dress: `%u002e` (IIS), UTF-8 that is longer than it may be, full-width forms of ASCII.
+/// Letters in another encoding: `%u002e` (IIS), overlong UTF-8, full-width forms of ASCII.
 pub(crate) fn narrowed(path: &[u8]) -> Cow<'_, [u8]> {
     let mut narrowed = Vec::with_capacity(path.len());
     let mut rest = path;
@@ -282,7 +282,7 @@ pub(crate) fn narrowed(path: &[u8]) -> Cow<'_, [u8]> {
     narrowed.into()
 }
 
-/// The letter that `bytes` begins with in another dress, and what follows it.
+/// The letter that `bytes` begins with in such an encoding, and what follows it.
 fn narrow(bytes: &[u8]) -> Option<(char, &[u8])> {
     let (code, len, rest) = match bytes {
         [b'%', b'u' | b'U', digits @ ..] => {
@@ -298,7 +298,7 @@ fn narrow(bytes: &[u8]) -> Option<(char, &[u8])> {
             };
             let (tail, rest) = rest.split_at_checked(len)?;
             let code = tail.iter().fold(u32::from(lead & bits), |code, byte| code << 6 | u32::from(byte & 0x3f));
-            // Some look no further than that: `%c0%2e` is a dot to them.
+            // Some decoders look no further than that: `%c0%2e` is a dot to them.
             if code > 0x7f && tail.iter().any(|byte| byte & 0xc0 != 0x80) {
                 return None;
             }

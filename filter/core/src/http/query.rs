@@ -30,7 +30,7 @@ pub fn take(target: &[u8], name: &str, wanted: impl Fn(&[u8]) -> bool) -> (Vec<V
     (values, left)
 }
 
-/// The value of a parameter, where its name is `name` to anyone.
+/// The value of a parameter, where some server reads `name` as its name.
 fn value(parameter: &[u8], name: &[u8]) -> Option<Vec<u8>> {
     let (key, value) = pair(parameter);
     if decode(key) == name {

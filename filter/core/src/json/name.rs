@@ -1,7 +1,7 @@
 //! Names of members that some reader takes for each other.
 //!
 //! JSON compares names as they are (RFC 8259 §8.3). Many of its readers do not: Go's `encoding/json` takes `Type` for `type`, and so do
-//! Java, C# and others where they are told to. Where a message has both, each reader picks one of them.
+//! readers in Java, C# and others where they are configured to. Where a message has both, each reader picks one of them.
 
 use crate::letter::fold;
 

@@ -1,7 +1,7 @@
 //! The numbers of JSON (RFC 8259 §6), exactly: 0.1 is a tenth, and 9007199254740993 is odd.
 //!
 //! Numbers are equal when their values are, however they are written. Numbers that do not fit are refused, never rounded:
-//! two receivers who round differently read two messages.
+//! two receivers that round differently read two messages.
 //!
 //! ```text
 //! -12.50e3  ──▶  negative, mantissa 125, exponent 2 (of ten), digits 3
@@ -97,7 +97,7 @@ impl Decimal {
         Some(text)
     }
 
-    /// It as a reader may have it who rounds to a double, by the digits that all doubles keep. `None` where it has no more.
+    /// Its value for a reader that rounds to a double, by the digits that all doubles keep; `None` where it has no more digits.
     #[must_use]
     pub fn rounded(self) -> Option<Self> {
         let excess = self.digits.checked_sub(DOUBLE_DIGIT_COUNT).filter(|excess| *excess > 0)?;

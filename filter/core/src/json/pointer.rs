@@ -7,7 +7,7 @@ use super::document::{Form, Twins, Value};
 pub enum Referent<'a> {
     /// Nothing.
     Nothing,
-    /// An array on the way, where a name is asked for: a receiver may take it for what is in it.
+    /// The pointer asks for a name in an array: a receiver may take the array for what is in it.
     InArray,
     /// A value.
     Value(Value<'a>),

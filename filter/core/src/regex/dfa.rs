@@ -61,7 +61,7 @@ impl Dfa {
     }
 }
 
-/// FxHash: keys are short, and nobody chooses them to collide but an operator who harms only himself.
+/// FxHash: keys are short, and only the operator's expressions choose them.
 #[derive(Default)]
 pub(super) struct Fx(u64);
 

@@ -41,7 +41,7 @@ pub(super) enum State {
 }
 
 /// Copies of one repeated expression, built one behind the other, each of `len` states. What a copy accepts, its `better` neighbour
-/// accepts as well: of two copies that are both in the same place, one is enough.
+/// accepts as well: of two copies in the same state, one is enough.
 #[derive(Debug)]
 pub(super) struct Chain {
     pub(super) first: StateId,

@@ -27,7 +27,7 @@ pub struct ClaimRules {
     pub require: Vec<(String, Requirement)>,
 }
 
-/// What a required claim must be. Numbers are compared by what they are worth: 9 is 9.0.
+/// What a required claim must be. Numbers are compared by value: 9 is 9.0.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Requirement {
     /// A list with one of these elements, or a space-separated string with one of them (RFC 8693 §4.2: `scope`).
@@ -108,7 +108,7 @@ impl ClaimRules {
         if self.is_met(claims) { Ok(expires_at) } else { Err(Violation::ClaimRefused) }
     }
 
-    /// Whether a genuine token says what it must, whatever the time is.
+    /// Whether the claims of a genuine token meet the rules, whatever the time is.
     #[must_use]
     pub fn accept(&self, claims: &Map<String, Value>) -> bool {
         self.accepts_issuer(claims.get("iss")) && self.is_for_us(claims.get("aud")) && self.is_met(claims)

@@ -68,13 +68,13 @@ impl<'a> Jws<'a> {
         Some(Self { algorithm, key_id, signed: signed.as_bytes(), signature, claims, text })
     }
 
-    /// The algorithm that the token says it is signed with.
+    /// The algorithm that the header names.
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// The id of the key that the token says it is signed with.
+    /// The id of the key that the header names.
     #[must_use]
     pub fn key_id(&self) -> Option<&str> {
         self.key_id.as_deref()
@@ -92,7 +92,7 @@ impl<'a> Jws<'a> {
         self.signature
     }
 
-    /// What the token claims; not to be believed yet.
+    /// The claims, not verified yet.
     #[must_use]
     pub const fn claims(&self) -> &Map<String, Value> {
         &self.claims
@@ -114,7 +114,7 @@ fn object(part: &str) -> Option<(Map<String, Value>, Vec<u8>)> {
     }
 }
 
-/// Explicit typing (RFC 8725 §3.11): a token made for another purpose (`logout+jwt`, `dpop+jwt`) is none of ours.
+/// Explicit typing (RFC 8725 §3.11): a token made for another purpose (`logout+jwt`, `dpop+jwt`) is no credential.
 fn is_token_type(typ: Option<&Value>) -> bool {
     match typ {
         None => true,

@@ -68,7 +68,7 @@ struct Key {
 }
 
 impl Keys {
-    /// Public keys from the members of a JWK set, and those that were passed over, by index: one key that we cannot use must not take
+    /// Public keys from the members of a JWK set, and those that were passed over, by index: one key that cannot be used must not take
     /// the others along (RFC 7517 §5).
     ///
     /// # Errors

@@ -84,7 +84,7 @@ impl Packed {
 }
 
 impl Verified {
-    /// One that nobody has verified.
+    /// One that has not been verified.
     #[cfg(test)]
     pub(crate) fn forged(mut claims: Map<String, Value>) -> Self {
         let text = Value::Object(claims.clone()).to_string().into_bytes().into();
@@ -92,7 +92,7 @@ impl Verified {
         Self { provider: "forged".into(), is_numbered, claims, text, expires_at: Timestamp::from_secs(u64::MAX) }
     }
 
-    /// What is kept where nobody reads the claims yet.
+    /// What is kept where no rule reads the claims yet.
     #[must_use]
     pub fn pack(&self) -> Packed {
         let Self { provider, text, expires_at, .. } = self;

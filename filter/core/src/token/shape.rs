@@ -1,9 +1,9 @@
-//! Whether somebody behind us may read a text as a JSON Web Token, by its shape alone.
+//! Whether a server behind the filter may read a text as a JSON Web Token, by its shape alone.
 //!
-//! Cookies and parameters of the same names as ours may hold an application's own tokens (Flask's session, Phoenix's token):
-//! they are none of our business, and stay. A JWT never does, in whatever spelling a server forgives: quoted and escaped as
+//! A cookie or parameter that a source names may hold an application's own token (Flask's session, Phoenix's token): it stays in the
+//! request. A JWT never does, in any spelling that some server accepts: quoted and escaped as
 //! cookies are, percent-encoded or in base64 once or more, with white space or a scheme around it, padded, in the other alphabet
-//! of base64, with bytes in between that careless decoders skip. So this asks for less than [`super::jws`] does, and what it
+//! of base64, with bytes in between that lax decoders skip. So this asks for less than [`super::jws`] does, and what it
 //! takes for a token and `jws` does not is refused.
 
 use serde_json::Value;
@@ -12,7 +12,7 @@ use crate::http::{path, query};
 use crate::json;
 
 /// What all readings of a text may take together, in times its length. Those of honest texts take four: a token is random, or a
-/// record, and nothing comes of it when it is decoded again. What takes more was made for it, and counts as a token.
+/// record, and decoding it again gives nothing. A text that takes more was made for that, and counts as a token.
 const READINGS_LEN_MAX: usize = 8;
 
 /// And in bytes: four times what Envoy lets all headers together have.
@@ -24,7 +24,7 @@ const HEADER_LEN_MIN: usize = 10;
 /// The shortest token in base64: that of `e2FsZzoxfQ..`.
 const WORD_LEN_MIN: usize = 16;
 
-/// Whether `text`, or what comes of it however often it is decoded, is or has in it three parts, the first of which is a JSON object
+/// Whether `text`, or a decoding of it, however many times, is or has in it three parts, the first of which is a JSON object
 /// with a member `alg`.
 #[must_use]
 pub fn is_token(text: &[u8]) -> bool {
@@ -57,7 +57,7 @@ pub fn begins_token(segment: &[u8]) -> bool {
     has_header(&[&reading, b"..".as_slice()].concat())
 }
 
-/// What comes of a text that somebody decodes, who may look for a scheme in front of it, skip what he does not know, or take one word.
+/// What a text is when it is decoded once, by a reader that looks for a scheme in front of it, skips what it does not know, or takes one word.
 fn decodings(text: &[u8]) -> Vec<Vec<u8>> {
     let is_other = |byte: &u8| sextet(*byte).is_none();
     let mut encoded: Vec<&[u8]> = text.split(is_other).filter(|word| word.len() >= WORD_LEN_MIN).collect();
@@ -75,7 +75,7 @@ fn decodings(text: &[u8]) -> Vec<Vec<u8>> {
     all
 }
 
-/// Whether an application keeps its own in there, tokens too, and no reader takes the whole for one: JSON, or the formats of Erlang, Python
+/// Whether it is a record of an application, which may have tokens in it and which no reader takes for one as a whole: JSON, or the formats of Erlang, Python
 /// and Ruby, MessagePack and CBOR. Byte order marks and the zeros of UTF-16 begin a text.
 fn is_record(bytes: &[u8]) -> bool {
     matches!(bytes.trim_ascii_start(), [b'{' | b'[' | 1..b' ' | 0x80..0xe0, ..])
@@ -100,7 +100,7 @@ fn has_header(text: &[u8]) -> bool {
     let parts: Vec<&[u8]> = text.split(|byte| *byte == b'.').collect();
     let encrypted = parts.len() == ENCRYPTED_PART_COUNT;
     let mut heads = parts.iter().take(parts.len().saturating_sub(2)).filter(|head| head.len() >= HEADER_LEN_MIN);
-    // What stands in front of it belongs to it, or is something else: a scheme, a quote, a plus for a space.
+    // What stands in front of the header may belong to it, or be a scheme, a quote, a plus for a space.
     let readings = |head| [head, last_word(head, |byte| sextet(byte).is_some()), last_word(head, is_base64url)];
     heads.any(|head| readings(head).iter().any(|head| is_header(&decode(head), encrypted)))
 }
@@ -120,7 +120,7 @@ fn is_header(bytes: &[u8], encrypted: bool) -> bool {
             has("alg") && !(encrypted && has("enc"))
         }
         Ok(_) => false,
-        // What a lenient reader makes of it, nobody knows: a name that stands twice, a comment, white space of another kind.
+        // Lax readers differ about the rest: a name that stands twice, a comment, white space of another kind.
         Err(_) => unescape(bytes).to_ascii_lowercase().windows(3).any(|window| window == b"alg"),
     }
 }
@@ -293,7 +293,7 @@ mod tests {
             format!("Bearer {}", URL_SAFE_NO_PAD.encode(URL_SAFE_NO_PAD.encode(&token))),
             percent(&STANDARD.encode(STANDARD.encode(percent(&STANDARD.encode(&token))))),
             STANDARD.encode(token.replace('.', "%2e")),
-            // Made to cost whoever decodes it.
+            // Made to cost its decoder much.
             format!("%{}2e", "25".repeat(2_000)),
         ] {
             assert!(is_token(text.as_bytes()), "{text}");

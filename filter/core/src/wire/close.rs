@@ -1,11 +1,11 @@
-//! The Close frame (RFC 6455 §5.5.1, §7.4): what peers may say in it, and what we send to either side.
+//! The Close frame (RFC 6455 §5.5.1, §7.4): what peers may say in it, and the ones that the filter sends.
 
 use super::Side;
 use super::header::CONTROL_LEN_MAX;
 use crate::violation::Violation;
 
-/// `1011` (RFC 6455 §7.4.1): "the server encountered an unexpected condition". What a client is told whose upstream broke the rules, and
-/// what a violation without a close code of its own ends a connection with. `1014` (Bad Gateway, IANA) would say more, but
+/// `1011` (RFC 6455 §7.4.1): "the server encountered an unexpected condition". A client gets it whose upstream broke the rules, and
+/// a connection that ends by a violation without a close code of its own. `1014` (Bad Gateway, IANA) would say more, but
 /// tungstenite, wsproto, autobahn and faye take it for a protocol error.
 pub const INTERNAL_ERROR: u16 = 1011;
 
@@ -34,8 +34,8 @@ pub fn check_payload(payload: &[u8]) -> Result<(), Violation> {
 /// A whole Close frame of `code` and `reason`, on its way to `to`.
 ///
 /// Towards the server it is masked with `mask`, which must be fresh and unpredictable (RFC 6455 §5.3, §10.3); towards
-/// the client it is not, and `mask` is left aside. A reason beyond 123 bytes is cut: it is always one of our own short
-/// ASCII ids.
+/// the client it is not, and `mask` is left aside. A reason beyond 123 bytes is cut: it is always a short ASCII id of a
+/// violation.
 #[must_use]
 pub fn close_frame(to: Side, code: u16, reason: &str, mask: [u8; 4]) -> Vec<u8> {
     let mut payload = Vec::from(code.to_be_bytes());

@@ -1,6 +1,6 @@
 //! The payload of compressed messages (RFC 7692 §7.2.2), inflated piece by piece into a window that never grows.
 //!
-//! What comes out is looked at and forgotten: the compressed bytes themselves go on. Stricter than most receivers where they
+//! What comes out is judged and dropped: the compressed bytes themselves go on. It is stricter than most receivers where they
 //! differ from one another: a message has to end where a block ends, and nothing may come out of it behind a final block.
 
 use miniz_oxide::inflate::TINFLStatus;

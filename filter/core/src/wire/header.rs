@@ -45,7 +45,7 @@ pub enum Opcode {
     Ping,
     /// `0xa`: answers a ping, or nothing.
     Pong,
-    /// `0x3` to `0x7`: data of an extension that nobody has, in its place among other data. Only [`FrameHeader::measure`] gives it.
+    /// `0x3` to `0x7`: data of an unknown extension, in its place among other data. Only [`FrameHeader::measure`] gives it.
     Reserved,
 }
 

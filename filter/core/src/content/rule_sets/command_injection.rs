@@ -2,7 +2,7 @@
 //!
 //! The rules look for the way out, not for commands: a value of at most one word, or a quote that is closed, then `;`, `|`, `&`, a line break,
 //! `$(…)` or backticks, then a command. So people may talk about commands, paste whole lines (`cd /tmp && ls`), write Markdown's inline
-//! code, and install from `curl https://… | sh`. Refused whoever sends them: shells that call back, programs hidden in an
+//! code, and install from `curl https://… | sh`. These are refused even from honest senders: shells that call back, programs hidden in an
 //! encoding, `; whoami`, the look-ups of Log4j, and templates that reach for the runtime or only multiply (`{{7*7}}`).
 //!
 //! Not found: a value that is a whole command and names no secret (`whoami`, `sleep 10`: names of methods, of members, and what people say), a weak command (`ls`, `id`) behind a word of letters alone

@@ -1,9 +1,9 @@
-//! Markup and script that a browser would run for whoever reads the message (CWE-79).
+//! Markup and script that the browser of a message's reader would run (CWE-79).
 //!
 //! The rules look for what runs: script elements with code or a source, event handlers within a tag, URLs that are script,
 //! and ways out of a script's string. Tags as such are left alone (`<b>`, `<img src>`, an `<iframe>` of a video), and so are
-//! names of tags in prose, Markdown, generics, JSX (`onClick={save}`) and `alert(1)` within other text. Refused whoever sends them,
-//! since nothing tells them from attacks: pasted HTML with a script element that does something, with a handler in quotes, or with
+//! names of tags in prose, Markdown, generics, JSX (`onClick={save}`) and `alert(1)` within other text. These are refused even from
+//! honest senders, since they look like attacks: pasted HTML with a script element that does something, with a handler in quotes, or with
 //! a stylesheet of another site, and the same where it is escaped (`&lt;script&gt;alert(1)&lt;/script&gt;`), since a page may undo that.
 //!
 //! A pasted script element with a source is refused whatever stands around it: an attack can have a fence of Markdown around it as well.

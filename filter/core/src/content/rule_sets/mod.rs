@@ -1,4 +1,4 @@
-//! The rules that are built in: what attacks say and honest messages do not.
+//! The built-in rules: texts that stand in attacks and not in honest messages.
 //!
 //! Each set is code, not a list of expressions: scanners that go over a text once and look a bounded number of bytes further where a rule may begin.
 //! So the work is linear, whatever the text. A rule sees one string of a message at a time, its JSON escapes resolved, names of members as well as

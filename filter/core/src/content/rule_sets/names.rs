@@ -1,4 +1,4 @@
-//! The words that mean something to a rule, each known by a number: one look into a table in place of a comparison with each.
+//! The words that a rule looks for, each known by a number: one look into a table in place of a comparison with each.
 
 use super::bytes::packed_len;
 
@@ -18,7 +18,7 @@ macro_rules! names {
 
         const NAMES: &[Name] = &[$(Name::$name),*];
 
-        /// The words themselves, for those who look for texts that cost the rules much.
+        /// The words themselves, for searches for texts that cost the rules much.
         pub const WORDS: &[&str] = &[$($text,)*];
     };
 }

@@ -7,7 +7,7 @@
 //!
 //! `$type`, `$text`, `$limit` and the like are left alone: schemas, lists and Json.NET send them as keys of their own. A service whose
 //! protocol lets clients send operators of queries or of updates (Feathers, Parse, `$set` of analytics and state libraries) cannot use
-//! this set: nothing tells them from attacks. People may talk about operators and paste commands and pipelines of the shell; a message
+//! this set: they look like attacks. People may talk about operators and paste commands and pipelines of the shell; a message
 //! that is nothing but a query object, or a command that writes, is refused, since that is what the attack looks like.
 //!
 //! Not found: scripts that are a whole value of a key that only the service evaluates, and commands of Redis that only read or set a key.
@@ -91,7 +91,7 @@ const OPERATORS: &Literals = any![
     "within",
 ];
 
-/// The operators that change a document, and the stages that write elsewhere or read what is nobody's. As variables they are common names,
+/// The operators that change a document, and the stages that write elsewhere or read other collections. As variables they are common names,
 /// so they count as keys and as members only.
 const WRITERS: &Literals = any![
     "addToSet",
@@ -163,7 +163,7 @@ fn is_write(start: &[u8]) -> bool {
 /// How many steps a command of the shell takes to its method.
 const STEPS_MAX: usize = 4;
 
-/// What a database and its collections have, and people do not paste alone unless they mean it.
+/// Methods of a database and its collections; a text that is nothing but such a call is a command, not a quotation.
 const WRITING_METHODS: &Literals = any![
     "adminCommand",
     "bulkWrite",

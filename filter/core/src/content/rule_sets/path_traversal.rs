@@ -2,10 +2,10 @@
 //!
 //! The rules look for steps up (`..`) in any encoding, steps up to a file that attackers read, and values that are such a
 //! file's absolute name, or a wrapper of PHP or Java. So people may talk about `/etc/passwd`, import `'../../utils'` and paste
-//! paths; `file://` is left to editors unless a secret follows. Refused whoever sends them: a value that is nothing but a path
+//! paths; `file://` is left to editors unless a secret follows. Refused even from honest senders: a value that is nothing but a path
 //! that begins with two steps up or has two in a row, or one such name alone.
 //!
-//! Not found: one plain step (`../notes.txt`), absolute names of files that are nobody's secret (`/etc/hosts`), shares at the plain name of
+//! Not found: one plain step (`../notes.txt`), absolute names of files that hold no secret (`/etc/hosts`), shares at the plain name of
 //! what serves files (`\\fileserver\public`), links in the file system, and traversal in names of archives' members unless it is written so.
 
 mod absolute;

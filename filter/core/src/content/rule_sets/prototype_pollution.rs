@@ -5,8 +5,8 @@
 //! mention `__proto__` are left alone; a message that is nothing but such a path is refused, even where it only
 //! mentions it.
 //!
-//! `constructor.prototype` in nested JSON is two keys that are ordinary words, and strings are seen without their place: each
-//! passes by itself, and a message is refused whose strings are the first and then, wherever, the second (`Strings`).
+//! `constructor.prototype` in nested JSON is two keys that are ordinary words, and strings are seen without their place. Each
+//! passes by itself; a message is refused that has the first string and, anywhere behind it, the second (`Strings`).
 //!
 //! Not found: paths that the service puts together from other strings than these, and assignments in code.
 
@@ -92,7 +92,7 @@ fn is_field(before: &[u8]) -> bool {
     let near = tail(before, REACH);
     match near.iter().rposition(|byte| !is(*byte, STEP)) {
         Some(at) => near.get(at).is_some_and(|byte| matches!(byte, b'?' | b'&' | b'#')),
-        // An address names what it likes.
+        // An address may have any name in its path.
         None => near.len() == before.len() && !near.windows(3).any(|window| window == b"://"),
     }
 }

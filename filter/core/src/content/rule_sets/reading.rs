@@ -1,4 +1,4 @@
-//! A text as all rules read it, gone through once: which bytes it has, and which words that mean something to a rule.
+//! A text as all rules read it, gone through once: which bytes it has, and which of the words that rules look for.
 
 use std::borrow::Cow;
 
@@ -69,7 +69,7 @@ impl<'a> Reading<'a> {
         self.kinds & !kinds & !CAPITAL != 0
     }
 
-    /// The words that mean something to a rule, in lower case.
+    /// The words that rules look for, in lower case.
     pub(super) fn words(&self) -> impl Iterator<Item = Word<'_>> {
         self.known.words(self.folded())
     }

@@ -3,7 +3,7 @@
 //! The rules look for the way out, not for SQL: a value that closes its quote, or follows a number, and goes on as a condition, a
 //! statement, a subquery or a comment. A text does not say what it was written into, so each reading is tried: from its start, behind a
 //! number or a word, and behind the first quote of each kind. So people may talk about SQL and paste whole statements: the first quote
-//! of a statement opens a literal, the first quote of an injection closes one. Refused wherever they stand, since nothing tells them from
+//! of a statement opens a literal, the first quote of an injection closes one. These are refused wherever they stand, since they look like
 //! attacks: `UNION SELECT` with its columns behind what is no query, statements that reach files or commands of the server, and the calls that only injections make
 //! to wait or to fail.
 //!

@@ -1,6 +1,6 @@
 //! How much work the rules have with a text, estimated before they begin: a unit is some 500 instructions of the module.
 //!
-//! The estimate is linear in what a text has, and its weights are those that cover the dearest texts that searches found
+//! The estimate is linear in what a text has, and its weights are those that cover the most expensive texts that searches found
 //! (`host-tests/tests/work.rs`) while honest texts need the least of what is allowed.
 
 use super::bytes::{CAPITAL, Kinds, WORD, first, head, of, places, split};

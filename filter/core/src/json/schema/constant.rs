@@ -1,4 +1,4 @@
-//! Values of a schema, and when an instance is equal to one (JSON Schema 2020-12 Core §4.2.2): numbers by what they are worth,
+//! Values of a schema, and when an instance is equal to one (JSON Schema 2020-12 Core §4.2.2): numbers by their value,
 //! objects whatever the order of their members.
 
 use core::hash::{Hash, Hasher};

@@ -1,5 +1,5 @@
 //! Whether an instance satisfies a compiled schema: one walk, that ends at the first fault and allocates nothing, but for
-//! `unevaluated…`, which has to know what the other keywords looked at (JSON Schema 2020-12 Core §7.7, §11).
+//! `unevaluated…`, which has to know which children the other keywords evaluated (JSON Schema 2020-12 Core §7.7, §11).
 
 use super::constant::are_unique;
 use super::program::{

@@ -6,7 +6,7 @@
 //!
 //! Every keyword of the core, applicator, unevaluated, validation and format vocabularies counts. What cannot be honoured is
 //! refused when it is compiled, never passed over: other dialects, references out of the document, patterns that are not
-//! linear, formats nobody knows (where they assert), and references that would go round without an end. The work for a
+//! linear, unknown formats (where they assert), and references that would go round without an end. The work for a
 //! message is bounded by its length.
 
 mod compile;
@@ -52,7 +52,7 @@ impl Schema {
     ///
     /// # Errors
     /// [`Violation::SchemaRefused`] for one that does not satisfy it, [`Violation::JsonRefused`] where finding out would take
-    /// more work than a message of its length is worth.
+    /// more work than a message of its length may take.
     pub fn check(&self, value: Value<'_>) -> Result<u64, Violation> {
         let len = value.document_len();
         let mut judge = Judge::new(&self.0, len);

@@ -1,5 +1,5 @@
-//! Keywords that no dialect knows. JSON Schema lets them stand and check nothing (2020-12 Core §6.5), which whoever wrote `requierd`
-//! does not want.
+//! Keywords that no dialect has. JSON Schema lets them stand and check nothing (2020-12 Core §6.5), which is not what the author of
+//! `requierd` wants.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! How much work a message is worth.
+//! How much work a message may take.
 
 /// The work for one message: steps for each byte. A step takes at most some ten nanoseconds, so that 64 KiB take at most ten
 /// milliseconds; a flat object of twelve checked members takes one for every four bytes.
@@ -7,7 +7,7 @@ const STEPS_PER_BYTE: u64 = 16;
 /// And so many for the shortest message, which take at most a quarter of a millisecond: schemas of a thousand alternatives fit.
 const STEPS_MIN: u64 = 16_384;
 
-/// The work for this message is more than its length is worth.
+/// The work for this message is more than its length allows.
 #[derive(Debug)]
 pub(super) struct Exhausted;
 

@@ -209,7 +209,7 @@ fn is_path(argument: &[u8]) -> bool {
         || argument.get(1) == Some(&b':') && is_letter(first(argument))
 }
 
-/// Commands that say something by themselves, and such as need arguments to be told from words.
+/// Commands that count by themselves, and such as need arguments, since they are words too.
 pub(super) fn is_command(command: &Command<'_>, weak: bool) -> Option<&'static str> {
     if command.known == Name::Empty {
         return None;
@@ -430,7 +430,7 @@ fn is_service_order(behind: &[u8]) -> bool {
     is_one(order, any!["reload", "restart", "start", "status", "stop"]) && is_end(behind)
 }
 
-/// What administrators call, and nobody says by itself behind a way out.
+/// Tools of administrators, which as a single word behind a way out are no prose.
 fn is_tool(name: &[u8]) -> bool {
     let names = match first(name) {
         b'a' => any!["apk", "apt", "attrib"],

@@ -1,4 +1,4 @@
-//! What a line says in several places that only attacks say together, in one pass: which words it has had is remembered.
+//! Words of a line that only attacks have together, in one pass that remembers which have been seen.
 
 use super::super::bytes::{
     DIGIT, LETTER, QUOTE, SPACE, WORD, any, eat_any, first, is, is_digit, is_letter, is_quote, is_space, is_word, last,
@@ -377,7 +377,7 @@ impl Line {
         }
     }
 
-    /// A shell: what is written into it, or that it is one for somebody else.
+    /// A shell: what is written into it, or that it serves a remote client.
     fn shell(&self, before: &[u8], after: &[u8]) -> Option<&'static str> {
         let end = self.skip_path(before);
         let piped = ends(end, any!["|", "| sudo", "|sudo"]);
@@ -435,7 +435,7 @@ impl Line {
     }
 }
 
-/// What a request says, or an encoding hides, run at once.
+/// Parameters of a request, or decoded text, that are run at once.
 fn superglobal(after: &[u8]) -> Option<&'static str> {
     let argument = spaces(spaces(after).strip_prefix(b"(")?);
     let found = starts(

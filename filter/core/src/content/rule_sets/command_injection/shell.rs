@@ -88,7 +88,7 @@ struct Prefix {
     is_expression: bool,
 }
 
-/// Where what a prefix is told by stands first.
+/// Where the marks that a prefix is recognised by first stand.
 struct Firsts {
     value: usize,
     space: usize,

@@ -170,12 +170,12 @@ fn is_foreign(value: &[u8]) -> bool {
     is_relative_to_scheme(value) || starts(skip(value, const { QUOTE | SPACE }), any!["http:", "https:", "data:"])
 }
 
-/// Whether an address leaves out its scheme, as nobody does any more who means well. Browsers take a backslash for a slash.
+/// Whether an address leaves out its scheme, which honest senders hardly do any more. Browsers take a backslash for a slash.
 fn is_relative_to_scheme(value: &[u8]) -> bool {
     starts(skip(value, const { QUOTE | SPACE }), any!["//", "/\\", "\\/", "\\\\"])
 }
 
-/// Whether an address is written as attacks write it that a filter of quotes is in the way of. With quotes and a scheme, people embed videos.
+/// Whether an address is written without quotes or without its scheme, as attacks write it to pass filters. With both, people embed videos.
 fn is_bare(value: &[u8]) -> bool {
     is_foreign(value) && (!is(first(value), QUOTE) || is_relative_to_scheme(value))
 }

@@ -384,7 +384,7 @@ fn schemes(text: &[u8]) -> Option<&'static str> {
 /// Whether `rest` is a URL that runs.
 pub(super) fn is_script_url(rest: &[u8]) -> bool {
     if let Some(code) = spaced(rest, b"javascript:") {
-        // A line break or a tab between the letters is left out by browsers, and by nobody else.
+        // Browsers leave out a line break or a tab between the letters; other readers do not.
         let scheme = rest.get(..rest.len().saturating_sub(code.len())).unwrap_or_default();
         return scheme.iter().any(|byte| *byte < b' ') || is_code(code);
     }

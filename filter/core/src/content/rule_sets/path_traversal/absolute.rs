@@ -132,7 +132,7 @@ const OF_ETC: &Literals = any![
     "wpa_supplicant",
 ];
 
-/// In the directory of whoever is logged in.
+/// In the home directory of a user.
 const OF_HOME: &Literals = any![
     ".aws",
     ".azure",

@@ -1,4 +1,4 @@
-//! What only injections say, wherever it stands.
+//! SQL that only injections have, wherever it stands.
 
 use core::cell::OnceCell;
 
@@ -213,7 +213,7 @@ fn split_keyword(name: &[u8], after: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// A comparison that nobody writes outside of a condition: of literals, or of constants before a comment.
+/// A comparison that stands only in conditions: of literals, or of constants before a comment.
 fn condition_anywhere(before: &[u8], after: &[u8]) -> Option<&'static str> {
     let start = gap_open(after);
     if is_endless(start) {
