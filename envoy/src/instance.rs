@@ -111,7 +111,7 @@ impl Envoy {
 
     /// Puts another policy in place, as an operator does, and waits until Envoy has taken or refused it.
     ///
-    /// Live connections stay. All of the launch but its policy stays too.
+    /// Open connections stay. All of the launch but its policy stays too.
     ///
     /// # Errors
     /// [`Error::NotReady`] where Envoy says nothing about it, as one that runs without the filter.

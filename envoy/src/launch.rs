@@ -70,7 +70,7 @@ impl Launch {
         }
     }
 
-    /// Adds a listener like the first, whose filter has the same names as the first one's and this policy, which stays.
+    /// Adds a listener like the first, whose filter has the same names as the first one's and a policy of its own that does not change.
     pub fn second_listener(mut self, policy: Value) -> Self {
         self.second_policy = Some(policy);
         self

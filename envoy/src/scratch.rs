@@ -40,7 +40,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Nobody is left to tell; what stays is a folder in the system's temporary one.
+        // A failure cannot be reported here; a folder then stays in the system's temporary one.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

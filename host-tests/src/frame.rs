@@ -28,7 +28,7 @@ pub fn client_header(opcode: u8, len: u64) -> Vec<u8> {
     [header(opcode, MASKED, len), KEY.to_vec()].concat()
 }
 
-/// The code and reason of the one Close frame that ends `bytes`, whoever sent it. `None` where there is no such frame.
+/// The code and reason of the one Close frame that ends `bytes`, of either side. `None` where there is no such frame.
 pub fn close_at_end(bytes: &[u8]) -> Option<(u16, String)> {
     let mut last = None;
     let mut rest = bytes;

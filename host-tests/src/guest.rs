@@ -243,7 +243,7 @@ fn callback_name(side: Side, part: &str) -> &'static str {
     }
 }
 
-/// Reads a callback's answer, which knows one way to pause beside the usual one.
+/// Reads a callback's answer, which has one more pause beside the usual one.
 fn action(answer: Option<u32>, other_pause: u32) -> Result<Action> {
     match answer {
         None | Some(0) => Ok(Action::Continue),

@@ -140,7 +140,7 @@ impl Host {
         self.enter(|guest| guest.body(stream.0, Side::Response, bytes, end))
     }
 
-    /// The stream is over, whoever ended it.
+    /// The stream is over, for whatever reason.
     pub fn delete(&mut self, stream: StreamId) -> Result<(), Trap> {
         self.enter(|guest| guest.end(stream.0))
     }
@@ -252,7 +252,7 @@ impl Host {
         &self.state().metrics
     }
 
-    /// The value of a metric; 0 where nobody defined it.
+    /// The value of a metric; 0 where it is not defined.
     pub fn metric(&self, name: &str) -> i64 {
         self.metrics().iter().find(|metric| metric.name == name).map_or(0, |metric| metric.value)
     }

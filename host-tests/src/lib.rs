@@ -5,12 +5,12 @@
 //! (HTTP parsing, flow control, TLS) is tested in `portcullis-envoy`.
 //!
 //! ```text
-//! scenario   a policy, a good upgrade, frames: what a test says in a line
+//! scenario   a policy, a good upgrade, frames: one line of a test each
 //! host       streams, callbacks, the clock            module   builds and compiles the filter
 //! guest      memory, calls into the module, what a host does when a callback returns
 //! abi wasi   the functions the module imports         profile  how the host behaves
-//! state stream headers                                what the host knows
-//! work       what instructions are in time
+//! state stream headers                                the state of the host
+//! work       how long instructions take
 //! ```
 
 mod abi;

@@ -1,4 +1,4 @@
-//! The scenario language: what a test says in a line.
+//! What most tests do, in a line each.
 //!
 //! ```no_run
 //! use portcullis_host_tests::{frame, scenario::{Gate, policy, upgrade}};

@@ -35,9 +35,9 @@ pub struct Metric {
 /// A call of a gRPC service. It waits until the test answers it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct GrpcCall {
-    /// What its answer is told by.
+    /// The token that its answer comes with.
     pub token: u32,
-    /// The root context that is told.
+    /// The root context that gets the answer.
     pub root: u32,
     /// `service/method`.
     pub method: String,
@@ -45,7 +45,7 @@ pub struct GrpcCall {
     pub message: Vec<u8>,
     /// How long the service may take.
     pub timeout: Duration,
-    /// Nobody has answered.
+    /// It has not been answered.
     pub waits: bool,
 }
 
@@ -191,7 +191,7 @@ impl Default for Shared {
 }
 
 impl Shared {
-    /// Nanoseconds since the machine was started, for somebody who asks.
+    /// Nanoseconds since the machine was started, for a read of the clock, which may take time itself.
     pub(crate) const fn look(&mut self) -> u64 {
         self.now += self.look;
         self.now - START + UPTIME
@@ -263,7 +263,7 @@ impl Shared {
 /// 2026-11-22 00:00:00 UTC.
 const START: u64 = 1_795_305_600_000_000_000;
 
-/// How long the machine has run by then: an hour, so that nobody takes one clock for the other.
+/// How long the machine has run by then: an hour, so that a test sees where one clock is taken for the other.
 const UPTIME: u64 = 3_600_000_000_000;
 
 /// What Envoy knows of a plaintext HTTP/1.1 stream. `connection.tls_version` is absent.

@@ -77,7 +77,7 @@ pub struct Stream {
     pub reply: Option<LocalReply>,
     /// The filter, or the host after a late reply, reset the stream.
     pub reset: bool,
-    /// The stream is over, whoever ended it.
+    /// The stream is over, for whatever reason.
     pub ended: bool,
     /// The root context that it belongs to.
     pub(crate) root: u32,

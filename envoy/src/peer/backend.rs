@@ -1,7 +1,7 @@
-//! A backend on loopback that writes down all it receives, and answers rightly or wrongly.
+//! A backend on loopback that records everything that it receives, and answers by the rules or against them.
 //!
-//! It takes one request a connection. A backend that was never reached, or reached with something it should not have
-//! seen, is what most tests of a gate are about: [`Backend::requests`] has every head and every byte behind it.
+//! It takes one request a connection. Most tests of a filter ask whether the backend was reached, and with what:
+//! [`Backend::requests`] has every head and every byte behind it.
 //!
 //! ```no_run
 //! use portcullis_envoy::peer::backend::{Backend, Mode, Play};

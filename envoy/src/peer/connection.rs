@@ -2,7 +2,7 @@
 //! asks of it.
 //!
 //! The TLS session is locked only while bytes go through it, never while the socket blocks: a client that sends a flood
-//! and reads its echo in another thread must not stand in its own way. No retries, no pooling.
+//! and reads its echo in another thread must not block itself. No retries, no pooling.
 
 use std::fmt;
 use std::io::{self, Read, Write};
