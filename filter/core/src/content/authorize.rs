@@ -81,10 +81,10 @@ enum Concern {
 }
 
 impl Authorizations {
-    /// Takes rules together.
+    /// The rules of one side, whose pointers are looked for once.
     ///
     /// # Errors
-    /// What there is too much of.
+    /// The bound that they exceed.
     pub fn new(rules: Vec<Authorization>) -> Result<Self, &'static str> {
         let mut own = Self::default();
         let (mut conditions, mut searches) = (0_usize, 0_usize);
@@ -111,7 +111,7 @@ impl Authorizations {
         self.rules.is_empty()
     }
 
-    /// Whether `sender` may say `message`. A sender without a token has no claims.
+    /// Whether `sender` may send `message`. A sender without a token has no claims.
     #[must_use]
     pub fn allow(&self, message: Value<'_>, sender: Option<&Verified>) -> bool {
         let found: Vec<Found<'_>> = self.pointers.iter().map(|pointer| Found::new(pointer, message)).collect();
@@ -180,7 +180,7 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// Whether it is the number that `text` says.
+    /// Whether it equals the number that `text` is.
     fn is_worth(&self, text: &str) -> bool {
         let Self::Number(number) = self else { return false };
         number.readings.first().is_some_and(|(exact, _)| Decimal::parse(text.as_bytes()) == Some(*exact))

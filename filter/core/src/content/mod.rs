@@ -178,7 +178,7 @@ impl ContentRules {
         Ok(Judged { kind, attachments: packet.attachments() })
     }
 
-    /// Looks for patterns in all that a text may say, on which a schema has spent so many `steps`.
+    /// Looks for patterns in every view of a text, on which a schema has spent so many `steps`.
     ///
     /// # Errors
     /// [`Violation::PatternRefused`], and [`Violation::InvalidUtf8`] for what some readers take for UTF-16.

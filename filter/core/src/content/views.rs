@@ -11,7 +11,7 @@
 //!
 //! A `Record` is what has quotes only where JSON has them, or apostrophes for them as JSON5 has, with nothing but brackets, commas, numbers and words between them: JSON itself,
 //! lines of it, records that end in 0x1E (SignalR) or NUL, and with a head such as those of Socket.IO (`42["a"]`) and SockJS (`a["…"]`).
-//! It is judged string by string: as one text, the first quote in it would be its own. In all other texts, each piece between two quotes
+//! It is judged string by string: in one text, the quotes of JSON would hide the first quote of an attack. In all other texts, each piece between two quotes
 //! may be a string, whichever quote opens it.
 
 use crate::json::number::Decimal;

@@ -339,7 +339,7 @@ impl<'a> Reader<'a> {
             let mut known = known.get(..len).unwrap_or_default();
             loop {
                 let Some(((print, name), rest)) = known.split_first() else { break true };
-                // Almost always all that is looked at.
+                // Nearly all names have fingerprints of their own.
                 if rest.iter().any(|(other, _)| other == print) && rest.iter().any(|(_, other)| other == name) {
                     break false;
                 }

@@ -1,4 +1,4 @@
-//! Automata with one state at a time, worked out before the first text comes: a character costs a look into a table, whichever it is.
+//! Automata with one state at a time, built before the first text comes: every character costs one look into a table.
 
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};

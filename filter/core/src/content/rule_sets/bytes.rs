@@ -23,7 +23,7 @@ pub(super) const WORD: Kinds = DIGIT | LETTER | of(b"_");
 /// White space within a line, and control characters, which some readers take for it.
 pub(super) const BLANK: Kinds = 1 << 2;
 pub(super) const BREAK: Kinds = 1 << 3;
-/// What is neither, and is left out by some readers.
+/// Control characters, which some readers leave out.
 pub(super) const CONTROL: Kinds = 1 << 5;
 pub(super) const CAPITAL: Kinds = 1 << 6;
 /// What is no mark of ASCII.

@@ -9,7 +9,7 @@ macro_rules! names {
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
         #[expect(clippy::enum_variant_names, reason = "they are spelt as attacks spell them")]
         pub(super) enum Name {
-            /// A word that means nothing.
+            /// A word that no rule looks for.
             Other,
             /// No word at all.
             Empty,

@@ -39,7 +39,7 @@ pub(super) const NAMES: &[&str] = &[
 /// How many steps up no project is deep enough for.
 const MANY_PARENTS: usize = 6;
 
-/// How many steps to where one is already only make a name too long for what checks it.
+/// How many steps to the current directory (`./`) serve only to make a name too long for its check.
 const MANY_STEPS: usize = 16;
 
 /// The rule that `text` matches, which is in lower case; `written`: what it was before its encodings were undone, if it had any.
@@ -77,7 +77,7 @@ struct Steps {
     parents: usize,
     /// How many in a row.
     row_max: usize,
-    /// How many steps to where one is, in a row.
+    /// How many steps to the current directory, in a row.
     here_max: usize,
     is_nested: bool,
     is_hex: bool,

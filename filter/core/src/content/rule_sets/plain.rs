@@ -6,7 +6,7 @@
 
 use super::bytes::{BEYOND, Kinds, NUL, is, of, split_until};
 
-/// What every encoding has one of.
+/// Bytes of which every encoding has one.
 pub(super) const SIGNS: Kinds = of(b"%\\&") | NUL | BEYOND;
 
 /// The longest character reference, from `&` to before `;`.
@@ -18,7 +18,7 @@ const STOPS: Kinds = SIGNS | of(b"}");
 /// The longest encoding that is no reference and has no brackets: `\u0027`.
 const ENCODING_LEN_MAX: usize = 6;
 
-/// What `text` says without encodings; `None` where it has none.
+/// `text` without its encodings; `None` where it has none.
 pub(super) fn plain(text: &str) -> Option<Vec<u8>> {
     let mut plain = Plain { out: Vec::with_capacity(text.len()), sign_at: 0, reference: None };
     let mut rest = text.as_bytes();
@@ -232,7 +232,7 @@ fn wide(out: &[u8]) -> Option<(usize, Instead)> {
         [.., 0xe2, 0x88, 0x96] => ascii(3, b'\\'),
         // Spaces.
         [.., 0xc2, 0xa0] => ascii(2, b' '),
-        // The same in one byte, as what knows no UTF-8 reads it.
+        // The same in Latin-1.
         [0xa0] | [.., 0..=0x7f, 0xa0] => ascii(1, b' '),
         [.., 0xe2, 0x80, 0x80..=0x8a | 0xa8 | 0xa9 | 0xaf] | [.., 0xe3, 0x80, 0x80] | [.., 0xe1, 0xa0, 0x8e] => {
             ascii(3, b' ')

@@ -37,7 +37,7 @@ const FORMAT_READS: usize = 20;
 /// for each schema in a schema. A list of numbers fits eight of them.
 const EVALUATED_LEN_MIN: usize = 4_096;
 
-/// Which children of a value some keyword has looked at.
+/// Which children of a value some keyword has evaluated.
 struct Evaluated(Vec<u64>);
 
 impl Evaluated {
@@ -75,7 +75,7 @@ pub(super) struct Judge<'p> {
     program: &'p Program,
     steps: Steps,
     depth_left: u32,
-    /// How many bytes may still be taken for what keywords have looked at. Schemas in each other take as much again and again.
+    /// How many bytes may still be taken for which children keywords have evaluated: each schema within a schema takes as much again.
     evaluated_room: usize,
     /// The resources whose schemas are being applied, the outermost first: the dynamic scope (Core §7.1).
     scope: Vec<usize>,
@@ -122,7 +122,7 @@ impl<'p> Judge<'p> {
         Ok(verdict)
     }
 
-    /// The other keywords first, then `schema` to the children that none of them looked at.
+    /// The other keywords first, then `schema` to the children that none of them evaluated.
     #[inline(never)]
     fn apply_unevaluated(
         &mut self,
@@ -426,7 +426,7 @@ impl<'p> Judge<'p> {
         }
     }
 
-    /// How many of `places` are satisfied, up to `enough`; all of them are tried where it matters what they looked at.
+    /// How many of `places` are satisfied, up to `enough`; all of them are tried where it matters what they evaluated.
     fn count(
         &mut self,
         places: &[Place],
@@ -452,7 +452,7 @@ impl<'p> Judge<'p> {
         Evaluated::new(value.child_count(), &mut self.evaluated_room)
     }
 
-    /// What a schema looked at counts only where it is satisfied.
+    /// What a schema evaluated counts only where it is satisfied.
     fn try_apply(&mut self, place: Place, value: Value<'_>, evaluated: Option<&mut Evaluated>) -> Verdict {
         let Some(evaluated) = evaluated else { return self.apply(place, value, None) };
         let mut own = self.nothing_evaluated(value)?;
@@ -490,7 +490,7 @@ fn children(value: Value<'_>) -> impl Iterator<Item = Value<'_>> {
     items.into_iter().flatten().chain(members.into_iter().flatten().map(|(_, value)| value))
 }
 
-/// The schema for what the other keywords of a node do not look at.
+/// The schema for what the other keywords of a node do not evaluate.
 fn unevaluated(node: &Node, value: Value<'_>) -> Option<Place> {
     if node.unevaluated_items.is_none() && node.unevaluated_properties.is_none() {
         return None;

@@ -146,7 +146,7 @@ pub(super) struct InPlace {
 
 #[derive(Debug)]
 pub(super) struct DynamicReference {
-    /// Where it leads if nothing in the dynamic scope has a better claim.
+    /// Where it leads if nothing in the dynamic scope has that anchor.
     pub(super) place: Place,
     /// The index in [`Program::dynamic_anchors`].
     pub(super) anchor: Option<usize>,

@@ -33,7 +33,7 @@ fn elements(text: &[u8]) -> Option<&'static str> {
     None
 }
 
-/// In UTF-7, as which old browsers may read a page that does not say what it is.
+/// In UTF-7, as which old browsers may read a page that names no encoding.
 fn utf7(text: &[u8]) -> Option<&'static str> {
     let tag = places(text, const { of(b"+") }).find_map(|(_, rest)| rest.strip_prefix(b"+adw-"))?;
     let rest = skip(tag, const { of(b"/") });

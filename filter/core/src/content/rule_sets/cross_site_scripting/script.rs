@@ -53,7 +53,7 @@ fn whole(text: &[u8]) -> Option<&'static str> {
     found.then_some("cross_site_scripting.script_code")
 }
 
-/// What attackers call first.
+/// The functions that attackers call first.
 pub(super) fn is_call(rest: &[u8]) -> bool {
     let rest = skip(rest, const { SPACE | of(b"(") });
     let (name, behind) = word(rest);

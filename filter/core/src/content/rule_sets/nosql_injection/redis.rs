@@ -59,7 +59,7 @@ fn is_command(line: &[u8], exact: &[u8], is_sent: bool) -> bool {
             let (address, _) = split_until(argument, BREAK);
             is_sent || is_digit(last(address)) || address == b"no one"
         }
-        // As people and programs do not call it.
+        // In capitals, or sent as a command: in prose and code the name is in small letters.
         b"flushall" | b"flushdb" => {
             let written = exact.len().checked_sub(line.len()).and_then(|at| exact.get(at..)).unwrap_or_default();
             let ends = argument.is_empty() || starts(behind, any!["\n", "\r"]) || is_one(what, any!["async", "sync"]);

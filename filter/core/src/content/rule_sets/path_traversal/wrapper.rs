@@ -75,7 +75,7 @@ fn at_word(word_at: Word<'_>, is_value: bool) -> Option<&'static str> {
                 || before.ends_with(b"view-source:"))
             .then_some("path_traversal.file_wrapper")
         }
-        // What a server is made to speak in the name of its reader.
+        // Protocols that a service can be made to speak to others.
         Name::Gopher | Name::Dict if is_value => path.filter(|path| !is_space(first(path))).and(file),
         Name::Netdoc | Name::LocalFile if after.starts_with(b":/") => file,
         Name::Jar => {

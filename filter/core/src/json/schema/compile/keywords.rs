@@ -80,7 +80,7 @@ fn names(value: &Value) -> Option<Vec<Box<str>>> {
     sorted.is_sorted_by(|name, next| name != next).then_some(names)
 }
 
-/// Keywords that would check something in another dialect, and nothing in this one: whoever wrote them relies on them.
+/// Keywords that check something in another dialect, and nothing in this one: the author of a schema that has them relies on them.
 const FOREIGN_TO_2020: [&str; 3] = ["$recursiveRef", "additionalItems", "dependencies"];
 
 /// Likewise in draft-07.
@@ -372,7 +372,7 @@ fn constants(all: &Keywords<'_>) -> Compiled<Option<Constants>> {
     Ok(Some(constants))
 }
 
-/// By what numbers are worth.
+/// By the values of numbers.
 fn is_equal(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => {
