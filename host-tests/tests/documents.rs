@@ -283,12 +283,13 @@ fn anchor(heading: &str) -> String {
 fn links_lead_to_files_and_headings_that_exist() {
     for document in DOCUMENTS {
         let text = read(document);
-        let folder = root().join(document);
+        let own = root().join(document);
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
         for target in targets.filter(|target| !target.contains("://")) {
             let (path, heading) =
                 target.split_once('#').map_or((target, None), |(path, heading)| (path, Some(heading)));
-            let path = folder.parent().expect("a folder").join(path);
+            // A heading of the same document has no path.
+            let path = if path.is_empty() { own.clone() } else { own.parent().expect("a folder").join(path) };
             assert!(path.exists(), "{document}: {target}");
             if let Some(heading) = heading {
                 let text = fs::read_to_string(&path).expect("a document");
