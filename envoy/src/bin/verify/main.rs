@@ -4,23 +4,34 @@
 //! cargo verify                  every check
 //! cargo verify -- format core   only these, in the order of the list
 //! cargo verify -- --list        the list
+//! cargo verify -- --missing     the commands that install what is missing here; also for some: --missing deny
 //! ```
 //!
-//! A check that fails stops none of the others. At the end stands a table of what ran, and a closing line `N passed, M failed`
+//! First it says what the checks need that is not there, and which command installs it; a check that lacks something fails and is not
+//! started. A check that fails stops none of the others. At the end stands a table of what ran, and a closing line `N passed, M failed`
 //! with nothing else on it; the exit code is 1 if a check failed. It installs nothing but the rustup target: `.ci/run` does that.
 
+mod needs;
 mod report;
 mod steps;
 mod workspace;
 
-use std::{env, process::ExitCode, time::Instant};
+use std::{
+    env,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use report::{Outcome, Report};
 use steps::{Action, STEPS, Step};
 use workspace::Workspace;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
+    let mut arguments: Vec<String> = env::args().skip(1).collect();
+    let only_missing = arguments.first().is_some_and(|argument| argument == "--missing");
+    if only_missing {
+        arguments.remove(0);
+    }
     if arguments.iter().any(|argument| argument.starts_with('-')) {
         list();
         return if arguments == ["--list"] { ExitCode::SUCCESS } else { ExitCode::from(2) };
@@ -40,8 +51,26 @@ fn main() -> ExitCode {
         }
     };
 
+    let missing = needs::missing(&steps, |need| need.is_there(&workspace));
+    if only_missing {
+        missing.iter().for_each(|need| println!("{}", need.command()));
+        return ExitCode::SUCCESS;
+    }
+    for step in &steps {
+        if let Some(note) = needs::lacks(step, &missing) {
+            println!("{} {note}", step.name);
+        }
+    }
+    if !missing.is_empty() {
+        println!("these fail; `.ci/run` installs all of it and then runs every check");
+    }
+
     let mut report = Report::default();
     for step in steps {
+        if let Some(note) = needs::lacks(step, &missing) {
+            report.add(step.name, Duration::ZERO, Outcome::Failed(note));
+            continue;
+        }
         println!("\n==== {}: {}", step.name, step.rule);
         let started = Instant::now();
         let outcome = match step.action {
@@ -71,7 +100,7 @@ fn selected(names: &[String]) -> Result<Vec<&'static Step>, &str> {
 }
 
 fn list() {
-    println!("usage: cargo verify [-- --list | NAME…]\n");
+    println!("usage: cargo verify [-- --list | [--missing] NAME…]\n");
     for step in STEPS {
         println!("{:<16} {}", step.name, step.rule);
         if let Action::Run(lines) = step.action {

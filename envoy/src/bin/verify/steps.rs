@@ -6,6 +6,7 @@
 
 use std::fs;
 
+use crate::needs::{CARGO_DENY, CHROMEDRIVER, CHROMIUM, DOCKER, Need, PIP, REDIS};
 use crate::{report::Outcome, workspace::Workspace};
 
 /// One row of the table.
@@ -14,6 +15,8 @@ pub(crate) struct Step {
     pub(crate) name: &'static str,
     /// What holds when it passes.
     pub(crate) rule: &'static str,
+    /// What has to be there.
+    pub(crate) needs: &'static [&'static Need],
     pub(crate) action: Action,
     /// What to do when it fails.
     pub(crate) hint: &'static str,
@@ -30,30 +33,35 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "target",
         rule: "the toolchain builds for wasm32-wasip1",
+        needs: &[],
         action: Action::Call(add_target),
         hint: "`rustup target add wasm32-wasip1` needs rustup and its server.",
     },
     Step {
         name: "format",
         rule: "the code is formatted",
+        needs: &[],
         action: Action::Run(&["cargo fmt --all --check"]),
         hint: "`cargo fmt --all` mends it.",
     },
     Step {
         name: "clippy",
         rule: "no lint speaks up, in any package, with any feature",
+        needs: &[],
         action: Action::Run(&["cargo clippy --workspace --all-targets --all-features -- -D warnings"]),
         hint: "",
     },
     Step {
         name: "clippy-wasm",
         rule: "no lint speaks up in what is shipped, as it is shipped",
+        needs: &[],
         action: Action::Run(&["cargo clippy -p portcullis -p portcullis-core --target wasm32-wasip1 -- -D warnings"]),
         hint: "",
     },
     Step {
         name: "docs",
         rule: "every documentation link leads somewhere, private items included",
+        needs: &[],
         action: Action::Run(&[
             "RUSTDOCFLAGS=-Dwarnings cargo doc --keep-going --workspace --all-features --no-deps --document-private-items",
         ]),
@@ -62,18 +70,21 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "core",
         rule: "the tests of portcullis-core pass on this machine",
+        needs: &[],
         action: Action::Run(&["cargo test -p portcullis-core --no-fail-fast"]),
         hint: "",
     },
     Step {
         name: "fuzz",
         rule: "the properties of the fuzz targets hold over their corpora and some thousand changes of them",
+        needs: &[],
         action: Action::Run(&["cargo test -p portcullis-fuzz --no-fail-fast"]),
         hint: "The input is shown: keep it in the corpus of its target.",
     },
     Step {
         name: "core-wasm",
         rule: "the tests of portcullis-core pass on wasm32-wasip1, where usize has 32 bits",
+        needs: &[],
         action: Action::Run(&[
             "cargo build -p portcullis-host-tests --all-features --bin wasi-runner --test artifact",
             // A panic ends the run there, and a captured message with it.
@@ -85,18 +96,21 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "module",
         rule: "portcullis.wasm builds as it is shipped",
+        needs: &[],
         action: Action::Run(&["cargo build -p portcullis --release --target wasm32-wasip1"]),
         hint: "",
     },
     Step {
         name: "module-size",
         rule: "portcullis.wasm is at most 1.35 MiB",
+        needs: &[],
         action: Action::Call(measure_module),
         hint: "Each megabyte costs an Envoy a second of start and 20 MB: find what grew before raising the bound.",
     },
     Step {
         name: "envoy",
         rule: "the tests of portcullis-envoy pass, Envoy being a process",
+        needs: &[&PIP],
         action: Action::Run(&[
             "PORTCULLIS_ENVOY_RUNNER=process cargo test -p portcullis-envoy --all-features --no-fail-fast",
         ]),
@@ -105,6 +119,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "host",
         rule: "the tests of the module in a wasmtime host pass",
+        needs: &[],
         action: Action::Run(&[
             "cargo test -p portcullis-host-tests --all-features --no-fail-fast --lib --bins {host-tests}",
             "cargo test -p portcullis-host-tests --all-features --doc",
@@ -114,6 +129,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "envoy-process",
         rule: "the tests of the module in a real Envoy pass, Envoy being a process",
+        needs: &[&PIP, &REDIS],
         action: Action::Run(&[
             "PORTCULLIS_ENVOY_RUNNER=process cargo test -p portcullis-host-tests --all-features --no-fail-fast --test envoy*",
         ]),
@@ -122,39 +138,44 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "envoy-container",
         rule: "the tests of the module in a real Envoy pass, Envoy being a container",
+        needs: &[&DOCKER, &REDIS],
         action: Action::Run(&[
             "PORTCULLIS_ENVOY_RUNNER=container cargo test -p portcullis-envoy --all-features --no-fail-fast --test *",
             "PORTCULLIS_ENVOY_RUNNER=container cargo test -p portcullis-host-tests --all-features --no-fail-fast --test envoy*",
         ]),
-        hint: "It needs a Docker engine: `docker info` tells, `.ci/run` starts one.",
+        hint: "",
     },
     Step {
         name: "demo",
         rule: "the quick start turns every bad client away and lets every good one in",
+        needs: &[&PIP],
         action: Action::Run(&["cargo test -p portcullis-quickstart", "cargo demo -- --check"]),
         hint: "",
     },
     Step {
         name: "chromium",
         rule: "a browser opens a WebSocket over HTTP/2 through the demo",
+        needs: &[&PIP, &CHROMIUM, &CHROMEDRIVER],
         action: Action::Run(&["cargo demo -- --browser"]),
-        hint: "It needs Debian's chromium and chromium-driver, which `.ci/run` installs; ENVOY_BIN takes an Envoy of your own.",
+        hint: "ENVOY_BIN takes an Envoy of your own.",
     },
     Step {
         name: "deny",
         rule: "licences, crates and sources are those that deny.toml allows",
+        needs: &[&CARGO_DENY],
         // Crates for other platforms count too, and nothing has fetched them.
         action: Action::Run(&[
             "cargo fetch --locked",
             "cargo deny --offline check --hide-inclusion-graph licenses bans sources",
         ]),
-        hint: "If cargo-deny is missing: `cargo install cargo-deny --locked`.",
+        hint: "",
     },
     Step {
         name: "advisories",
         rule: "no dependency has a known vulnerability",
+        needs: &[&CARGO_DENY],
         action: Action::Call(check_advisories),
-        hint: "If cargo-deny is missing: `cargo install cargo-deny --locked`.",
+        hint: "",
     },
 ];
 
@@ -190,10 +211,6 @@ fn judge_module_len(len: u64) -> Outcome {
 
 /// The database is fetched apart: cargo-deny's exit code does not tell an advisory from a network that is not there.
 fn check_advisories(workspace: &Workspace) -> Outcome {
-    let version = workspace.run("cargo deny --version");
-    if matches!(version, Outcome::Failed(_)) {
-        return version;
-    }
     match workspace.run("cargo deny fetch db") {
         Outcome::Passed(_) => workspace.run("cargo deny --offline check advisories"),
         _ => Outcome::Unreachable("the database is not reachable here; checked where it is".to_owned()),

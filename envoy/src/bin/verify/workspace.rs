@@ -53,6 +53,11 @@ impl Workspace {
         }
     }
 
+    /// Whether one line succeeds, whatever it prints.
+    pub(crate) fn succeeds(&self, line: &str) -> bool {
+        self.command(line).stdin(Stdio::null()).output().is_ok_and(|output| output.status.success())
+    }
+
     /// What one line prints, if it succeeds.
     pub(crate) fn output(&self, line: &str) -> Option<String> {
         let output =
