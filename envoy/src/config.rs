@@ -37,6 +37,25 @@ pub enum BufferLimits {
     Shipped,
 }
 
+/// On which side of Portcullis another filter stands.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Position {
+    /// Towards the client: it sees requests first, and responses last.
+    Before,
+    /// Towards the upstream: it sees requests last, and responses first.
+    Behind,
+}
+
+impl Position {
+    /// The name of a filter there.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::Behind => "behind",
+        }
+    }
+}
+
 /// What becomes of a worker whose module has trapped.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum FailurePolicy {
@@ -112,6 +131,25 @@ impl Bootstrap {
     pub(crate) fn without_filter(&mut self) -> Result<(), Error> {
         let filters = place(&mut self.0, &format!("{HTTP}/http_filters"))?.as_array_mut();
         filters.map(|filters| filters.remove(0)).map(drop).ok_or_else(|| missing("http_filters"))
+    }
+
+    /// Adds a filter that runs `module`, which reads `configuration`.
+    pub(crate) fn neighbour(&mut self, position: Position, module: &Path, configuration: &str) -> Result<(), Error> {
+        let name = position.name();
+        let filter = json!({"name": name, "typed_config": {"@type": WASM_FILTER, "config": {
+            "name": name,
+            "vm_config": {"vm_id": name, "runtime": "envoy.wasm.runtime.v8", "code": {"local": {"filename": module}}},
+            "configuration": {"@type": STRING, "value": configuration},
+        }}});
+        let filters = place(&mut self.0, &format!("{HTTP}/http_filters"))?.as_array_mut();
+        let filters = filters.ok_or_else(|| missing("http_filters"))?;
+        let index = match position {
+            Position::Before => 0,
+            // The router is the last one.
+            Position::Behind => filters.len().saturating_sub(1),
+        };
+        filters.insert(index, filter);
+        Ok(())
     }
 
     /// Presents this certificate chain, with its key; both in PEM.
@@ -210,6 +248,8 @@ const CLUSTER: &str = "/static_resources/clusters/0";
 /// The name in the policy's documentation.
 const RATE_LIMIT_SERVICE: &str = "ratelimit";
 const HTTP_OPTIONS: &str = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+const WASM_FILTER: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+const STRING: &str = "type.googleapis.com/google.protobuf.StringValue";
 const PLUGIN: &str = "/resources/0/typed_config/config";
 const POLICY: &str = "/resources/0/typed_config/config/configuration/value";
 
@@ -246,6 +286,19 @@ mod tests {
         check(&bootstrap, &format!("{CHAIN}/transport_socket"), None);
         bootstrap.without_buffer_limits().unwrap();
         assert!(!bootstrap.0.to_string().contains("buffer_limit"));
+    }
+
+    #[test]
+    fn a_run_can_have_filters_on_both_sides() {
+        let mut bootstrap = shipped();
+        bootstrap.neighbour(Position::Before, Path::new("/run/before.wasm"), "").unwrap();
+        bootstrap.neighbour(Position::Behind, Path::new("/run/behind.wasm"), "hold").unwrap();
+        for (index, name) in ["before", "portcullis", "behind", "envoy.filters.http.router"].iter().enumerate() {
+            check(&bootstrap, &format!("{HTTP}/http_filters/{index}/name"), Some(json!(name)));
+        }
+        let plugin = format!("{HTTP}/http_filters/2/typed_config/config");
+        check(&bootstrap, &format!("{plugin}/vm_config/code/local/filename"), Some(json!("/run/behind.wasm")));
+        check(&bootstrap, &format!("{plugin}/configuration/value"), Some(json!("hold")));
     }
 
     #[test]

@@ -18,11 +18,11 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::config::{Bootstrap, BufferLimits, FailurePolicy};
+use crate::config::{self, Bootstrap, BufferLimits, FailurePolicy, Position};
 use crate::files::Files;
 use crate::instance::Envoy;
 use crate::runner::{Arguments, Runner};
-use crate::scratch::{Scratch, replace};
+use crate::scratch::{Scratch, copy, replace};
 use crate::{Error, process};
 
 /// What to start. Everything has a default but the module, its policy and the backend.
@@ -43,8 +43,16 @@ pub struct Launch {
     path_rules: bool,
     failure_policy: FailurePolicy,
     filter: bool,
+    neighbours: BTreeMap<Position, Neighbour>,
     log_level: String,
     backend: Option<Runner>,
+}
+
+/// A filter beside Portcullis.
+#[derive(Clone)]
+struct Neighbour {
+    module: PathBuf,
+    configuration: String,
 }
 
 impl Launch {
@@ -65,6 +73,7 @@ impl Launch {
             path_rules: true,
             failure_policy: FailurePolicy::default(),
             filter: true,
+            neighbours: BTreeMap::new(),
             log_level: "info".into(),
             backend: None,
         }
@@ -143,6 +152,12 @@ impl Launch {
         self
     }
 
+    /// Adds a filter of another `module` to the first listener, which reads `configuration`: one in each position.
+    pub fn neighbour(mut self, position: Position, module: impl Into<PathBuf>, configuration: &str) -> Self {
+        self.neighbours.insert(position, Neighbour { module: module.into(), configuration: configuration.into() });
+        self
+    }
+
     /// Envoy's log level, the filter's lines included: `trace` … `critical`, `off`.
     pub fn log_level(mut self, level: &str) -> Self {
         self.log_level = level.into();
@@ -174,6 +189,9 @@ impl Launch {
                 files.put_policy(&files.second_filter(), policy)?;
                 filter_count += 1;
             }
+        }
+        for (position, neighbour) in &self.neighbours {
+            copy(&neighbour.module, &files.join(&neighbour_file(*position)))?;
         }
         let arguments = Arguments::new(files.path(), self.workers, &self.log_level);
         let running = match self.backend.map_or_else(Runner::from_env, Ok)? {
@@ -210,9 +228,13 @@ impl Launch {
         } else {
             bootstrap.without_filter()?;
         }
-        // Last, as it has all that the first one has.
+        // After what both have.
         if self.second_policy.is_some() {
             bootstrap.second_listener(files.path(), &files.second_filter())?;
+        }
+        for (position, neighbour) in &self.neighbours {
+            let module = files.join(&neighbour_file(*position));
+            bootstrap.neighbour(*position, &module, &neighbour.configuration)?;
         }
         Ok(bootstrap)
     }
@@ -223,4 +245,8 @@ impl fmt::Debug for Launch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Launch").field("upstream", &self.upstream).finish_non_exhaustive()
     }
+}
+
+fn neighbour_file(position: Position) -> String {
+    format!("{}.wasm", position.name())
 }

@@ -33,7 +33,7 @@ mod process;
 mod runner;
 mod scratch;
 
-pub use config::{BufferLimits, FailurePolicy};
+pub use config::{BufferLimits, FailurePolicy, Position};
 pub use error::Error;
 pub use instance::{Envoy, Update};
 pub use launch::Launch;

@@ -1,4 +1,4 @@
-//! Builds the filter.
+//! Builds the filter, and what stands beside it in tests.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,9 @@ use crate::scratch::run;
 /// The target that Envoy's runtime loads.
 const TARGET: &str = "wasm32-wasip1";
 
+/// The package of the filter.
+const FILTER: &str = "portcullis";
+
 /// Builds `portcullis.wasm` in release mode, if it is not up to date, and returns its path.
 ///
 /// What cargo has to say goes to standard error.
@@ -19,8 +22,16 @@ const TARGET: &str = "wasm32-wasip1";
 /// # Errors
 /// [`Error::Command`] where the target cannot be added or the build fails.
 pub fn build() -> Result<PathBuf, Error> {
+    build_package(FILTER)
+}
+
+/// Builds the module of another package of this workspace, likewise.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_package(package: &str) -> Result<PathBuf, Error> {
     add_target()?;
-    cargo_build(&[])
+    cargo_build(package, &[])
 }
 
 /// Builds it with features that no shipped build has, beside the one that is shipped: in a target folder of its own.
@@ -31,19 +42,18 @@ pub fn build_with(features: &[&str]) -> Result<PathBuf, Error> {
     let shipped = build()?;
     // Above the target's name and `release`.
     let folder = shipped.ancestors().nth(3).unwrap_or(&shipped).join("features");
-    cargo_build(&["--target-dir", &folder.display().to_string(), "--features", &features.join(",")])
+    cargo_build(FILTER, &["--target-dir", &folder.display().to_string(), "--features", &features.join(",")])
 }
 
-fn cargo_build(arguments: &[&str]) -> Result<PathBuf, Error> {
-    let package = ["--release", "--locked", "--target", TARGET, "--package", "portcullis"];
+fn cargo_build(package: &str, arguments: &[&str]) -> Result<PathBuf, Error> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let messages = run(Command::new(cargo)
         .current_dir(workspace())
         .args(["build", "--message-format=json-render-diagnostics"])
-        .args(package)
+        .args(["--release", "--locked", "--target", TARGET, "--package", package])
         .args(arguments)
         .stderr(Stdio::inherit()))?;
-    artifact(&messages).ok_or_else(|| Error::Unsupported("cargo built no portcullis.wasm".into()))
+    artifact(&messages, package).ok_or_else(|| Error::Unsupported(format!("cargo built no module of {package}")))
 }
 
 /// Adds the target by rustup, if this toolchain does not have it.
@@ -63,15 +73,16 @@ fn workspace() -> &'static Path {
     package.parent().unwrap_or(package)
 }
 
-/// The module among the files that cargo says it made.
-fn artifact(messages: &str) -> Option<PathBuf> {
+/// The module of `package` among the files that cargo says it made.
+fn artifact(messages: &str, package: &str) -> Option<PathBuf> {
+    let name = package.replace('-', "_") + ".wasm";
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter(|message| message["reason"] == "compiler-artifact")
         .flat_map(|message| message["filenames"].as_array().cloned().unwrap_or_default())
         .filter_map(|name| name.as_str().map(PathBuf::from))
-        .find(|path| path.ends_with("portcullis.wasm"))
+        .find(|path| path.ends_with(&name))
 }
 
 #[cfg(test)]
@@ -85,9 +96,12 @@ mod tests {
             "\n",
             r#"{"reason":"compiler-artifact","filenames":["/t/release/portcullis.wasm"]}"#,
             "\n",
+            r#"{"reason":"compiler-artifact","filenames":["/t/release/portcullis_neighbour.wasm"]}"#,
+            "\n",
             r#"{"reason":"build-finished","success":true}"#,
         );
-        assert_eq!(artifact(messages), Some("/t/release/portcullis.wasm".into()));
-        assert_eq!(artifact("not json"), None);
+        assert_eq!(artifact(messages, "portcullis"), Some("/t/release/portcullis.wasm".into()));
+        assert_eq!(artifact(messages, "portcullis-neighbour"), Some("/t/release/portcullis_neighbour.wasm".into()));
+        assert_eq!(artifact("not json", "portcullis"), None);
     }
 }

@@ -12,7 +12,7 @@ use crate::gate::{Counters, Gate};
 use crate::tokens::{self, Token, in_seconds};
 
 /// A place for a token in an upgrade, and what is left there for the upstream.
-struct Place {
+pub(crate) struct Place {
     /// The query with a token in it, and then without.
     query: [&'static str; 2],
     /// Headers: name, value with a token in it, and the lines of that name that the upstream gets.
@@ -26,7 +26,7 @@ const TOKEN: &str = "{token}";
 const ENCODED: &str = "{encoded}";
 
 const COOKIES: &str = "theme=dark; token=own; lang=\"en=gb\"; a";
-const PLACES: &[Place] = &[
+pub(crate) const PLACES: &[Place] = &[
     place(&[("Authorization", "Bearer {token}", &[])]),
     place(&[("Authorization", "bearer  {token}", &[]), ("X-Authorization", "Bearer own", &["Bearer own"])]),
     place(&[("Cookie", "theme=dark; token=own; session={token}; lang=\"en=gb\"; a", &[COOKIES])]),
@@ -52,7 +52,7 @@ const fn place(headers: &'static [(&'static str, &'static str, &'static [&'stati
 
 impl Place {
     /// An upgrade with the token here, and headers that nobody may touch or believe.
-    fn upgrade(&self, path: &str, token: &str) -> Upgrade {
+    pub(crate) fn upgrade(&self, path: &str, token: &str) -> Upgrade {
         let fill = |text: &str| text.replace(TOKEN, token).replace(ENCODED, &BASE64_URL_SAFE_NO_PAD.encode(token));
         let upgrade = Upgrade::to(&format!("{path}{}", fill(self.query[0]))).header("X-Other", "a,  b");
         let upgrade = upgrade.header("X-User", "root").header("x-uSER", "admin");
@@ -60,7 +60,7 @@ impl Place {
     }
 }
 
-fn policy() -> Value {
+pub(crate) fn policy() -> Value {
     let mut auth = tokens::auth();
     auth["claim_headers"] = json!({"sub": "x-user", "role": "x-role"});
     // What else issuers publish.
@@ -261,11 +261,16 @@ fn every_algorithm_lets_its_good_tokens_in() {
 
 /// Neither the token nor a part of it that only it has, in any of its spellings.
 #[track_caller]
-fn check_absent(token: &str, text: &str) {
+pub(crate) fn check_absent(token: &str, text: &str) {
     let (claims, signature) = token.split_once('.').and_then(|(_, rest)| rest.split_once('.')).expect("three parts");
     for secret in [claims, signature, &BASE64_URL_SAFE_NO_PAD.encode(token)] {
         assert!(!text.contains(secret), "a token is in {text}");
     }
+}
+
+/// The token as a whole, in one of its spellings.
+pub(crate) fn is_told(token: &str, text: &str) -> bool {
+    text.contains(token) || text.contains(&BASE64_URL_SAFE_NO_PAD.encode(token))
 }
 
 #[track_caller]

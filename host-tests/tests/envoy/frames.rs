@@ -4,6 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use portcullis_envoy::Launch;
 use portcullis_envoy::peer::backend::{End, Mode, Play, echo};
 use portcullis_envoy::peer::frame::{BINARY, CLOSE, CONTINUATION, Draft, Frame, PING, PONG, TEXT, Width};
 use portcullis_envoy::peer::websocket::{Event, WebSocket};
@@ -13,7 +14,18 @@ use crate::gate::{Counters, Gate, PATIENCE, open_policy, receive_until_close};
 
 #[test]
 fn a_clients_offence_ends_both_sides_in_order() {
-    let gate = gate(Mode::Echo);
+    check_clients_offences(|launch| launch);
+}
+
+#[test]
+fn a_servers_offence_ends_both_sides_in_order() {
+    check_servers_offences(|launch| launch);
+}
+
+/// The table, of a client.
+#[track_caller]
+pub(crate) fn check_clients_offences(change: impl FnOnce(Launch) -> Launch) {
+    let gate = gate(Mode::Echo, change);
     let mut counters = Counters::default();
     let mut ending = Vec::new();
     for (row, pace) in rows(Draft::masked, Draft::text("not masked")) {
@@ -38,13 +50,15 @@ fn a_clients_offence_ends_both_sides_in_order() {
     gate.check_counters(&counters);
 }
 
-#[test]
-fn a_servers_offence_ends_both_sides_in_order() {
+/// The table, of a server.
+#[track_caller]
+pub(crate) fn check_servers_offences(change: impl FnOnce(Launch) -> Launch) {
     // What a client tells this backend, the backend says.
-    let gate = gate(Mode::scripted(|head| {
+    let mode = Mode::scripted(|head| {
         let say = |frame: &Frame| if frame.opcode == TEXT { frame.payload.clone() } else { echo(frame) };
         Play::answer(head.accepted()).on_frame(say)
-    }));
+    });
+    let gate = gate(mode, change);
     let mut counters = Counters::default();
     let mut ending = Vec::new();
     for (row, pace) in rows(|draft| draft, Draft::text("masked").masked()) {
@@ -70,7 +84,7 @@ fn a_servers_offence_ends_both_sides_in_order() {
 /// A verdict falls between two frames, however long that takes, and no peer can keep a refused connection alive.
 #[test]
 fn a_close_waits_for_the_frame_in_hand_but_not_beyond_the_deadline() {
-    let gate = gate(Mode::scripted(move |head| {
+    let mode = Mode::scripted(move |head| {
         let play = Play::answer(head.accepted());
         let frame = Draft::new(TEXT, [b'y'; 800]).bytes();
         let (half, rest) = (frame[..400].to_vec(), frame[400..].to_vec());
@@ -82,7 +96,8 @@ fn a_close_waits_for_the_frame_in_hand_but_not_beyond_the_deadline() {
             "/silent" => play.on_frame(|_| vec![]),
             _ => play.then(half).on_frame(|_| vec![]),
         }
-    }));
+    });
+    let gate = gate(mode, |launch| launch);
     // The side that offends, and where; what the client is told at last, if anything; whether the upstream is told; whether it takes the deadline.
     let rows = [
         ("/floods", Some(1_002), true, false),
@@ -230,14 +245,14 @@ impl Pace {
 }
 
 /// Both sides may send frames of 1,000 bytes, messages of 1,500 bytes in 3 fragments, and no binary ones.
-fn gate(mode: Mode) -> Gate {
+fn gate(mode: Mode, change: impl FnOnce(Launch) -> Launch) -> Gate {
     let side = json!({"max_frame_bytes": 1_000, "max_message_bytes": 1_500, "max_fragments": 3, "binary": "refuse"});
     let mut policy = open_policy(json!({"from_client": side, "from_server": side}));
     // What the backend shall say is longer than that, and no text.
     let told = json!({"max_frame_bytes": 65_536, "max_message_bytes": 65_536, "utf8": false});
     let puppet = json!({"messages": {"from_client": told}});
     policy["routes"] = json!([{"match": {"path_prefix": "/puppet"}, "policy": puppet}]);
-    Gate::start(policy, mode)
+    Gate::launch(policy, mode, change)
 }
 
 /// The last of these frames is the one Close among them, as it should be. Gives the number of those before it.

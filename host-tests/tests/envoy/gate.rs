@@ -47,9 +47,18 @@ impl Gate {
 
     /// A gate with TLS, its client too, and a session of HTTP/2 with it.
     pub(crate) fn with_http2(policy: Value, mode: Mode) -> (Self, Session) {
+        Self::launch_with_http2(policy, mode, |launch| launch)
+    }
+
+    /// As [`Self::with_http2`].
+    pub(crate) fn launch_with_http2(
+        policy: Value,
+        mode: Mode,
+        change: impl FnOnce(Launch) -> Launch,
+    ) -> (Self, Session) {
         let certificate = Certificate::generate(&[]).expect("a certificate can be made");
         let Certificate { certificate_pem, key_pem, ca_pem } = &certificate;
-        let mut gate = Self::launch(policy, mode, |launch| launch.tls(certificate_pem, key_pem));
+        let mut gate = Self::launch(policy, mode, |launch| change(launch.tls(certificate_pem, key_pem)));
         let address = gate.envoy.address();
         gate.client = Client::tls(address, "localhost", ca_pem).expect("a certificate");
         let session = Session::open(address, "localhost", ca_pem).expect("it speaks HTTP/2, with extended CONNECT");

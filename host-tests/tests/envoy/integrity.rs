@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use portcullis_envoy::BufferLimits;
 use portcullis_envoy::peer::backend::{Mode, Play, echo};
 use portcullis_envoy::peer::frame::{BINARY, CLOSE, CONTINUATION, Draft, Frame, PING, PONG};
 use portcullis_envoy::peer::head::Head;
 use portcullis_envoy::peer::websocket::{Event, WebSocket};
+use portcullis_envoy::{BufferLimits, Launch};
 use serde_json::{Value, json};
 
 use crate::gate::{Counters, Gate, PATIENCE, open_policy};
@@ -240,6 +240,26 @@ fn a_reader_that_stops_loses_nothing() {
     check_end(&gate, websockets);
 }
 
+/// An echo through other filters, which may hold what is under way, both ways: no more than fits into any buffer limit.
+#[track_caller]
+pub(crate) fn check_windows(change: impl FnOnce(Launch) -> Launch) {
+    let seed = seed();
+    let gate = Gate::launch(policy_for_fragments(), Mode::Echo, change);
+    let mut websocket = gate.open("/");
+    let pieces: Vec<Piece> = traffic(seed, WINDOWS_LEN, WINDOW_LEN_MAX / WINDOW_COUNT).collect();
+    for window in pieces.chunks(WINDOW_COUNT) {
+        let bytes: Vec<u8> = window.iter().flat_map(|piece| piece.draft().masked().bytes()).collect();
+        websocket.send(&bytes).expect("it takes bytes");
+        window.iter().for_each(|piece| piece.echoed().check(&mut websocket));
+    }
+    check_limits(&gate);
+    check_resets(&gate);
+    drop(websocket);
+    let mut counters = Counters::default();
+    counters.closed("peer");
+    gate.check_counters(&counters);
+}
+
 /// So many messages of so many bytes, as the halves of `number` have it.
 fn repeat(number: u64) -> Vec<Piece> {
     let payload = &pool()[..number as u32 as usize];
@@ -285,12 +305,7 @@ fn check_end<const COUNT: usize>(gate: &Gate, mut websockets: [WebSocket; COUNT]
         assert!(matches!(&answer, Some(Event::Frame(frame)) if frame.payload == b"still there"), "{answer:?}");
     }
     check_limits(gate);
-    // Before they end: Envoy counts the end of an upgrade as a reset, whoever brings it about.
-    for side in ["http.edge.downstream", "cluster.application.upstream"] {
-        for reset in ["rq_rx_reset", "rq_tx_reset"] {
-            assert_eq!(gate.envoy.counter(&format!("{side}_{reset}")).expect("Envoy answers"), 0, "{side}_{reset}");
-        }
-    }
+    check_resets(gate);
     let mut counters = Counters::default();
     for websocket in &mut websockets {
         websocket.send_frame(Draft::close(1_000, "")).expect("it takes bytes");
@@ -299,6 +314,16 @@ fn check_end<const COUNT: usize>(gate: &Gate, mut websockets: [WebSocket; COUNT]
         counters.closed("peer");
     }
     gate.check_counters(&counters);
+}
+
+/// Envoy has reset no stream. Before they end: it counts the end of an upgrade as a reset, whoever brings it about.
+#[track_caller]
+fn check_resets(gate: &Gate) {
+    for side in ["http.edge.downstream", "cluster.application.upstream"] {
+        for reset in ["rq_rx_reset", "rq_tx_reset"] {
+            assert_eq!(gate.envoy.counter(&format!("{side}_{reset}")).expect("Envoy answers"), 0, "{side}_{reset}");
+        }
+    }
 }
 
 /// Envoy has cut nobody because more came at once than a paused direction takes.
@@ -460,6 +485,10 @@ const WRITE_MAX: usize = 65_536;
 const BUFFERED_MAX: u64 = 16 << 20;
 /// What a request to the backend to say something begins with.
 const SAY: &[u8] = b"say:";
+/// How much is under way at once through filters that hold it, in how many frames, and how much there is of it.
+const WINDOW_LEN_MAX: usize = 131_072;
+const WINDOW_COUNT: usize = 8;
+const WINDOWS_LEN: usize = 4 << 20;
 /// How many clients stop reading at once, and how often each does.
 const READERS: usize = 16;
 const STOPS: usize = 3;

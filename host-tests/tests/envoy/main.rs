@@ -16,8 +16,10 @@
 //! ratelimit    a rate limit service for a fleet, and what the core says to it
 //! fleet        two Envoys that count by it, and what they do without
 //! neighbours   how long a worker is kept from its other connections
+//! chain        other filters before it and behind it
 //! ```
 
+mod chain;
 mod closes;
 mod compression;
 mod conformance;
