@@ -1,4 +1,5 @@
-//! What the filter costs an Envoy: two of them, with and without it and else alike, one worker each, before the same backend.
+//! What the filter costs an Envoy: three of them, with it, without any, and with the filter that one would write with the SDK
+//! (`host-tests/neighbour`), which reads as much of each chunk and judges nothing; else alike, one worker each, before the same backend.
 //!
 //! ```text
 //! cargo bench -p portcullis-host-tests --bench envoy
@@ -13,6 +14,7 @@
 //! | `PORTCULLIS_BENCH_ROUNDS` | how many rounds a row has, by default 5 |
 //! | `PORTCULLIS_BENCH_SECONDS` | how long one measurement in a round takes, by default 2 |
 //! | `PORTCULLIS_BENCH_IDLE` | so many clients that only answer pings, in place of all else; `ulimit -n` must be more than twice that |
+//! | `PORTCULLIS_BENCH_START` | how long an Envoy takes to start, and its memory then, in place of all else |
 //! | `PORTCULLIS_BENCH_WORK` | what rules about content cost, in time and in instructions, in place of all else |
 //! | `PORTCULLIS_BENCH_MODULE` | the module to measure, in place of the one that is built here |
 //!
@@ -21,6 +23,7 @@
 mod idle;
 mod load;
 mod process;
+mod start;
 mod work;
 
 use std::error::Error;
@@ -31,7 +34,7 @@ use std::time::{Duration, Instant};
 use std::{env, iter};
 
 use portcullis_envoy::peer::frame::{Draft, TEXT};
-use portcullis_envoy::{Envoy, Launch, Runner, module};
+use portcullis_envoy::{Envoy, Launch, Position, Runner, module};
 use serde_json::{Value, json};
 
 use load::{Backend, Echo, open};
@@ -43,6 +46,8 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 struct Row {
     name: &'static str,
     reads_text: bool,
+    /// How much of each chunk a filter has to read for it, in bytes.
+    read_len: usize,
     goals: [(usize, Option<f64>); 3],
 }
 
@@ -50,11 +55,14 @@ const ROWS: [Row; 2] = [
     Row {
         name: "headers only",
         reads_text: false,
+        // The longest header of a frame.
+        read_len: 14,
         goals: [(128, Some(1.12)), (4_096, Some(1.10)), (65_536, Some(1.05))],
     },
     Row {
         name: "UTF-8 of the client",
         reads_text: true,
+        read_len: 1 << 20,
         goals: [(128, None), (4_096, Some(1.20)), (65_536, Some(1.50))],
     },
 ];
@@ -73,6 +81,7 @@ const IDLE_COUNT: usize = 4_000;
 const CHURN_COUNT: usize = 1_000;
 
 const IDLE: &str = "PORTCULLIS_BENCH_IDLE";
+const START: &str = "PORTCULLIS_BENCH_START";
 const WORK: &str = "PORTCULLIS_BENCH_WORK";
 
 fn main() -> Outcome<ExitCode> {
@@ -84,8 +93,12 @@ fn main() -> Outcome<ExitCode> {
         let is_good = work::run(&module, &backend, rounds, span)?;
         return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    let bare =
-        Launch::new(&module, Value::Null, backend.address()).without_filter().backend(Runner::Process).start()?;
+    let neighbour = module::build_package("portcullis-neighbour")?;
+    if env::var_os(START).is_some() {
+        let is_good = start::run(&module, &neighbour, &backend, rounds)?;
+        return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    let bare = bare(&backend).start()?;
 
     if env::var_os(IDLE).is_some() {
         let count = from_env(IDLE, 1)?;
@@ -95,24 +108,24 @@ fn main() -> Outcome<ExitCode> {
     }
     let mut table = Table { is_good: true };
     println!(
-        "{:<22} {:>7}  {:>8} {:>8}  {:>7} {:>7} {:>7}  {:>6}",
-        "", "bytes", "bare µs", "with µs", "median", "min", "max", "goal"
+        "{:<22} {:>7}  {:>8} {:>8} {:>8}  {:>7}  {:>7} {:>7} {:>7}  {:>6}",
+        "", "bytes", "bare µs", "SDK µs", "with µs", "of SDK", "of bare", "min", "max", "goal"
     );
     for row in &ROWS {
         let gate = start(&module, &backend, row.reads_text)?;
+        let sdk = sdk(&neighbour, &backend, &format!("read {}", row.read_len)).start()?;
         for (len, goal) in row.goals {
             let payload = vec![b'x'; len];
-            let pairs = (0..rounds)
-                .map(|_| Ok([cost(&bare, &backend, &payload, span)?, cost(&gate, &backend, &payload, span)?]));
-            table.time(row.name, len, &pairs.collect::<Outcome<Vec<_>>>()?, goal);
+            let cost = |envoy| cost(envoy, &backend, &payload, span);
+            let costs = (0..rounds).map(|_| Ok([cost(&bare)?, cost(&sdk)?, cost(&gate)?]));
+            table.time(row.name, len, &costs.collect::<Outcome<Vec<_>>>()?, goal);
         }
     }
     drop(bare);
 
     println!("\n{:<46} {:>12}  {:>6}", "", "bytes", "goal");
     let gate = start(&module, &backend, false)?;
-    let alone =
-        Launch::new(&module, Value::Null, backend.address()).without_filter().backend(Runner::Process).start()?;
+    let alone = self::bare(&backend).start()?;
     let [without, with] = [idle(&alone, &backend)?, idle(&gate, &backend)?];
     table.memory("an idle connection, bare", without, None);
     table.memory("an idle connection, with the filter", with, None);
@@ -131,10 +144,24 @@ fn main() -> Outcome<ExitCode> {
     Ok(if table.is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// An Envoy without any filter.
+fn bare(backend: &Backend) -> Launch {
+    Launch::new("", Value::Null, backend.address()).without_filter().backend(Runner::Process)
+}
+
+/// An Envoy with the filter that is made with the SDK, and does what `task` says.
+fn sdk(neighbour: &Path, backend: &Backend, task: &str) -> Launch {
+    bare(backend).neighbour(Position::Before, neighbour, task)
+}
+
 /// An Envoy with the filter.
 fn start(module: &Path, backend: &Backend, reads_text: bool) -> Outcome<Envoy> {
     let policy = policy(json!({"utf8": reads_text, "max_frame_bytes": 1 << 20, "max_message_bytes": 1 << 20}));
-    Ok(Launch::new(module, policy, backend.address()).backend(Runner::Process).start()?)
+    Ok(with(module, policy, backend).start()?)
+}
+
+fn with(module: &Path, policy: Value, backend: &Backend) -> Launch {
+    Launch::new(module, policy, backend.address()).backend(Runner::Process)
 }
 
 /// A policy with these rules for the messages of clients.
@@ -229,12 +256,15 @@ struct Table {
 }
 
 impl Table {
-    fn time(&mut self, name: &str, len: usize, pairs: &[[f64; 2]], goal: Option<f64>) {
-        let ratios = sorted(pairs.iter().map(|[bare, with]| with / bare));
-        let [bare, with] = [0, 1].map(|index| median(&sorted(pairs.iter().map(|pair| pair[index]))));
+    /// Of rounds of `[bare, sdk, with]`.
+    fn time(&mut self, name: &str, len: usize, rounds: &[[f64; 3]], goal: Option<f64>) {
+        let ratios = sorted(rounds.iter().map(|[bare, _, with]| with / bare));
+        let of_sdk = median(&sorted(rounds.iter().map(|[_, sdk, with]| with / sdk)));
+        let [bare, sdk, with] = [0, 1, 2].map(|index| median(&sorted(rounds.iter().map(|round| round[index]))));
         let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
         let found = median(&ratios);
-        print!("{name:<22} {len:>7}  {bare:>8.2} {with:>8.2}  {found:>6.3}x {least:>6.3}x {most:>6.3}x");
+        print!("{name:<22} {len:>7}  {bare:>8.2} {sdk:>8.2} {with:>8.2}  {of_sdk:>6.3}x");
+        print!("  {found:>6.3}x {least:>6.3}x {most:>6.3}x");
         self.goal(found, goal.map(|goal| (goal, format!("{goal:.2}x"))));
     }
 
