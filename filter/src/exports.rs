@@ -1,20 +1,27 @@
-//! The entry points of the ABI. Each passes on to [`Vm`](crate::Vm); the one function that says `Continue` to the host is here.
+//! The entry points of the ABI. Each passes on to [`Vm`]; the one function that says `Continue` to the host is here.
 
 #![expect(unsafe_code, reason = "exported symbols are `#[unsafe(no_mangle)]`")]
 
 use crate::host::abi;
-use crate::stream::{Flow, Stream};
-use crate::{VM, log_panics_without_their_message};
+use crate::host::abi::{Action, LogLevel};
+use crate::stream::StreamContext;
+use crate::vm::Vm;
 
-/// `proxy_action_t`; the last two are not among its names, but Envoy has them from the beginning (`StopIterationAndWatermark` for bodies,
-/// `StopAllIterationAndWatermark` for headers).
-const fn action(flow: Flow) -> u32 {
-    match flow {
-        Flow::Forward => 0,
-        Flow::Hold => 1,
-        Flow::HoldStreaming => 2,
-        Flow::HoldAll => 4,
-    }
+/// What the host is told; of a stream that we do not know nothing goes on.
+fn action(action: Option<Action>) -> u32 {
+    action.unwrap_or(Action::Hold) as u32
+}
+
+thread_local! {
+    static VM: Vm = Vm::default();
+}
+
+/// A panic cannot happen; if one does, its message may hold a peer's bytes, so only the place is logged.
+fn log_panics_without_their_message() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        abi::log(LogLevel::Critical, &format!("portcullis: panicked at {place}"));
+    }));
 }
 
 #[unsafe(no_mangle)]
@@ -63,12 +70,12 @@ extern "C" fn proxy_on_queue_ready(root: u32, _queue: u32) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_grpc_receive(_root: u32, token: u32, len: usize) {
-    VM.with(|vm| vm.answered(vm.shared.fleet.receive(token, len)));
+    VM.with(|vm| vm.receive(token, len));
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_grpc_close(_root: u32, token: u32, _status: u32) {
-    VM.with(|vm| vm.answered(vm.shared.fleet.fail(token)));
+    VM.with(|vm| vm.fail(token));
 }
 
 #[unsafe(no_mangle)]
@@ -86,12 +93,12 @@ extern "C" fn proxy_on_request_body(context: u32, len: usize, end: bool) -> u32 
 /// Trailers are the end of a body that did not say so.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_trailers(context: u32, _fields: usize) -> u32 {
-    action(VM.with(|vm| vm.run(context, Stream::request_trailers)))
+    action(VM.with(|vm| vm.run(context, |stream| stream.request_body(0, true))))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_response_headers(context: u32, _fields: usize, _end: bool) -> u32 {
-    action(VM.with(|vm| vm.run(context, |stream| stream.response_headers())))
+    action(VM.with(|vm| vm.run(context, StreamContext::response_headers)))
 }
 
 #[unsafe(no_mangle)]

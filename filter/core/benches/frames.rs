@@ -9,15 +9,12 @@
 //! before it, which `bytes` against `bytes-of-a-long-frame` shows.
 
 use std::hint::black_box;
-use std::rc::Rc;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use portcullis_core::config;
-use portcullis_core::handshake::{Decision, HttpVersion, Request, check};
-use portcullis_core::http::headers::Headers;
-use portcullis_core::session::{Birth, Budget, Session};
-use portcullis_core::time::{Moment, Timestamp};
+use portcullis_core::session::Session;
+use portcullis_core::testing::{self, BIRTH, Unlimited};
 use portcullis_core::wire::Side;
 use serde_json::json;
 
@@ -25,25 +22,6 @@ use serde_json::json;
 const READ_LEN: usize = 16_384;
 
 const FRAME_LEN: usize = 65_536;
-
-const BIRTH: Birth = Birth { at: Moment::from_nanos(0), nonce: [0; 8] };
-
-/// Counts nothing: whatever is asked for, there is enough.
-struct Unlimited;
-
-impl Budget for Unlimited {
-    fn now(&self) -> Moment {
-        BIRTH.at
-    }
-
-    fn spend(&self, _: u64, _: u64) -> bool {
-        true
-    }
-
-    fn ask(&self, _: &str) -> bool {
-        true
-    }
-}
 
 fn main() {
     let criterion = Criterion::default().sample_size(20).warm_up_time(Duration::from_millis(300));
@@ -127,30 +105,7 @@ fn session(utf8: bool) -> Session {
         "limits": {"per_connection": null},
     });
     let policies = config::parse(policy.to_string().as_bytes(), &|_| None).expect("a good policy").policies;
-    let head = fields(&[
-        (":method", "GET"),
-        (":path", "/"),
-        (":authority", "chat.example.com"),
-        ("connection", "Upgrade"),
-        ("upgrade", "websocket"),
-        ("sec-websocket-version", "13"),
-        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ]);
-    // The accept value of RFC 6455 §1.3, for the key above.
-    let answer = fields(&[
-        (":status", "101"),
-        ("connection", "Upgrade"),
-        ("upgrade", "websocket"),
-        ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
-    ]);
-    let request = Request { headers: head, protocol: HttpVersion::Http11, tls: false, end: false, nonce: [0; 16] };
-    let now = Timestamp::from_secs(1_800_000_000);
-    match check(&policies, &request, &Rc::default(), now, &mut |_, _| Ok(())).decision {
-        Decision::Upgrade(pending) => pending.check(&answer, BIRTH).expect("a good 101 is accepted").session,
-        decision => panic!("a good upgrade is not accepted: {decision:?}"),
-    }
-}
-
-fn fields(fields: &[(&str, &str)]) -> Headers {
-    Headers::new(fields.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect())
+    let [request, answer] =
+        [testing::upgrade(), testing::switching_protocols()].map(|fields| testing::headers(&fields));
+    testing::session(&policies, &testing::request(request), &answer)
 }

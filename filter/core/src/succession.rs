@@ -177,6 +177,7 @@ impl<P> Listener<P> {
 
     /// Likewise, where that is not `these`.
     #[must_use]
+    #[inline]
     pub fn other_than(&self, these: &Rc<P>) -> Option<Rc<P>> {
         let state = self.state.borrow();
         (!Rc::ptr_eq(&state.current, these)).then(|| Rc::clone(&state.current))

@@ -9,14 +9,8 @@
 use core::ptr::{null, null_mut};
 use std::alloc::{Layout, alloc};
 
-/// A call that the host did not carry out: its status, whatever it is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct HostError(u32);
-
-impl HostError {
-    /// The host said yes and gave something that makes no sense.
-    pub(crate) const NONSENSE: Self = Self(u32::MAX);
-}
+use portcullis_core::effect::{Flow, Level};
+use portcullis_core::port::HostError;
 
 /// `proxy_status_t`: there is nothing of that name.
 const NOT_FOUND: u32 = 1;
@@ -24,7 +18,32 @@ const NOT_FOUND: u32 = 1;
 /// `proxy_status_t`: somebody else was first.
 const CAS_MISMATCH: u32 = 8;
 
+/// What came of a call.
 pub(crate) type Hosted<T> = Result<T, HostError>;
+
+/// `proxy_action_t`: what the host is told to do with the headers or bytes in hand. The last two are not among its names, but Envoy has them
+/// from the beginning (`StopIterationAndWatermark` for bodies, `StopAllIterationAndWatermark` for headers).
+#[derive(Clone, Copy)]
+pub(crate) enum Action {
+    /// They go on.
+    Forward = 0,
+    /// They stay in the host.
+    Hold = 1,
+    /// Bytes stay in the host, which slows their sender down rather than append the next ones to them.
+    HoldStreaming = 2,
+    /// Headers stay in the host, and whatever comes behind them.
+    HoldAll = 4,
+}
+
+impl From<Flow> for Action {
+    fn from(flow: Flow) -> Self {
+        match flow {
+            Flow::Forward => Self::Forward,
+            Flow::Hold => Self::Hold,
+            Flow::Wait => Self::HoldAll,
+        }
+    }
+}
 
 /// `proxy_buffer_type_t`.
 #[derive(Clone, Copy)]
@@ -57,6 +76,15 @@ pub(crate) enum LogLevel {
     Critical = 5,
 }
 
+impl From<Level> for LogLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Info => Self::Info,
+            Level::Warn => Self::Warn,
+        }
+    }
+}
+
 /// `proxy_metric_type_t`.
 #[derive(Clone, Copy)]
 pub(crate) enum MetricType {
@@ -65,47 +93,23 @@ pub(crate) enum MetricType {
     Histogram = 2,
 }
 
+#[rustfmt::skip] // One call a line.
 mod import {
     #[link(wasm_import_module = "env")]
     unsafe extern "C" {
         pub(super) fn proxy_log(level: u32, text: *const u8, len: usize) -> u32;
         pub(super) fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
         pub(super) fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
-        pub(super) fn proxy_get_buffer_bytes(
-            buffer: u32,
-            start: usize,
-            max: usize,
-            data: *mut *mut u8,
-            len: *mut usize,
-        ) -> u32;
-        pub(super) fn proxy_set_buffer_bytes(buffer: u32, start: usize, max: usize, data: *const u8, len: usize)
-        -> u32;
+        pub(super) fn proxy_get_buffer_bytes(buffer: u32, start: usize, max: usize, data: *mut *mut u8, len: *mut usize) -> u32;
+        pub(super) fn proxy_set_buffer_bytes(buffer: u32, start: usize, max: usize, data: *const u8, len: usize) -> u32;
         pub(super) fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, len: *mut usize) -> u32;
-        pub(super) fn proxy_add_header_map_value(
-            map: u32,
-            name: *const u8,
-            name_len: usize,
-            value: *const u8,
-            value_len: usize,
-        ) -> u32;
-        pub(super) fn proxy_replace_header_map_value(
-            map: u32,
-            name: *const u8,
-            name_len: usize,
-            value: *const u8,
-            value_len: usize,
-        ) -> u32;
+        pub(super) fn proxy_add_header_map_value(map: u32, name: *const u8, name_len: usize, value: *const u8, value_len: usize) -> u32;
+        pub(super) fn proxy_replace_header_map_value(map: u32, name: *const u8, name_len: usize, value: *const u8, value_len: usize) -> u32;
         pub(super) fn proxy_remove_header_map_value(map: u32, name: *const u8, name_len: usize) -> u32;
         pub(super) fn proxy_get_property(path: *const u8, path_len: usize, data: *mut *mut u8, len: *mut usize) -> u32;
         pub(super) fn proxy_send_local_response(
-            status: u32,
-            details: *const u8,
-            details_len: usize,
-            body: *const u8,
-            body_len: usize,
-            headers: *const u8,
-            headers_len: usize,
-            grpc_status: i32,
+            status: u32, details: *const u8, details_len: usize, body: *const u8, body_len: usize, headers: *const u8,
+            headers_len: usize, grpc_status: i32
         ) -> u32;
         pub(super) fn proxy_continue_stream(stream: u32) -> u32;
         pub(super) fn proxy_close_stream(stream: u32) -> u32;
@@ -116,33 +120,11 @@ mod import {
         pub(super) fn proxy_register_shared_queue(name: *const u8, len: usize, id: *mut u32) -> u32;
         pub(super) fn proxy_enqueue_shared_queue(id: u32, data: *const u8, len: usize) -> u32;
         pub(super) fn proxy_dequeue_shared_queue(id: u32, data: *mut *mut u8, len: *mut usize) -> u32;
-        pub(super) fn proxy_get_shared_data(
-            key: *const u8,
-            key_len: usize,
-            data: *mut *mut u8,
-            len: *mut usize,
-            version: *mut u32,
-        ) -> u32;
-        pub(super) fn proxy_set_shared_data(
-            key: *const u8,
-            key_len: usize,
-            data: *const u8,
-            len: usize,
-            version: u32,
-        ) -> u32;
+        pub(super) fn proxy_get_shared_data(key: *const u8, key_len: usize, data: *mut *mut u8, len: *mut usize, version: *mut u32) -> u32;
+        pub(super) fn proxy_set_shared_data(key: *const u8, key_len: usize, data: *const u8, len: usize, version: u32) -> u32;
         pub(super) fn proxy_grpc_call(
-            upstream: *const u8,
-            upstream_len: usize,
-            service: *const u8,
-            service_len: usize,
-            method: *const u8,
-            method_len: usize,
-            metadata: *const u8,
-            metadata_len: usize,
-            message: *const u8,
-            message_len: usize,
-            timeout_millis: u32,
-            token: *mut u32,
+            upstream: *const u8, upstream_len: usize, service: *const u8, service_len: usize, method: *const u8, method_len: usize,
+            metadata: *const u8, metadata_len: usize, message: *const u8, message_len: usize, timeout_millis: u32, token: *mut u32
         ) -> u32;
     }
 
@@ -153,7 +135,7 @@ mod import {
 }
 
 const fn done(status: u32) -> Hosted<()> {
-    if status == 0 { Ok(()) } else { Err(HostError(status)) }
+    if status == 0 { Ok(()) } else { Err(HostError) }
 }
 
 /// Memory for the host to write into; it comes back to us through [`take`].
@@ -167,13 +149,21 @@ pub(crate) fn allocate(len: usize) -> *mut u8 {
 
 /// Runs `call` with places for a pointer and a length, and takes over the memory that the host filled in.
 fn take(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Hosted<Vec<u8>> {
+    take_found(call)?.ok_or(HostError)
+}
+
+/// Likewise; `None` where the host has found nothing.
+fn take_found(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Hosted<Option<Vec<u8>>> {
     let (mut data, mut len) = (null_mut::<u8>(), 0_usize);
-    done(call(&raw mut data, &raw mut len))?;
+    match call(&raw mut data, &raw mut len) {
+        NOT_FOUND => return Ok(None),
+        status => done(status)?,
+    }
     if data.is_null() || len == 0 {
-        return Ok(Vec::new());
+        return Ok(Some(Vec::new()));
     }
     // SAFETY: the host got this memory from `allocate(len)`, filled it, and forgets it.
-    Ok(unsafe { Vec::from_raw_parts(data, len, len) })
+    Ok(Some(unsafe { Vec::from_raw_parts(data, len, len) }))
 }
 
 /// Writes a line to the host's log. There is nobody to tell when that fails.
@@ -324,14 +314,10 @@ pub(crate) fn enqueue(queue: u32) -> Hosted<()> {
 pub(crate) fn shared(key: &str) -> Hosted<Option<(Vec<u8>, u32)>> {
     let mut version = 0;
     // SAFETY: the key is live, `take` passes live places, and the one for the version outlives the call.
-    let data = take(|data, len| unsafe {
+    let data = take_found(|data, len| unsafe {
         import::proxy_get_shared_data(key.as_ptr(), key.len(), data, len, &raw mut version)
-    });
-    match data {
-        Ok(data) => Ok(Some((data, version))),
-        Err(HostError(NOT_FOUND)) => Ok(None),
-        Err(error) => Err(error),
-    }
+    })?;
+    Ok(data.map(|data| (data, version)))
 }
 
 /// Shares `data` under `key`, where that is still of `version`, or whatever it is. Returns whether it was.

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use super::abi::{self, BufferType, Hosted};
+use portcullis_core::effect::Passage;
+use portcullis_core::port::HostError;
 use portcullis_core::wire::{Chunk, Unreadable};
 
 /// A number of bytes that is more than any buffer holds.
@@ -40,14 +42,18 @@ impl Body {
         Ok(())
     }
 
-    /// Copies out its last `len` bytes.
-    pub(crate) fn copy_last(&self, len: usize) -> Hosted<Vec<u8>> {
-        self.read(self.len.saturating_sub(len), len)
-    }
-
-    /// Its length.
-    pub(crate) const fn len(&self) -> usize {
-        self.len
+    /// Makes it `waiting`, and then what `passage` says of it; nothing, where that is `None`. Gives its length.
+    pub(crate) fn apply(&self, waiting: &[u8], passage: Option<&Passage>) -> Hosted<usize> {
+        let Some(Passage { before, keep, after }) = passage else { return self.rewrite(&[], 0, &[]).map(|()| 0) };
+        if waiting.is_empty() && before.is_empty() && after.is_empty() && *keep == self.len {
+            return Ok(self.len);
+        }
+        if waiting.is_empty() {
+            self.rewrite(before, *keep, after)?;
+        } else {
+            self.rewrite(&[waiting, before].concat(), *keep, after)?;
+        }
+        Ok(waiting.len().saturating_add(before.len()).saturating_add(*keep).saturating_add(after.len()))
     }
 
     fn read(&self, offset: usize, len: usize) -> Hosted<Vec<u8>> {
@@ -55,30 +61,16 @@ impl Body {
             return Ok(Vec::new());
         }
         let bytes = abi::buffer(self.buffer, offset, len)?;
-        if bytes.len() == len { Ok(bytes) } else { Err(abi::HostError::NONSENSE) }
+        if bytes.len() == len { Ok(bytes) } else { Err(HostError) }
     }
 }
 
-/// What is judged.
-pub(crate) enum Bytes<'a> {
-    /// What a callback is about.
-    Host(&'a Body),
-    /// What was taken out of a body before.
-    Own(&'a [u8]),
-}
-
-impl Chunk for Bytes<'_> {
+impl Chunk for Body {
     fn len(&self) -> usize {
-        match self {
-            Self::Host(body) => body.len,
-            Self::Own(bytes) => bytes.len(),
-        }
+        self.len
     }
 
     fn bytes(&self, offset: usize, len: usize) -> Result<Cow<'_, [u8]>, Unreadable> {
-        match self {
-            Self::Host(body) => body.read(offset, len).map(Cow::Owned).map_err(|_| Unreadable),
-            Self::Own(bytes) => Chunk::bytes(*bytes, offset, len),
-        }
+        self.read(offset, len).map(Cow::Owned).map_err(|HostError| Unreadable)
     }
 }

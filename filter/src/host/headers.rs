@@ -1,15 +1,16 @@
 //! Header maps, all their lines, as bytes.
 
-use super::abi::{self, HostError, Hosted, MapType};
+use super::abi::{self, Hosted, MapType};
+use portcullis_core::effect::Edit;
 use portcullis_core::http::headers::Headers;
-use portcullis_core::verdict::Edit;
+use portcullis_core::port::HostError;
 
 /// The most fields that are read: far above Envoy's own limit of 100, and a bound on what a broken host may claim.
 const FIELDS_MAX: usize = 4_096;
 
 /// All fields of a header map.
 pub(crate) fn read(map: MapType) -> Hosted<Headers> {
-    parse(&abi::header_map(map)?).map(Headers::new).ok_or(HostError::NONSENSE)
+    parse(&abi::header_map(map)?).map(Headers::new).ok_or(HostError)
 }
 
 /// Changes a header map.

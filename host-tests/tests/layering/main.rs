@@ -9,18 +9,13 @@ use circles::circles;
 use source::{Source, sources, workspace};
 
 /// The layers of portcullis-core from the lowest to the highest, as its `lib.rs` draws them. A module imports from its own layer or a lower one.
-const LAYERS: [&[&str]; 5] = [
-    &["access", "letter", "secret", "time", "violation"],
+const LAYERS: [&[&str]; 6] = [
+    &["access", "ask", "effect", "ids", "letter", "port", "secret", "time", "violation"],
     &["http", "protobuf", "regex", "wire"],
-    &["content", "json", "limits", "liveness", "message", "negotiation", "ratelimit", "succession", "timers", "token"],
-    &["entry", "policy", "turn", "verdict"],
-    &["config", "handshake", "session"],
-];
-
-/// The circles of files that are still there, to be cut.
-const KNOWN: [&str; 2] = [
-    "filter/src: the root, admission, backlog, fleet, limiter, live, purse, root, stream, way",
-    "filter/core/src: handshake, handshake/answer, handshake/credential, handshake/subprotocol, handshake/upgrade",
+    &["content", "json", "limits", "liveness", "message", "negotiation", "succession", "timers", "token"],
+    &["entry", "policy", "record", "turn"],
+    &["handshake", "session"],
+    &["config", "gate"],
 ];
 
 #[test]
@@ -44,7 +39,7 @@ fn no_files_import_one_another() {
     for root in ["filter/src", "filter/core/src", "envoy/src", "envoy/src/bin/verify"] {
         found.extend(circles(&sources(root)).iter().map(|circle| format!("{root}: {}", circle.join(", "))));
     }
-    assert_eq!(found, KNOWN, "\n{}", found.join("\n"));
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
 #[test]

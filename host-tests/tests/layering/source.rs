@@ -70,7 +70,7 @@ impl Source {
     }
 }
 
-/// Every file below `folder` but the test modules and the crates in `bin`.
+/// Every file below `folder` but what is for tests and the crates in `bin`.
 pub(crate) fn sources(folder: &str) -> Vec<Source> {
     let root = workspace().join(folder);
     let mut folders = vec![root.clone()];
@@ -83,7 +83,9 @@ pub(crate) fn sources(folder: &str) -> Vec<Source> {
                 if !file.ends_with("tests") && !file.ends_with("bin") {
                     folders.push(file);
                 }
-            } else if file.extension().is_some_and(|extension| extension == "rs") && !file.ends_with("tests.rs") {
+            } else if file.extension().is_some_and(|extension| extension == "rs")
+                && !["tests.rs", "testing.rs"].iter().any(|name| file.ends_with(name))
+            {
                 let text = fs::read_to_string(&file).expect("a readable file");
                 sources.push(Source { file: file.clone(), ..Source::new(&name.to_string_lossy(), &text) });
             }

@@ -3,38 +3,17 @@
 use std::rc::Rc;
 
 use portcullis_core::config;
-use portcullis_core::handshake::{self, Decision, HttpVersion, Opening, Request};
-use portcullis_core::http::headers::Headers;
+use portcullis_core::handshake::{Opening, Request};
 use portcullis_core::negotiation::Compression;
 use portcullis_core::policy::routes::Policies;
-use portcullis_core::session::{Birth, Budget, Overlooked, Received, Session};
-use portcullis_core::time::{Moment, Timestamp};
+use portcullis_core::session::{Budget, Overlooked, Received, Session};
+use portcullis_core::testing::{self, Unlimited};
+use portcullis_core::time::Moment;
 use portcullis_core::violation::Violation;
 use portcullis_core::wire::Side;
 use serde_json::Value;
 
-/// The time of every check, in seconds since the epoch.
-pub(crate) const NOW: u64 = 1_800_000_000;
-
-/// How every connection comes up.
-pub(crate) const BIRTH: Birth = Birth { at: Moment::from_nanos(0), nonce: *b"\x7f\xffnonce!" };
-
-/// A clock that stands still, and others' counts that nothing exceeds.
-struct Unlimited;
-
-impl Budget for Unlimited {
-    fn now(&self) -> Moment {
-        BIRTH.at
-    }
-
-    fn spend(&self, _: u64, _: u64) -> bool {
-        true
-    }
-
-    fn ask(&self, _: &str) -> bool {
-        true
-    }
-}
+pub(crate) use portcullis_core::testing::{BIRTH, NOW, headers};
 
 /// Reads a configuration whose variables are all 64 bytes long.
 pub(crate) fn policies(config: &Value) -> Policies {
@@ -44,43 +23,20 @@ pub(crate) fn policies(config: &Value) -> Policies {
 
 /// Decides about a request, now.
 pub(crate) fn check(policies: &Policies, request: &Request) -> Opening {
-    handshake::check(policies, request, &Rc::default(), Timestamp::from_secs(NOW), &mut |_, _| Ok(()))
+    testing::decide(policies, request, &Rc::default())
 }
 
 /// A live connection under `policies`, which let everybody in; compressed where they allow it.
 pub(crate) fn session(policies: &Policies) -> Session {
-    let mut request = vec![
-        (":method", "GET"),
-        (":path", "/chat"),
-        (":authority", "chat.example.com"),
-        ("connection", "Upgrade"),
-        ("upgrade", "websocket"),
-        ("sec-websocket-version", "13"),
-        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ("origin", "https://app.example.com"),
-    ];
-    let mut response = vec![
-        (":status", "101"),
-        ("connection", "Upgrade"),
-        ("upgrade", "websocket"),
-        ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
-    ];
+    let (mut request, mut response) = (testing::upgrade(), testing::switching_protocols());
+    request.push(("origin", "https://app.example.com"));
     if policies.base().compression != Compression::Refuse {
         for fields in [&mut request, &mut response] {
             fields.push(("sec-websocket-extensions", "permessage-deflate"));
         }
     }
-    let request =
-        Request { headers: headers(&request), protocol: HttpVersion::Http11, tls: true, end: false, nonce: [0; 16] };
-    match check(policies, &request).decision {
-        Decision::Upgrade(pending) => pending.check(&headers(&response), BIRTH).expect("a good answer").session,
-        decision @ (Decision::Admit | Decision::Pass | Decision::Refuse(_)) => panic!("{decision:?}"),
-    }
-}
-
-fn headers(fields: &[(&str, &str)]) -> Headers {
-    let fields = fields.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()));
-    Headers::new(fields.collect())
+    let request = Request { tls: true, ..testing::request(headers(&request)) };
+    testing::session(policies, &request, &headers(&response))
 }
 
 /// Gives a chunk to a session: what goes on, the violation in it, and those that monitor mode lets pass.

@@ -5,11 +5,12 @@ use std::thread_local;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use portcullis_core::effect::Edit;
 use portcullis_core::handshake::{Decision, HttpVersion, Opening, Pending, Request};
 use portcullis_core::http::headers::Headers;
 use portcullis_core::policy::routes::Policies;
 use portcullis_core::session::Due;
-use portcullis_core::verdict::Edit;
+use portcullis_core::testing;
 use portcullis_core::violation::Violation;
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
@@ -65,7 +66,7 @@ pub fn handshake(data: &[u8]) {
     if opening.credential.is_none() {
         assert!(!edited.iter().any(|(name, _)| is_claim(name)), "a claim of the client is left");
     }
-    let goes_on_as_it_came = opening.would_refuse.is_some() || matches!(opening.decision, Decision::Pass);
+    let goes_on_as_it_came = !opening.would_refuse.is_empty() || matches!(opening.decision, Decision::Pass);
     if !goes_on_as_it_came && matches!(case.policy, 0 | 3) {
         assert_no_credential(&edited);
     }
@@ -83,14 +84,14 @@ pub fn handshake(data: &[u8]) {
             assert!(violation.answer().status.is_some(), "{violation:?} has no status");
         }
         Decision::Upgrade(pending) => {
-            if opening.would_refuse.is_none() {
+            if opening.would_refuse.is_empty() {
                 assert_upgrade(&edited, &case);
                 assert!(opening.credential.is_some() || case.policy == 1, "let in without a credential");
                 if case.policy == 0 {
                     assert_checked_again(&case, &edited);
                 }
             }
-            answer(&case, *pending, &edited, &mut input, opening.would_refuse.is_none());
+            answer(&case, *pending, &edited, &mut input, opening.would_refuse.is_empty());
         }
     }
 }
@@ -129,7 +130,7 @@ impl Case {
     }
 
     fn request(&self, fields: &Fields) -> Request {
-        Request { headers: headers(fields), protocol: self.protocol, tls: self.tls, end: self.end, nonce: [7; 16] }
+        Request { protocol: self.protocol, tls: self.tls, end: self.end, ..testing::request(headers(fields)) }
     }
 
     /// What was decided, and the request as it goes on.

@@ -1,11 +1,12 @@
 //! Configurations: everything or nothing, and the same in either form.
 
 use portcullis_core::config::{self, ConfigError, Parsed};
-use portcullis_core::handshake::{Decision, HttpVersion, Request};
+use portcullis_core::handshake::{Decision, Request};
 use portcullis_core::http::headers::Headers;
 use portcullis_core::json;
 use portcullis_core::message::Binary;
 use portcullis_core::policy::SideRules;
+use portcullis_core::testing;
 use portcullis_core::token::rules::ClaimHeader;
 use serde_json::{Map, Value};
 
@@ -132,7 +133,7 @@ fn behaviour(parsed: &Parsed) -> Vec<String> {
             ("origin", "https://app.example.com"),
         ];
         let headers = Headers::new(fields.map(|(name, value)| (name.into(), value.into())).to_vec());
-        let request = Request { headers, protocol: HttpVersion::Http11, tls: true, end: false, nonce: [0; 16] };
+        let request = Request { tls: true, ..testing::request(headers) };
         let opening = adapter::check(&parsed.policies, &request);
         let decision = match opening.decision {
             Decision::Admit => "admit".to_owned(),

@@ -147,7 +147,7 @@ impl ContentRules {
         handshake: &Handshake,
         attachments: u32,
     ) -> Result<Judged<'_>, Refusal> {
-        // There is no such connection, unless somebody lets it pass all the same.
+        // The handshake refuses such a connection, except under monitor mode.
         let envelope = self.envelope.of(&handshake.subprotocol).ok_or(Violation::SchemaRefused)?;
         let Some(json) = &self.json else {
             self.search(text, 0)?;

@@ -3,18 +3,18 @@
 //!
 //! Every other extension is taken out: one that we do not know may use the reserved bits.
 
+use crate::effect::Edit;
 use crate::http::extensions::{Extension, parse};
 use crate::http::headers::Headers;
 use crate::negotiation::Compression;
 use crate::session::Deflate;
-use crate::verdict::Edit;
 
 const FIELD: &str = "sec-websocket-extensions";
 const NAME: &str = "permessage-deflate";
 
 /// The offers that the upstream gets to see.
 #[derive(Debug, Default)]
-pub(super) struct Offers {
+pub(super) struct DeflateOffer {
     offers: Vec<Parameters>,
     inspected: bool,
 }
@@ -36,7 +36,7 @@ enum Bits {
     Max(u8),
 }
 
-impl Offers {
+impl DeflateOffer {
     /// Sorts out what the client offered.
     pub(super) fn new(headers: &Headers, compression: Compression) -> Self {
         let inspected = compression == Compression::Inspect;
@@ -176,7 +176,7 @@ mod tests {
     #[track_caller]
     fn offered(offer: &str, expected: Option<&str>) {
         let headers = headers(offer);
-        let edit = Offers::new(&headers, Compression::Inspect).edit(&headers);
+        let edit = DeflateOffer::new(&headers, Compression::Inspect).edit(&headers);
         assert_eq!(edit, Some(expected.map_or_else(|| Edit::remove(FIELD), |line| Edit::set(FIELD, line))), "{offer}");
     }
 
@@ -192,8 +192,8 @@ mod tests {
             Some("permessage-deflate; client_no_context_takeover, permessage-deflate"),
         );
         let refused = headers("permessage-deflate");
-        assert_eq!(Offers::new(&refused, Compression::Refuse).edit(&refused), Some(Edit::remove(FIELD)));
-        assert_eq!(Offers::new(&Headers::new(vec![]), Compression::Inspect).edit(&Headers::new(vec![])), None);
+        assert_eq!(DeflateOffer::new(&refused, Compression::Refuse).edit(&refused), Some(Edit::remove(FIELD)));
+        assert_eq!(DeflateOffer::new(&Headers::new(vec![]), Compression::Inspect).edit(&Headers::new(vec![])), None);
     }
 
     #[test]
@@ -219,7 +219,7 @@ mod tests {
 
     #[track_caller]
     fn answer(offer: &str, answer: &str, expected: Option<(bool, bool)>) {
-        let found = Offers::new(&headers(offer), Compression::Inspect).check(&headers(answer));
+        let found = DeflateOffer::new(&headers(offer), Compression::Inspect).check(&headers(answer));
         let found = found.ok().flatten().map(|deflate| (deflate.client_takeover, deflate.server_takeover));
         assert_eq!(found, expected, "{offer} answered {answer}");
     }
@@ -312,6 +312,6 @@ mod tests {
             answer(offer, chosen, None);
         }
         let twice = Headers::new(vec![(FIELD.into(), NAME.into()), (FIELD.into(), NAME.into())]);
-        assert!(Offers::new(&headers(NAME), Compression::Inspect).check(&twice).is_err());
+        assert!(DeflateOffer::new(&headers(NAME), Compression::Inspect).check(&twice).is_err());
     }
 }

@@ -8,13 +8,13 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 use super::upgrade::hyphenated;
+use crate::effect::Edit;
 use crate::http::headers::Headers;
 use crate::http::list::{is_token_byte, tokens, trim};
 use crate::http::{cookie, query};
 use crate::secret::Secret;
 use crate::token::rules::{AuthRules, ClaimFormat, Source};
 use crate::token::{Verified, shape};
-use crate::verdict::Edit;
 use crate::violation::Violation;
 
 /// The credentials of a handshake, and the handshake without them.
@@ -23,13 +23,13 @@ pub(super) struct Taken {
     /// The different tokens that were found.
     pub(super) tokens: Vec<Secret<Vec<u8>>>,
     /// What was offered as subprotocols.
-    pub(super) protocols: Vec<Offered>,
+    pub(super) protocols: Vec<OfferedItem>,
     target: Option<Vec<u8>>,
     fields: Vec<Edit>,
 }
 
 /// One item of `Sec-WebSocket-Protocol`.
-pub(super) struct Offered {
+pub(super) struct OfferedItem {
     pub(super) name: String,
     /// Whether it is a credential, or the marker of one.
     pub(super) credential: bool,
@@ -37,7 +37,7 @@ pub(super) struct Offered {
     pub(super) marker: bool,
 }
 
-impl Offered {
+impl OfferedItem {
     pub(super) fn plain(name: &str) -> Self {
         Self { name: name.to_owned(), credential: false, marker: false }
     }
@@ -154,7 +154,7 @@ type Shape = fn(&[u8]) -> bool;
 
 fn take_all(headers: &Headers, sources: &[Source], shape: Shape) -> Taken {
     let offered = tokens(headers.all("sec-websocket-protocol")).unwrap_or_default();
-    let protocols = offered.into_iter().map(Offered::plain).collect();
+    let protocols = offered.into_iter().map(OfferedItem::plain).collect();
     let mut taken = Taken { protocols, ..Taken::default() };
     for source in sources {
         match source {

@@ -1,108 +1,81 @@
 //! From an upgrade request to a live session (RFC 6455 §4.2).
 //!
 //! ```text
-//! request ──▶ check ──▶ Pass | Admit | Refuse | Upgrade(Pending)
-//!                                          response ──▶ Pending::check ──▶ Session
+//! request ──▶ check ──▶ Step::Ready ─────────────────▶ Pass | Admit | Refuse | Upgrade(Pending)
+//!                └────▶ Step::Asks ── answers ── ▲               response ──▶ Pending::check ──▶ Session
 //! ```
 //!
 //! Frames cannot be written down before the 101: only [`Pending::check`] makes a [`crate::session::Session`]. Whatever
 //! is decided, the credential leaves the request before anyone behind us (upstream, access log) sees it.
 
-mod answer;
 mod compression;
 mod credential;
-pub mod shown;
+mod fleet;
+mod opening;
+mod request;
+mod response;
 mod subprotocol;
 mod upgrade;
 
 use std::rc::Rc;
 
+use crate::ask::Step;
+use crate::effect::Edit;
 use crate::entry::{Credential, Entry, allows_origin};
 use crate::http::authority::Authority;
 use crate::http::headers::Headers;
 use crate::http::list::trim;
+use crate::limits::admission::Applicant;
 use crate::limits::{HeldBytes, Share};
 use crate::negotiation::Compression;
 use crate::policy::routes::{Ambiguous, Place, Policies};
 use crate::policy::{Fail, Mode, NonWebsocket, Policy};
+use crate::record::Record;
 use crate::time::Timestamp;
 use crate::token::rules::Source;
 use crate::token::{Verified, verify};
-use crate::verdict::Edit;
 use crate::violation::Violation;
 
-use compression::Offers;
+use compression::DeflateOffer;
 use credential::Taken;
-use subprotocol::Offer;
+use subprotocol::SubprotocolOffer;
 
-pub use answer::{Opened, Pending};
-pub use upgrade::HttpVersion;
+pub use opening::{Decision, Opening};
+pub use request::{HttpVersion, Request};
+pub use response::{Opened, Pending};
 
-/// A request, as the host tells of it.
-#[derive(Debug)]
-pub struct Request {
-    /// All its header fields, pseudo-headers (`:method`, `:path`, `:authority`) among them.
-    pub headers: Headers,
-    /// The version of HTTP that it came with.
-    pub protocol: HttpVersion,
-    /// Whether it came over TLS.
-    pub tls: bool,
-    /// Whether nothing comes behind its header.
-    pub end: bool,
-    /// Sixteen fresh unpredictable bytes, for a key where the request has none (RFC 8441 §5).
-    pub nonce: [u8; 16],
+/// What there is room for, as those who count say.
+pub trait Capacity {
+    /// Counts one more of an applicant's connections under a policy; it is asked about each applicant once.
+    ///
+    /// # Errors
+    /// Why there may be no more.
+    fn admit(&mut self, policy: &Policy, applicant: Applicant<'_>) -> Result<(), Violation>;
+
+    /// Notes what an upgrade [keeps](Pending::keep). Returns whether there is room for it.
+    fn keep(&mut self, pending: &mut Pending) -> bool;
 }
 
-/// What becomes of a request.
-#[derive(Debug)]
-pub struct Opening {
-    /// The policy that it falls under.
-    pub policy: Rc<Policy>,
-    /// What to do with it.
-    pub decision: Decision,
-    /// What to change in it, whatever the decision is.
-    pub edits: Vec<Edit>,
-    /// In monitor mode, what it would have been refused for.
-    pub would_refuse: Option<Violation>,
-    /// The client that asks, where a credential says so.
-    pub credential: Option<Rc<Verified>>,
-}
-
-/// What to do with a request.
-#[derive(Debug)]
-pub enum Decision {
-    /// No upgrade, but judged as one: it goes on, unless a fleet has to be asked first.
-    Admit,
-    /// No upgrade: it goes on and is not looked at again.
-    Pass,
-    /// It is answered with the violation, and its connection closed.
-    Refuse(Violation),
-    /// It goes on to the upstream, whose answer is awaited.
-    Upgrade(Box<Pending>),
-}
-
-/// The client whose connections are counted.
-#[derive(Clone, Copy, Debug)]
-pub enum Applicant<'a> {
-    /// The address that asks for a connection, before anything it says has been looked at.
-    Address,
-    /// The subject that a genuine credential speaks for.
-    Subject(&'a Verified),
-    /// The address that asks, for a request that stays no connection.
-    Visitor,
-}
-
-/// Counts one more of an applicant's connections under a policy, as those who count say.
-pub type Admit<'a> = &'a mut dyn FnMut(&Policy, Applicant<'_>) -> Result<(), Violation>;
-
-/// Decides about a request; `held` is what this worker's connections hold, and `admit` is asked about each applicant once.
-#[must_use]
+/// Decides about a request, or says what has to be asked first; `held` is what this worker's connections hold, and `nonce` sixteen fresh
+/// unpredictable bytes, for a key where the request has none (RFC 8441 §5).
 pub fn check(
     policies: &Policies,
     request: &Request,
     held: &Rc<HeldBytes>,
     now: Timestamp,
-    admit: Admit<'_>,
+    nonce: [u8; 16],
+    capacity: &mut dyn Capacity,
+) -> Step<Opening> {
+    fleet::ask(open(policies, request, held, now, nonce, capacity), &request.peer)
+}
+
+fn open(
+    policies: &Policies,
+    request: &Request,
+    held: &Rc<HeldBytes>,
+    now: Timestamp,
+    nonce: [u8; 16],
+    capacity: &mut dyn Capacity,
 ) -> Opening {
     let headers = &request.headers;
     let place = place(policies, request);
@@ -122,7 +95,8 @@ pub fn check(
             return match mode {
                 Mode::Enforce => refuse(policies, policy, request, violation),
                 Mode::Monitor => {
-                    Opening { would_refuse: Some(violation), ..Opening::new(policy, Decision::Pass, spoofed) }
+                    let opening = Opening::new(policy, Decision::Pass, spoofed);
+                    Opening { would_refuse: vec![violation], record: record(request, None), ..opening }
                 }
             };
         }
@@ -130,34 +104,37 @@ pub fn check(
 
     let taken = credential::take(headers, &policy.auth.sources);
     let authority = place.authority().filter(|_| !is_ambiguous);
-    let verdict = judge(policy, request, kind, authority, &taken, now, admit);
+    let verdict = judge(policy, request, kind, authority, &taken, now, capacity);
     let mut edits = spoofed;
     let (grant, would_refuse) = match (verdict, mode) {
-        (Ok(grant), _) => (grant, None),
+        (Ok(grant), _) => (grant, vec![]),
         (Err(violation), Mode::Enforce) => return refuse(policies, policy, request, violation),
         // It goes on as it came, credential and all: monitoring must not break what the upstream would accept.
-        (Err(violation), Mode::Monitor) => (Grant::default(), Some(violation)),
+        (Err(violation), Mode::Monitor) => (Grant::default(), vec![violation]),
     };
 
-    if would_refuse.is_none() {
+    let is_good = would_refuse.is_empty();
+    let record = record(request, grant.credential.as_deref());
+    let is_failed_attempt = would_refuse.iter().any(|violation| counts_against_address(request, *violation));
+    if is_good {
         if !policy.auth.forward {
             edits.extend(taken.edits());
         }
         edits.extend(grant.claims);
     }
     if kind != Kind::Upgrade {
-        let decision = if would_refuse.is_none() { Decision::Admit } else { Decision::Pass };
+        let decision = if is_good { Decision::Admit } else { Decision::Pass };
         let opening = Opening::new(policy, decision, edits);
-        return Opening { would_refuse, credential: grant.credential, ..opening };
+        return Opening { would_refuse, record, credential: grant.credential, is_failed_attempt, ..opening };
     }
 
-    let key = upgrade::key(headers).unwrap_or_else(|| upgrade::encode_key(request.nonce));
+    let key = upgrade::key(headers).unwrap_or_else(|| upgrade::encode_key(nonce));
     if !headers.has("sec-websocket-key") {
         edits.push(Edit::set("sec-websocket-key", key.as_str()));
     }
-    let compression = Offers::new(headers, compression(policy, held));
+    let compression = DeflateOffer::new(headers, compression(policy, held));
     edits.extend(compression.edit(headers));
-    let offer = would_refuse.is_none().then_some(grant.offer);
+    let offer = is_good.then_some(grant.offer);
     edits.extend(offer.as_ref().and_then(|offer| offer.edit(headers)));
     let credential = grant.credential.as_ref().map(|credential| match policy.read_claims() {
         true => Credential::Open(Rc::clone(credential)),
@@ -169,9 +146,9 @@ pub fn check(
         origin: origin(headers).map(Entry::kept_origin),
         is_tunnel: false,
         credential,
-        flawed: would_refuse.is_some(),
+        flawed: !is_good,
     };
-    let pending = Pending::new(
+    let mut pending = Pending::new(
         Rc::clone(policy),
         (place, request.protocol, &key),
         offer,
@@ -179,21 +156,24 @@ pub fn check(
         entry,
         Share::new(Rc::clone(held)),
     );
-    let opening = Opening::new(policy, Decision::Upgrade(Box::new(pending)), edits);
-    Opening { would_refuse, credential: grant.credential, ..opening }
+    let mut would_refuse = would_refuse;
+    let decision = match (capacity.keep(&mut pending), mode) {
+        (true, _) => Decision::Upgrade(Box::new(pending)),
+        (false, Mode::Enforce) => return refuse(policies, policy, request, Violation::Overloaded),
+        // There is no memory to judge it either.
+        (false, Mode::Monitor) => {
+            would_refuse.push(Violation::Overloaded);
+            Decision::Pass
+        }
+    };
+    let opening = Opening::new(policy, decision, edits);
+    Opening { would_refuse, record, credential: grant.credential, is_failed_attempt, ..opening }
 }
 
 /// What a fault does to a request that is not judged yet, by the policy that it is under.
 #[must_use]
 pub fn fail(policies: &Policies, request: &Request) -> Fail {
     policies.fail(Some(&place(policies, request)))
-}
-
-/// Whether a refusal counts towards a ban of the address. Pages make the browsers of their visitors ask for images and links, which are no
-/// upgrades and have no `Origin`: what they bring along is not their address's fault. An upgrade of a browser always has one.
-#[must_use]
-pub fn counts_against_address(request: &Request, violation: Violation) -> bool {
-    violation.is_failed_attempt() && (upgrade::is_attempted(&request.headers) || request.headers.has("origin"))
 }
 
 /// The refusal of a request, without a credential in any place where some policy looks for one: it may have been meant for that.
@@ -210,7 +190,18 @@ fn refuse(policies: &Policies, policy: &Rc<Policy>, request: &Request, violation
     if request.headers.has("sec-websocket-protocol") {
         edits.push(Edit::remove("sec-websocket-protocol"));
     }
-    Opening::new(policy, Decision::Refuse(violation), edits)
+    let opening = Opening::new(policy, Decision::Refuse(violation), edits);
+    Opening { record: record(request, None), is_failed_attempt: counts_against_address(request, violation), ..opening }
+}
+
+fn record(request: &Request, credential: Option<&Verified>) -> Record {
+    Record::new(request.peer.text(), &request.headers, credential)
+}
+
+/// Whether a refusal counts towards a ban of the address. Pages make the browsers of their visitors ask for images and links, which are no
+/// upgrades and have no `Origin`: what they bring along is not their address's fault. An upgrade of a browser always has one.
+fn counts_against_address(request: &Request, violation: Violation) -> bool {
+    violation.is_failed_attempt() && (upgrade::is_attempted(&request.headers) || request.headers.has("origin"))
 }
 
 /// What a request asks for. The port that is not written is that of its scheme.
@@ -247,18 +238,12 @@ impl Kind {
     }
 }
 
-impl Opening {
-    fn new(policy: &Rc<Policy>, decision: Decision, edits: Vec<Edit>) -> Self {
-        Self { policy: Rc::clone(policy), decision, edits, would_refuse: None, credential: None }
-    }
-}
-
 /// What a request that is not refused may do.
 #[derive(Default)]
 struct Grant {
     credential: Option<Rc<Verified>>,
     claims: Vec<Edit>,
-    offer: Offer,
+    offer: SubprotocolOffer,
 }
 
 /// Finds the first rule of `policy` that the request breaks; `authority` is missing where it is malformed, or where what is asked for
@@ -270,10 +255,15 @@ fn judge(
     authority: Option<&Authority>,
     taken: &Taken,
     now: Timestamp,
-    admit: Admit<'_>,
+    capacity: &mut dyn Capacity,
 ) -> Result<Grant, Violation> {
     let headers = &request.headers;
-    let admitted = admit(policy, if kind == Kind::Upgrade { Applicant::Address } else { Applicant::Visitor });
+    let admitted = match kind {
+        Kind::Upgrade => {
+            capacity.admit(policy, Applicant::Address).and_then(|()| capacity.admit(policy, Applicant::All))
+        }
+        Kind::Other | Kind::Preflight => capacity.admit(policy, Applicant::Visitor),
+    };
     // The shape first: proxies end the connection behind a 400, which half an upgrade needs most.
     match kind {
         Kind::Upgrade => upgrade::check(request)?,
@@ -294,8 +284,8 @@ fn judge(
         return Err(Violation::OriginRefused);
     }
     let offer = match kind {
-        Kind::Upgrade => Offer::new(&taken.protocols, &policy.subprotocols, policy.auth.forward)?,
-        Kind::Other | Kind::Preflight => Offer::default(),
+        Kind::Upgrade => SubprotocolOffer::new(&taken.protocols, &policy.subprotocols, policy.auth.forward)?,
+        Kind::Other | Kind::Preflight => SubprotocolOffer::default(),
     };
     let credential = match taken.tokens.as_slice() {
         [] if policy.auth.required && kind != Kind::Preflight => return Err(Violation::CredentialMissing),
@@ -307,7 +297,7 @@ fn judge(
     let claims = credential::claim_headers(&policy.auth, credential.as_deref())?;
     let subject = credential.as_deref().filter(|credential| credential.subject().is_some());
     if let (Kind::Upgrade, Some(credential)) = (kind, subject) {
-        admit(policy, Applicant::Subject(credential))?;
+        capacity.admit(policy, Applicant::Subject(credential))?;
     }
     Ok(Grant { credential, claims, offer })
 }

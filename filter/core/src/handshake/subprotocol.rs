@@ -1,9 +1,9 @@
 //! The subprotocols of a handshake (RFC 6455 §1.9, §11.3.4): which of the offered ones the upstream may choose.
 
-use super::credential::Offered;
+use super::credential::OfferedItem;
+use crate::effect::Edit;
 use crate::http::headers::Headers;
 use crate::negotiation::SubprotocolRules;
-use crate::verdict::Edit;
 use crate::violation::Violation;
 
 /// Subprotocols that carry another protocol whole, or a terminal: allowed only by name. From the IANA registry and the
@@ -40,20 +40,20 @@ const BLOB_LEN_MIN: usize = 128;
 
 /// What the upstream may choose from.
 #[derive(Debug, Default)]
-pub(super) struct Offer {
+pub(super) struct SubprotocolOffer {
     names: Vec<String>,
     /// The marker of a credential, where nothing else was offered: a client that offers something has to be answered
     /// something, or a browser fails the connection (WHATWG WebSockets §3).
     echo: Option<String>,
 }
 
-impl Offer {
+impl SubprotocolOffer {
     /// Sorts out what was offered.
     ///
     /// # Errors
     /// [`Violation::BadUpgrade`] when a name stands twice, [`Violation::SubprotocolRefused`] for a tunnel that is not
     /// listed, when none of the offered ones is allowed, and when one is required and none offered.
-    pub(super) fn new(offered: &[Offered], rules: &SubprotocolRules, forward: bool) -> Result<Self, Violation> {
+    pub(super) fn new(offered: &[OfferedItem], rules: &SubprotocolRules, forward: bool) -> Result<Self, Violation> {
         let own: Vec<&str> = offered.iter().filter(|item| !item.credential).map(|item| item.name.as_str()).collect();
         // "The elements … MUST all be unique strings" (RFC 6455 §4.1).
         if own.iter().enumerate().any(|(index, name)| own.iter().skip(index.saturating_add(1)).any(|n| n == name)) {
@@ -63,7 +63,7 @@ impl Offer {
         if own.iter().any(|name| is_tunnel(name) && !listed(name)) {
             return Err(Violation::SubprotocolRefused);
         }
-        let allowed = |item: &&Offered| {
+        let allowed = |item: &&OfferedItem| {
             if item.credential { forward } else { rules.allow.is_empty() || listed(&item.name) }
         };
         let names: Vec<String> = offered.iter().filter(allowed).map(|item| item.name.clone()).collect();
@@ -117,8 +117,8 @@ mod tests {
     #[track_caller]
     fn check(allow: &[&str], required: bool, offered: &[&str], expected: Result<&[&str], Violation>) {
         let rules = SubprotocolRules { allow: allow.iter().map(|&name| name.into()).collect(), required };
-        let offered: Vec<Offered> = offered.iter().map(|name| Offered::plain(name)).collect();
-        let offer = Offer::new(&offered, &rules, false);
+        let offered: Vec<OfferedItem> = offered.iter().map(|name| OfferedItem::plain(name)).collect();
+        let offer = SubprotocolOffer::new(&offered, &rules, false);
         assert_eq!(
             offer.map(|offer| offer.names),
             expected.map(|e| e.iter().map(|&n| n.into()).collect::<Vec<String>>())

@@ -1,28 +1,27 @@
 //! Requests and answers as tables: one good handshake, and what changes make of it.
 
-mod answers;
 mod credentials;
 mod reload;
 mod requests;
+mod responses;
 
 use std::rc::Rc;
 
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::json;
 
-use super::{Applicant, Decision, HttpVersion, Opening, Request, check};
+use super::{Capacity, Decision, HttpVersion, Opening, Pending, Request};
 use crate::config;
+use crate::effect::Edit;
 use crate::http::headers::Headers;
+use crate::limits::admission::Applicant;
 use crate::limits::{HeldBytes, Share};
 use crate::policy::Policy;
 use crate::policy::routes::Policies;
-use crate::session::tests::BIRTH;
-use crate::time::Timestamp;
-use crate::verdict::Edit;
+use crate::testing::{self, BIRTH, NOW, decide};
 use crate::violation::Violation::{self, *};
 
 const SECRET: &str = "an HMAC secret of more than 32 bytes";
-const NOW: u64 = 1_800_000_000;
 /// A token by its shape, `{"alg":"HS256"}`, and by nothing else.
 const FORGED: &str = "eyJhbGciOiJIUzI1NiJ9.e30.c2ln";
 /// Tokens of other makes: Flask's session, Phoenix's token.
@@ -93,16 +92,11 @@ fn and(mut fields: Fields, name: &str, value: &str) -> Fields {
 
 fn request(fields: Fields) -> Request {
     let fields = fields.into_iter().map(|(name, value)| (name.into_bytes(), value.into_bytes())).collect();
-    Request { headers: Headers::new(fields), protocol: HttpVersion::Http11, tls: false, end: false, nonce: [7; 16] }
+    testing::request(Headers::new(fields))
 }
 
 fn open(policies: &Policies, fields: Fields) -> Opening {
     decide(policies, &request(fields), &Rc::default())
-}
-
-/// Decides now, and whoever asks is admitted.
-fn decide(policies: &Policies, request: &Request, held: &Rc<HeldBytes>) -> Opening {
-    check(policies, request, held, Timestamp::from_secs(NOW), &mut |_, _| Ok(()))
 }
 
 fn refusal(opening: &Opening) -> Option<Violation> {
@@ -361,28 +355,41 @@ fn monitoring_lets_everything_through_as_it_came() {
     ] {
         let opening = open(&watching, fields.clone());
         assert!(matches!(opening.decision, Decision::Upgrade(_)));
-        assert_eq!(opening.would_refuse, Some(violation));
+        assert_eq!(opening.would_refuse, [violation]);
         assert_eq!(edited(&opening, &fields, "authorization").len(), 1);
     }
-    assert_eq!(open(&watching, good()).would_refuse, None);
+    assert_eq!(open(&watching, good()).would_refuse, []);
 }
 
 /// Decides with `refused` turned away for `violation`, and tells who asked to be admitted.
 fn apply(policies: &Policies, fields: Fields, refused: &str, violation: Violation) -> (Opening, Vec<String>) {
-    let mut applicants = Vec::new();
-    let mut admit = |policy: &Policy, applicant: Applicant<'_>| {
-        assert_eq!(policy.mode, policies.base().mode);
+    let mut others = Others { refused, violation, applicants: Vec::new() };
+    let opening = testing::decide_within(policies, &request(fields), &Rc::default(), &mut others);
+    (opening, others.applicants)
+}
+
+struct Others<'a> {
+    refused: &'a str,
+    violation: Violation,
+    applicants: Vec<String>,
+}
+
+impl Capacity for Others<'_> {
+    fn admit(&mut self, _: &Policy, applicant: Applicant<'_>) -> Result<(), Violation> {
         let name = match applicant {
             Applicant::Address => "address".to_owned(),
+            Applicant::All => return Ok(()),
             Applicant::Subject(credential) => credential.subject().unwrap().to_owned(),
             Applicant::Visitor => "visitor".to_owned(),
         };
-        let admitted = if name == refused { Err(violation) } else { Ok(()) };
-        applicants.push(name);
+        let admitted = if name == self.refused { Err(self.violation) } else { Ok(()) };
+        self.applicants.push(name);
         admitted
-    };
-    let opening = check(policies, &request(fields), &Rc::default(), Timestamp::from_secs(NOW), &mut admit);
-    (opening, applicants)
+    }
+
+    fn keep(&mut self, _: &mut Pending) -> bool {
+        true
+    }
 }
 
 #[test]
@@ -430,7 +437,7 @@ fn an_applicant_who_is_not_admitted_is_refused_without_its_credential() {
         let watching = policies(json!({"mode": "monitor"}));
         let (opening, _) = apply(&watching, fields.clone(), refused, violation);
         assert!(matches!(opening.decision, Decision::Upgrade(_)));
-        assert_eq!(opening.would_refuse, Some(violation));
+        assert_eq!(opening.would_refuse, [violation]);
         assert_eq!(edited(&opening, &fields, "authorization").len(), 1);
     }
 }

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
-use super::Request;
+use super::request::{HttpVersion, Request};
 use crate::http::extensions;
 use crate::http::headers::{Headers, Repeated};
 use crate::http::list::{tokens, trim};
@@ -27,29 +27,6 @@ const DRAFT_FIELDS: [&str; 4] =
 /// Fields of the handshake that may stand once.
 const SINGLE_FIELDS: [&str; 6] =
     [":authority", ":method", ":path", "origin", "sec-websocket-key", "sec-websocket-version"];
-
-/// A version of HTTP.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum HttpVersion {
-    /// HTTP/1.0, which has no upgrades.
-    Http10,
-    /// HTTP/1.1: `Upgrade: websocket`.
-    Http11,
-    /// HTTP/2 or HTTP/3: extended CONNECT (RFC 8441, RFC 9220), which proxies show as an upgrade without a key.
-    Multiplexed,
-}
-
-impl HttpVersion {
-    /// Reads the host's name of a version; what it does not tell counts as HTTP/1.1, which asks for the most.
-    #[must_use]
-    pub fn from_name(name: &[u8]) -> Self {
-        match name {
-            b"HTTP/1.0" => Self::Http10,
-            b"HTTP/2" | b"HTTP/3" => Self::Multiplexed,
-            _ => Self::Http11,
-        }
-    }
-}
 
 /// Whether a request means to be an upgrade: one that only half is must not pass as a plain request.
 pub(super) fn is_attempted(headers: &Headers) -> bool {
@@ -174,12 +151,5 @@ mod tests {
     #[test]
     fn the_accept_of_the_rfc_is_found() {
         assert_eq!(accept("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    }
-
-    #[test]
-    fn a_version_of_http_is_known_by_name() {
-        assert_eq!(HttpVersion::from_name(b"HTTP/2"), HttpVersion::Multiplexed);
-        assert_eq!(HttpVersion::from_name(b"HTTP/1.0"), HttpVersion::Http10);
-        assert_eq!(HttpVersion::from_name(b"\xff"), HttpVersion::Http11);
     }
 }

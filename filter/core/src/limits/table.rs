@@ -83,6 +83,18 @@ impl Key {
         Self(hash.first_chunk().map_or(1, |first| u64::from_le_bytes(*first).max(1)))
     }
 
+    /// It as a number, for who keeps no keys.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The key of this [`Self::number`].
+    #[must_use]
+    pub const fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+
     /// The number of its bucket. The bits are the same in all of a bucket: the other 52 tell its entries apart.
     #[must_use]
     pub const fn bucket(self) -> usize {

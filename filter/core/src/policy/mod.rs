@@ -1,7 +1,7 @@
 //! The operator's policy, validated and immutable.
 //!
 //! Made by [`crate::config`], shared by every session that it applies to. The names follow the keys of the
-//! configuration; what each means is said there and in README.
+//! configuration; what each means is said there and in filter/POLICY.md.
 
 pub mod routes;
 

@@ -217,6 +217,7 @@ impl Session {
 
     /// Whether the last bytes may have brought the deadline nearer: otherwise it only moves away.
     #[must_use]
+    #[inline]
     pub const fn is_pressed(&self) -> bool {
         self.end_by.is_some() || self.from_client.unfinished_since().is_some()
     }
@@ -305,6 +306,7 @@ impl Session {
 
     /// Why we are closing this connection, where we are.
     #[must_use]
+    #[inline]
     pub const fn violation(&self) -> Option<Violation> {
         match &self.state {
             State::Open => None,
@@ -324,6 +326,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Unreadable`] when the host does not give out the bytes; nothing of the chunk may then be forwarded.
+    #[inline]
     pub fn receive<C: Chunk + ?Sized>(
         &mut self,
         from: Side,

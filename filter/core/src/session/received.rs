@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::verdict::Passage;
+use crate::effect::Passage;
 use crate::violation::Violation;
 
 /// What came of a chunk.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::verdict::Passage;
+use crate::effect::Passage;
 use crate::wire::{Chunk, Unreadable};
 
 /// How many bytes are asked of the host at once, where fewer are needed. A call that returns bytes costs the same for fourteen of them as

@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use super::{Birth, Budget, CLOSE_GRACE, CLOSE_TIMEOUT, Due, PEER_CLOSE_TIMEOUT, Received, Session};
+use super::{CLOSE_GRACE, CLOSE_TIMEOUT, Due, PEER_CLOSE_TIMEOUT, Received, Session};
 use crate::content::Handshake;
+use crate::effect::Passage;
 use crate::entry::Entry;
 use crate::limits::Share;
 use crate::message::Binary;
 use crate::policy::routes::{Place, Policies};
 use crate::policy::{Mode, Policy};
-use crate::time::Moment;
-use crate::verdict::Passage;
+use crate::testing::{BIRTH, MOMENT as NOW, Unlimited};
 use crate::violation::Violation::{self, InvalidUtf8, MessageTooBig, ProtocolError, TypeRefused};
 use crate::wire::Side::{self, Client, Server};
 use crate::wire::{Chunk, Unreadable};
@@ -20,29 +20,6 @@ const MASK: [u8; 4] = [0; 4];
 
 /// How a server answers our Close.
 const CLOSE: &[u8] = b"\x88\x02\x03\xf1";
-
-/// When connections of tests come up, and when everything happens in those that are not about time.
-pub(crate) const NOW: Moment = Moment::from_nanos(1_000_000_000_000);
-
-/// How connections of tests come up.
-pub(crate) const BIRTH: Birth = Birth { at: NOW, nonce: *b"\x7f\xffnonce!" };
-
-/// Counts nothing: whatever is asked for, there is enough.
-pub(crate) struct Unlimited;
-
-impl Budget for Unlimited {
-    fn now(&self) -> Moment {
-        NOW
-    }
-
-    fn spend(&self, _: u64, _: u64) -> bool {
-        true
-    }
-
-    fn ask(&self, _: &str) -> bool {
-        true
-    }
-}
 
 /// A frame of the client that begins with `first`.
 pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {

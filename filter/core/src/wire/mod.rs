@@ -76,6 +76,16 @@ pub trait Chunk {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Unreadable;
 
+impl<C: Chunk + ?Sized> Chunk for &C {
+    fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    fn bytes(&self, offset: usize, len: usize) -> Result<Cow<'_, [u8]>, Unreadable> {
+        (**self).bytes(offset, len)
+    }
+}
+
 impl Chunk for [u8] {
     fn len(&self) -> usize {
         <[u8]>::len(self)

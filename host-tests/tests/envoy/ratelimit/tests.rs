@@ -7,7 +7,7 @@ use envoy_types::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descri
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_response::{Code, DescriptorStatus};
 use envoy_types::pb::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use envoy_types::pb::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
-use portcullis_core::ratelimit::{self, Answer};
+use portcullis_core::limits::rls::{self, Verdict};
 use prost::Message;
 use tokio::runtime::{Builder, Runtime};
 use tonic::transport::Channel;
@@ -104,7 +104,7 @@ fn what_the_core_writes_is_a_request() {
         (1, &[&[("remote_address", "2001:db8::1")][..]]),
         (u32::MAX, &[&[("subject", "corp/ä"), ("message_type", "")], &[("subject", &long)], &[]]),
     ] {
-        let bytes = ratelimit::Request { domain: DOMAIN, descriptors, hits_addend }.encode();
+        let bytes = rls::Request { domain: DOMAIN, descriptors, hits_addend }.encode();
         assert_eq!(RateLimitRequest::decode(&*bytes).expect("a message"), request(hits_addend, descriptors));
     }
 }
@@ -134,8 +134,8 @@ fn what_a_service_answers_is_read_by_the_core() {
             raw_body: b"body".to_vec(),
             ..RateLimitResponse::default()
         };
-        let expected = expected.map(|(allowed, retry_after)| Answer { allowed, retry_after });
-        assert_eq!(ratelimit::decode(&response.encode_to_vec()), expected, "{response:?}");
+        let expected = expected.map(|(allowed, retry_after)| Verdict { allowed, retry_after });
+        assert_eq!(rls::decode(&response.encode_to_vec()), expected, "{response:?}");
     }
 }
 
@@ -145,11 +145,11 @@ fn the_core_and_the_service_understand_each_other() {
     let mut client = Client::of(&server);
     let mut ask = || {
         let descriptors: &[&[_]] = &[&[("remote_address", "192.0.2.1")]];
-        let bytes = ratelimit::Request { domain: DOMAIN, descriptors, hits_addend: 1 }.encode();
+        let bytes = rls::Request { domain: DOMAIN, descriptors, hits_addend: 1 }.encode();
         let response = client.ask(RateLimitRequest::decode(&*bytes).expect("a message")).expect("an answer");
-        ratelimit::decode(&response.encode_to_vec()).expect("yes or no")
+        rls::decode(&response.encode_to_vec()).expect("yes or no")
     };
-    assert_eq!(ask(), Answer { allowed: true, retry_after: None });
+    assert_eq!(ask(), Verdict { allowed: true, retry_after: None });
     let refused = ask();
     let wait = refused.retry_after.expect("it knows when");
     assert!(!refused.allowed && wait > Duration::from_secs(3_500) && wait <= Duration::from_secs(3_600), "{wait:?}");

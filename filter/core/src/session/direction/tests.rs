@@ -11,7 +11,8 @@ use super::*;
 use crate::content::tunnels::Conversation;
 use crate::content::{ContentRules, Handshake};
 use crate::message::{Binary, MessageRules};
-use crate::session::tests::{NOW, Unlimited, frame};
+use crate::session::tests::frame;
+use crate::testing::{MOMENT as NOW, Unlimited};
 use crate::violation::Violation::{InvalidDeflate, InvalidUtf8, MessageTooBig, Overloaded, ProtocolError};
 use crate::wire::Side;
 

@@ -12,8 +12,9 @@ use crate::content::Handshake;
 use crate::entry::Entry;
 use crate::limits::Share;
 use crate::policy::routes::{Place, Policies};
-use crate::session::tests::{BIRTH, NOW, Unlimited, forwarded, frame};
+use crate::session::tests::{forwarded, frame};
 use crate::session::{Deflate, Session};
+use crate::testing::{BIRTH, MOMENT as NOW, Unlimited};
 use crate::violation::Violation::{self, *};
 use crate::wire::Side::{Client, Server};
 

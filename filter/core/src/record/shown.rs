@@ -8,7 +8,7 @@ const TOKEN: &str = "[token]";
 
 /// The path of a request target without query, parameters and tokens, cut where it is long.
 #[must_use]
-pub fn path(target: &[u8]) -> String {
+pub(super) fn path(target: &[u8]) -> String {
     let shown = path::shown(target);
     let segments = shown.split('/');
     let segments = segments.map(|segment| if shape::begins_token(segment.as_bytes()) { TOKEN } else { segment });
@@ -17,14 +17,14 @@ pub fn path(target: &[u8]) -> String {
 
 /// The host and port that an authority names, without its user information (RFC 3986 §3.2.1).
 #[must_use]
-pub fn host(authority: &[u8]) -> &[u8] {
+pub(super) fn host(authority: &[u8]) -> &[u8] {
     authority.rsplit(|byte| *byte == b'@').next().unwrap_or_default()
 }
 
 /// The value of an `Origin` line without what no origin has (RFC 6454 §7): user information, a path, a query. The rest stays as it was
 /// written, well-formed or not: it may be why the request was refused.
 #[must_use]
-pub fn origin(line: &[u8]) -> Vec<u8> {
+pub(super) fn origin(line: &[u8]) -> Vec<u8> {
     let scheme_len = line.windows(3).position(|window| window == b"://").map_or(0, |at| at.saturating_add(3));
     let (scheme, rest) = line.split_at_checked(scheme_len).unwrap_or_default();
     let authority = rest.split(|byte| matches!(byte, b'/' | b'\\' | b'?' | b'#')).next().unwrap_or_default();

@@ -1,25 +1,23 @@
-//! What all workers of an Envoy count together, in data that they share under compare-and-swap.
+//! What all workers of a proxy count together, in data that they share under compare-and-swap.
 //!
 //! ```text
 //! register   the seed of the keys, the generation, and each worker's beat     one value
-//! buckets    who has how many connections, handshakes, failures, messages     4,096 values (portcullis_core::limits::table)
+//! buckets    who has how many connections, handshakes, failures, messages     4,096 values (table.rs)
 //! ```
 //!
 //! A worker that traps gives nothing back. The others see its beat stop, and begin another generation: each counts again what it has
-//! itself, and when all have, what was counted before is void. Nothing here judges: that is portcullis-core's.
+//! itself, and when all have, what was counted before is void.
 
+use core::cell::{Cell, RefCell};
 use core::time::Duration;
-use std::cell::{Cell, RefCell};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
-use crate::IdMap;
-use crate::host;
-use crate::host::abi::{self, HostError, Hosted};
-use crate::purse::Purse;
-use portcullis_core::limits::rate::Rate;
-use portcullis_core::limits::register::Register;
-use portcullis_core::limits::table::{Admission, BUCKET_LEN, BUCKETS, Bucket, Census, Excess, FailureRules, Key, Kind};
-use portcullis_core::time::Moment;
+use super::rate::Rate;
+use super::register::Register;
+use super::table::{Admission, BUCKET_LEN, BUCKETS, Bucket, Census, Excess, FailureRules, Key, Kind};
+use crate::ids::IdMap;
+use crate::port::{self, HostError, Port};
+use crate::time::Moment;
 
 /// How often a value is tried that others change at the same time. Each round that fails is one in which another worker got through, so
 /// that a hundred of them may meet here at once.
@@ -32,18 +30,17 @@ const BEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// millisecond later, so that even 100,000 are through before the others take this worker for lost.
 const RESTORED_MAX: usize = 64;
 
-/// What a VM knows of the counts of all.
-#[derive(Default)]
-pub(crate) struct Limiter {
+/// What a worker knows of the counts of all.
+pub struct Counters {
+    port: Rc<dyn Port>,
     seed: Cell<[u8; 16]>,
-    /// This worker, once it has ticked or counted: a VM that only tries a policy never does.
+    /// This worker, once it has ticked or counted: one that only tries a policy never does.
     register: RefCell<Register>,
     beaten_at: Cell<Moment>,
     /// The connections of this worker: what it has to give back, or to count again.
     own: RefCell<IdMap<Key, Own>>,
     /// Of those, whose connections may still have to be counted in the generation that this worker has come to.
     behind: RefCell<Vec<Key>>,
-    purses: RefCell<IdMap<Key, Weak<Purse>>>,
 }
 
 /// How many connections somebody has on this worker.
@@ -55,21 +52,50 @@ struct Own {
 }
 
 /// One connection that is counted: given back when it is dropped, however its stream ends.
-pub(crate) struct Slot {
-    limiter: Rc<Limiter>,
+pub struct Slot {
+    counters: Rc<Counters>,
     key: Key,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.limiter.release(self.key);
+        self.counters.release(self.key);
     }
 }
 
-impl Limiter {
+/// A key says nothing without the seed.
+impl core::fmt::Debug for Slot {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Slot")
+    }
+}
+
+impl core::fmt::Debug for Counters {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Counters({} keys)", self.own.borrow().len())
+    }
+}
+
+impl Counters {
+    /// Nothing is counted yet, and nothing shared.
+    #[must_use]
+    pub fn new(port: Rc<dyn Port>) -> Self {
+        Self {
+            port,
+            seed: Cell::default(),
+            register: RefCell::default(),
+            beaten_at: Cell::default(),
+            own: RefCell::default(),
+            behind: RefCell::default(),
+        }
+    }
+
     /// Makes what is shared, unless it is there. The host tries a policy alone before any worker has it, so that nobody comes between.
-    pub(crate) fn prepare(&self) -> Hosted<()> {
-        if let Some((bytes, _)) = abi::shared(REGISTER)? {
+    ///
+    /// # Errors
+    /// [`HostError`], here and below.
+    pub fn prepare(&self) -> Result<(), HostError> {
+        if let Some((bytes, _)) = self.port.shared(port::Cell::Register)? {
             let mut register = self.register.borrow_mut();
             if register.is_new() {
                 register.adopt(&bytes);
@@ -78,25 +104,25 @@ impl Limiter {
             return Ok(());
         }
         for index in 0..BUCKETS {
-            abi::set_shared(&bucket_name(index), &[0; BUCKET_LEN], None)?;
+            self.port.share(port::Cell::Bucket(index), &[0; BUCKET_LEN], None)?;
         }
-        self.seed.set(host::random()?);
-        abi::set_shared(REGISTER, &Register::first(self.seed.get()), None).map(drop)
+        self.seed.set(port::random(&*self.port)?);
+        self.port.share(port::Cell::Register, &Register::first(self.seed.get()), None).map(drop)
     }
 
     /// Tells the others that this worker lives, and hears who does not: once a second, however often it is called. Before that, it goes
     /// on with what it has to count again.
-    pub(crate) fn beat(&self, now: Moment) -> Hosted<()> {
+    pub fn beat(&self, now: Moment) -> Result<(), HostError> {
         let is_due = now.since(self.beaten_at.get()) >= BEAT_INTERVAL;
         if !self.restore()? || !is_due {
             return Ok(());
         }
         if self.register.borrow().is_new() {
-            let id = u64::from_le_bytes(host::random()?);
+            let id = u64::from_le_bytes(port::random(&*self.port)?);
             self.register.borrow_mut().join(id);
         }
         for _ in 0..ROUNDS_MAX {
-            let Some((bytes, version)) = abi::shared(REGISTER)? else { return Err(HostError::NONSENSE) };
+            let (bytes, version) = self.port.shared(port::Cell::Register)?.ok_or(HostError)?;
             // Before the beat, which tells the others that they need no longer think of what was counted before.
             if self.register.borrow_mut().adopt(&bytes) {
                 self.fall_behind();
@@ -106,7 +132,7 @@ impl Limiter {
             }
             let (mut register, seed) = (self.register.borrow().clone(), Register::seed(&bytes));
             let beaten = register.beat(&bytes);
-            if abi::set_shared(REGISTER, &beaten, Some(version))? {
+            if self.port.share(port::Cell::Register, &beaten, Some(version))? {
                 self.beaten_at.set(now);
                 self.seed.set(seed);
                 if register.generation() != self.register.replace(register).generation() {
@@ -120,20 +146,22 @@ impl Limiter {
     }
 
     /// Whether there is more to count again, which [`Self::beat`] goes on with.
-    pub(crate) fn is_behind(&self) -> bool {
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
         !self.behind.borrow().is_empty()
     }
 
     /// Counts one more connection, and the handshake that asks for it.
     ///
     /// # Errors
-    /// Those of the host; inside, why there may be no more.
-    pub(crate) fn admit(self: &Rc<Self>, key: Key, admission: &Admission) -> Hosted<Result<Slot, Excess>> {
+    /// Inside, why there may be no more.
+    pub fn admit(self: &Rc<Self>, key: Key, admission: &Admission) -> Result<Result<Slot, Excess>, HostError> {
         if self.register.borrow().is_new() {
-            // A worker that no other knows is not missed when it is lost, and its connections would be counted for good. Where it fails, a tick makes it known.
-            let _ = self.beat(host::now()?);
+            // A worker that no other knows is not missed when it is lost, and its connections would be counted for good. Where it fails, a
+            // tick makes it known.
+            let _ = self.beat(self.port.now()?);
         }
-        let (census, now) = (self.census(key), host::now()?);
+        let (census, now) = (self.census(key), self.port.now()?);
         let admitted = self.update(key, |bucket| {
             let admitted = bucket.admit(key, admission, census, now);
             (admitted, admitted.is_ok())
@@ -144,41 +172,35 @@ impl Limiter {
         let mut own = self.own.borrow_mut();
         let own = own.entry(key).or_insert(Own { count: 0, generation: census.generation });
         own.count = own.count.saturating_add(1);
-        Ok(Ok(Slot { limiter: Rc::clone(self), key }))
+        Ok(Ok(Slot { counters: Rc::clone(self), key }))
     }
 
     /// Counts a failed attempt. Returns whether it was one too many.
-    pub(crate) fn fail(&self, key: Key, rules: &FailureRules) -> Hosted<bool> {
-        let now = host::now()?;
+    pub fn fail(&self, key: Key, rules: &FailureRules) -> Result<bool, HostError> {
+        let now = self.port.now()?;
         self.update(key, |bucket| (bucket.fail(key, rules, now), true))
     }
 
     /// Takes messages and bytes of a subject, as many as there are.
-    pub(crate) fn lease(&self, key: Key, rates: [Option<Rate>; 2], wanted: [u64; 2], now: Moment) -> Hosted<[u64; 2]> {
+    pub fn lease(
+        &self,
+        key: Key,
+        rates: [Option<Rate>; 2],
+        wanted: [u64; 2],
+        now: Moment,
+    ) -> Result<[u64; 2], HostError> {
         self.update(key, |bucket| (bucket.lease(key, rates, wanted, now), true))
     }
 
     /// The key of whom these parts name.
-    pub(crate) fn key(&self, kind: Kind, parts: &[&[u8]]) -> Key {
+    #[must_use]
+    pub fn key(&self, kind: Kind, parts: &[&[u8]]) -> Key {
         Key::new(kind, &self.seed.get(), parts)
     }
 
-    /// What a subject's connections of this worker have of its messages.
-    pub(crate) fn purse(self: &Rc<Self>, key: Key, make: impl FnOnce() -> Purse) -> Rc<Purse> {
-        if let Some(purse) = self.purses.borrow().get(&key).and_then(Weak::upgrade) {
-            return purse;
-        }
-        let purse = Rc::new(make());
-        self.purses.borrow_mut().insert(key, Rc::downgrade(&purse));
-        purse
-    }
-
-    /// A purse is gone.
-    pub(crate) fn forget(&self, key: Key) {
-        let mut purses = self.purses.borrow_mut();
-        if purses.get(&key).is_some_and(|purse| purse.strong_count() == 0) {
-            purses.remove(&key);
-        }
+    /// The time now.
+    pub(super) fn now(&self) -> Result<Moment, HostError> {
+        self.port.now()
     }
 
     /// By which count a client is judged. One that is yet to be counted again still belongs to the generation before.
@@ -208,11 +230,11 @@ impl Limiter {
     }
 
     /// Counts again what this worker has, [`RESTORED_MAX`] at a time. Returns whether that is all.
-    fn restore(&self) -> Hosted<bool> {
+    fn restore(&self) -> Result<bool, HostError> {
         if !self.is_behind() {
             return Ok(true);
         }
-        let (generation, now) = (self.register.borrow().generation(), host::now()?);
+        let (generation, now) = (self.register.borrow().generation(), self.port.now()?);
         for _ in 0..RESTORED_MAX {
             let Some(key) = self.behind.borrow().last().copied() else { break };
             // A client that has left and come again is counted in this generation, and one that has only left not at all.
@@ -227,22 +249,15 @@ impl Limiter {
     }
 
     /// Changes a bucket; `act` may run more than once, and tells whether it has changed anything.
-    fn update<T>(&self, key: Key, act: impl Fn(&mut Bucket<'_>) -> (T, bool)) -> Hosted<T> {
-        let name = bucket_name(key.bucket());
+    fn update<T>(&self, key: Key, act: impl Fn(&mut Bucket<'_>) -> (T, bool)) -> Result<T, HostError> {
+        let cell = port::Cell::Bucket(key.bucket());
         for _ in 0..ROUNDS_MAX {
-            let (mut bytes, version) = abi::shared(&name)?.unwrap_or_default();
+            let (mut bytes, version) = self.port.shared(cell)?.unwrap_or_default();
             let (answer, is_changed) = act(&mut Bucket::open(&mut bytes));
-            if !is_changed || abi::set_shared(&name, &bytes, Some(version))? {
+            if !is_changed || self.port.share(cell, &bytes, Some(version))? {
                 return Ok(answer);
             }
         }
-        Err(HostError::NONSENSE)
+        Err(HostError)
     }
-}
-
-/// The number tells the layout: a host keeps its data while modules come and go.
-const REGISTER: &str = "portcullis.3.register";
-
-fn bucket_name(index: usize) -> String {
-    format!("portcullis.3.bucket.{index}")
 }

@@ -9,15 +9,15 @@ const REFUSED: &[u8] = b"\
     \x2a\x04body\
     \x3a\x02\x08\x01";
 
-const OVER: Option<Answer> = Some(Answer { allowed: false, retry_after: None });
+const OVER: Option<Verdict> = Some(Verdict { allowed: false, retry_after: None });
 
 #[track_caller]
-fn check(bytes: &[u8], expected: Option<Answer>) {
+fn check(bytes: &[u8], expected: Option<Verdict>) {
     assert_eq!(decode(bytes), expected, "{bytes:02x?}");
 }
 
-const fn refused(span: Duration) -> Option<Answer> {
-    Some(Answer { allowed: false, retry_after: Some(span) })
+const fn refused(span: Duration) -> Option<Verdict> {
+    Some(Verdict { allowed: false, retry_after: Some(span) })
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn lengths_of_more_than_one_byte_are_written_too() {
 
 #[test]
 fn the_overall_code_decides() {
-    check(b"\x08\x01", Some(Answer { allowed: true, retry_after: None }));
+    check(b"\x08\x01", Some(Verdict { allowed: true, retry_after: None }));
     check(b"\x08\x02", OVER);
     for neither in
         [&b""[..], b"\x08\x00", b"\x08\x03", b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x0a\x01\x02"]
@@ -54,10 +54,10 @@ fn the_overall_code_decides() {
     }
     // "Last one wins" of a field that stands twice.
     check(b"\x08\x01\x08\x02", OVER);
-    check(b"\x08\x02\x08\x01", Some(Answer { allowed: true, retry_after: None }));
+    check(b"\x08\x02\x08\x01", Some(Verdict { allowed: true, retry_after: None }));
     // A status does not decide.
     check(b"\x12\x02\x08\x02", None);
-    check(b"\x08\x01\x12\x07\x08\x02\x22\x03\x08\x90\x1c", Some(Answer { allowed: true, retry_after: None }));
+    check(b"\x08\x01\x12\x07\x08\x02\x22\x03\x08\x90\x1c", Some(Verdict { allowed: true, retry_after: None }));
 }
 
 #[test]

@@ -14,6 +14,8 @@
 
 use core::time::Duration;
 
+use super::rules::GlobalLimits;
+use crate::ask::Question;
 use crate::protobuf::{Field, field, push_bytes, push_varint};
 
 /// The service's full name.
@@ -33,17 +35,26 @@ pub struct Request<'a> {
 }
 
 /// The `GrpcService` (`envoy.config.core.v3`) that the proxy reaches through one of its clusters: `{ EnvoyGrpc { cluster_name = 1 } = 1 }`.
-#[must_use]
-pub fn service_of(cluster: &str) -> Vec<u8> {
+fn service_of(cluster: &str) -> Vec<u8> {
     let (mut envoy_grpc, mut service) = (Vec::new(), Vec::new());
     push_bytes(&mut envoy_grpc, 1, cluster.as_bytes());
     push_bytes(&mut service, 1, &envoy_grpc);
     service
 }
 
+/// Asks the service that counts by `global` whether what `descriptors` say may happen `hits_addend` times more.
+#[must_use]
+pub fn question(global: &GlobalLimits, descriptors: &[&[(&str, &str)]], hits_addend: u32) -> Question {
+    Question::RateLimit {
+        service: service_of(&global.cluster),
+        message: Request { domain: &global.domain, descriptors, hits_addend }.encode(),
+        timeout: global.timeout,
+    }
+}
+
 /// What the service said.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Answer {
+pub struct Verdict {
     /// Whether it may happen.
     pub allowed: bool,
     /// How long until all limits that are exceeded begin anew; `None` where nothing is, or the service does not say it.
@@ -77,7 +88,7 @@ pub const ANSWER_LEN_MAX: usize = 65_536;
 
 /// The `RateLimitResponse` in `bytes`; `None` when there is none, or one that says neither yes nor no.
 #[must_use]
-pub fn decode(mut bytes: &[u8]) -> Option<Answer> {
+pub fn decode(mut bytes: &[u8]) -> Option<Verdict> {
     if bytes.len() > ANSWER_LEN_MAX {
         return None;
     }
@@ -91,8 +102,8 @@ pub fn decode(mut bytes: &[u8]) -> Option<Answer> {
         }
     }
     match overall {
-        Code::Ok => Some(Answer { allowed: true, retry_after: None }),
-        Code::OverLimit => Some(Answer { allowed: false, retry_after }),
+        Code::Ok => Some(Verdict { allowed: true, retry_after: None }),
+        Code::OverLimit => Some(Verdict { allowed: false, retry_after }),
         Code::Unknown => None,
     }
 }

@@ -2,11 +2,13 @@
 
 use std::rc::Rc;
 
-use super::compression::Offers;
-use super::subprotocol::{Offer, is_tunnel};
-use super::upgrade::{HttpVersion, accept};
+use super::compression::DeflateOffer;
+use super::request::HttpVersion;
+use super::subprotocol::{SubprotocolOffer, is_tunnel};
+use super::upgrade::accept;
 use crate::content::Handshake;
 use crate::content::tunnels::Exempt;
+use crate::effect::Edit;
 use crate::entry::{Credential, Entry};
 use crate::http::headers::{Headers, Repeated};
 use crate::http::list::{tokens, trim};
@@ -14,7 +16,6 @@ use crate::limits::Share;
 use crate::policy::routes::Place;
 use crate::policy::{Mode, Policy};
 use crate::session::{Birth, Deflate, Session};
-use crate::verdict::Edit;
 use crate::violation::Violation;
 
 /// An upgrade whose answer is awaited.
@@ -25,8 +26,8 @@ pub struct Pending {
     protocol: HttpVersion,
     accept: String,
     /// `None` when the request went on as it came, and any subprotocol may be the answer.
-    offer: Option<Offer>,
-    compression: Offers,
+    offer: Option<SubprotocolOffer>,
+    compression: DeflateOffer,
     /// What is kept of the request.
     entry: Entry,
     /// What is kept of the request, and later of its messages.
@@ -48,8 +49,8 @@ impl Pending {
     pub(super) fn new(
         policy: Rc<Policy>,
         request: (Place, HttpVersion, &str),
-        offer: Option<Offer>,
-        compression: Offers,
+        offer: Option<SubprotocolOffer>,
+        compression: DeflateOffer,
         entry: Entry,
         share: Share,
     ) -> Self {
@@ -91,7 +92,7 @@ impl Pending {
             return Err(violation);
         }
         let chosen = response.has("sec-websocket-protocol");
-        let echo = self.offer.as_ref().and_then(Offer::echo).filter(|_| !chosen);
+        let echo = self.offer.as_ref().and_then(SubprotocolOffer::echo).filter(|_| !chosen);
         let mut edits: Vec<Edit> = echo.map(|marker| Edit::set("sec-websocket-protocol", marker)).into_iter().collect();
         if self.protocol == HttpVersion::Multiplexed {
             // It answers a key that the client has not sent (RFC 8441 §5).

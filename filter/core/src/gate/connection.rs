@@ -1,0 +1,592 @@
+//! A connection that is up: bytes through the session, what waits of them, and Close frames of our own.
+//!
+//! Where a Close cannot be written to the client at once, it is written behind the next bytes of its server, which that one's own answering
+//! Close brings.
+
+use core::cell::RefCell;
+use core::time::Duration;
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use super::worker::{Plugin, Worker};
+use crate::ask::Ask;
+use crate::effect::{ClientWriter, Effect, Effects, Metric, Onward, Passage};
+use crate::limits::lease::{Lease, Subject};
+use crate::limits::rules::OnExcess;
+use crate::policy::routes::Policies;
+use crate::policy::{Mode, Policy};
+use crate::port::{self, HostError};
+use crate::record::Record;
+use crate::session::{Budget, Due, Overlooked, Received, Session};
+use crate::succession::Listener;
+use crate::time::Moment;
+use crate::turn::{self, Backlog, Full, Turn};
+use crate::violation::Violation;
+use crate::wire::{Chunk, Side, Unreadable};
+
+/// How many lines a connection logs about what monitor mode lets pass: a client that breaks a rule with each frame breaks it some 100,000 times a
+/// second. Counters count all of it, and the line of its end says how much has no line.
+const LOGGED_MAX: u32 = 100;
+
+/// How far ahead it is scheduled: where more time is left it is ticked in between. Timers of streams that have ended stay until they
+/// are due, so this bounds their number.
+const SCHEDULE_MAX: Duration = Duration::from_secs(30);
+
+/// Within what time idle connections are reviewed that may go by other policies, in milliseconds: not all of them at once, and with
+/// the time that policies take to settle and two ticks within two seconds.
+const REVIEW_MILLIS: u64 = 400;
+
+/// A connection that is up.
+#[derive(Debug)]
+pub struct Connection {
+    id: u32,
+    listener: Rc<Listener<Policies>>,
+    policies: Rc<Policies>,
+    policy: Rc<Policy>,
+    session: Session,
+    /// What of the client waits, where something has to.
+    backlog: Option<Box<Backlog>>,
+    /// It has a turn to come.
+    is_queued: bool,
+    /// A call of the host failed: what its buffers hold is not known, so nothing goes on any more.
+    is_broken: bool,
+    /// When it is ticked next, whatever comes before.
+    armed_for: Option<Moment>,
+    record: Record,
+    subject: Subject,
+    lease: Option<Rc<Lease>>,
+    opened_at: Moment,
+    /// What monitor mode has let pass.
+    overlooked_count: u32,
+}
+
+impl Connection {
+    /// What was decided under `policies`.
+    pub(super) fn new(
+        id: u32,
+        listener: Rc<Listener<Policies>>,
+        policies: Rc<Policies>,
+        session: Session,
+        record: Record,
+        subject: Subject,
+        opened_at: Moment,
+    ) -> Self {
+        Self {
+            id,
+            listener,
+            policies,
+            policy: Rc::clone(session.policy()),
+            session,
+            backlog: None,
+            is_queued: false,
+            is_broken: false,
+            armed_for: None,
+            record,
+            subject,
+            lease: None,
+            opened_at,
+            overlooked_count: 0,
+        }
+    }
+
+    /// The policy that it is under.
+    #[must_use]
+    pub const fn policy(&self) -> &Rc<Policy> {
+        &self.policy
+    }
+
+    /// Whether everything of `from` that has gone on ends with a frame.
+    #[must_use]
+    #[inline]
+    pub fn is_between_frames(&self, from: Side) -> bool {
+        self.session.is_between_frames(from)
+    }
+
+    /// Whether bytes of the client wait: to be judged, or to be given out in a turn.
+    fn is_waiting(&self) -> bool {
+        self.backlog.as_ref().is_some_and(|backlog| !backlog.is_empty())
+    }
+
+    /// The 101 goes on.
+    pub(super) fn open(&mut self, plugin: &Plugin, effects: &mut Effects) {
+        self.lease = plugin.worker().leases.lease(&self.subject, &self.policy.limits);
+        self.arm(plugin.worker(), effects);
+        self.follow_policies(plugin.worker(), effects);
+    }
+
+    /// Takes what one side sent; `end`: it sends nothing any more.
+    #[inline]
+    pub(super) fn receive(
+        &mut self,
+        plugin: &Plugin,
+        from: Side,
+        chunk: &dyn Chunk,
+        end: bool,
+        effects: &mut Effects,
+    ) -> Onward {
+        if self.is_broken {
+            return Onward::Nothing;
+        }
+        self.follow_policies(plugin.worker(), effects);
+        let received = match from {
+            Side::Client if self.backlog.is_some() || self.session.is_read() => {
+                self.receive_in_turn(plugin, chunk, end, effects)
+            }
+            Side::Client | Side::Server => {
+                self.judge(plugin.worker(), from, chunk, end, None, effects).map(Onward::Part)
+            }
+        };
+        let Ok(onward) = received else { return self.fail_and_hold(plugin, effects) };
+        if self.write_close(plugin.worker(), effects).is_err() {
+            return self.fail_and_hold(plugin, effects);
+        }
+        onward
+    }
+
+    #[cold]
+    fn fail_and_hold(&mut self, plugin: &Plugin, effects: &mut Effects) -> Onward {
+        self.fail(plugin, effects);
+        Onward::Nothing
+    }
+
+    /// Takes what the client sent where judging it is work, or where other bytes wait before it: it is judged while there is time, and the
+    /// rest waits.
+    #[inline(never)]
+    fn receive_in_turn<C: Chunk + ?Sized>(
+        &mut self,
+        plugin: &Plugin,
+        chunk: &C,
+        end: bool,
+        effects: &mut Effects,
+    ) -> Result<Onward, HostError> {
+        let worker = plugin.worker();
+        let may_wait = self.may_wait(plugin);
+        let has_turn = !may_wait || worker.turn.has_time(chunk.len(), self.session.is_laden());
+        if self.is_waiting() || !has_turn {
+            if self.may_put_off(plugin, chunk.len(), effects) {
+                let bytes = read(chunk, 0, chunk.len())?;
+                self.wait(worker, &bytes, end, effects);
+                return Ok(Onward::Kept);
+            }
+            return self.receive_at_once(worker, chunk, end, effects).map(Onward::Part);
+        }
+        worker.turn.begin(worker.port.now()?);
+        let turn = may_wait.then_some(&worker.turn);
+        let received = self.judge(worker, Side::Client, chunk, false, turn, effects);
+        judged(worker, effects);
+        let passage = received?;
+        let left = if may_wait { self.session.left() } else { 0 };
+        if left > 0 {
+            let bytes = read(chunk, chunk.len().saturating_sub(left), left)?;
+            self.wait(worker, &bytes, end, effects);
+        } else if end {
+            self.finish(worker, effects);
+        }
+        let Some(backlog) = self.backlog.as_mut().filter(|backlog| !backlog.is_empty()) else {
+            self.backlog = None;
+            return Ok(Onward::Part(passage));
+        };
+        let kept = read(chunk, 0, passage.keep)?;
+        backlog.pass(&[&passage.before, &*kept, &passage.after].concat());
+        Ok(Onward::Kept)
+    }
+
+    /// Has `bytes` wait for a turn; `end`: nothing follows them.
+    fn wait(&mut self, worker: &Worker, bytes: &[u8], end: bool, effects: &mut Effects) {
+        if end {
+            self.finish(worker, effects);
+        }
+        let backlog = self.backlog.get_or_insert_with(|| new_backlog(worker));
+        backlog.push(bytes, end, worker.now());
+        if !core::mem::replace(&mut self.is_queued, true) {
+            worker.turn.queue(self.id, backlog.spent());
+        }
+        hurry(worker, effects);
+    }
+
+    /// The client sends nothing any more.
+    fn finish(&mut self, worker: &Worker, effects: &mut Effects) {
+        self.session.finish(Side::Client, worker.now());
+        self.arm(worker, effects);
+    }
+
+    /// Whether the client's bytes may wait. Monitor mode holds nobody to the limits that bound them, and the host may reset a paused stream
+    /// to which more comes at once than its buffer takes.
+    fn may_wait(&self, plugin: &Plugin) -> bool {
+        let Policy { mode, limits, buffer_limits, .. } = &*self.policy;
+        let rate = limits.per_connection.bytes.filter(|_| *mode == Mode::Enforce && plugin.may_wait.get());
+        rate.is_some_and(|rate| turn::may_wait(&rate, limits.held_len_max, *buffer_limits))
+    }
+
+    /// Whether so many bytes more may wait. A client that sends on where they may not is refused.
+    fn may_put_off(&mut self, plugin: &Plugin, len: usize, effects: &mut Effects) -> bool {
+        let worker = plugin.worker();
+        let policy = Rc::clone(&self.policy);
+        let limits = &policy.limits;
+        let Some(rate) = limits.per_connection.bytes.filter(|_| self.may_wait(plugin)) else { return false };
+        let check = |backlog: &Backlog| backlog.check(len, &rate, limits.held_len_max, worker.now());
+        let violation =
+            match self.backlog.as_ref().map_or_else(|| check(&new_backlog(worker)), |backlog| check(backlog)) {
+                Ok(()) => return true,
+                Err(Full::NoRoom) if !self.is_waiting() => return false,
+                Err(Full::TooMuch) if limits.on_excess == OnExcess::Close => Violation::RateExceeded,
+                Err(Full::TooMuch | Full::NoRoom) => Violation::Overloaded,
+            };
+        if self.session.violation().is_none() {
+            self.report(violation, None, 1, effects);
+            self.session.refuse(violation, Some(Side::Client), worker.now());
+            self.arm(worker, effects);
+        }
+        false
+    }
+
+    /// Takes what waits and what the client sent behind it, without regard to others.
+    #[inline]
+    fn receive_at_once<C: Chunk + ?Sized>(
+        &mut self,
+        worker: &Worker,
+        chunk: &C,
+        end: bool,
+        effects: &mut Effects,
+    ) -> Result<Passage, HostError> {
+        while let Some(piece) = self.backlog.as_mut().and_then(|backlog| backlog.take_piece()) {
+            self.judge_own(worker, piece.bytes(), None, effects)?;
+        }
+        let ready = self.backlog.take().map(|mut backlog| backlog.take_ready(usize::MAX)).unwrap_or_default();
+        let passage = self.judge(worker, Side::Client, chunk, end, None, effects)?;
+        Ok(Passage { before: [ready, passage.before].concat(), ..passage })
+    }
+
+    /// The next of what waits is judged where there is time. Gives what goes on now.
+    #[inline]
+    pub(super) fn take_turn(&mut self, plugin: &Plugin, len_max: usize, effects: &mut Effects) -> Ready {
+        self.is_queued = false;
+        if self.is_broken {
+            return Ready::default();
+        }
+        let worker = plugin.worker();
+        self.follow_policies(worker, effects);
+        if self.judge_next(worker, effects).and_then(|()| self.write_close(worker, effects)).is_err() {
+            self.fail(plugin, effects);
+            return Ready::default();
+        }
+        let ready = self.take_ready(len_max);
+        if let Some(backlog) = self.backlog.as_ref().filter(|backlog| !backlog.is_empty()) {
+            worker.turn.queue(self.id, backlog.spent());
+            self.is_queued = true;
+        }
+        ready
+    }
+
+    /// Where the client sends nothing any more, what waits goes on all at once, when the last of it has been judged: the host would tell the end
+    /// with the first.
+    fn take_ready(&mut self, len_max: usize) -> Ready {
+        let Some(backlog) = &mut self.backlog else { return Ready::default() };
+        match (backlog.is_ended(), backlog.is_judged()) {
+            (true, false) => Ready::default(),
+            (true, true) => {
+                let bytes = backlog.take_ready(usize::MAX);
+                self.backlog = None;
+                Ready { bytes, is_last: true }
+            }
+            (false, _) => Ready { bytes: backlog.take_ready(len_max), is_last: false },
+        }
+    }
+
+    #[inline]
+    fn judge_next(&mut self, worker: &Worker, effects: &mut Effects) -> Result<(), HostError> {
+        let turn = &worker.turn;
+        let is_laden = self.session.is_laden();
+        let has_turn = |backlog: &&mut Box<Backlog>| backlog.is_due() && turn.has_time(backlog.len(), is_laden);
+        let Some(piece) = self.backlog.as_mut().filter(has_turn).and_then(|backlog| backlog.take_piece()) else {
+            return Ok(());
+        };
+        let begin = worker.port.now()?;
+        turn.begin(begin);
+        let received = self.judge_own(worker, piece.bytes(), Some(turn), effects);
+        let took = judged(worker, effects).since(begin);
+        received?;
+        let left = self.session.left();
+        if let Some(backlog) = &mut self.backlog {
+            backlog.put_back(piece, left, took);
+        }
+        Ok(())
+    }
+
+    /// Has bytes judged that waited, and what may go on put behind what is ready.
+    #[inline]
+    fn judge_own(
+        &mut self,
+        worker: &Worker,
+        bytes: &[u8],
+        turn: Option<&Turn>,
+        effects: &mut Effects,
+    ) -> Result<(), HostError> {
+        let passage = self.judge::<dyn Chunk>(worker, Side::Client, &bytes, false, turn, effects)?;
+        let kept = bytes.get(..passage.keep).unwrap_or_default();
+        if let Some(backlog) = &mut self.backlog {
+            backlog.pass(&[&passage.before, kept, &passage.after].concat());
+        }
+        Ok(())
+    }
+
+    /// A time has come that may be one it waits for.
+    pub(super) fn tick(&mut self, plugin: &Plugin, effects: &mut Effects) {
+        let worker = plugin.worker();
+        // A timer that another took the place of, unless it is there for the sake of another policy.
+        if self.armed_for.is_some_and(|at| worker.now() < at) && !self.is_behind() {
+            return;
+        }
+        self.armed_for = None;
+        if self.is_broken {
+            effects.push(Effect::Reset);
+            return;
+        }
+        self.follow_policies(worker, effects);
+        let due = self.session.tick(worker.now());
+        if let Due::Refused(violation) = due {
+            self.report(violation, None, 1, effects);
+        }
+        let is_ping_due = due == Due::Ping && effects.client_writer == ClientWriter::Open;
+        let ping = if is_ping_due { self.session.ping(worker.now()) } else { None };
+        self.arm(worker, effects);
+        effects.list.extend(ping.map(Effect::Write));
+        if due == Due::Reset {
+            effects.push(Effect::Reset);
+        }
+        // A Close may be due because of the policy, too.
+        if self.write_close(worker, effects).is_err() {
+            self.fail(plugin, effects);
+        }
+    }
+
+    /// Whether it goes by other policies from its next event on.
+    fn is_behind(&self) -> bool {
+        self.listener.other_than(&self.policies).is_some()
+    }
+
+    pub(super) fn review(&self, worker: &Worker, effects: &mut Effects) {
+        if self.is_behind() {
+            let millis = u64::from(self.id) % REVIEW_MILLIS;
+            effects.push(Effect::WakeAt(worker.now().saturating_add(Duration::from_millis(millis))));
+        }
+    }
+
+    /// Goes by the policies in force.
+    #[inline]
+    fn follow_policies(&mut self, worker: &Worker, effects: &mut Effects) {
+        if let Some(policies) = self.listener.other_than(&self.policies) {
+            self.adopt(worker, policies, effects);
+        }
+    }
+
+    #[cold]
+    fn adopt(&mut self, worker: &Worker, policies: Rc<Policies>, effects: &mut Effects) {
+        let violation = self.session.adopt(&policies, worker.now());
+        self.policies = policies;
+        self.policy = Rc::clone(self.session.policy());
+        if let Some(violation) = violation {
+            self.report(violation, None, 1, effects);
+        }
+        self.lease = worker.leases.lease(&self.subject, &self.policy.limits);
+        self.arm(worker, effects);
+    }
+
+    /// After a step that failed nothing goes on any more: the client gets a Close where that can be written, and the stream is reset.
+    #[cold]
+    pub(super) fn fail(&mut self, plugin: &Plugin, effects: &mut Effects) {
+        let worker = plugin.worker();
+        if core::mem::replace(&mut self.is_broken, true) {
+            effects.push(Effect::Reset);
+            return;
+        }
+        if self.session.violation().is_none() {
+            self.report(Violation::Internal, None, 1, effects);
+        }
+        self.session.refuse(Violation::Internal, None, worker.now());
+        self.arm(worker, effects);
+        let told = self.write_close(worker, effects);
+        if told.is_err() || effects.client_writer == ClientWriter::Busy {
+            effects.push(Effect::Reset);
+        }
+    }
+
+    /// The end of the stream.
+    pub(super) fn end(self, worker: &Worker, effects: &mut Effects) {
+        let violation = self.session.violation();
+        effects.count(Metric::Active, -1);
+        effects.count(Metric::Closed(violation), 1);
+        if self.policy.log.connections {
+            let lived = worker.port.now().map(|now| now.since(self.opened_at)).unwrap_or_default();
+            let millis = u64::try_from(lived.as_millis()).unwrap_or(u64::MAX);
+            let unlogged_count = self.overlooked_count.saturating_sub(LOGGED_MAX);
+            effects.push(self.record.closed(self.id, violation, millis, unlogged_count));
+        }
+    }
+
+    /// Has the bytes of one side judged; nothing follows an `end`. Where `turn` is over before all is judged, the rest waits.
+    #[inline(never)]
+    fn judge<C: Chunk + ?Sized>(
+        &mut self,
+        worker: &Worker,
+        from: Side,
+        chunk: &C,
+        end: bool,
+        turn: Option<&Turn>,
+        effects: &mut Effects,
+    ) -> Result<Passage, HostError> {
+        let spending =
+            Spending { policy: &self.policy, lease: self.lease.as_ref(), turn, worker, asks: RefCell::default() };
+        let received = self.session.receive(from, chunk, worker.now(), &spending);
+        let asks = spending.asks.into_inner();
+        if !asks.is_empty() {
+            effects.list.extend(asks.into_iter().map(Effect::Ask));
+        }
+        let Received { mut passage, violation, rule, overlooked, swallowed } =
+            received.map_err(|Unreadable| HostError)?;
+        if end {
+            self.session.finish(from, worker.now());
+        }
+        if let Some(violation) = violation {
+            self.report(violation, rule, 1, effects);
+        }
+        if !overlooked.is_empty() || swallowed > 0 {
+            self.report_passed(overlooked, swallowed, effects);
+        }
+        if self.session.is_pressed() {
+            self.arm(worker, effects);
+        }
+        if self.session.violation().is_some()
+            && let Some(close) = self.close(worker, from.peer())?
+        {
+            passage.after.extend(close);
+        }
+        Ok(passage)
+    }
+
+    /// Writes the Close that is due to the client, if it can be written now.
+    #[inline]
+    fn write_close(&mut self, worker: &Worker, effects: &mut Effects) -> Result<(), HostError> {
+        if self.session.violation().is_some() && effects.client_writer == ClientWriter::Open {
+            effects.list.extend(self.close(worker, Side::Client)?.map(Effect::Write));
+        }
+        Ok(())
+    }
+
+    /// The Close frame of a refused connection that is due towards `to`.
+    #[cold]
+    fn close(&mut self, worker: &Worker, to: Side) -> Result<Option<Vec<u8>>, HostError> {
+        Ok(self.session.transmit(to, port::random(&*worker.port)?))
+    }
+
+    #[cold]
+    fn report_passed(&mut self, overlooked: Vec<Overlooked>, swallowed: u32, effects: &mut Effects) {
+        for Overlooked { violation, rule, count } in overlooked {
+            self.report(violation, rule, count, effects);
+        }
+        if swallowed > 0 {
+            effects.count(Metric::Refused(Violation::RateExceeded), swallowed);
+        }
+    }
+
+    /// Counts and logs a violation that was found so often, and the rule that found it.
+    #[cold]
+    fn report(&mut self, violation: Violation, rule: Option<Rc<str>>, count: u32, effects: &mut Effects) {
+        let Policy { mode, log, .. } = &*self.policy;
+        let (metric, metric_count, line_count) = match mode {
+            Mode::Enforce => (Metric::Refused(violation), 1, 1),
+            Mode::Monitor => {
+                let before = self.overlooked_count;
+                self.overlooked_count = before.saturating_add(count);
+                (Metric::WouldRefuse(violation), count, count.min(LOGGED_MAX.saturating_sub(before)))
+            }
+        };
+        effects.count(metric, metric_count);
+        if log.refusals {
+            let line = || self.record.refused(self.id, violation, rule.as_deref(), *mode);
+            (0..line_count).for_each(|_| effects.push(line()));
+        }
+        if let Some(rule) = rule {
+            effects.count(Metric::Rule(rule), count);
+        }
+    }
+
+    /// Has the connection ticked when it is due.
+    fn arm(&mut self, worker: &Worker, effects: &mut Effects) {
+        if let Some(deadline) = self.session.deadline()
+            && self.armed_for.is_none_or(|at| deadline < at)
+        {
+            let at = deadline.min(worker.now().saturating_add(SCHEDULE_MAX));
+            self.armed_for = Some(at);
+            effects.push(Effect::WakeAt(at));
+        }
+    }
+}
+
+/// What of the bytes that waited goes on now.
+#[derive(Debug, Default)]
+pub struct Ready {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Nothing follows them.
+    pub is_last: bool,
+}
+
+#[inline]
+fn read<C: Chunk + ?Sized>(chunk: &C, offset: usize, len: usize) -> Result<Cow<'_, [u8]>, HostError> {
+    if len == 0 { Ok(Cow::Borrowed(&[])) } else { chunk.bytes(offset, len).map_err(|Unreadable| HostError) }
+}
+
+fn new_backlog(worker: &Worker) -> Box<Backlog> {
+    Box::new(Backlog::new(Rc::clone(&worker.held)))
+}
+
+/// Judging has ended for now. Gives the time.
+#[inline]
+fn judged(worker: &Worker, effects: &mut Effects) -> Moment {
+    let now = worker.port.now().unwrap_or_else(|_| worker.now());
+    worker.turn.look(now);
+    hurry(worker, effects);
+    now
+}
+
+#[inline]
+fn hurry(worker: &Worker, effects: &mut Effects) {
+    if worker.turn.is_behind() {
+        effects.push(Effect::Hurry);
+    }
+}
+
+/// What a connection's messages are counted against, for one step of it.
+struct Spending<'a> {
+    policy: &'a Policy,
+    lease: Option<&'a Rc<Lease>>,
+    /// The worker's turn, where others may have to be heard before all is judged.
+    turn: Option<&'a Turn>,
+    worker: &'a Worker,
+    asks: RefCell<Vec<Ask>>,
+}
+
+impl Budget for Spending<'_> {
+    fn now(&self) -> Moment {
+        self.worker.port.now().unwrap_or_else(|_| self.worker.now())
+    }
+
+    fn spend(&self, messages: u64, len: u64) -> bool {
+        self.lease.is_none_or(|lease| lease.spend(&self.policy.limits, messages, len))
+    }
+
+    fn ask(&self, kind: &str) -> bool {
+        let (Some(lease), Some(global)) = (self.lease, &self.policy.limits.global) else { return true };
+        let (is_allowed, ask) = lease.take_message(global, self.policy.counted_type(kind), self.worker.now());
+        self.asks.borrow_mut().extend(ask);
+        is_allowed
+    }
+
+    fn goes_on(&self) -> bool {
+        self.turn.is_none_or(|turn| {
+            turn.look(Budget::now(self));
+            !turn.is_over()
+        })
+    }
+}

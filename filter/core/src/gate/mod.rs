@@ -1,0 +1,438 @@
+//! One HTTP stream from its request to its end.
+//!
+//! ```text
+//!          request                   response
+//!   Idle ──┬─ upgrade ──▶ Pending ──┬─ 101 ────────▶ Live        (where a service is asked, Asking comes before)
+//!          │                        ├─ other ──────▶ Answered   (the answer passes, further request bytes do not)
+//!          ├─ no upgrade ─▶ Passing └─ bad 101 ────▶ Refused
+//!          └─ refused ────▶ Refused                           (our own reply passes, nothing else does)
+//! ```
+//!
+//! A skin calls [`Gate::request`], [`Gate::response`] and [`Gate::body`] as they come, [`Gate::tick`], [`Gate::take_turn`] and
+//! [`Gate::answered`] when they are due, [`Gate::failed`] where the host did not carry out an effect, and [`Gate::end`] at the end. Each call
+//! leads to [`Effects`], which are carried out when it has returned: a host that calls back from inside of one finds the stream in the phase
+//! that it is in then.
+
+mod connection;
+mod memory;
+mod server_pace;
+mod worker;
+
+use core::time::Duration;
+use std::rc::Rc;
+
+use crate::ask::{Answer, Ask, Asker, Rest, Step};
+use crate::effect::{Edit, Effect, Effects, Flow, Metric, Onward, Passage, Reply};
+use crate::handshake::{self, Capacity, Decision, Opened, Opening, Pending, Request};
+use crate::http::headers::Headers;
+use crate::limits::admission::{Admissions, Applicant, Peer};
+use crate::limits::counters::Slot;
+use crate::limits::lease::Subject;
+use crate::policy::routes::Policies;
+use crate::policy::{Fail, Mode, Policy};
+use crate::port::{self, HostError};
+use crate::record::Record;
+use crate::session::Birth;
+use crate::succession::Listener;
+use crate::violation::Violation;
+use crate::wire::{Chunk, Side};
+
+pub use connection::{Connection, Ready};
+pub use server_pace::ServerPace;
+pub use worker::{Plugin, Ticked, Worker, take_batch};
+
+/// A request that has come, as the host tells of it.
+#[derive(Debug)]
+pub struct Arrival {
+    /// What it asks for.
+    pub request: Result<Request, HostError>,
+    /// The name of the listener that it came to, which tells it from others.
+    pub listener: Vec<u8>,
+    /// The host's number of the connection that it came over; where the host gives none, the highest.
+    pub connection: u64,
+}
+
+/// One stream.
+#[derive(Debug)]
+pub struct Gate {
+    id: u32,
+    plugin: Rc<Plugin>,
+    phase: Phase,
+    /// The slots that it has among those that are counted.
+    slots: Box<[Slot]>,
+    /// What a fault does before the connection is up.
+    fail: Fail,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// No request yet.
+    Idle,
+    /// Not judged any more: no upgrade, or a fault before the connection was up, under `fail: open`.
+    Passing,
+    /// The request waits in the host for an answer.
+    Asking(Box<Asking>),
+    /// The upgrade is with the upstream.
+    Pending(Box<Upgrade>),
+    /// The connection is up.
+    Live(Box<Connection>),
+    /// The upstream answered itself.
+    Answered,
+    /// We answered, or have to.
+    Refused,
+}
+
+/// A request that waits for an answer.
+#[derive(Debug)]
+struct Asking {
+    rest: Rest<Opening>,
+    inquiry: Inquiry,
+}
+
+/// Where a request came from and to, and what it is decided by there.
+#[derive(Debug)]
+struct Inquiry {
+    listener: Rc<Listener<Policies>>,
+    policies: Rc<Policies>,
+    peer: Peer,
+    /// When its client may come again, where it was one too many.
+    retry_after: Option<Duration>,
+}
+
+/// An upgrade that was not refused.
+#[derive(Debug)]
+struct Upgrade {
+    listener: Rc<Listener<Policies>>,
+    policies: Rc<Policies>,
+    pending: Pending,
+    record: Record,
+    subject: Subject,
+}
+
+impl Gate {
+    /// The stream that the host calls `id`, below `plugin`.
+    #[must_use]
+    pub fn new(id: u32, plugin: Rc<Plugin>) -> Self {
+        let fail = plugin.policies().map_or(Fail::Closed, |policies| policies.fail(None));
+        Self { id, plugin, phase: Phase::Idle, slots: Box::default(), fail }
+    }
+
+    /// Decides about the request.
+    pub fn request(&mut self, arrival: Arrival, effects: &mut Effects) -> Flow {
+        if !matches!(self.phase, Phase::Idle) {
+            return Flow::Hold;
+        }
+        let plugin = Rc::clone(&self.plugin);
+        let Worker { port, held, counters, .. } = &**plugin.worker();
+        let Some(policies) = plugin.policies() else { return self.fault(effects) };
+        self.fail = policies.fail(None);
+        let listener = plugin.listener(&arrival.listener, arrival.connection, &policies);
+        let Ok(request) = arrival.request else { return self.fault(effects) };
+        let (Ok(nonce), Ok(now)) = (port::random(&**port), port.date()) else {
+            self.fail = handshake::fail(&policies, &request);
+            return self.fault(effects);
+        };
+        let admissions = Admissions::new(counters, &request.peer);
+        let mut room = Room { plugin: &plugin, before: port.memory_len(), admissions };
+        let step = handshake::check(&policies, &request, held, now, nonce, &mut room);
+        let (slots, retry_after) = room.admissions.into_parts();
+        self.slots = slots;
+        if let Step::Asks(..) = step {
+            self.fail = handshake::fail(&policies, &request);
+        }
+        self.follow(step, Inquiry { listener, policies, peer: request.peer, retry_after }, effects)
+    }
+
+    /// The answer to the question about the request is there, or will never be.
+    pub fn answered(&mut self, answer: Answer, effects: &mut Effects) -> Flow {
+        match self.take_phase() {
+            Phase::Asking(asking) => {
+                let Asking { rest, inquiry } = *asking;
+                self.follow(rest.answer(answer), inquiry, effects)
+            }
+            phase => {
+                self.phase = phase;
+                Flow::Hold
+            }
+        }
+    }
+
+    /// Decides about the upstream's answer; `headers` gives its fields, and is asked only where they matter.
+    pub fn response(&mut self, headers: impl FnOnce() -> Result<Headers, HostError>, effects: &mut Effects) -> Flow {
+        match self.take_phase() {
+            Phase::Idle | Phase::Asking(_) => self.fault(effects),
+            Phase::Pending(upgrade) => match self.open(*upgrade, headers, effects) {
+                Ok(flow) => flow,
+                Err(HostError) => self.fault(effects),
+            },
+            // Our own reply, or an answer that is not ours to judge.
+            phase => {
+                self.phase = phase;
+                Flow::Forward
+            }
+        }
+    }
+
+    /// Judges the next bytes of one side; `end`: it sends nothing any more, which over HTTP/2 does not end the stream.
+    #[inline]
+    pub fn body(&mut self, from: Side, chunk: &dyn Chunk, end: bool, effects: &mut Effects) -> Onward {
+        match (&mut self.phase, from) {
+            (Phase::Live(connection), _) => connection.receive(&self.plugin, from, chunk, end, effects),
+            (Phase::Passing, _) | (Phase::Answered | Phase::Refused, Side::Server) => Onward::All,
+            // Before the first body callback of an upgrade there is an empty one.
+            (Phase::Pending(_), Side::Client) if chunk.is_empty() && !end => Onward::All,
+            (Phase::Pending(_), Side::Client) => self.early_bytes(effects),
+            (Phase::Asking(_) | Phase::Refused, Side::Client) => Onward::Nothing,
+            (Phase::Answered, Side::Client) if chunk.is_empty() => Onward::All,
+            (Phase::Answered, Side::Client) => Onward::Part(Passage::default()),
+            (Phase::Idle, _) | (Phase::Asking(_) | Phase::Pending(_), Side::Server) => self.fault(effects).into(),
+        }
+    }
+
+    /// A time has come that it may have waited for.
+    pub fn tick(&mut self, effects: &mut Effects) {
+        if let Phase::Live(connection) = &mut self.phase {
+            connection.tick(&self.plugin, effects);
+        }
+    }
+
+    /// It is the turn of its client's bytes, if some wait. Gives at most `len_max` bytes that go on now, or more where they are the last.
+    #[inline]
+    pub fn take_turn(&mut self, len_max: usize, effects: &mut Effects) -> Ready {
+        match &mut self.phase {
+            Phase::Live(connection) => connection.take_turn(&self.plugin, len_max, effects),
+            Phase::Idle | Phase::Passing | Phase::Asking(_) | Phase::Pending(_) | Phase::Answered | Phase::Refused => {
+                Ready::default()
+            }
+        }
+    }
+
+    /// Live connections may go by other policies than before: has it [ticked](Self::tick) soon where this one does, and not all of them at once.
+    pub fn review(&self, effects: &mut Effects) {
+        if let Phase::Live(connection) = &self.phase {
+            connection.review(self.plugin.worker(), effects);
+        }
+    }
+
+    /// The host did not carry out an effect, or did not let go or hold back what it was to: what is done instead.
+    pub fn failed(&mut self, effects: &mut Effects) -> Flow {
+        match &mut self.phase {
+            Phase::Live(connection) => {
+                connection.fail(&self.plugin, effects);
+                Flow::Hold
+            }
+            Phase::Refused => Flow::Hold,
+            Phase::Idle | Phase::Passing | Phase::Asking(_) | Phase::Pending(_) | Phase::Answered => {
+                self.fault(effects)
+            }
+        }
+    }
+
+    /// The host did not [edit](Effect::Edit) the headers in hand: what is done instead. A connection that they would have opened is none.
+    pub fn unedited(&mut self, effects: &mut Effects) -> Flow {
+        self.fault(effects)
+    }
+
+    /// The end of the stream, in whatever way; later calls change nothing.
+    pub fn end(&mut self, effects: &mut Effects) {
+        if let Phase::Live(connection) = self.take_phase() {
+            connection.end(self.plugin.worker(), effects);
+        }
+        self.slots = Box::default();
+    }
+
+    /// The connection, once it is up.
+    #[must_use]
+    #[inline]
+    pub const fn connection(&self) -> Option<&Connection> {
+        match &self.phase {
+            Phase::Live(connection) => Some(connection),
+            Phase::Idle | Phase::Passing | Phase::Asking(_) | Phase::Pending(_) | Phase::Answered | Phase::Refused => {
+                None
+            }
+        }
+    }
+
+    fn take_phase(&mut self) -> Phase {
+        core::mem::replace(&mut self.phase, Phase::Refused)
+    }
+
+    /// Goes on with the judgement of the request.
+    fn follow(&mut self, step: Step<Opening>, inquiry: Inquiry, effects: &mut Effects) -> Flow {
+        match step {
+            Step::Asks(question, rest) => {
+                self.phase = Phase::Asking(Box::new(Asking { rest, inquiry }));
+                effects.push(Effect::Ask(Ask { question, asker: Asker::Stream(self.id) }));
+                Flow::Wait
+            }
+            Step::Ready(opening) => self.decide(opening, inquiry, effects),
+        }
+    }
+
+    fn decide(&mut self, opening: Opening, inquiry: Inquiry, effects: &mut Effects) -> Flow {
+        let Opening { policy, decision, edits, would_refuse, record, credential, retry_after, is_failed_attempt } =
+            opening;
+        let Inquiry { listener, policies, peer, retry_after: retry_admission } = inquiry;
+        let counters = &self.plugin.worker().counters;
+        self.fail = policy.fail;
+        if is_failed_attempt {
+            peer.fail(counters, &policy.limits);
+        }
+        for violation in would_refuse {
+            self.note(&policy, &record, violation, effects);
+        }
+        self.phase = match decision {
+            Decision::Refuse(violation) => {
+                return self.refuse(&policy, &record, violation, retry_after.or(retry_admission), edits, effects);
+            }
+            Decision::Admit | Decision::Pass => {
+                self.slots = Box::default();
+                Phase::Passing
+            }
+            Decision::Upgrade(pending) => {
+                let subject = Subject::new(counters, peer, credential.as_deref());
+                Phase::Pending(Box::new(Upgrade { listener, policies, pending: *pending, record, subject }))
+            }
+        };
+        if !edits.is_empty() {
+            effects.push(Effect::Edit(edits));
+        }
+        Flow::Forward
+    }
+
+    /// "The client MUST wait for a response from the server before sending any further data" (RFC 6455 §4.1).
+    fn early_bytes(&mut self, effects: &mut Effects) -> Onward {
+        let Phase::Pending(upgrade) = self.take_phase() else { return Onward::Nothing };
+        let policy = upgrade.pending.policy();
+        match policy.mode {
+            Mode::Enforce => self.refuse(policy, &upgrade.record, Violation::BadUpgrade, None, vec![], effects).into(),
+            Mode::Monitor => {
+                self.note(policy, &upgrade.record, Violation::BadUpgrade, effects);
+                self.phase = Phase::Passing;
+                Onward::All
+            }
+        }
+    }
+
+    /// Decides about the upstream's answer to an upgrade.
+    fn open(
+        &mut self,
+        upgrade: Upgrade,
+        headers: impl FnOnce() -> Result<Headers, HostError>,
+        effects: &mut Effects,
+    ) -> Result<Flow, HostError> {
+        let Upgrade { listener, policies, pending, record, subject } = upgrade;
+        let policy = Rc::clone(pending.policy());
+        let port = &self.plugin.worker().port;
+        let headers = headers()?;
+        let birth = Birth { at: port.now()?, nonce: port::random(&**port)? };
+        let Opened { session, edits, would_refuse } = match (pending.check(&headers, birth), policy.mode) {
+            (Ok(opened), _) => opened,
+            (Err(Violation::UpstreamRefused), _) => {
+                effects.count(Metric::Handshakes(Some(Violation::UpstreamRefused)), 1);
+                self.slots = Box::default();
+                self.phase = Phase::Answered;
+                return Ok(Flow::Forward);
+            }
+            (Err(violation), Mode::Enforce) => {
+                return Ok(self.refuse(&policy, &record, violation, None, vec![], effects));
+            }
+            // What is no 101, and the client takes for one.
+            (Err(violation), Mode::Monitor) => {
+                self.note(&policy, &record, violation, effects);
+                self.slots = Box::default();
+                self.phase = Phase::Passing;
+                return Ok(Flow::Forward);
+            }
+        };
+        if !edits.is_empty() {
+            effects.push(Effect::Edit(edits));
+        }
+        if let Some(violation) = would_refuse {
+            self.note(&policy, &record, violation, effects);
+        }
+        effects.count(Metric::Handshakes(None), 1);
+        effects.count(Metric::Active, 1);
+        let connection = Connection::new(self.id, listener, policies, session, record, subject, birth.at);
+        let mut connection = Box::new(connection);
+        // It was decided by the policies of its time; it goes by those of now.
+        connection.open(&self.plugin, effects);
+        self.phase = Phase::Live(connection);
+        Ok(Flow::Forward)
+    }
+
+    /// A fault of the host before the connection is up, and before anything was refused.
+    fn fault(&mut self, effects: &mut Effects) -> Flow {
+        match self.fail {
+            Fail::Open => {
+                self.phase = Phase::Passing;
+                Flow::Forward
+            }
+            Fail::Closed => self.turn_away(Violation::Internal, None, vec![], effects),
+        }
+    }
+
+    fn note(&self, policy: &Policy, record: &Record, violation: Violation, effects: &mut Effects) {
+        effects.count(Metric::WouldRefuse(violation), 1);
+        if policy.log.refusals {
+            effects.push(record.refused(self.id, violation, None, Mode::Monitor));
+        }
+    }
+
+    fn refuse(
+        &mut self,
+        policy: &Policy,
+        record: &Record,
+        violation: Violation,
+        retry_after: Option<Duration>,
+        edits: Vec<Edit>,
+        effects: &mut Effects,
+    ) -> Flow {
+        if policy.log.refusals {
+            effects.push(record.refused(self.id, violation, None, Mode::Enforce));
+        }
+        self.turn_away(violation, retry_after, edits, effects)
+    }
+
+    /// Answers the request in place of the upstream.
+    fn turn_away(
+        &mut self,
+        violation: Violation,
+        retry_after: Option<Duration>,
+        edits: Vec<Edit>,
+        effects: &mut Effects,
+    ) -> Flow {
+        self.slots = Box::default();
+        self.phase = Phase::Refused;
+        effects.count(Metric::Handshakes(Some(violation)), 1);
+        effects.count(Metric::Refused(violation), 1);
+        effects.push(Effect::Reply(Reply::refusal(violation, retry_after, edits)));
+        Flow::Hold
+    }
+}
+
+/// What a handshake takes of what is shared.
+struct Room<'a> {
+    plugin: &'a Plugin,
+    /// How much memory was in use before it.
+    before: usize,
+    admissions: Admissions<'a>,
+}
+
+impl Capacity for Room<'_> {
+    fn admit(&mut self, policy: &Policy, applicant: Applicant<'_>) -> Result<(), Violation> {
+        let on_fault = match policy.fail {
+            Fail::Closed => Err(Violation::Internal),
+            Fail::Open => Ok(()),
+        };
+        self.admissions.count(&policy.limits, applicant, on_fault)
+    }
+
+    fn keep(&mut self, pending: &mut Pending) -> bool {
+        let in_use = self.plugin.worker().port.memory_len();
+        pending.keep(memory::kept(self.before, in_use)) && !self.plugin.is_full()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,348 @@
+//! Streams as scripts: what a skin tells, and what it is told to do.
+
+use core::time::Duration;
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::ask::Question;
+use crate::config;
+use crate::effect::{ClientWriter, Level};
+use crate::session::tests::frame;
+use crate::testing::{self, MOMENT, MemoryPort};
+use crate::time::Moment;
+use crate::wire::Side::{Client, Server};
+
+const ALLOWED: &[u8] = b"\x08\x01";
+const OVER_LIMIT: &[u8] = b"\x08\x02";
+
+/// One worker with one plugin.
+struct World {
+    port: Rc<MemoryPort>,
+    plugin: Rc<Plugin>,
+    streams: u32,
+}
+
+impl World {
+    fn new(policy: &Value) -> Self {
+        let port = Rc::new(MemoryPort::default());
+        port.now.set(MOMENT.as_nanos());
+        let plugin = Rc::new(Plugin::new(Rc::new(Worker::new(port.clone()))));
+        let world = Self { port, plugin, streams: 0 };
+        world.configure(policy);
+        world
+    }
+
+    fn configure(&self, changes: &Value) {
+        let mut policy = json!({
+            "require_tls": false, "origin": {"missing": "allow"}, "auth": {"required": false},
+            "limits": {"per_address": {"connections": 1, "handshakes": null, "failures": null}},
+        });
+        for (key, value) in changes.as_object().unwrap() {
+            match (&mut policy[key], value) {
+                (Value::Object(old), Value::Object(new)) => old.extend(new.clone()),
+                (old, new) => *old = new.clone(),
+            }
+        }
+        let parsed = config::parse(policy.to_string().as_bytes(), &|_| None).unwrap();
+        self.plugin.configure(b"plugin".to_vec(), parsed, 0, self.now()).unwrap();
+    }
+
+    fn now(&self) -> Moment {
+        Moment::from_nanos(self.port.now.get())
+    }
+
+    fn elapse(&self, span: Duration) {
+        self.port.now.set(self.now().saturating_add(span).as_nanos());
+        self.plugin.tick(self.now());
+    }
+
+    fn stream(&mut self) -> Gate {
+        self.streams += 1;
+        Gate::new(self.streams, Rc::clone(&self.plugin))
+    }
+
+    fn arrival(&self) -> Arrival {
+        let request = testing::request(testing::headers(&testing::upgrade()));
+        let request = Request { peer: Peer::new(b"203.0.113.7:50000".to_vec()), ..request };
+        Arrival { request: Ok(request), listener: b"listener".to_vec(), connection: self.streams.into() }
+    }
+
+    /// A good upgrade comes.
+    fn request(&mut self) -> (Gate, Flow, Vec<Effect>) {
+        let mut gate = self.stream();
+        let (flow, effects) = run(|effects| gate.request(self.arrival(), effects));
+        (gate, flow, effects)
+    }
+
+    /// A connection that is up.
+    fn connect(&mut self) -> Gate {
+        let (mut gate, flow, _) = self.request();
+        assert_eq!(flow, Flow::Forward);
+        assert_eq!(respond(&mut gate).0, Flow::Forward);
+        assert!(gate.connection().is_some());
+        gate
+    }
+
+    /// Whether a client has no connection: another one is let in where one is all that it may have.
+    fn has_room(&mut self) -> bool {
+        let (mut gate, flow, effects) = self.request();
+        gate.end(&mut Effects::default());
+        assert_eq!(status(&effects), (flow == Flow::Hold).then_some(429));
+        flow == Flow::Forward
+    }
+}
+
+fn run<T>(call: impl FnOnce(&mut Effects) -> T) -> (T, Vec<Effect>) {
+    let mut effects = Effects::new(ClientWriter::Open);
+    let outcome = call(&mut effects);
+    (outcome, effects.list)
+}
+
+fn respond(gate: &mut Gate) -> (Flow, Vec<Effect>) {
+    run(|effects| gate.response(|| Ok(testing::headers(&testing::switching_protocols())), effects))
+}
+
+fn answer(gate: &mut Gate, answer: Option<&[u8]>) -> (Flow, Vec<Effect>) {
+    run(|effects| gate.answered(answer.map(<[u8]>::to_vec), effects))
+}
+
+/// The status of the reply, where there is one: then it is the last effect.
+fn status(effects: &[Effect]) -> Option<u16> {
+    let is_reply = |effect: &Effect| matches!(effect, Effect::Reply(_));
+    assert!(!effects.iter().rev().skip(1).any(is_reply), "{effects:?}");
+    effects.last().and_then(|last| if let Effect::Reply(reply) = last { Some(reply.status) } else { None })
+}
+
+fn count_of(effects: &[Effect], wanted: &Metric) -> i64 {
+    let count = |effect: &Effect| match effect {
+        Effect::Count(metric, count) if metric == wanted => *count,
+        _ => 0,
+    };
+    effects.iter().map(count).sum()
+}
+
+fn global(change: &Value) -> Value {
+    let mut global = json!({"cluster": "ratelimit", "domain": "portcullis", "timeout": "50ms", "on_error": "allow"});
+    global.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    let limits = json!({"per_address": {"connections": 1, "handshakes": null, "failures": null}, "global": global});
+    json!({"limits": limits})
+}
+
+fn is_edited(effects: &[Effect]) -> bool {
+    effects.iter().any(|effect| matches!(effect, Effect::Edit(_)))
+}
+
+#[test]
+fn a_request_waits_for_an_answer_without_an_edit() {
+    let mut world = World::new(&global(&json!({})));
+    let (mut gate, flow, effects) = world.request();
+    assert_eq!(flow, Flow::Wait);
+    let [Effect::Ask(Ask { asker: Asker::Stream(1), question: Question::RateLimit { timeout, .. } })] = &*effects
+    else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(*timeout, Duration::from_millis(50));
+    // Bytes that come meanwhile stay where they are.
+    let bytes = frame(0x81, b"early");
+    assert_eq!(gate.body(Client, &bytes.as_slice(), false, &mut Effects::default()), Onward::Nothing);
+    assert_eq!(answer(&mut gate, Some(ALLOWED)).0, Flow::Forward);
+    // Nobody waits any more.
+    assert_eq!(answer(&mut gate, Some(OVER_LIMIT)), (Flow::Hold, vec![]));
+    assert_eq!(respond(&mut gate).0, Flow::Forward);
+    assert!(gate.connection().is_some());
+}
+
+#[test]
+fn an_answer_decides_and_its_absence_goes_by_on_error() {
+    for (change, mode, answered, expected) in [
+        (json!({}), "enforce", Some(ALLOWED), None),
+        (json!({}), "enforce", Some(OVER_LIMIT), Some(429)),
+        (json!({}), "enforce", None, None),
+        (json!({"on_error": "refuse"}), "enforce", None, Some(429)),
+        // No answer at all.
+        (json!({"on_error": "refuse"}), "enforce", Some(&b"\xff"[..]), Some(429)),
+        (json!({}), "monitor", Some(OVER_LIMIT), None),
+    ] {
+        let mut policy = global(&change);
+        policy["mode"] = mode.into();
+        let mut world = World::new(&policy);
+        let (mut gate, _, _) = world.request();
+        let (flow, effects) = answer(&mut gate, answered);
+        assert_eq!((flow == Flow::Hold, status(&effects)), (expected.is_some(), expected), "{change} {answered:?}");
+        let would_refuse = count_of(&effects, &Metric::WouldRefuse(Violation::HandshakesExceeded));
+        assert_eq!(would_refuse, i64::from(mode == "monitor"));
+        gate.end(&mut Effects::default());
+        world.configure(&json!({}));
+        assert!(world.has_room(), "{change}: a slot is not given back");
+    }
+}
+
+#[test]
+fn a_second_question_may_stand_behind_the_first_and_make_a_header() {
+    let mut world = World::new(&global(&json!({})));
+    let mut gate = world.stream();
+    let policies = world.plugin.policies().unwrap();
+    let Ok(request) = world.arrival().request else { panic!("no request") };
+    let first = handshake::check(
+        &policies,
+        &request,
+        &world.plugin.worker().held,
+        crate::time::Timestamp::from_secs(testing::NOW),
+        [7; 16],
+        &mut testing::Unlimited,
+    );
+    let plan = Question::RateLimit { service: vec![], message: b"plan".to_vec(), timeout: Duration::from_secs(1) };
+    let asked = plan.clone();
+    let step = first.then(move |mut opening: Opening| {
+        Step::ask(asked, |plan| {
+            opening.edits.push(Edit::set("x-plan", plan.unwrap_or_default()));
+            Step::Ready(opening)
+        })
+    });
+    let listener = world.plugin.listener(b"listener", 1, &policies);
+    let inquiry = Inquiry { listener, policies, peer: request.peer, retry_after: None };
+    let (flow, effects) = run(|effects| gate.follow(step, inquiry, effects));
+    assert!(flow == Flow::Wait && matches!(&*effects, [Effect::Ask(_)]), "{effects:?}");
+    let (flow, effects) = answer(&mut gate, Some(ALLOWED));
+    assert_eq!((flow, &*effects), (Flow::Wait, &[Effect::Ask(Ask { question: plan, asker: Asker::Stream(1) })][..]));
+    let (flow, effects) = answer(&mut gate, Some(b"gold"));
+    assert_eq!((flow, &*effects), (Flow::Forward, &[Effect::Edit(vec![Edit::set("x-plan", "gold")])][..]));
+    assert_eq!(respond(&mut gate).0, Flow::Forward);
+}
+
+#[test]
+fn a_client_that_leaves_while_its_request_waits_leaves_nothing_behind() {
+    let mut world = World::new(&global(&json!({})));
+    world.port.memory_len.set(1_000_000);
+    let (mut gate, flow, _) = world.request();
+    assert_eq!(flow, Flow::Wait);
+    let ((), effects) = run(|effects| gate.end(effects));
+    assert_eq!(effects, []);
+    assert_eq!(answer(&mut gate, Some(ALLOWED)), (Flow::Hold, vec![]));
+    assert!(world.plugin.worker().held().is_empty());
+    world.configure(&json!({}));
+    assert!(world.has_room());
+}
+
+#[test]
+fn a_request_that_waits_is_decided_by_its_policy_and_its_connection_by_the_new_one() {
+    for (change, expected) in
+        [(json!({}), None), (json!({"hosts": ["other.example.com"]}), Some(Violation::PolicyChanged))]
+    {
+        let mut world = World::new(&global(&json!({})));
+        let (mut gate, _, _) = world.request();
+        world.configure(&change);
+        let (flow, effects) = answer(&mut gate, Some(ALLOWED));
+        assert_eq!((flow, status(&effects)), (Flow::Forward, None));
+        let (flow, effects) = respond(&mut gate);
+        assert_eq!(flow, Flow::Forward);
+        assert_eq!(count_of(&effects, &Metric::Refused(Violation::PolicyChanged)), i64::from(expected.is_some()));
+    }
+}
+
+#[test]
+fn a_host_that_fails_lets_nobody_in_unless_the_policy_says_so() {
+    for fail in ["closed", "open"] {
+        let mut refused = 0;
+        for call in 0..40 {
+            let mut world = World::new(&json!({"fail": fail}));
+            world.elapse(Duration::from_secs(1));
+            world.port.fails_in.set(Some(call));
+            let (mut gate, flow, effects) = world.request();
+            match (flow, fail) {
+                (Flow::Hold, "closed") => {
+                    assert_eq!(status(&effects), Some(500), "call {call}");
+                    refused += 1;
+                }
+                (Flow::Forward, _) => assert_eq!(status(&effects), None),
+                (flow, _) => panic!("call {call}: {flow:?} {effects:?}"),
+            }
+            gate.end(&mut Effects::default());
+        }
+        assert_eq!(refused > 3, fail == "closed", "{refused}");
+    }
+}
+
+#[test]
+fn an_edit_that_the_host_does_not_make_goes_by_fail() {
+    for (fail, expected) in [("closed", Flow::Hold), ("open", Flow::Forward)] {
+        let mut world =
+            World::new(&json!({"fail": fail, "auth": {"required": false, "claim_headers": {"sub": "x-user"}}}));
+        let mut gate = world.stream();
+        let mut arrival = world.arrival();
+        let mut fields = testing::upgrade();
+        fields.push(("x-user", "eve"));
+        arrival.request = arrival.request.map(|request| Request { headers: testing::headers(&fields), ..request });
+        let (flow, effects) = run(|effects| gate.request(arrival, effects));
+        assert!(flow == Flow::Forward && is_edited(&effects));
+        let (flow, effects) = run(|effects| gate.unedited(effects));
+        assert_eq!((flow, status(&effects)), (expected, (fail == "closed").then_some(500)));
+        assert_eq!(respond(&mut gate).0, Flow::Forward, "our own reply, or what is not judged any more");
+        assert!(gate.connection().is_none());
+    }
+}
+
+#[test]
+fn a_connection_is_counted_and_its_end_is_logged_once() {
+    let mut world = World::new(&json!({}));
+    let mut gate = world.connect();
+    assert!(!world.has_room(), "one is all that an address may have");
+    world.elapse(Duration::from_millis(1_500));
+    let ((), effects) = run(|effects| gate.end(effects));
+    assert_eq!((count_of(&effects, &Metric::Active), count_of(&effects, &Metric::Closed(None))), (-1, 1));
+    let Some(Effect::Log(Level::Info, line)) = effects.last() else { panic!("{effects:?}") };
+    assert!(line.contains("\"duration_ms\":1500") && line.contains("203.0.113.7"), "{line}");
+    assert_eq!(run(|effects| gate.end(effects)).1, []);
+    assert!(world.has_room());
+}
+
+#[test]
+fn a_refused_message_goes_nowhere_and_both_sides_are_told_once() {
+    let mut world = World::new(&json!({}));
+    let mut gate = world.connect();
+    let (good, bad) = (frame(0x81, b"hello"), frame(0x82, b"binary"));
+    let both = [&*good, &*bad].concat();
+    let (onward, effects) = run(|effects| gate.body(Client, &both.as_slice(), false, effects));
+    let Onward::Part(Passage { before, keep, after }) = onward else { panic!("{onward:?}") };
+    assert!(before.is_empty() && keep == good.len() && after[..2] == [0x88, 0x80 | 14], "{after:?}");
+    assert_eq!(count_of(&effects, &Metric::Refused(Violation::TypeRefused)), 1);
+    // The client is told behind what its server says.
+    let close = b"\x88\x02\x03\xe8";
+    let (onward, effects) = run(|effects| gate.body(Server, &close.as_slice(), false, effects));
+    let Onward::Part(passage) = onward else { panic!("{onward:?}") };
+    assert_eq!((passage.keep, passage.after.len(), &*effects), (0, 16, &[][..]));
+    let (onward, effects) = run(|effects| gate.body(Client, &good.as_slice(), false, effects));
+    assert_eq!((onward, effects), (Onward::Part(Passage::default()), vec![]));
+}
+
+/// Where a step fails, nothing goes on any more: the client is told where that can be written, and the stream is reset once.
+#[test]
+fn a_connection_whose_host_fails_is_told_and_reset() {
+    for (writer, expected) in [(ClientWriter::Open, "write"), (ClientWriter::Busy, "reset")] {
+        let mut world = World::new(&json!({}));
+        let mut gate = world.connect();
+        let mut effects = Effects::new(writer);
+        assert_eq!(gate.failed(&mut effects), Flow::Hold);
+        let last = match effects.list.last() {
+            Some(Effect::Write(close)) if close.starts_with(b"\x88") => "write",
+            Some(Effect::Reset) => "reset",
+            last => panic!("{last:?}"),
+        };
+        assert_eq!(last, expected);
+        let hello = frame(0x81, b"hello");
+        assert_eq!(run(|effects| gate.body(Client, &hello.as_slice(), false, effects)), (Onward::Nothing, vec![]));
+        assert_eq!(run(|effects| gate.failed(effects)).1, [Effect::Reset]);
+    }
+}
+
+#[test]
+fn bytes_before_the_answer_are_refused() {
+    let mut world = World::new(&json!({}));
+    let (mut gate, _, _) = world.request();
+    assert_eq!(run(|effects| gate.body(Client, &&b""[..], false, effects)), (Onward::All, vec![]));
+    let (onward, effects) = run(|effects| gate.body(Client, &&b"x"[..], false, effects));
+    assert_eq!((onward, status(&effects)), (Onward::Nothing, Some(400)));
+    assert!(world.has_room());
+}

@@ -1,0 +1,222 @@
+//! What the streams of one worker share, and of one plugin.
+
+use core::cell::{Cell, RefCell};
+use core::time::Duration;
+use std::rc::Rc;
+
+use super::memory::Need;
+use crate::ask::{Answer, Asker};
+use crate::config::Parsed;
+use crate::limits::HeldBytes;
+use crate::limits::counters::Counters;
+use crate::limits::lease::Leases;
+use crate::limits::rls;
+use crate::policy::routes::Policies;
+use crate::port::{HostError, Port};
+use crate::succession::{Listener, Succession};
+use crate::time::Moment;
+use crate::timers::Wheel;
+use crate::turn::Turn;
+
+/// How many streams have their turn in one callback: a quarter of a millisecond of pings, which take up to 8 µs each in Envoy, or half of one
+/// of lifetimes, which take 17 with their log lines. What is due together must not keep a worker from its other connections: 10,000 lifetimes
+/// would, for 170 ms and what it takes to write their Closes. So they end within about a second, and others have their turn in between.
+const BATCH: usize = 32;
+
+/// Takes the streams that have their turn in this callback from the start of a list.
+#[must_use]
+pub fn take_batch(list: &RefCell<Vec<u32>>) -> Vec<u32> {
+    let mut list = list.borrow_mut();
+    let len = list.len().min(BATCH);
+    list.drain(..len).collect()
+}
+
+/// What a tick leads to.
+#[derive(Debug)]
+pub struct Ticked {
+    /// The streams to [tick](super::Gate::tick).
+    pub due: Vec<u32>,
+    /// Whether every stream has to be [reviewed](super::Gate::review), since live connections may go by other policies than before.
+    pub is_review_due: bool,
+    /// When the next tick is to come, at the latest.
+    pub next: Duration,
+}
+
+/// A worker: one thread of the proxy, with all its plugins.
+#[derive(Debug)]
+pub struct Worker {
+    pub(super) port: Rc<dyn Port>,
+    pub(super) held: Rc<HeldBytes>,
+    pub(super) counters: Rc<Counters>,
+    pub(super) leases: Rc<Leases>,
+    pub(super) turn: Turn,
+    succession: Succession<Policies>,
+    /// When the last tick was.
+    now: Cell<Moment>,
+}
+
+impl Worker {
+    /// A worker that has done nothing yet.
+    #[must_use]
+    pub fn new(port: Rc<dyn Port>) -> Self {
+        let counters = Rc::new(Counters::new(Rc::clone(&port)));
+        Self {
+            now: Cell::new(port.now().unwrap_or_default()),
+            port,
+            held: Rc::default(),
+            leases: Rc::new(Leases::new(Rc::clone(&counters))),
+            counters,
+            turn: Turn::default(),
+            succession: Succession::default(),
+        }
+    }
+
+    /// The time of the last tick, which costs no call of the host.
+    #[must_use]
+    #[inline]
+    pub const fn now(&self) -> Moment {
+        self.now.get()
+    }
+
+    /// What all connections hold for judgement.
+    #[must_use]
+    pub const fn held(&self) -> &Rc<HeldBytes> {
+        &self.held
+    }
+
+    fn tick(&self, now: Moment) -> bool {
+        self.now.set(now);
+        self.turn.renew(now);
+        // Where it fails, the next one will do.
+        let _ = self.counters.beat(now);
+        self.succession.tick(now)
+    }
+
+    /// The streams whose clients' bytes wait, in the order of their turns, which [`Gate::take_turn`](super::Gate::take_turn) gives them.
+    #[must_use]
+    pub fn take_waiting(&self) -> Vec<u32> {
+        self.turn.take_waiting()
+    }
+
+    /// An answer is there, or will never be. Gives the stream that waits for it, for [`Gate::answered`](super::Gate::answered).
+    pub fn answered(&self, asker: Asker, answer: Answer) -> Option<(u32, Answer)> {
+        match asker {
+            Asker::Lease { subject, message_type } => {
+                let verdict = answer.and_then(|answer| rls::decode(&answer));
+                self.leases.answered(subject, &message_type, verdict);
+                None
+            }
+            Asker::Stream(stream) => Some((stream, answer)),
+        }
+    }
+}
+
+/// A plugin: one filter in the proxy's configuration.
+#[derive(Debug)]
+pub struct Plugin {
+    pub(super) worker: Rc<Worker>,
+    /// What tells a plugin that was configured anew from another one: its name and root_id in the proxy's configuration.
+    identity: RefCell<Vec<u8>>,
+    policies: RefCell<Option<Rc<Policies>>>,
+    /// What they need of the worker's memory.
+    need: Cell<Need>,
+    /// Streams that wait for a time.
+    timers: RefCell<Wheel>,
+    /// Streams whose time has come, and not yet their turn. The first is the next.
+    due: RefCell<Vec<u32>>,
+    /// Whether clients' bytes may wait: otherwise the host resets the stream of one that sends many at once.
+    pub(super) may_wait: Cell<bool>,
+}
+
+impl Plugin {
+    /// One without a policy.
+    #[must_use]
+    pub fn new(worker: Rc<Worker>) -> Self {
+        Self {
+            timers: RefCell::new(Wheel::new(worker.now())),
+            due: RefCell::default(),
+            worker,
+            identity: RefCell::default(),
+            policies: RefCell::default(),
+            need: Cell::new(Need::NOTHING),
+            may_wait: Cell::new(true),
+        }
+    }
+
+    /// Goes by other policies, which took the time from `begin` and `policies_len` bytes of memory to read. Gives what the worker then needs, for
+    /// the log.
+    ///
+    /// # Errors
+    /// [`HostError`] where workers share no data: nothing could be counted.
+    pub fn configure(
+        &self,
+        identity: Vec<u8>,
+        parsed: Parsed,
+        policies_len: usize,
+        begin: Moment,
+    ) -> Result<String, HostError> {
+        let Self { worker, .. } = self;
+        worker.counters.prepare()?;
+        let need = Need::new(parsed.memory, policies_len as u64);
+        self.need.set(need);
+        self.identity.replace(identity);
+        let policies = Rc::new(parsed.policies);
+        self.policies.replace(Some(Rc::clone(&policies)));
+        let now = worker.port.now().unwrap_or(begin);
+        worker.succession.configured(&self.identity.borrow(), &policies, begin, now);
+        Ok(need.to_string())
+    }
+
+    /// How often it is [ticked](Self::tick): timers are seconds long, and a tick with nothing due costs microseconds.
+    pub const TICK: Duration = Duration::from_millis(100);
+
+    /// How soon the next tick comes where not everything has had its turn: as soon as a host can say. Between two ticks Envoy hears of other
+    /// connections. Between two items of a queue it does not: what is woken is called before it polls again.
+    pub const TICK_BEHIND: Duration = Duration::from_millis(1);
+
+    /// Has `stream` among those that are due then.
+    pub fn schedule(&self, stream: u32, at: Moment) {
+        self.timers.borrow_mut().schedule(stream, at);
+    }
+
+    /// A tick.
+    pub fn tick(&self, now: Moment) -> Ticked {
+        let is_review_due = self.worker.tick(now);
+        self.timers.borrow_mut().advance(now, &mut self.due.borrow_mut());
+        let due = take_batch(&self.due);
+        let Worker { counters, turn, .. } = &*self.worker;
+        let is_behind = !self.due.borrow().is_empty() || counters.is_behind() || turn.is_behind();
+        Ticked { due, is_review_due, next: if is_behind { Self::TICK_BEHIND } else { Self::TICK } }
+    }
+
+    /// The policies in force.
+    #[must_use]
+    pub fn policies(&self) -> Option<Rc<Policies>> {
+        self.policies.borrow().clone()
+    }
+
+    /// The host reset a healthy connection, because more came of its client at once than its buffer takes: from now on nothing waits. Returns
+    /// whether nothing did before.
+    pub fn stop_waiting(&self) -> bool {
+        !self.may_wait.replace(false)
+    }
+
+    /// The worker that it is on.
+    #[must_use]
+    #[inline]
+    pub const fn worker(&self) -> &Rc<Worker> {
+        &self.worker
+    }
+
+    /// Where a request came to that is given `policies`, over the host's connection of this number.
+    pub(super) fn listener(&self, name: &[u8], connection: u64, policies: &Rc<Policies>) -> Rc<Listener<Policies>> {
+        let Worker { port, succession, .. } = &*self.worker;
+        let now = port.now().unwrap_or_else(|_| self.worker.now());
+        succession.requested(&self.identity.borrow(), name, connection, policies, now)
+    }
+
+    /// Whether there is no memory for one connection more.
+    pub(super) fn is_full(&self) -> bool {
+        self.need.get().is_full(&self.worker.held, self.worker.port.memory_len())
+    }
+}

@@ -1,0 +1,60 @@
+//! What is decided about a request: the only place where changes of it are written down.
+
+use core::time::Duration;
+use std::rc::Rc;
+
+use super::response::Pending;
+use crate::effect::Edit;
+use crate::policy::Policy;
+use crate::record::Record;
+use crate::token::Verified;
+use crate::violation::Violation;
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub struct Opening {
+    /// The policy that it falls under.
+    pub policy: Rc<Policy>,
+    /// What to do with it.
+    pub decision: Decision,
+    /// What to change in it, whatever the decision is.
+    pub edits: Vec<Edit>,
+    /// In monitor mode, what it would have been refused for.
+    pub would_refuse: Vec<Violation>,
+    /// The client that asks, where a credential says so.
+    pub credential: Option<Rc<Verified>>,
+    /// What a line of log says of it.
+    pub record: Record,
+    /// When a client that is refused may come again, where a service says so.
+    pub retry_after: Option<Duration>,
+    /// Whether it counts towards a ban of its address.
+    pub is_failed_attempt: bool,
+}
+
+/// What to do with a request.
+#[derive(Debug)]
+pub enum Decision {
+    /// No upgrade, but judged as one: it goes on.
+    Admit,
+    /// No upgrade: it goes on and is not looked at again.
+    Pass,
+    /// It is answered with the violation, and its connection closed.
+    Refuse(Violation),
+    /// It goes on to the upstream, whose answer is awaited.
+    Upgrade(Box<Pending>),
+}
+
+impl Opening {
+    pub(super) fn new(policy: &Rc<Policy>, decision: Decision, edits: Vec<Edit>) -> Self {
+        Self {
+            policy: Rc::clone(policy),
+            decision,
+            edits,
+            would_refuse: Vec::new(),
+            credential: None,
+            record: Record::default(),
+            retry_after: None,
+            is_failed_attempt: false,
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What one handshake is counted by, and the slots that it takes.
+
+use core::time::Duration;
+use std::rc::Rc;
+
+use super::address::{Address, Group};
+use super::counters::{Counters, Slot};
+use super::rules::{AddressLimits, LimitRules};
+use super::table::{Admission, Excess, Key, Kind};
+use crate::port::HostError;
+use crate::token::Verified;
+use crate::violation::Violation;
+
+/// Where a client comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Peer {
+    text: Vec<u8>,
+    address: Option<Address>,
+}
+
+impl Peer {
+    /// Reads the host's word for it, which may be no address, but the name of a Unix socket.
+    #[must_use]
+    pub fn new(text: Vec<u8>) -> Self {
+        Self { address: Address::parse(&text), text }
+    }
+
+    /// The host's word for it.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// None where that is no address.
+    #[must_use]
+    pub const fn address(&self) -> Option<Address> {
+        self.address
+    }
+
+    /// What `limits` count as one with its address.
+    #[must_use]
+    pub fn group(&self, limits: &LimitRules) -> Option<Group> {
+        self.address.map(|address| address.group(limits.per_address.ipv6_prefix))
+    }
+
+    /// Counts a failed attempt. A count that is lost bans somebody later.
+    pub fn fail(&self, counters: &Counters, limits: &LimitRules) {
+        if let Some(rules) = &limits.per_address.failures {
+            let _ = counters.fail(self.key(counters, limits), rules);
+        }
+    }
+
+    fn key(&self, counters: &Counters, limits: &LimitRules) -> Key {
+        match self.group(limits) {
+            Some(group) => counters.key(Kind::Address, &[&group.to_bytes()]),
+            None => counters.key(Kind::Address, &[&self.text]),
+        }
+    }
+}
+
+/// The client whose connections are counted.
+#[derive(Clone, Copy, Debug)]
+pub enum Applicant<'a> {
+    /// The address that asks for a connection, before anything it says has been looked at.
+    Address,
+    /// Everybody.
+    All,
+    /// The subject that a genuine credential speaks for.
+    Subject(&'a Verified),
+    /// The address that asks, for a request that stays no connection.
+    Visitor,
+}
+
+/// One handshake.
+#[derive(Debug)]
+pub struct Admissions<'a> {
+    counters: &'a Rc<Counters>,
+    peer: &'a Peer,
+    slots: Vec<Slot>,
+    retry_after: Option<Duration>,
+}
+
+impl<'a> Admissions<'a> {
+    /// Nothing is counted yet.
+    #[must_use]
+    pub const fn new(counters: &'a Rc<Counters>, peer: &'a Peer) -> Self {
+        Self { counters, peer, slots: Vec::new(), retry_after: None }
+    }
+
+    /// Counts one more connection of an applicant; `on_fault`: what a fault of the host means.
+    ///
+    /// # Errors
+    /// Why there may be no more, as in [`Excess`], or `on_fault`'s.
+    pub fn count(
+        &mut self,
+        limits: &LimitRules,
+        applicant: Applicant<'_>,
+        on_fault: Result<(), Violation>,
+    ) -> Result<(), Violation> {
+        let AddressLimits { connections, handshakes, failures, .. } = limits.per_address;
+        let connections_only = |connections| Admission { connections, ..Admission::default() };
+        let (key, admission) = match applicant {
+            Applicant::Address => {
+                (self.peer.key(self.counters, limits), Admission { connections, handshakes, failures })
+            }
+            Applicant::All => (self.counters.key(Kind::All, &[]), connections_only(limits.connections)),
+            Applicant::Subject(credential) => {
+                let Some(key) = subject_key(self.counters, credential) else { return Ok(()) };
+                (key, connections_only(limits.per_subject.connections))
+            }
+            // It is a handshake as others are, and takes no slot of a connection: a page asks many times at once, and no longer than it is
+            // answered.
+            Applicant::Visitor => {
+                (self.peer.key(self.counters, limits), Admission { connections: None, handshakes, failures })
+            }
+        };
+        if admission == Admission::default() {
+            return Ok(());
+        }
+        match self.counters.admit(key, &admission) {
+            Ok(Ok(slot)) => {
+                self.slots.push(slot);
+                Ok(())
+            }
+            Ok(Err(Excess { violation, retry_after })) => {
+                self.retry_after = Some(retry_after);
+                Err(violation)
+            }
+            Err(HostError) => on_fault,
+        }
+    }
+
+    /// The slots that were taken, and when to come again where there was none.
+    #[must_use]
+    pub fn into_parts(self) -> (Box<[Slot]>, Option<Duration>) {
+        (self.slots.into_boxed_slice(), self.retry_after)
+    }
+}
+
+/// The key of whom a credential speaks for, where it says that.
+#[must_use]
+pub fn subject_key(counters: &Counters, credential: &Verified) -> Option<Key> {
+    let subject = credential.subject()?;
+    Some(counters.key(Kind::Subject, &[credential.provider().as_bytes(), subject.as_bytes()]))
+}

@@ -1,0 +1,196 @@
+//! What tests of the core need, here and in other crates: a good handshake, counts that nothing exceeds, a host in memory.
+
+use core::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::ask::Step;
+use crate::handshake::{self, Capacity, Decision, HttpVersion, Opening, Pending, Request};
+use crate::http::headers::Headers;
+use crate::limits::HeldBytes;
+use crate::limits::admission::{Applicant, Peer};
+use crate::policy::Policy;
+use crate::policy::routes::Policies;
+use crate::port::{self, HostError, Port};
+use crate::session::{Birth, Budget, Session};
+use crate::time::{Moment, Timestamp};
+use crate::violation::Violation;
+
+/// The key of the example in RFC 6455 §1.3.
+pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+/// What answers it.
+pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// When everything is judged, in seconds since the epoch.
+pub const NOW: u64 = 1_800_000_000;
+
+/// When connections come up, and when everything happens in those that are not about time.
+pub const MOMENT: Moment = Moment::from_nanos(1_000_000_000_000);
+
+/// How every connection comes up.
+pub const BIRTH: Birth = Birth { at: MOMENT, nonce: *b"\x7f\xffnonce!" };
+
+/// A clock that stands still, and others' counts that nothing exceeds.
+#[derive(Clone, Copy, Debug)]
+pub struct Unlimited;
+
+impl Budget for Unlimited {
+    fn now(&self) -> Moment {
+        MOMENT
+    }
+
+    fn spend(&self, _: u64, _: u64) -> bool {
+        true
+    }
+
+    fn ask(&self, _: &str) -> bool {
+        true
+    }
+}
+
+impl Capacity for Unlimited {
+    fn admit(&mut self, _: &Policy, _: Applicant<'_>) -> Result<(), Violation> {
+        Ok(())
+    }
+
+    fn keep(&mut self, _: &mut Pending) -> bool {
+        true
+    }
+}
+
+/// The fields of a head.
+#[must_use]
+pub fn headers(fields: &[(&str, &str)]) -> Headers {
+    Headers::new(fields.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect())
+}
+
+/// A good upgrade to `/chat` at `chat.example.com`, without an Origin and a credential.
+#[must_use]
+pub fn upgrade() -> Vec<(&'static str, &'static str)> {
+    vec![
+        (":method", "GET"),
+        (":path", "/chat"),
+        (":authority", "chat.example.com"),
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", KEY),
+    ]
+}
+
+/// The answer to [`upgrade`].
+#[must_use]
+pub fn switching_protocols() -> Vec<(&'static str, &'static str)> {
+    vec![(":status", "101"), ("connection", "Upgrade"), ("upgrade", "websocket"), ("sec-websocket-accept", ACCEPT)]
+}
+
+/// A request over HTTP/1.1 without TLS, from nowhere.
+#[must_use]
+pub fn request(headers: Headers) -> Request {
+    Request { headers, protocol: HttpVersion::Http11, tls: false, end: false, peer: Peer::default() }
+}
+
+/// Decides about a request now, whatever others have.
+///
+/// # Panics
+/// Where a service has to be asked first.
+#[must_use]
+pub fn decide(policies: &Policies, request: &Request, held: &Rc<HeldBytes>) -> Opening {
+    decide_within(policies, request, held, &mut Unlimited)
+}
+
+/// Likewise; others count as `capacity` says.
+///
+/// # Panics
+/// Where a service has to be asked first.
+#[must_use]
+pub fn decide_within(
+    policies: &Policies,
+    request: &Request,
+    held: &Rc<HeldBytes>,
+    capacity: &mut dyn Capacity,
+) -> Opening {
+    match handshake::check(policies, request, held, Timestamp::from_secs(NOW), [7; 16], capacity) {
+        Step::Ready(opening) => opening,
+        Step::Asks(question, _) => panic!("{question:?} is asked"),
+    }
+}
+
+/// A connection that is up, by a request and its answer.
+///
+/// # Panics
+/// Where it is not let in.
+#[must_use]
+pub fn session(policies: &Policies, request: &Request, response: &Headers) -> Session {
+    match decide(policies, request, &Rc::default()).decision {
+        Decision::Upgrade(pending) => pending.check(response, BIRTH).expect("a good answer").session,
+        decision @ (Decision::Admit | Decision::Pass | Decision::Refuse(_)) => panic!("{decision:?}"),
+    }
+}
+
+/// The data that all workers share.
+pub type SharedData = Rc<RefCell<BTreeMap<port::Cell, (Vec<u8>, u32)>>>;
+
+/// A host in memory, of one worker.
+#[derive(Debug, Default)]
+pub struct MemoryPort {
+    /// The time.
+    pub now: Rc<Cell<u64>>,
+    /// What all workers share.
+    pub data: SharedData,
+    /// How much memory is in use.
+    pub memory_len: Cell<usize>,
+    /// The next call that fails: counted down with each.
+    pub fails_in: Cell<Option<u32>>,
+    random: Cell<u64>,
+}
+
+impl MemoryPort {
+    fn call(&self) -> Result<(), HostError> {
+        let fails_in = self.fails_in.get();
+        self.fails_in.set(fails_in.and_then(|calls| calls.checked_sub(1)));
+        if fails_in == Some(0) { Err(HostError) } else { Ok(()) }
+    }
+}
+
+impl Port for MemoryPort {
+    fn now(&self) -> Result<Moment, HostError> {
+        self.call()?;
+        Ok(Moment::from_nanos(self.now.get()))
+    }
+
+    fn date(&self) -> Result<Timestamp, HostError> {
+        self.call()?;
+        Ok(Timestamp::from_secs(NOW).saturating_add(core::time::Duration::from_nanos(self.now.get())))
+    }
+
+    fn random(&self, bytes: &mut [u8]) -> Result<(), HostError> {
+        self.call()?;
+        for byte in bytes {
+            self.random.set(self.random.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+            *byte = (self.random.get() >> 56) as u8;
+        }
+        Ok(())
+    }
+
+    fn memory_len(&self) -> usize {
+        self.memory_len.get()
+    }
+
+    fn shared(&self, cell: port::Cell) -> Result<Option<(Vec<u8>, u32)>, HostError> {
+        self.call()?;
+        Ok(self.data.borrow().get(&cell).cloned())
+    }
+
+    fn share(&self, cell: port::Cell, bytes: &[u8], version: Option<u32>) -> Result<bool, HostError> {
+        self.call()?;
+        let mut data = self.data.borrow_mut();
+        let known = data.get(&cell).map(|(_, version)| *version);
+        if version.is_some() && known.is_some() && version != known {
+            return Ok(false);
+        }
+        data.insert(cell, (bytes.to_vec(), known.unwrap_or_default().wrapping_add(1)));
+        Ok(true)
+    }
+}

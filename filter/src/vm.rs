@@ -1,0 +1,112 @@
+//! The contexts of a VM, which is a worker's: no borrow is held while one of them runs, so that the host may call back.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::host;
+use crate::plugin::{PluginContext, Shared};
+use crate::stream::StreamContext;
+use portcullis_core::ask::{Answer, Asker};
+use portcullis_core::gate::Ticked;
+use portcullis_core::ids::IdMap;
+
+/// A VM.
+#[derive(Default)]
+pub(crate) struct Vm {
+    plugins: RefCell<IdMap<u32, Rc<PluginContext>>>,
+    streams: RefCell<IdMap<u32, Rc<StreamContext>>>,
+    shared: Rc<Shared>,
+}
+
+impl Vm {
+    fn plugin(&self, id: u32) -> Option<Rc<PluginContext>> {
+        self.plugins.borrow().get(&id).cloned()
+    }
+
+    fn stream(&self, id: u32) -> Option<Rc<StreamContext>> {
+        self.streams.borrow().get(&id).cloned()
+    }
+
+    /// Makes the context of a plugin, or of a stream below one.
+    pub(crate) fn create(&self, id: u32, parent: u32) {
+        if parent == 0 {
+            let plugin = || Rc::new(PluginContext::new(id, Rc::clone(&self.shared)));
+            self.plugins.borrow_mut().entry(id).or_insert_with(plugin);
+        } else if let Some(plugin) = self.plugin(parent) {
+            self.streams.borrow_mut().insert(id, Rc::new(StreamContext::new(id, plugin)));
+        }
+    }
+
+    pub(crate) fn configure(&self, id: u32, len: usize) -> bool {
+        self.plugin(id).is_some_and(|plugin| plugin.configure(len))
+    }
+
+    /// Runs a callback of a stream; `None` for one that we do not know.
+    pub(crate) fn run<T>(&self, id: u32, callback: impl FnOnce(&StreamContext) -> T) -> Option<T> {
+        self.stream(id).map(|stream| callback(&stream))
+    }
+
+    pub(crate) fn tick(&self, id: u32) {
+        let Some(plugin) = self.plugin(id) else { return };
+        let begin = host::now();
+        if let Ok(now) = begin {
+            let Ticked { due, is_review_due, .. } = plugin.tick(now);
+            if is_review_due {
+                self.streams.borrow().values().for_each(|stream| stream.review());
+            }
+            due.into_iter().filter_map(|id| self.stream(id)).for_each(|stream| stream.tick());
+            self.shared.calls.expire(now).into_iter().for_each(|asker| self.answered(asker, None));
+        }
+        self.wake(id);
+        // The host's main thread has a VM too, whose ticks would make a worker's look better than they are.
+        if let Ok(begin) = begin
+            && !self.streams.borrow().is_empty()
+        {
+            plugin.ticked(begin);
+        }
+        let waiting = self.shared.worker.take_waiting();
+        waiting.into_iter().filter_map(|id| self.stream(id)).for_each(|stream| stream.take_turn());
+    }
+
+    pub(crate) fn wake(&self, id: u32) {
+        let woken = self.plugin(id).map(|plugin| plugin.take_woken()).unwrap_or_default();
+        woken.into_iter().filter_map(|id| self.stream(id)).for_each(|stream| stream.wake());
+    }
+
+    /// The answer to the question of `token` has come, `len` bytes of it.
+    pub(crate) fn receive(&self, token: u32, len: usize) {
+        if let Some((asker, answer)) = self.shared.calls.receive(token, len) {
+            self.answered(asker, answer);
+        }
+    }
+
+    /// There is no answer to the question of `token`.
+    pub(crate) fn fail(&self, token: u32) {
+        if let Some(asker) = self.shared.calls.fail(token) {
+            self.answered(asker, None);
+        }
+    }
+
+    fn answered(&self, asker: Asker, answer: Answer) {
+        if let Some((stream, answer)) = self.shared.worker.answered(asker, answer)
+            && let Some(stream) = self.stream(stream)
+        {
+            stream.answered(answer);
+        }
+    }
+
+    pub(crate) fn end(&self, id: u32) {
+        if let Some(stream) = self.stream(id) {
+            stream.end();
+        }
+    }
+
+    pub(crate) fn delete(&self, id: u32) {
+        self.end(id);
+        self.streams.borrow_mut().remove(&id);
+        if self.plugins.borrow_mut().remove(&id).is_some() {
+            // What streams of other plugins wait for has failed as well.
+            self.shared.calls.forget(id).into_iter().for_each(|asker| self.answered(asker, None));
+        }
+    }
+}
