@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::config::{self, Bootstrap, BufferLimits, FailurePolicy, Position};
+use crate::config::{Bootstrap, BufferLimits, FailurePolicy, Position};
 use crate::files::Files;
 use crate::instance::Envoy;
 use crate::runner::{Arguments, Runner};
