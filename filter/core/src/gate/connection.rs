@@ -404,6 +404,8 @@ impl Connection {
             self.report(Violation::Internal, None, 1, effects);
         }
         self.session.refuse(Violation::Internal, None, worker.now());
+        // What was to wake it may be among the effects that were not carried out.
+        self.armed_for = None;
         self.arm(worker, effects);
         let told = self.write_close(worker, effects);
         if told.is_err() || effects.client_writer == ClientWriter::Busy {

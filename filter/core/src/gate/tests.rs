@@ -346,3 +346,16 @@ fn bytes_before_the_answer_are_refused() {
     assert_eq!((onward, status(&effects)), (Onward::Nothing, Some(400)));
     assert!(world.has_room());
 }
+
+#[test]
+fn what_is_to_be_done_later_is_said_again_behind_a_failure() {
+    let mut world = World::new(&json!({}));
+    let mut gate = world.connect();
+    // The host carries out nothing of what the refusal leads to.
+    let unmasked = &b"\x81\x00"[..];
+    let (_, lost) = run(|effects| gate.body(Client, &unmasked, false, effects));
+    let is_wake = |effect: &Effect| matches!(effect, Effect::WakeAt(_));
+    assert!(lost.iter().any(is_wake), "{lost:?}");
+    let (_, effects) = run(|effects| gate.failed(effects));
+    assert!(effects.iter().any(is_wake), "{effects:?}");
+}
