@@ -253,7 +253,11 @@ impl StreamContext {
                 }
                 Effect::Hurry => self.plugin.hurry(),
                 Effect::Log(level, line) => abi::log(level.into(), &line),
-                Effect::Reply(reply) => send(map, &reply),
+                Effect::Reply(reply) => {
+                    if send(map, &reply).is_err() {
+                        return Some(self.instead(Gate::failed));
+                    }
+                }
                 Effect::Reset => drop(self.take_context().and_then(|()| abi::close_stream(StreamType::Response))),
                 Effect::WakeAt(at) => self.plugin.plugin().schedule(self.id, at),
                 Effect::Write(bytes) => {
@@ -293,10 +297,9 @@ fn arrival(end: bool) -> Arrival {
 }
 
 /// Answers the request in place of the upstream, as the last call into the host: it may call back from inside.
-fn send(map: MapType, reply: &Reply) {
+fn send(map: MapType, reply: &Reply) -> Hosted<()> {
     let Reply { edits, status, details, fields, body } = reply;
     headers::try_apply(map, edits);
     let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    // Where even that fails the request stays where it is: it is never forwarded.
-    let _ = abi::send_local_response(*status, details, body, &headers::serialize(&fields));
+    abi::send_local_response(*status, details, body, &headers::serialize(&fields))
 }

@@ -25,7 +25,7 @@ pub enum Effect {
     /// Writes a line of log.
     Log(Level, String),
     /// Answers the request in place of the upstream: the last call into the host, which may call back from inside. Where it does not answer,
-    /// the request stays where it is.
+    /// the request stays where it is, and so does what the upstream says to one that has gone on.
     Reply(Reply),
     /// Ends the stream. A host that does not is asked again by nobody.
     Reset,

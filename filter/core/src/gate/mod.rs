@@ -80,6 +80,8 @@ enum Phase {
     Answered,
     /// We answered, or have to.
     Refused,
+    /// We had to, and the host did not take the answer: nothing goes on any more, whatever the upstream says.
+    Unanswered,
 }
 
 /// A request that waits for an answer.
@@ -165,6 +167,10 @@ impl Gate {
                 Ok(flow) => flow,
                 Err(HostError) => self.fault(effects),
             },
+            Phase::Unanswered => {
+                self.phase = Phase::Unanswered;
+                Flow::Hold
+            }
             // Our own reply, or an answer that is not ours to judge.
             phase => {
                 self.phase = phase;
@@ -182,7 +188,7 @@ impl Gate {
             // Before the first body callback of an upgrade there is an empty one.
             (Phase::Pending(_), Side::Client) if chunk.is_empty() && !end => Onward::All,
             (Phase::Pending(_), Side::Client) => self.early_bytes(effects),
-            (Phase::Asking(_) | Phase::Refused, Side::Client) => Onward::Nothing,
+            (Phase::Asking(_) | Phase::Refused, Side::Client) | (Phase::Unanswered, _) => Onward::Nothing,
             (Phase::Answered, Side::Client) if chunk.is_empty() => Onward::All,
             (Phase::Answered, Side::Client) => Onward::Part(Passage::default()),
             (Phase::Idle, _) | (Phase::Asking(_) | Phase::Pending(_), Side::Server) => self.fault(effects).into(),
@@ -201,9 +207,13 @@ impl Gate {
     pub fn take_turn(&mut self, len_max: usize, effects: &mut Effects) -> Ready {
         match &mut self.phase {
             Phase::Live(connection) => connection.take_turn(&self.plugin, len_max, effects),
-            Phase::Idle | Phase::Passing | Phase::Asking(_) | Phase::Pending(_) | Phase::Answered | Phase::Refused => {
-                Ready::default()
-            }
+            Phase::Idle
+            | Phase::Passing
+            | Phase::Asking(_)
+            | Phase::Pending(_)
+            | Phase::Answered
+            | Phase::Refused
+            | Phase::Unanswered => Ready::default(),
         }
     }
 
@@ -221,7 +231,10 @@ impl Gate {
                 connection.fail(&self.plugin, effects);
                 Flow::Hold
             }
-            Phase::Refused => Flow::Hold,
+            Phase::Refused | Phase::Unanswered => {
+                self.phase = Phase::Unanswered;
+                Flow::Hold
+            }
             Phase::Idle | Phase::Passing | Phase::Asking(_) | Phase::Pending(_) | Phase::Answered => {
                 self.fault(effects)
             }
@@ -247,9 +260,13 @@ impl Gate {
     pub const fn connection(&self) -> Option<&Connection> {
         match &self.phase {
             Phase::Live(connection) => Some(connection),
-            Phase::Idle | Phase::Passing | Phase::Asking(_) | Phase::Pending(_) | Phase::Answered | Phase::Refused => {
-                None
-            }
+            Phase::Idle
+            | Phase::Passing
+            | Phase::Asking(_)
+            | Phase::Pending(_)
+            | Phase::Answered
+            | Phase::Refused
+            | Phase::Unanswered => None,
         }
     }
 

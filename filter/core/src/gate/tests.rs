@@ -359,3 +359,16 @@ fn what_is_to_be_done_later_is_said_again_behind_a_failure() {
     let (_, effects) = run(|effects| gate.failed(effects));
     assert!(effects.iter().any(is_wake), "{effects:?}");
 }
+
+#[test]
+fn an_upstream_is_not_heard_where_the_host_does_not_take_a_refusal() {
+    let mut world = World::new(&json!({}));
+    let (mut gate, ..) = world.request();
+    let (_, effects) = run(|effects| gate.body(Client, &&b"early"[..], false, effects));
+    assert_eq!(status(&effects), Some(400));
+    assert_eq!(run(|effects| gate.failed(effects)), (Flow::Hold, vec![]));
+    assert_eq!(respond(&mut gate), (Flow::Hold, vec![]));
+    for side in [Client, Server] {
+        assert_eq!(run(|effects| gate.body(side, &&b"\x81\x00"[..], false, effects)), (Onward::Nothing, vec![]));
+    }
+}
