@@ -196,7 +196,7 @@ impl ClientWriter {
                 (Vec::new(), State::Quiet { resumed: true })
             }
         };
-        abi::set_buffer(BufferType::ResponseBody, 0, 0, &[&waiting, bytes].concat())?;
+        abi::fill_buffer(BufferType::ResponseBody, &[&waiting, bytes].concat())?;
         abi::continue_stream(StreamType::Response)?;
         self.state = then;
         Ok(())

@@ -59,7 +59,7 @@ impl ServerWriter {
 
     /// Writes what is ready, outside of a callback.
     pub(crate) fn write(&mut self, Ready { bytes, is_last }: &Ready) -> Hosted<()> {
-        abi::set_buffer(BufferType::RequestBody, 0, 0, bytes)?;
+        abi::fill_buffer(BufferType::RequestBody, bytes)?;
         abi::continue_stream(StreamType::Request)?;
         self.0 = if *is_last { State::Free } else { State::Resumed };
         Ok(())

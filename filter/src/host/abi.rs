@@ -208,6 +208,12 @@ pub(crate) fn set_buffer(buffer: BufferType, start: usize, max: usize, bytes: &[
     done(unsafe { import::proxy_set_buffer_bytes(buffer as u32, start, max, bytes.as_ptr(), bytes.len()) })
 }
 
+/// Puts `bytes` into a buffer that is empty. Envoy keeps what all filters of a chain hold of one direction in one buffer: what lies in it is another
+/// filter's and nobody has judged it, so nothing is let go with it.
+pub(crate) fn fill_buffer(kind: BufferType, bytes: &[u8]) -> Hosted<()> {
+    if buffer(kind, 0, 1)?.is_empty() { set_buffer(kind, 0, 0, bytes) } else { Err(HostError) }
+}
+
 /// All fields of a header map, serialised as the ABI says.
 pub(crate) fn header_map(map: MapType) -> Hosted<Vec<u8>> {
     // SAFETY: `take` passes live places.

@@ -7,6 +7,7 @@
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
 use portcullis_envoy::Position::{self, Before, Behind};
@@ -175,4 +176,37 @@ fn what_portcullis_says_itself_reaches_a_client_through_a_filter_that_holds() {
         counters.refused("origin_refused");
         gate.check_counters(&counters);
     }
+}
+
+/// What waits for its turn is written outside of a callback, into a buffer in which the neighbour's newer bytes may lie: they must not go on with it.
+#[test]
+fn nothing_unjudged_goes_on_with_a_burst_that_waited() {
+    let mut policy = open_policy(json!({"from_client": {"rule_sets": [
+        "sql_injection", "cross_site_scripting", "command_injection", "path_traversal", "nosql_injection", "prototype_pollution",
+    ]}}));
+    let bytes = json!({"per_second": 1_048_576, "burst": 4_194_304});
+    policy["limits"] = json!({"per_address": null, "per_connection": {"messages": null, "bytes": bytes}});
+    let gate = Gate::launch(policy, Mode::Echo, |launch| chained(launch, &[(Before, "hold request")]));
+    let mut websocket = gate.open("/");
+    let unit = "\"union %2e;1=`{{<a {`\\\" and so on, and so on\"";
+    let text = format!("[{}]", vec![unit; 160].join(","));
+    let frame = Draft::text(&text).masked().bytes();
+    let sender = websocket.sender();
+    let flood = std::thread::spawn(move || {
+        for _ in 0..150 {
+            // It may be cut.
+            if sender.send(&frame).is_err() {
+                break;
+            }
+            // So that some come while others wait.
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    });
+    websocket.rest(PATIENCE);
+    flood.join().expect("a thread that ends");
+    let requests = gate.backend.requests();
+    let (got, rest) = requests[0].frames();
+    let is_whole = |frame: &Frame| frame.payload == text.as_bytes() || frame.close_code().is_some();
+    assert!(got.iter().all(is_whole), "{} frames", got.len());
+    assert!(Draft::text(&text).masked().bytes().starts_with(rest), "{} bytes that are no frame's", rest.len());
 }
