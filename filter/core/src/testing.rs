@@ -143,10 +143,17 @@ pub struct MemoryPort {
     pub memory_len: Cell<usize>,
     /// The next call that fails: counted down with each.
     pub fails_in: Cell<Option<u32>>,
-    random: Cell<u64>,
+    random: Rc<Cell<u64>>,
 }
 
 impl MemoryPort {
+    /// The host of another worker of the same proxy.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        let Self { now, data, random, .. } = self;
+        Self { now: Rc::clone(now), data: Rc::clone(data), random: Rc::clone(random), ..Self::default() }
+    }
+
     fn call(&self) -> Result<(), HostError> {
         let fails_in = self.fails_in.get();
         self.fails_in.set(fails_in.and_then(|calls| calls.checked_sub(1)));

@@ -143,3 +143,6 @@ pub fn subject_key(counters: &Counters, credential: &Verified) -> Option<Key> {
     let subject = credential.subject()?;
     Some(counters.key(Kind::Subject, &[credential.provider().as_bytes(), subject.as_bytes()]))
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -261,3 +261,6 @@ impl Counters {
         Err(HostError)
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -293,3 +293,6 @@ impl Lease {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
