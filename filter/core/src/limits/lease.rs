@@ -266,7 +266,7 @@ impl Lease {
                 true
             }
         };
-        if quota.asked.is_some() || quota.left >= batch / 2 || is_refused {
+        if quota.asked.is_some() || quota.left >= (batch / 2).max(1) || is_refused {
             return (is_allowed, None);
         }
         quota.asked = Some(Asked { batch, is_allowed_without: global.on_error == Access::Allow });

@@ -92,6 +92,18 @@ fn a_batch_is_asked_for_while_half_of_the_last_one_is_left() {
 }
 
 #[test]
+fn a_batch_of_one_is_asked_for_message_by_message() {
+    let scene = Scene::new(1);
+    for _ in 0..3 {
+        scene.check(1, 1, 1);
+        scene.answer(YES);
+    }
+    scene.check(1, 1, 1);
+    scene.answer(NO);
+    scene.check(9, 0, 0);
+}
+
+#[test]
 fn what_is_sent_on_credit_is_paid_back() {
     let scene = Scene::new(10);
     scene.check(25, 25, 1);
