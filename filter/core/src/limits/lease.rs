@@ -143,9 +143,9 @@ impl Leases {
 
     /// A service has answered about more messages of a type, or never will.
     pub fn answered(&self, subject: u64, message_type: &str, verdict: Option<rls::Verdict>) {
-        let lease = self.find(Key::from_number(subject));
-        if let (Some(lease), Ok(now)) = (lease, self.counters.now()) {
-            lease.answered(message_type, verdict, now);
+        if let Some(lease) = self.find(Key::from_number(subject)) {
+            // An answer that is lost would leave its type on credit for good. Without the time, a no holds until the next message.
+            lease.answered(message_type, verdict, self.counters.now().unwrap_or_default());
         }
     }
 

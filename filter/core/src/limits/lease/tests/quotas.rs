@@ -169,6 +169,19 @@ fn without_an_answer_on_error_decides() {
     scene.check(9, 9, 1);
 }
 
+/// Otherwise all would go on credit from then on.
+#[test]
+fn an_answer_counts_even_where_the_host_does_not_tell_the_time() {
+    for verdict in [YES, NO, None] {
+        let scene = Scene::new(10);
+        scene.check(25, 25, 1);
+        scene.worker.port.fails_in.set(Some(0));
+        scene.answer(verdict);
+        scene.worker.port.fails_in.set(None);
+        assert!(scene.take("chat").1.is_some(), "{verdict:?}");
+    }
+}
+
 #[test]
 fn types_are_counted_apart_as_many_as_there_may_be() {
     let scene = Scene::new(10);
