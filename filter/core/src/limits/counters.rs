@@ -203,6 +203,11 @@ impl Counters {
         self.port.now()
     }
 
+    /// When this worker last told that it lives: a time of the last second or so, which costs no call of the host.
+    pub(super) const fn beaten_at(&self) -> Moment {
+        self.beaten_at.get()
+    }
+
     /// By which count a client is judged. One that is yet to be counted again still belongs to the generation before.
     fn census(&self, key: Key) -> Census {
         let (register, own) = (self.register.borrow(), self.own.borrow());

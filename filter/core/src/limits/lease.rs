@@ -23,7 +23,8 @@ use crate::token::Verified;
 /// What is leased at once, as a share of a burst: eight workers that hold one each make a subject wait by one burst at most.
 const LEASE_SHARE: u64 = 8;
 
-/// How long a lease holds. What nobody used by then has come again where it was leased from.
+/// How long a lease holds, and until the next beat of its worker, so that no message asks for the time. What nobody used by then has
+/// come again where it was leased from.
 const LEASE_TIME: Duration = Duration::from_secs(1);
 
 /// How long a service's no holds that does not say so, and how long a service that fails is not asked again.
@@ -204,7 +205,8 @@ impl Lease {
     pub fn spend(&self, limits: &LimitRules, messages: u64, len: u64) -> bool {
         let rates = [limits.per_subject.messages, limits.per_subject.bytes];
         let is_counted = self.is_named && rates.iter().any(Option::is_some);
-        !is_counted || self.take(rates, [messages, len]) || self.renew(rates, [messages, len]) == Ok(true)
+        let is_over = self.leases.counters.beaten_at().since(self.leased_at.get()) > LEASE_TIME;
+        !is_counted || (!is_over && self.take(rates, [messages, len])) || self.renew(rates, [messages, len]) == Ok(true)
     }
 
     fn renew(&self, rates: [Option<Rate>; 2], needed: [u64; 2]) -> Result<bool, HostError> {

@@ -163,3 +163,19 @@ fn a_fault_of_the_host_is_no_leave_to_send() {
     // What is leased stays, and so does the rest.
     assert_eq!(sent(&lease, &limits, 20), 15);
 }
+
+/// What was leased and not used has come again where it was leased from: both together would be more than a burst.
+#[test]
+fn a_lease_ends() {
+    let workers = [(); 8].map({
+        let first = Worker::first();
+        move |()| first.beside()
+    });
+    let limits = bursts(Some(64), None);
+    let leases = leased(workers.each_ref(), &limits);
+    let sent_by_all = |messages| leases.each_ref().map(|lease| sent(lease, &limits, messages));
+    // Each of them has leased eight, and all is leased.
+    assert_eq!(sent_by_all(1), [1; 8]);
+    pass(100, &workers.each_ref());
+    assert_eq!(sent_by_all(64).iter().sum::<usize>(), 64);
+}
