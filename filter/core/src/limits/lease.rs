@@ -219,6 +219,10 @@ impl Lease {
         let mut wanted = [0; 2];
         for (((wanted, left), needed), rate) in wanted.iter_mut().zip(left).zip(needed).zip(rates) {
             if let Some(rate) = rate.filter(|_| needed > left) {
+                // It would not fit, and leave nothing for the other workers.
+                if needed > rate.burst() {
+                    return Ok(false);
+                }
                 *wanted = needed.saturating_sub(left).max(rate.burst() / LEASE_SHARE);
             }
         }

@@ -151,6 +151,19 @@ fn all_is_taken_or_nothing() {
 }
 
 #[test]
+fn more_than_a_burst_takes_nothing_from_the_other_workers() {
+    let one = Worker::first();
+    let other = one.beside();
+    let limits = bursts(None, Some(100));
+    let leases = leased([&one, &other], &limits);
+    for _ in 0..100 {
+        assert!(!leases[0].spend(&limits, 1, 101));
+        pass(1, &[&one, &other]);
+    }
+    assert!(leases[1].spend(&limits, 1, 100));
+}
+
+#[test]
 fn a_fault_of_the_host_is_no_leave_to_send() {
     let worker = Worker::first();
     let limits = bursts(Some(16), None);
