@@ -119,7 +119,10 @@ impl<'a> Admissions<'a> {
         }
         match self.counters.admit(key, &admission) {
             Ok(Ok(slot)) => {
-                self.slots.push(slot);
+                // Of a visitor it is given back at once.
+                if !matches!(applicant, Applicant::Visitor) {
+                    self.slots.push(slot);
+                }
                 Ok(())
             }
             Ok(Err(Excess { violation, retry_after })) => {

@@ -132,6 +132,23 @@ fn nothing_is_counted_without_a_limit_or_a_subject() {
 }
 
 #[test]
+fn visits_are_handshakes_and_no_connections() {
+    let worker = Worker::first();
+    let peer = peer("192.0.2.1:1");
+    let mut limits = limits(1);
+    limits.per_address.handshakes = crate::limits::rate::Rate::new(0.5, 3);
+    let visits = [Applicant::Visitor; 2].map(|visitor| count(&worker, &peer, &limits, visitor));
+    visits.iter().for_each(|visit| visit.check(None, None));
+    let connection = count(&worker, &peer, &limits, Applicant::Address);
+    connection.check(None, None);
+    for applicant in [Applicant::Visitor, Applicant::Address] {
+        count(&worker, &peer, &limits, applicant).check(Some(Violation::HandshakesExceeded), Some(2));
+    }
+    pass(2, &[&worker]);
+    count(&worker, &peer, &limits, Applicant::Visitor).check(None, None);
+}
+
+#[test]
 fn failures_ban_an_address_for_a_while() {
     let worker = Worker::first();
     let (peer, elsewhere) = (peer("192.0.2.1:1"), peer("192.0.2.2:1"));
