@@ -189,7 +189,10 @@ impl Counters {
         wanted: [u64; 2],
         now: Moment,
     ) -> Result<[u64; 2], HostError> {
-        self.update(key, |bucket| (bucket.lease(key, rates, wanted, now), true))
+        self.update(key, |bucket| {
+            let leased = bucket.lease(key, rates, wanted, now);
+            (leased, leased != [0; 2])
+        })
     }
 
     /// The key of whom these parts name.
