@@ -84,14 +84,7 @@ const HEADER_LEN: usize = 14;
 fn frame(pattern: &str, len: usize) -> Vec<u8> {
     let mut payload = pattern.repeat(len / pattern.len()).into_bytes();
     payload.resize(len, b'.');
-    let key = [0x37, 0xfa, 0x21, 0x3d];
-    let mut bytes = match u16::try_from(len) {
-        Ok(len) => [&[0x81, 0xfe][..], &len.to_be_bytes()].concat(),
-        Err(_) => [&[0x81, 0xff][..], &(len as u64).to_be_bytes()].concat(),
-    };
-    bytes.extend(key);
-    bytes.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
-    bytes
+    testing::frame(0x81, &payload)
 }
 
 /// A connection whose client may send texts of 1 MiB.

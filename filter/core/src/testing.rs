@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::ask::Step;
+use crate::effect::Passage;
 use crate::handshake::{self, Capacity, Decision, HttpVersion, Opening, Pending, Request};
 use crate::http::headers::Headers;
 use crate::limits::HeldBytes;
@@ -12,7 +13,7 @@ use crate::limits::admission::{Applicant, Peer};
 use crate::policy::Policy;
 use crate::policy::routes::Policies;
 use crate::port::{self, HostError, Port};
-use crate::session::{Birth, Budget, Session};
+use crate::session::{Birth, Budget, Received, Session};
 use crate::time::{Moment, Timestamp};
 use crate::violation::Violation;
 
@@ -127,6 +128,26 @@ pub fn session(policies: &Policies, request: &Request, response: &Headers) -> Se
         Decision::Upgrade(pending) => pending.check(response, BIRTH).expect("a good answer").session,
         decision @ (Decision::Admit | Decision::Pass | Decision::Refuse(_)) => panic!("{decision:?}"),
     }
+}
+
+/// A frame of the client that begins with `first`.
+#[must_use]
+pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let len = match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
+        (Ok(len @ ..126), _) => vec![0x80 | len],
+        (_, Ok(len)) => [&[0x80 | 126][..], &len.to_be_bytes()].concat(),
+        (_, Err(_)) => [&[0x80 | 127][..], &(payload.len() as u64).to_be_bytes()].concat(),
+    };
+    let key = [0x37, 0xfa, 0x21, 0x3d];
+    let masked = payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key);
+    [first].into_iter().chain(len).chain(key).chain(masked).collect()
+}
+
+/// What goes on of a chunk.
+#[must_use]
+pub fn forwarded(received: &Received, chunk: &[u8]) -> Vec<u8> {
+    let Passage { before, keep, after } = &received.passage;
+    [before, &chunk[..*keep], after].concat()
 }
 
 /// The data that all workers share.

@@ -6,14 +6,14 @@ use portcullis_core::config;
 use portcullis_core::handshake::{Opening, Request};
 use portcullis_core::negotiation::Compression;
 use portcullis_core::policy::routes::Policies;
-use portcullis_core::session::{Budget, Overlooked, Received, Session};
+use portcullis_core::session::{Budget, Overlooked, Session};
 use portcullis_core::testing::{self, Unlimited};
 use portcullis_core::time::Moment;
 use portcullis_core::violation::Violation;
 use portcullis_core::wire::Side;
 use serde_json::Value;
 
-pub(crate) use portcullis_core::testing::{BIRTH, NOW, headers};
+pub(crate) use portcullis_core::testing::{BIRTH, NOW, forwarded, headers};
 
 /// Reads a configuration whose variables are all 64 bytes long.
 pub(crate) fn policies(config: &Value) -> Policies {
@@ -58,9 +58,4 @@ pub(crate) fn receive_within(
 ) -> (Vec<u8>, Option<Violation>, u32) {
     let received = session.receive(Side::Client, chunk, now, budget).expect("a readable chunk");
     (forwarded(&received, chunk), received.violation, received.swallowed)
-}
-
-fn forwarded(received: &Received, chunk: &[u8]) -> Vec<u8> {
-    let passage = &received.passage;
-    [passage.before.as_slice(), &chunk[..passage.keep], passage.after.as_slice()].concat()
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use portcullis_core::content::views::{self, Reader, VIEWS_MAX};
 use portcullis_core::policy::routes::Policies;
+use portcullis_core::testing::frame;
 use portcullis_core::violation::Violation;
 use portcullis_core::wire::Side;
 use serde_json::{Value, json};
@@ -116,16 +117,6 @@ fn chat() -> Value {
 fn judge(policies: &Policies, bytes: &[u8], len: usize) -> Option<Violation> {
     let mut session = adapter::session(policies);
     bytes.chunks(len.min(bytes.len()).max(1)).find_map(|chunk| adapter::receive(&mut session, Side::Client, chunk).1)
-}
-
-/// A masked frame, with a key of zeros.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let len = match u16::try_from(payload.len()) {
-        Ok(len @ ..126) => vec![0x80 | u8::try_from(len).expect("less than 126")],
-        Ok(len) => [&[0xfe][..], &len.to_be_bytes()].concat(),
-        Err(_) => [&[0xff][..], &(payload.len() as u64).to_be_bytes()].concat(),
-    };
-    [&[first][..], &len, &[0; 4], payload].concat()
 }
 
 /// Frames of one byte each.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use portcullis_core::policy::routes::Policies;
 use portcullis_core::session::Budget;
+use portcullis_core::testing;
 use portcullis_core::time::Moment;
 use portcullis_core::violation::Violation;
 use serde_json::json;
@@ -74,10 +75,7 @@ fn frame(input: &mut Input<'_>) -> Vec<u8> {
         0x80..=0xbf => br#"{"type":"a"}"#,
         0xc0.. => br#"{"type":"b"}"#,
     };
-    let key = [0x37, 0xfa, 0x21, first];
-    let len = u8::try_from(payload.len()).expect("up to 125 bytes");
-    let masked = payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key);
-    [first, 0x80 | len].into_iter().chain(key).chain(masked).collect()
+    testing::frame(first, payload)
 }
 
 fn policies(settings: Settings) -> Rc<Policies> {

@@ -2,7 +2,6 @@
 
 use portcullis_core::config::{self, ConfigError, Parsed};
 use portcullis_core::handshake::{Decision, Request};
-use portcullis_core::http::headers::Headers;
 use portcullis_core::json;
 use portcullis_core::message::Binary;
 use portcullis_core::policy::SideRules;
@@ -120,20 +119,11 @@ fn assert_holds(parsed: &Parsed) {
 
 /// What the policies decide about an upgrade on each of some paths.
 fn behaviour(parsed: &Parsed) -> Vec<String> {
-    let decide = |path: &str| {
-        let fields = [
-            (":method", "GET"),
-            (":path", path),
-            (":authority", "chat.example.com"),
-            ("connection", "Upgrade"),
-            ("upgrade", "websocket"),
-            ("sec-websocket-version", "13"),
-            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-            ("sec-websocket-protocol", "chat.v1"),
-            ("origin", "https://app.example.com"),
-        ];
-        let headers = Headers::new(fields.map(|(name, value)| (name.into(), value.into())).to_vec());
-        let request = Request { tls: true, ..testing::request(headers) };
+    let decide = |path: &'static str| {
+        let mut fields = testing::upgrade();
+        fields.retain(|(name, _)| *name != ":path");
+        fields.extend([(":path", path), ("sec-websocket-protocol", "chat.v1"), ("origin", "https://app.example.com")]);
+        let request = Request { tls: true, ..testing::request(adapter::headers(&fields)) };
         let opening = adapter::check(&parsed.policies, &request);
         let decision = match opening.decision {
             Decision::Admit => "admit".to_owned(),

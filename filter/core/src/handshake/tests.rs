@@ -60,19 +60,9 @@ fn token(claims: &serde_json::Value) -> String {
 }
 
 fn good() -> Fields {
-    [
-        (":method", "GET"),
-        (":path", "/chat?room=1"),
-        (":authority", "chat.example.com"),
-        ("connection", "Upgrade"),
-        ("upgrade", "websocket"),
-        ("sec-websocket-version", "13"),
-        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ("origin", "https://app.example.com"),
-        ("authorization", &format!("Bearer {}", token(&json!({})))),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .to_vec()
+    let bearer = format!("Bearer {}", token(&json!({})));
+    let own = [("origin", "https://app.example.com"), ("authorization", &bearer)];
+    testing::upgrade().into_iter().chain(own).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 fn without(name: &str) -> Fields {
@@ -458,15 +448,10 @@ fn an_address_is_turned_away_before_anything_it_says_is_looked_at_but_the_shape(
 }
 
 fn answer(change: &[(&str, &str)]) -> Headers {
-    let mut fields = vec![
-        (":status", "101"),
-        ("upgrade", "WebSocket"),
-        ("connection", "upgrade"),
-        ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
-    ];
+    let mut fields: Vec<(&str, &str)> = testing::switching_protocols();
     fields.retain(|(name, _)| !change.iter().any(|(changed, _)| changed == name));
     fields.extend(change.iter().filter(|(_, value)| *value != "-"));
-    Headers::new(fields.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    testing::headers(&fields)
 }
 
 #[test]

@@ -147,9 +147,10 @@ pub(super) fn hyphenated(name: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{ACCEPT, KEY};
 
     #[test]
     fn the_accept_of_the_rfc_is_found() {
-        assert_eq!(accept("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(accept(KEY), ACCEPT);
     }
 }

@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use super::{CLOSE_GRACE, CLOSE_TIMEOUT, Due, PEER_CLOSE_TIMEOUT, Received, Session};
+use super::{CLOSE_GRACE, CLOSE_TIMEOUT, Due, PEER_CLOSE_TIMEOUT, Session};
 use crate::content::Handshake;
-use crate::effect::Passage;
 use crate::entry::Entry;
 use crate::limits::Share;
 use crate::message::Binary;
 use crate::policy::routes::{Place, Policies};
 use crate::policy::{Mode, Policy};
-use crate::testing::{BIRTH, MOMENT as NOW, Unlimited};
+pub(crate) use crate::testing::frame;
+use crate::testing::{BIRTH, MOMENT as NOW, Unlimited, forwarded};
 use crate::violation::Violation::{self, InvalidUtf8, MessageTooBig, ProtocolError, TypeRefused};
 use crate::wire::Side::{self, Client, Server};
 use crate::wire::{Chunk, Unreadable};
@@ -20,26 +20,6 @@ const MASK: [u8; 4] = [0; 4];
 
 /// How a server answers our Close.
 const CLOSE: &[u8] = b"\x88\x02\x03\xf1";
-
-/// A frame of the client that begins with `first`.
-pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first];
-    match payload.len() {
-        len @ 0..126 => frame.push(0x80 | len as u8),
-        len @ 126..65_536 => {
-            frame.push(0x80 | 126);
-            frame.extend((len as u16).to_be_bytes());
-        }
-        len => {
-            frame.push(0x80 | 127);
-            frame.extend((len as u64).to_be_bytes());
-        }
-    }
-    let key = [0x37, 0xfa, 0x21, 0x3d];
-    frame.extend(key);
-    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
-    frame
-}
 
 fn session(mode: Mode) -> Session {
     let mut policy: Policy = crate::config::tests::permissive();
@@ -72,12 +52,6 @@ fn text(from: Side, len: u8) -> Vec<u8> {
     }
     frame.extend(vec![b'x'; len.into()]);
     frame
-}
-
-/// What goes on of a chunk.
-pub(crate) fn forwarded(received: &Received, chunk: &[u8]) -> Vec<u8> {
-    let Passage { before, keep, after } = &received.passage;
-    [before, &chunk[..*keep], after].concat()
 }
 
 /// What is forwarded of `bytes` when they come in pieces of `piece` bytes, and the first violation that is not let pass.

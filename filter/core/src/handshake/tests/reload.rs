@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::session::Session;
-use crate::session::tests::{forwarded, frame};
-use crate::testing::{MOMENT, Unlimited};
+use crate::testing::{MOMENT, Unlimited, forwarded, frame};
 use crate::wire::Side::{Client, Server};
 
 /// The policy and the request that a connection comes in with, what the upstream answers, the next policy, and whether it is kept.

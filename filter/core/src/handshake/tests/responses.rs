@@ -11,6 +11,7 @@ fn check_answer(fields: Fields, change: &[(&str, &str)], expected: Result<(), Vi
 #[test]
 fn only_a_true_101_opens_a_session() {
     check_answer(good(), &[], Ok(()));
+    check_answer(good(), &[("upgrade", "WebSocket"), ("connection", "upgrade")], Ok(()));
     for status in ["200", "400", "426", "-"] {
         check_answer(good(), &[(":status", status)], Err(UpstreamRefused));
     }

@@ -11,8 +11,7 @@ use super::*;
 use crate::content::tunnels::Conversation;
 use crate::content::{ContentRules, Handshake};
 use crate::message::{Binary, MessageRules};
-use crate::session::tests::frame;
-use crate::testing::{MOMENT as NOW, Unlimited};
+use crate::testing::{MOMENT as NOW, Unlimited, frame};
 use crate::violation::Violation::{InvalidDeflate, InvalidUtf8, MessageTooBig, Overloaded, ProtocolError};
 use crate::wire::Side;
 

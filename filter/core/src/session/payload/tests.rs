@@ -11,8 +11,7 @@ use crate::entry::Entry;
 use crate::limits::{HeldBytes, Share};
 use crate::policy::routes::Place;
 use crate::session::Session;
-use crate::session::tests::frame;
-use crate::testing::{BIRTH, MOMENT as NOW, Unlimited};
+use crate::testing::{BIRTH, MOMENT as NOW, Unlimited, frame};
 use crate::violation::Violation::{
     self, InvalidJson, InvalidUtf8, JsonRefused, NotAuthorized, PatternRefused, SchemaRefused, TunnelRefused,
     TypeRefused,

@@ -12,9 +12,8 @@ use crate::content::Handshake;
 use crate::entry::Entry;
 use crate::limits::Share;
 use crate::policy::routes::{Place, Policies};
-use crate::session::tests::{forwarded, frame};
 use crate::session::{Deflate, Session};
-use crate::testing::{BIRTH, MOMENT as NOW, Unlimited};
+use crate::testing::{BIRTH, MOMENT as NOW, Unlimited, forwarded, frame};
 use crate::violation::Violation::{self, *};
 use crate::wire::Side::{Client, Server};
 
