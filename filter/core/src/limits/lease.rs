@@ -27,7 +27,8 @@ const LEASE_SHARE: u64 = 8;
 /// come again where it was leased from.
 const LEASE_TIME: Duration = Duration::from_secs(1);
 
-/// How long a service's no holds that does not say so, and how long a service that fails is not asked again.
+/// How long a service's no holds that does not say so, and how long a service that gives no answer is not asked again where `on_error`
+/// refuses.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// How many types of message are counted apart for a subject, of those that the policy names: those beyond it count as messages without
@@ -145,7 +146,8 @@ impl Leases {
     /// A service has answered about more messages of a type, or never will.
     pub fn answered(&self, subject: u64, message_type: &str, verdict: Option<rls::Verdict>) {
         if let Some(lease) = self.find(Key::from_number(subject)) {
-            // An answer that is lost would leave its type on credit for good. Without the time, a no holds until the next message.
+            // An answer that is lost would leave its type on credit for good. Without the time, a no has no pause: the next message asks
+            // again.
             lease.answered(message_type, verdict, self.counters.now().unwrap_or_default());
         }
     }
