@@ -38,14 +38,13 @@ enum Bits {
 
 impl DeflateOffer {
     /// Sorts out what the client offered.
-    pub(super) fn new(headers: &Headers, compression: Compression) -> Self {
+    pub(super) fn new(extensions: &[Extension<'_>], compression: Compression) -> Self {
         let inspected = compression == Compression::Inspect;
         if compression == Compression::Refuse {
             return Self { offers: Vec::new(), inspected };
         }
-        let extensions = headers.all(FIELD).flat_map(|line| parse(line).unwrap_or_default());
         // "A server MUST decline an extension negotiation offer" that is not well formed (RFC 7692 §7): that one alone.
-        let offers = extensions.filter_map(|extension| Parameters::read(&extension)).take(OFFERS_MAX).collect();
+        let offers = extensions.iter().filter_map(Parameters::read).take(OFFERS_MAX).collect();
         Self { offers, inspected }
     }
 
@@ -167,16 +166,20 @@ fn window_bits(value: &str) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
 
     fn headers(line: &str) -> Headers {
-        Headers::new(vec![(FIELD.into(), line.into())])
+        testing::headers(&[(FIELD, line)])
+    }
+
+    fn sorted(line: &str, compression: Compression) -> DeflateOffer {
+        DeflateOffer::new(&parse(line.as_bytes()).unwrap(), compression)
     }
 
     /// What the upstream is offered where a client offers `offer`.
     #[track_caller]
     fn offered(offer: &str, expected: Option<&str>) {
-        let headers = headers(offer);
-        let edit = DeflateOffer::new(&headers, Compression::Inspect).edit(&headers);
+        let edit = sorted(offer, Compression::Inspect).edit(&headers(offer));
         assert_eq!(edit, Some(expected.map_or_else(|| Edit::remove(FIELD), |line| Edit::set(FIELD, line))), "{offer}");
     }
 
@@ -191,9 +194,8 @@ mod tests {
             "x-webkit-deflate-frame, permessage-deflate; client_no_context_takeover, permessage-deflate",
             Some("permessage-deflate; client_no_context_takeover, permessage-deflate"),
         );
-        let refused = headers("permessage-deflate");
-        assert_eq!(DeflateOffer::new(&refused, Compression::Refuse).edit(&refused), Some(Edit::remove(FIELD)));
-        assert_eq!(DeflateOffer::new(&Headers::new(vec![]), Compression::Inspect).edit(&Headers::new(vec![])), None);
+        assert_eq!(sorted(NAME, Compression::Refuse).edit(&headers(NAME)), Some(Edit::remove(FIELD)));
+        assert_eq!(DeflateOffer::new(&[], Compression::Inspect).edit(&testing::headers(&[])), None);
     }
 
     #[test]
@@ -219,7 +221,7 @@ mod tests {
 
     #[track_caller]
     fn answer(offer: &str, answer: &str, expected: Option<(bool, bool)>) {
-        let found = DeflateOffer::new(&headers(offer), Compression::Inspect).check(&headers(answer));
+        let found = sorted(offer, Compression::Inspect).check(&headers(answer));
         let found = found.ok().flatten().map(|deflate| (deflate.client_takeover, deflate.server_takeover));
         assert_eq!(found, expected, "{offer} answered {answer}");
     }
@@ -311,7 +313,7 @@ mod tests {
         {
             answer(offer, chosen, None);
         }
-        let twice = Headers::new(vec![(FIELD.into(), NAME.into()), (FIELD.into(), NAME.into())]);
-        assert!(DeflateOffer::new(&headers(NAME), Compression::Inspect).check(&twice).is_err());
+        let twice = testing::headers(&[(FIELD, NAME), (FIELD, NAME)]);
+        assert!(sorted(NAME, Compression::Inspect).check(&twice).is_err());
     }
 }

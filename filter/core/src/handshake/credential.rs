@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::upgrade::hyphenated;
 use crate::effect::Edit;
 use crate::http::headers::Headers;
-use crate::http::list::{is_token_byte, tokens, trim};
+use crate::http::list::{is_token_byte, trim};
 use crate::http::{cookie, query};
 use crate::secret::Secret;
 use crate::token::rules::{AuthRules, ClaimFormat, Source};
@@ -139,22 +139,21 @@ fn encoded(item: &str) -> Option<Vec<u8>> {
     decoded.or_else(|| shape::is_token(item.as_bytes()).then(|| item.as_bytes().to_vec()))
 }
 
-/// Finds the credentials of a handshake in all of `sources`.
-pub(super) fn take(headers: &Headers, sources: &[Source]) -> Taken {
-    take_all(headers, sources, shape::is_token)
+/// Finds the credentials of a handshake that offers `protocols`, in all of `sources`.
+pub(super) fn take(headers: &Headers, protocols: &[&str], sources: &[Source]) -> Taken {
+    take_all(headers, protocols, sources, shape::is_token)
 }
 
 /// What to change so that nothing is left in any place of `sources`, whatever its shape: a request that goes nowhere may still be logged.
 pub(super) fn clear(headers: &Headers, sources: &[Source]) -> Vec<Edit> {
-    take_all(headers, sources, |_| true).edits()
+    take_all(headers, &[], sources, |_| true).edits()
 }
 
 /// What counts as a credential in its place.
 type Shape = fn(&[u8]) -> bool;
 
-fn take_all(headers: &Headers, sources: &[Source], shape: Shape) -> Taken {
-    let offered = tokens(headers.all("sec-websocket-protocol")).unwrap_or_default();
-    let protocols = offered.into_iter().map(OfferedItem::plain).collect();
+fn take_all(headers: &Headers, protocols: &[&str], sources: &[Source], shape: Shape) -> Taken {
+    let protocols = protocols.iter().map(|name| OfferedItem::plain(name)).collect();
     let mut taken = Taken { protocols, ..Taken::default() };
     for source in sources {
         match source {

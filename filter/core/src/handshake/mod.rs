@@ -39,6 +39,7 @@ use crate::violation::Violation;
 use compression::DeflateOffer;
 use credential::Taken;
 use subprotocol::SubprotocolOffer;
+use upgrade::Upgrade;
 
 pub use opening::{Decision, Opening};
 pub use request::{HttpVersion, Request};
@@ -102,8 +103,14 @@ fn open(
         }
     };
 
-    let taken = credential::take(headers, &policy.auth.sources);
-    let authority = place.authority().filter(|_| !is_ambiguous);
+    let upgrade = Upgrade::read(headers);
+    let taken = credential::take(headers, &upgrade.protocols, &policy.auth.sources);
+    let shape = match kind {
+        Kind::Upgrade => upgrade.check(request),
+        Kind::Other | Kind::Preflight => upgrade::check_fields(headers),
+    };
+    let authority = place.authority().filter(|_| !is_ambiguous).ok_or(Violation::BadUpgrade);
+    let authority = shape.and(authority);
     let verdict = judge(policy, request, kind, authority, &taken, now, capacity);
     let mut edits = spoofed;
     let (grant, would_refuse) = match (verdict, mode) {
@@ -128,11 +135,11 @@ fn open(
         return Opening { would_refuse, record, credential: grant.credential, is_failed_attempt, ..opening };
     }
 
-    let key = upgrade::key(headers).unwrap_or_else(|| upgrade::encode_key(nonce));
+    let key = upgrade.key.unwrap_or_else(|| upgrade::encode_key(nonce));
     if !headers.has("sec-websocket-key") {
         edits.push(Edit::set("sec-websocket-key", key.as_str()));
     }
-    let compression = DeflateOffer::new(headers, compression(policy, held));
+    let compression = DeflateOffer::new(&upgrade.extensions, compression(policy, held));
     edits.extend(compression.edit(headers));
     let offer = is_good.then_some(grant.offer);
     edits.extend(offer.as_ref().and_then(|offer| offer.edit(headers)));
@@ -246,13 +253,13 @@ struct Grant {
     offer: SubprotocolOffer,
 }
 
-/// Finds the first rule of `policy` that the request breaks; `authority` is missing where it is malformed, or where what is asked for
-/// is read in different ways.
+/// Finds the first rule of `policy` that the request breaks; there is an `authority` where it is well formed, as are the fields of the
+/// handshake, and what is asked for is read in one way.
 fn judge(
     policy: &Policy,
     request: &Request,
     kind: Kind,
-    authority: Option<&Authority>,
+    authority: Result<&Authority, Violation>,
     taken: &Taken,
     now: Timestamp,
     capacity: &mut dyn Capacity,
@@ -265,11 +272,7 @@ fn judge(
         Kind::Other | Kind::Preflight => capacity.admit(policy, Applicant::Visitor),
     };
     // The shape first: proxies end the connection behind a 400, which half an upgrade needs most.
-    match kind {
-        Kind::Upgrade => upgrade::check(request)?,
-        Kind::Other | Kind::Preflight => upgrade::check_fields(headers)?,
-    }
-    let authority = authority.ok_or(Violation::BadUpgrade)?;
+    let authority = authority?;
     admitted?;
     if policy.require_tls && !is_secure(policy, request) {
         return Err(Violation::TlsRequired);

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
 use super::request::{HttpVersion, Request};
-use crate::http::extensions;
+use crate::http::extensions::{Extension, parse};
 use crate::http::headers::{Headers, Repeated};
 use crate::http::list::{tokens, trim};
 use crate::violation::Violation;
@@ -36,39 +36,63 @@ pub(super) fn is_attempted(headers: &Headers) -> bool {
         || headers.names().any(|name| hyphenated(name).starts_with("sec-websocket-"))
 }
 
-/// Checks everything about the request that RFC 6455 prescribes, but for who may ask.
-///
-/// # Errors
-/// [`Violation::BadVersion`] for a version other than 13, [`Violation::BadUpgrade`] for everything else.
-pub(super) fn check(request: &Request) -> Result<(), Violation> {
-    let headers = &request.headers;
-    check_fields(headers)?;
-    let faults = [
-        // A client that has nothing to say opens no connection: over HTTP/2 its end may come with the header.
-        request.end,
-        headers.all(":method").next() != Some(b"GET"),
-        request.protocol == HttpVersion::Http10,
-        !is_path(headers.all(":path").next().unwrap_or_default()),
-        !is_upgrade(headers, request.protocol),
-        has_body(headers),
-        is_other_dialect(headers),
-        tokens(headers.all("sec-websocket-protocol")).is_err(),
-        headers.all("sec-websocket-extensions").any(|line| extensions::parse(line).is_err()),
-    ];
-    if faults.contains(&true) {
-        return Err(Violation::BadUpgrade);
+/// What the fields of an upgrade say, as far as they can be read: one that is only monitored goes on with that.
+pub(super) struct Upgrade<'a> {
+    /// The key, where it is one: sixteen bytes in canonical base64 (RFC 6455 §4.2.1).
+    pub(super) key: Option<String>,
+    /// What is offered as subprotocols; nothing where the list is malformed.
+    pub(super) protocols: Vec<&'a str>,
+    /// The extensions that are offered, of the lines that are well formed.
+    pub(super) extensions: Vec<Extension<'a>>,
+    /// Whether one of the lists is.
+    is_malformed: bool,
+}
+
+impl<'a> Upgrade<'a> {
+    /// Reads the fields.
+    pub(super) fn read(headers: &'a Headers) -> Self {
+        let protocols = tokens(headers.all("sec-websocket-protocol"));
+        let (mut extensions, mut is_malformed) = (Vec::new(), protocols.is_err());
+        for line in headers.all("sec-websocket-extensions").map(parse) {
+            is_malformed |= line.is_err();
+            extensions.extend(line.unwrap_or_default());
+        }
+        Self { key: key(headers), protocols: protocols.unwrap_or_default(), extensions, is_malformed }
     }
-    match headers.all("sec-websocket-version").next().map(trim) {
-        Some(b"13") => {}
-        Some(list) if list.contains(&b',') => return Err(Violation::BadUpgrade),
-        // "If this version does not match a version understood by the server, the server MUST … send an appropriate
-        // HTTP error code (such as 426 Upgrade Required)" (RFC 6455 §4.2.2).
-        Some(_) | None => return Err(Violation::BadVersion),
-    }
-    match (key(headers), request.protocol) {
-        (Some(_), _) => Ok(()),
-        (None, HttpVersion::Multiplexed) if !headers.has("sec-websocket-key") => Ok(()),
-        (None, _) => Err(Violation::BadUpgrade),
+
+    /// Checks everything about the request that RFC 6455 prescribes, but for who may ask.
+    ///
+    /// # Errors
+    /// [`Violation::BadVersion`] for a version other than 13, [`Violation::BadUpgrade`] for everything else.
+    pub(super) fn check(&self, request: &Request) -> Result<(), Violation> {
+        let headers = &request.headers;
+        check_fields(headers)?;
+        let faults = [
+            // A client that has nothing to say opens no connection: over HTTP/2 its end may come with the header.
+            request.end,
+            headers.all(":method").next() != Some(b"GET"),
+            request.protocol == HttpVersion::Http10,
+            !is_path(headers.all(":path").next().unwrap_or_default()),
+            !is_upgrade(headers, request.protocol),
+            has_body(headers),
+            is_other_dialect(headers),
+            self.is_malformed,
+        ];
+        if faults.contains(&true) {
+            return Err(Violation::BadUpgrade);
+        }
+        match headers.all("sec-websocket-version").next().map(trim) {
+            Some(b"13") => {}
+            Some(list) if list.contains(&b',') => return Err(Violation::BadUpgrade),
+            // "If this version does not match a version understood by the server, the server MUST … send an appropriate
+            // HTTP error code (such as 426 Upgrade Required)" (RFC 6455 §4.2.2).
+            Some(_) | None => return Err(Violation::BadVersion),
+        }
+        match (&self.key, request.protocol) {
+            (Some(_), _) => Ok(()),
+            (None, HttpVersion::Multiplexed) if !headers.has("sec-websocket-key") => Ok(()),
+            (None, _) => Err(Violation::BadUpgrade),
+        }
     }
 }
 
@@ -85,8 +109,7 @@ pub(super) fn check_fields(headers: &Headers) -> Result<(), Violation> {
     if is_folded || has_two_hosts(headers) { Err(Violation::BadUpgrade) } else { Ok(()) }
 }
 
-/// The key of the request, where it is one: sixteen bytes in canonical base64 (RFC 6455 §4.2.1).
-pub(super) fn key(headers: &Headers) -> Option<String> {
+fn key(headers: &Headers) -> Option<String> {
     let key = trim(headers.one("sec-websocket-key").ok()??);
     let bytes = STANDARD.decode(key).ok()?;
     (bytes.len() == 16).then(|| STANDARD.encode(bytes))
