@@ -1,0 +1,173 @@
+//! The simulated skin: what all streams of one worker share. It mirrors `vm.rs`, `plugin.rs` and `calls.rs` of the proxy-wasm skin.
+
+use core::cell::{Cell, RefCell};
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use portcullis_core::ask::{Answer, Ask, Asker, Question};
+use portcullis_core::config::Parsed;
+use portcullis_core::effect::Metric;
+use portcullis_core::gate::{Plugin, Ticked, Worker};
+use portcullis_core::port::HostError;
+use portcullis_core::time::Moment;
+
+use crate::proxy::{Proxy, SimulatedPort};
+use crate::stream::Stream;
+
+/// How much longer than its timeout a question waits for the host's word about it.
+const HOST_LATE_MAX: Duration = Duration::from_millis(500);
+
+/// A worker with its plugins and streams.
+pub(crate) struct Vm {
+    pub(crate) proxy: Rc<Proxy>,
+    port: Rc<SimulatedPort>,
+    pub(crate) worker: Rc<Worker>,
+    plugins: RefCell<Vec<Rc<Plugin>>>,
+    pub(crate) streams: RefCell<BTreeMap<u32, Rc<Stream>>>,
+    calls: RefCell<BTreeMap<u32, Call>>,
+    call_count: Cell<u32>,
+    /// The gauge of live connections.
+    pub(crate) active: Cell<i64>,
+    pub(crate) ticked_at: Cell<Moment>,
+    /// The next tick has to come soon.
+    is_hurried: Cell<bool>,
+    /// When it was given its last policy.
+    pub(crate) configured_at: Cell<Moment>,
+}
+
+struct Call {
+    asker: Asker,
+    until: Moment,
+}
+
+impl Vm {
+    pub(crate) fn new(proxy: &Rc<Proxy>) -> Rc<Self> {
+        let port = Rc::new(SimulatedPort::new(Rc::clone(proxy)));
+        let worker = Rc::new(Worker::new(Rc::clone(&port) as Rc<_>));
+        Rc::new(Self {
+            proxy: Rc::clone(proxy),
+            port,
+            worker,
+            plugins: RefCell::default(),
+            streams: RefCell::default(),
+            calls: RefCell::default(),
+            call_count: Cell::default(),
+            active: Cell::default(),
+            ticked_at: Cell::new(proxy.now()),
+            is_hurried: Cell::default(),
+            configured_at: Cell::new(proxy.now()),
+        })
+    }
+
+    /// Makes the plugin that new requests are given from now on.
+    pub(crate) fn configure(&self, parsed: Parsed) -> Result<(), HostError> {
+        let now = self.proxy.now();
+        let plugin = Rc::new(Plugin::new(Rc::clone(&self.worker)));
+        plugin.configure(b"portcullis".to_vec(), parsed, 100_000, now)?;
+        self.configured_at.set(now);
+        self.plugins.borrow_mut().push(plugin);
+        Ok(())
+    }
+
+    pub(crate) fn plugin(&self) -> Rc<Plugin> {
+        Rc::clone(self.plugins.borrow().last().expect("a plugin"))
+    }
+
+    pub(crate) fn stream(&self, id: u32) -> Option<Rc<Stream>> {
+        self.streams.borrow().get(&id).cloned()
+    }
+
+    pub(crate) fn all_streams(&self) -> Vec<Rc<Stream>> {
+        self.streams.borrow().values().cloned().collect()
+    }
+
+    /// A tick of every plugin.
+    pub(crate) fn tick(&self) {
+        self.is_hurried.set(false);
+        let plugins = self.plugins.borrow().clone();
+        for plugin in plugins {
+            if self.proxy.fails() {
+                continue;
+            }
+            self.tick_plugin(&plugin);
+        }
+    }
+
+    fn tick_plugin(&self, plugin: &Plugin) {
+        let now = self.proxy.now();
+        self.ticked_at.set(now);
+        let Ticked { due, is_review_due, next } = plugin.tick(now);
+        self.is_hurried.set(self.is_hurried.get() || next == Plugin::TICK_BEHIND);
+        if is_review_due {
+            self.all_streams().into_iter().for_each(|stream| stream.review(self));
+        }
+        due.into_iter().filter_map(|id| self.stream(id)).for_each(|stream| stream.tick(self));
+        let expired: Vec<Asker> = {
+            let mut calls = self.calls.borrow_mut();
+            calls.extract_if(.., |_, call| call.until <= now).map(|(_, call)| call.asker).collect()
+        };
+        expired.into_iter().for_each(|asker| self.answered(asker, None));
+        let waiting = self.worker.take_waiting();
+        self.streams.borrow().values().for_each(|stream| stream.is_queued(waiting.contains(&stream.id)));
+        waiting.into_iter().filter_map(|id| self.stream(id)).for_each(|stream| stream.take_turn(self));
+    }
+
+    pub(crate) fn hurry(&self) {
+        self.is_hurried.set(true);
+    }
+
+    /// Whether the next tick comes within a millisecond.
+    pub(crate) const fn is_behind(&self) -> bool {
+        self.is_hurried.get()
+    }
+
+    pub(crate) fn ask(&self, Ask { question, asker }: Ask) -> Result<(), Asker> {
+        let Question::RateLimit { timeout, .. } = question;
+        if self.proxy.fails() {
+            return Err(asker);
+        }
+        let token = self.call_count.get() + 1;
+        self.call_count.set(token);
+        let until = self.proxy.now().saturating_add(timeout).saturating_add(HOST_LATE_MAX);
+        self.calls.borrow_mut().insert(token, Call { asker, until });
+        Ok(())
+    }
+
+    /// The questions that are open.
+    pub(crate) fn questions(&self) -> Vec<u32> {
+        self.calls.borrow().keys().copied().collect()
+    }
+
+    /// A service answers, or the host says that it does not.
+    pub(crate) fn receive(&self, token: u32, answer: Answer) {
+        let call = self.calls.borrow_mut().remove(&token);
+        if let Some(Call { asker, .. }) = call {
+            self.answered(asker, answer);
+        }
+    }
+
+    fn answered(&self, asker: Asker, answer: Answer) {
+        if let Some((stream, answer)) = self.worker.answered(asker, answer)
+            && let Some(stream) = self.stream(stream)
+        {
+            stream.answered(self, answer);
+        }
+    }
+
+    pub(crate) fn count(&self, metric: &Metric, count: i64) {
+        if *metric == Metric::Active {
+            self.active.set(self.active.get() + count);
+        }
+    }
+
+    /// Whether the host of this worker is that one.
+    pub(crate) fn is_at(&self, port: &SimulatedPort) -> bool {
+        core::ptr::eq(&*self.port, port)
+    }
+
+    /// The worker traps.
+    pub(crate) fn die(&self) {
+        self.port.die();
+    }
+}
