@@ -11,7 +11,9 @@
 //!
 //! [`check`] fails where something does not hold that always has to; the same seed does so again.
 
+mod attempt;
 mod dice;
+mod frame;
 mod model;
 mod policy;
 mod proxy;
@@ -85,7 +87,7 @@ pub fn check(seed: u64, bug: Option<Bug>) -> Result<Report, Failure> {
     let report =
         run(false).0.map_err(|message| Failure { message, events: run(true).1.journal().last(EVENT_COUNT) })?;
     let fail = |message| Failure { message, events: Vec::new() };
-    if seed % REPEATED == 0 && run(false).0.as_ref() != Ok(&report) {
+    if seed.is_multiple_of(REPEATED) && run(false).0.as_ref() != Ok(&report) {
         return Err(fail("the same seed does not do the same".to_owned()));
     }
     catch(|| check_chunks(seed)).map_err(fail)?;

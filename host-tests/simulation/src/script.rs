@@ -31,7 +31,7 @@ impl Writer {
     }
 
     /// Answers a ping of ours.
-    pub(crate) fn answer(&mut self, way: &mut Way, payload: &[u8]) {
+    pub(crate) fn answer(&self, way: &mut Way, payload: &[u8]) {
         self.write(way, 0x8a, payload);
     }
 
@@ -91,7 +91,7 @@ impl Writer {
         self.write(way, if is_last { 0x80 } else { 0x00 }, text.as_bytes());
     }
 
-    fn misbehave(&mut self, way: &mut Way) {
+    fn misbehave(&self, way: &mut Way) {
         let long = vec![b'y'; self.len_max() + 1 + self.dice.below(9)];
         let kind = self.dice.below(if self.may_lie { 16 } else { 13 });
         match kind {

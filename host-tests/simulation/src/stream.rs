@@ -17,12 +17,12 @@ use portcullis_core::port::HostError;
 use portcullis_core::violation::Violation;
 use portcullis_core::wire::{Chunk, Side, Unreadable};
 
+use crate::attempt::Attempt;
 use crate::model::Way;
 use crate::policy::Terms;
 use crate::proxy::Proxy;
 use crate::script::Writer;
 use crate::vm::Vm;
-use crate::world::Attempt;
 use crate::{Bug, show};
 
 /// A stream.
@@ -141,8 +141,8 @@ impl Stream {
     }
 
     /// What has to hold does not.
-    fn blame(&self, fault: impl Into<String>) {
-        self.seen.borrow_mut().fault.get_or_insert(fault.into());
+    fn blame(&self, fault: &str) {
+        self.seen.borrow_mut().blame(fault.to_owned());
     }
 
     pub(crate) fn request_headers(&self, vm: &Vm, listener: u64) -> Flow {
@@ -256,14 +256,14 @@ impl Stream {
         vm.proxy.journal().note(bytes, || format!("{}: {from:?} is passed on {}", self.id, show(bytes)));
         if !seen.is_up {
             if !seen.may_pass_unjudged(from) {
-                seen.fault.get_or_insert(format!("{from:?} passes {} of no connection", show(bytes)));
+                seen.blame(format!("{from:?} passes {} of no connection", show(bytes)));
             }
             return;
         }
         let way = &mut seen.ways[index(from)];
         if let Err(fault) = way.pass(bytes, &mut seen.pings) {
             let described = way.describe();
-            seen.fault.get_or_insert(format!("{fault}; {described}"));
+            seen.blame(format!("{fault}; {described}"));
         }
     }
 
@@ -460,7 +460,7 @@ impl Stream {
             seen.has_slots = false;
             match violation {
                 Some(violation) => seen.replies.push((violation, !has_failed)),
-                None => _ = seen.fault.get_or_insert(format!("a reply says {reason:?}")),
+                None => seen.blame(format!("a reply says {reason:?}")),
             }
         }
         if has_failed {
@@ -476,6 +476,11 @@ impl Stream {
 }
 
 impl Seen {
+    /// What has to hold does not.
+    pub(crate) fn blame(&mut self, fault: String) {
+        self.fault.get_or_insert(fault);
+    }
+
     /// Whether bytes may go on of what is no connection.
     fn may_pass_unjudged(&self, from: Side) -> bool {
         let is_judged = self.attempt.is_upgrade && !self.terms.is_monitor;

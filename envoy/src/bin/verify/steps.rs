@@ -82,6 +82,13 @@ pub(crate) const STEPS: &[Step] = &[
         hint: "The input is shown: keep it in the corpus of its target.",
     },
     Step {
+        name: "simulate",
+        rule: "what always has to hold does in 30,000 simulated proxies",
+        needs: &[],
+        action: Action::Run(&["cargo test --profile simulation -p portcullis-simulation"]),
+        hint: "The command that repeats the seed is shown: keep the seed in host-tests/simulation/tests/simulate.rs.",
+    },
+    Step {
         name: "core-wasm",
         rule: "the tests of portcullis-core pass on wasm32-wasip1, where usize has 32 bits",
         needs: &[],

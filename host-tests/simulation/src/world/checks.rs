@@ -1,0 +1,213 @@
+//! What has to hold: of a request, of a stream at any time, of all of them.
+
+use core::time::Duration;
+use std::rc::Rc;
+
+use portcullis_core::effect::Flow;
+use portcullis_core::violation::Violation;
+use portcullis_core::wire::Side;
+
+use super::World;
+use crate::attempt::{Attempt, Credential};
+use crate::model::Way;
+use crate::policy::{Global, IDLE_MILLIS, LATE_MILLIS, LIFETIME_MILLIS, MESSAGE_MILLIS, PONG_MILLIS, Terms};
+use crate::stream::{Seen, Stream, Writable, index};
+use crate::vm::Vm;
+
+/// How long a live connection may go by a policy of before: as long as a policy takes to settle and connections to be looked at, and three
+/// ticks that come as late as they may.
+const FOLLOWED_WITHIN: Duration = Duration::from_millis(1_800 + 3 * LATE_MILLIS);
+
+impl World {
+    /// How many connections of the address, the subject and all have slots.
+    pub(super) fn counts(&self, attempt: &Attempt) -> [usize; 3] {
+        let mut counts = [0; 3];
+        for stream in self.vms.iter().flat_map(|vm| vm.all_streams()) {
+            let seen = stream.seen.borrow();
+            if seen.has_slots {
+                let other = seen.attempt;
+                counts[0] += usize::from(other.address == attempt.address);
+                counts[1] += usize::from(
+                    other.credential == attempt.credential && matches!(other.credential, Credential::Of(_)),
+                );
+                counts[2] += 1;
+            }
+        }
+        counts
+    }
+
+    pub(super) fn check_request(&self, stream: &Stream, flow: Flow, has_erred: bool, [before, after]: [[usize; 3]; 2]) {
+        let mut seen = stream.seen.borrow_mut();
+        let terms = seen.terms;
+        let may_pass = terms.is_monitor || (terms.is_fail_open && has_erred);
+        let flaw = seen.attempt.flaw(&terms).filter(|_| seen.attempt.is_upgrade);
+        let maxima = [terms.per_address, terms.per_subject, terms.in_all].map(|max| max as usize);
+        let is_full =
+            before.iter().chain(&after).zip(maxima.into_iter().chain(maxima)).any(|(count, max)| *count >= max);
+        let is_over = after.iter().zip(maxima).any(|(count, max)| *count > max);
+        let is_lax = self.proxy.error_count() > 0 || self.death_count > 0 || self.proxy.generation() > 0;
+        let attempts = self.forged.iter().filter(|address| **address == seen.attempt.address).count();
+        // A policy with a lower bound may take the place of another one, and a worker that was slow is taken for lost.
+        let is_known = self.report.reload_count == 0 && self.proxy.generation() <= self.death_count;
+        let fault = match (flow, seen.replies.last()) {
+            _ if is_over && is_known => Some(format!("too many are admitted: {after:?} of {maxima:?}")),
+            (Flow::Forward | Flow::Wait, None) => {
+                let is_named = seen.request.iter().any(|(name, _)| name == "authorization");
+                if may_pass || !seen.attempt.is_upgrade {
+                    None
+                } else if flaw.is_some() {
+                    Some(format!("{flaw:?} goes on"))
+                } else if is_named && flow == Flow::Forward {
+                    Some("a credential goes on".to_owned())
+                } else {
+                    None
+                }
+            }
+            (Flow::Forward | Flow::Wait, Some(_)) => Some("a request is answered and goes on".to_owned()),
+            (Flow::Hold, None) => Some("a request is kept without an answer".to_owned()),
+            (Flow::Hold, Some((violation, _))) => {
+                let is_right = match *violation {
+                    Violation::Internal => has_erred,
+                    _ if terms.is_monitor => false,
+                    Violation::ConnectionsExceeded => is_full || is_lax || self.report.reload_count > 0,
+                    Violation::HandshakesExceeded => terms.handshakes > 0 || terms.global != Global::Nothing,
+                    Violation::Banned => attempts >= 2,
+                    Violation::Overloaded => terms.has_little_room || self.report.is_memory_short,
+                    violation => Some(violation) == flaw,
+                };
+                (!is_right).then(|| format!("refused for {violation:?}, not {flaw:?}; {after:?} of {maxima:?}"))
+            }
+        };
+        if let Some(fault) = fault {
+            seen.blame(fault);
+        }
+    }
+
+    /// What has to hold of a stream at any time.
+    pub(super) fn check_stream(&self, stream: &Stream) {
+        let is_quiet = !stream.is_waiting() && !stream.is_kept();
+        let is_live = stream.is_live();
+        let seen = stream.seen.borrow();
+        let say = |fault: String| -> ! {
+            let ways = seen.ways.each_ref().map(Way::describe);
+            panic!("stream {}: {fault}\n{ways:#?}\n{:?} {:?}", stream.id, seen.refusals, seen.terms)
+        };
+        if let Some(fault) = &seen.fault {
+            say(fault.clone());
+        }
+        if seen.replies.len() > 1 {
+            say(format!("answered more than once: {:?}", seen.replies));
+        }
+        if !seen.is_up {
+            return;
+        }
+        let is_enforced = !seen.terms.is_monitor;
+        let millis = (self.proxy.now().as_nanos() - seen.opened_at) / 1_000_000;
+        // Where the host has failed, a tick may be any later.
+        let late_millis = if self.proxy.error_count() > 0 { u64::MAX / 2 } else { LATE_MILLIS };
+        let millis = millis + late_millis;
+        let ends = seen.ends();
+        if ends.len() > 1 {
+            say(format!("refused more than once: {ends:?}"));
+        }
+        if let (true, Some(violation)) = (is_enforced, ends.first()) {
+            let [client, server] = &seen.ways;
+            let is_short = seen.terms.is_short_lived;
+            let is_right = match violation {
+                Violation::Internal => seen.error_count > 0,
+                Violation::PolicyChanged => seen.reload_count > 0,
+                Violation::Idle => is_short && millis >= IDLE_MILLIS,
+                Violation::Lifetime => is_short && millis >= LIFETIME_MILLIS,
+                Violation::TooSlow => millis >= if is_short { MESSAGE_MILLIS } else { 10_000 },
+                Violation::Dead => is_short && millis >= PONG_MILLIS && seen.terms.pings,
+                Violation::RateExceeded => {
+                    client.sent_count() > seen.terms.burst || matches!(seen.terms.global, Global::Messages { .. })
+                }
+                Violation::Overloaded => seen.terms.has_little_room,
+                _ => client.may_be_refused() || server.may_be_refused(),
+            };
+            if !is_right {
+                say(format!("refused for {violation:?} after {millis} ms, which nobody has done"));
+            }
+            for way in &seen.ways {
+                if let Some(reason) = way.own_close()
+                    && reason != violation.reason()
+                    && seen.error_count == 0
+                {
+                    say(format!("a Close says {reason:?}"));
+                }
+            }
+        } else if let Some(reason) = seen.ways.iter().find_map(Way::own_close)
+            && !(seen.error_count > 0 || (seen.terms.is_dropped && reason == Violation::RateExceeded.reason()))
+        {
+            say("a Close of ours without a refusal".to_owned());
+        }
+        let is_known = seen.error_count == 0 && !seen.is_over && is_live && seen.refusals.is_empty();
+        if is_known && is_quiet && seen.reload_count == 0 && is_enforced {
+            for way in &seen.ways {
+                if let Some(frame) = way.missing(&seen.pings) {
+                    say(format!("frame {frame} has been judged and does not go on: {}", way.describe()));
+                }
+                if way.must_be_refused() && !seen.ways.iter().any(Way::has_closed) && !seen.terms.is_dropped {
+                    say(format!("what the policy refuses is not refused: {}", way.describe()));
+                }
+            }
+        }
+    }
+
+    /// A refused client is told before it is reset, where it can be.
+    pub(super) fn check_told(&self, stream: &Stream) {
+        let seen = stream.seen.borrow();
+        let to_client = &seen.ways[index(Side::Server)];
+        let can_be_told = stream.writable == Writable::Always && to_client.is_between_frames() && seen.error_count == 0;
+        if can_be_told && !seen.ends().is_empty() && !to_client.has_closed() {
+            panic!("stream {}: reset for {:?} without a Close: {}", stream.id, seen.ends(), to_client.describe());
+        }
+    }
+
+    pub(super) fn check(&self) {
+        for vm in &self.vms {
+            let live = vm.all_streams().iter().filter(|stream| stream.is_live()).count();
+            assert_eq!(vm.active.get(), live as i64, "the gauge of live connections");
+            let is_settled = self.proxy.now().since(vm.configured_at.get()) > FOLLOWED_WITHIN;
+            if is_settled && self.proxy.error_count() == 0 {
+                vm.all_streams().iter().for_each(|stream| Self::check_policy(vm, stream));
+            }
+        }
+    }
+
+    /// Every live connection goes by the policy in force, or has been refused.
+    fn check_policy(vm: &Vm, stream: &Stream) {
+        let newest = vm.plugin().policies();
+        let is_behind = match (stream.policy(), newest) {
+            (Some(own), Some(newest)) => !Rc::ptr_eq(&own, newest.base()),
+            _ => false,
+        };
+        let is_refused = !stream.seen.borrow().ends().is_empty();
+        assert!(!is_behind || is_refused, "stream {}: goes by a policy of before", stream.id);
+    }
+}
+
+impl Seen {
+    /// What it was refused for, and not what was swallowed alone.
+    pub(super) fn ends(&self) -> Vec<Violation> {
+        let is_swallowed = |violation: &Violation| self.terms.is_dropped && *violation == Violation::RateExceeded;
+        let is_end = |violation: &Violation| !self.terms.is_monitor && !is_swallowed(violation);
+        self.refusals.iter().copied().filter(is_end).collect()
+    }
+
+    /// Another policy is in force, or soon: what any of them allows may happen.
+    pub(super) fn reload(&mut self, terms: &Terms) {
+        self.reload_count += 1;
+        let own = &mut self.terms;
+        own.burst = own.burst.min(terms.burst);
+        own.is_short_lived |= terms.is_short_lived;
+        own.has_little_room |= terms.has_little_room;
+        own.pings |= terms.pings;
+        own.is_dropped |= terms.is_dropped;
+        if matches!(terms.global, Global::Messages { .. }) {
+            own.global = terms.global;
+        }
+        self.ways.iter_mut().for_each(|way| way.reload(terms));
+    }
+}
