@@ -72,6 +72,8 @@ impl Calls {
     }
 
     fn fail_those(&self, which: impl Fn(&Call) -> bool) -> Vec<Asker> {
-        self.0.borrow_mut().extract_if(|_, call| which(call)).map(|(_, call)| call.asker).collect()
+        let tokens: Vec<u32> =
+            self.0.borrow().iter().filter(|(_, call)| which(call)).map(|(token, _)| *token).collect();
+        tokens.into_iter().filter_map(|token| self.fail(token)).collect()
     }
 }

@@ -1,7 +1,6 @@
 //! Metrics, as the core names them. All are made when a policy is read: nothing that a peer says becomes a name.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
 use core::time::Duration;
 
@@ -9,19 +8,18 @@ use crate::host::abi::{self, Hosted, MetricType};
 use portcullis_core::effect::Metric;
 use portcullis_core::policy::routes::Policies;
 
-/// The metrics of one VM, by their names.
+/// The metrics of one VM, in the order of their names.
 #[derive(Default)]
-pub(crate) struct Telemetry(RefCell<BTreeMap<String, u32>>);
+pub(crate) struct Telemetry(RefCell<Vec<(String, u32)>>);
 
 impl Telemetry {
     /// Makes every metric, and the counters of the rules that `policies` name, unless they are there.
     pub(crate) fn define(&self, policies: &Policies) -> Hosted<()> {
-        let rules = policies.rule_names().map(|name| Metric::Rule(name.clone()));
-        for metric in Metric::all().chain(rules) {
+        let mut metrics = Metric::all();
+        metrics.extend(policies.rule_names().map(|name| Metric::Rule(name.clone())));
+        for metric in metrics {
             let name = metric.name();
-            if self.0.borrow().contains_key(&name) {
-                continue;
-            }
+            let Err(index) = self.find(&name) else { continue };
             let kind = match metric {
                 Metric::Active => MetricType::Gauge,
                 Metric::TickMicros => MetricType::Histogram,
@@ -32,22 +30,32 @@ impl Telemetry {
                 | Metric::WouldRefuse(_) => MetricType::Counter,
             };
             let id = abi::define_metric(kind, &name)?;
-            self.0.borrow_mut().insert(name, id);
+            self.0.borrow_mut().insert(index, (name, id));
         }
         Ok(())
     }
 
     /// Counts. A name without a metric is that of a protocol, found as a rule is.
     pub(crate) fn count(&self, metric: &Metric, count: i64) {
-        if let Some(id) = self.0.borrow().get(&metric.name()) {
-            let _ = abi::increment_metric(*id, count);
+        if let Ok(id) = self.id(metric) {
+            let _ = abi::increment_metric(id, count);
         }
     }
 
     /// A tick took so long, in which its worker did nothing else.
     pub(crate) fn ticked(&self, span: Duration) {
-        if let Some(id) = self.0.borrow().get(&Metric::TickMicros.name()) {
-            let _ = abi::record_metric(*id, u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
+        if let Ok(id) = self.id(&Metric::TickMicros) {
+            let _ = abi::record_metric(id, u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
         }
+    }
+
+    fn id(&self, metric: &Metric) -> Result<u32, usize> {
+        let index = self.find(&metric.name())?;
+        self.0.borrow().get(index).map(|(_, id)| *id).ok_or(index)
+    }
+
+    /// Where the metric of a name stands, or else would.
+    fn find(&self, name: &str) -> Result<usize, usize> {
+        self.0.borrow().binary_search_by(|(own, _)| own.as_str().cmp(name))
     }
 }

@@ -13,14 +13,15 @@ use portcullis_core::ids::IdMap;
 /// A VM.
 #[derive(Default)]
 pub(crate) struct Vm {
-    plugins: RefCell<IdMap<u32, Rc<PluginContext>>>,
+    /// A few.
+    plugins: RefCell<Vec<(u32, Rc<PluginContext>)>>,
     streams: RefCell<IdMap<u32, Rc<StreamContext>>>,
     shared: Rc<Shared>,
 }
 
 impl Vm {
     fn plugin(&self, id: u32) -> Option<Rc<PluginContext>> {
-        self.plugins.borrow().get(&id).cloned()
+        self.plugins.borrow().iter().find(|(own, _)| *own == id).map(|(_, plugin)| Rc::clone(plugin))
     }
 
     fn stream(&self, id: u32) -> Option<Rc<StreamContext>> {
@@ -30,8 +31,10 @@ impl Vm {
     /// Makes the context of a plugin, or of a stream below one.
     pub(crate) fn create(&self, id: u32, parent: u32) {
         if parent == 0 {
-            let plugin = || Rc::new(PluginContext::new(id, Rc::clone(&self.shared)));
-            self.plugins.borrow_mut().entry(id).or_insert_with(plugin);
+            if self.plugin(id).is_none() {
+                let plugin = Rc::new(PluginContext::new(id, Rc::clone(&self.shared)));
+                self.plugins.borrow_mut().push((id, plugin));
+            }
         } else if let Some(plugin) = self.plugin(parent) {
             self.streams.borrow_mut().insert(id, Rc::new(StreamContext::new(id, plugin)));
         }
@@ -104,7 +107,8 @@ impl Vm {
     pub(crate) fn delete(&self, id: u32) {
         self.end(id);
         self.streams.borrow_mut().remove(&id);
-        if self.plugins.borrow_mut().remove(&id).is_some() {
+        if self.plugin(id).is_some() {
+            self.plugins.borrow_mut().retain(|(own, _)| *own != id);
             // What streams of other plugins wait for has failed as well.
             self.shared.calls.forget(id).into_iter().for_each(|asker| self.answered(asker, None));
         }

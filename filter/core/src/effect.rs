@@ -181,17 +181,16 @@ pub enum Metric {
 
 impl Metric {
     /// All that do not depend on a policy: a closed set, so that nothing a peer says becomes a name.
-    pub fn all() -> impl Iterator<Item = Self> {
-        let of_violation = |violation| {
-            [
-                Self::Handshakes(Some(violation)),
-                Self::Refused(violation),
-                Self::WouldRefuse(violation),
-                Self::Closed(Some(violation)),
-            ]
-        };
-        let others = [Self::Handshakes(None), Self::Active, Self::Closed(None), Self::TickMicros];
-        Violation::ALL.into_iter().flat_map(of_violation).chain(others)
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let mut all = vec![Self::Handshakes(None), Self::Active, Self::Closed(None), Self::TickMicros];
+        for violation in Violation::ALL {
+            all.push(Self::Handshakes(Some(violation)));
+            all.push(Self::Refused(violation));
+            all.push(Self::WouldRefuse(violation));
+            all.push(Self::Closed(Some(violation)));
+        }
+        all
     }
 
     /// Its name in the host.

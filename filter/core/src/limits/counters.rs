@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use super::rate::Rate;
 use super::register::Register;
-use super::table::{Admission, BUCKET_LEN, BUCKETS, Bucket, Census, Excess, FailureRules, Key, Kind};
+use super::table::{Admission, BUCKET_LEN, BUCKETS, Bucket, Census, Excess, FailureRules, Key, Kind, Unused};
 use crate::ids::IdMap;
 use crate::port::{self, HostError, Port};
 use crate::time::Moment;
@@ -181,17 +181,25 @@ impl Counters {
         self.update(key, |bucket| (bucket.fail(key, rules, now), true))
     }
 
-    /// Takes messages and bytes of a subject, as many as there are.
+    /// Gives back what of an earlier lease was not used, and takes messages and bytes of a subject, as many as there are.
+    ///
+    /// # Errors
+    /// [`HostError`]: what was not used comes again with the time.
     pub fn lease(
         &self,
         key: Key,
         rates: [Option<Rate>; 2],
         wanted: [u64; 2],
+        unused: &Unused,
         now: Moment,
     ) -> Result<[u64; 2], HostError> {
+        let is_given_back = unused.left != [0; 2];
         self.update(key, |bucket| {
+            if is_given_back {
+                bucket.give_back(key, unused, now);
+            }
             let leased = bucket.lease(key, rates, wanted, now);
-            (leased, leased != [0; 2])
+            (leased, is_given_back || leased != [0; 2])
         })
     }
 

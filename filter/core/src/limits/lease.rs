@@ -12,7 +12,7 @@ use super::counters::Counters;
 use super::rate::Rate;
 use super::rls;
 use super::rules::{GlobalLimits, LimitRules};
-use super::table::{Key, Kind};
+use super::table::{Key, Kind, Unused};
 use crate::access::Access;
 use crate::ask::{Ask, Asker};
 use crate::ids::IdMap;
@@ -23,8 +23,8 @@ use crate::token::Verified;
 /// What is leased at once, as a share of a burst: eight workers that hold one each make a subject wait by one burst at most.
 const LEASE_SHARE: u64 = 8;
 
-/// How long a lease holds, and until the next beat of its worker, so that no message asks for the time. What nobody used by then has
-/// come again where it was leased from.
+/// How long a lease holds, and until the next beat of its worker, so that no message asks for the time. What nobody used by then is given
+/// back, as it is where the last of the subject's connections ends.
 const LEASE_TIME: Duration = Duration::from_secs(1);
 
 /// How long a service's no holds that does not say so, and how long a service that gives no answer is not asked again where `on_error`
@@ -136,6 +136,8 @@ impl Leases {
             entry,
             is_named,
             left: Cell::default(),
+            leased: Cell::default(),
+            rates: Cell::default(),
             leased_at: Cell::default(),
             quotas: RefCell::default(),
         });
@@ -166,6 +168,9 @@ pub struct Lease {
     /// Otherwise only a service counts its messages.
     is_named: bool,
     left: Cell<[u64; 2]>,
+    /// What that was when it was leased, by which rates, and when.
+    leased: Cell<[u64; 2]>,
+    rates: Cell<[Option<Rate>; 2]>,
     leased_at: Cell<Moment>,
     quotas: RefCell<Vec<Quota>>,
 }
@@ -187,13 +192,20 @@ struct Quota {
 /// A question that is not answered.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
-    batch: u32,
+    hits: u32,
     /// Whether they may be sent where no answer comes.
     is_allowed_without: bool,
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        let (counters, unused) = (&self.leases.counters, self.take_unused());
+        if unused.left != [0; 2]
+            && let Ok(now) = counters.now()
+        {
+            // Where it fails, that comes again with the time.
+            let _ = counters.lease(self.key, unused.rates, [0; 2], &unused, now);
+        }
         let mut known = self.leases.known.borrow_mut();
         if known.get(&self.key).is_some_and(|lease| lease.strong_count() == 0) {
             known.remove(&self.key);
@@ -214,10 +226,8 @@ impl Lease {
     fn renew(&self, rates: [Option<Rate>; 2], needed: [u64; 2]) -> Result<bool, HostError> {
         let counters = &self.leases.counters;
         let now = counters.now()?;
-        if now.since(self.leased_at.get()) > LEASE_TIME {
-            self.left.set([0; 2]);
-        }
-        let mut left = self.left.get();
+        let is_over = now.since(self.leased_at.get()) > LEASE_TIME;
+        let mut left = if is_over { [0; 2] } else { self.left.get() };
         let mut wanted = [0; 2];
         for (((wanted, left), needed), rate) in wanted.iter_mut().zip(left).zip(needed).zip(rates) {
             if let Some(rate) = rate.filter(|_| needed > left) {
@@ -228,13 +238,25 @@ impl Lease {
                 *wanted = needed.saturating_sub(left).max(rate.burst() / LEASE_SHARE);
             }
         }
-        let leased = counters.lease(self.key, rates, wanted, now)?;
+        let unused = if is_over { self.take_unused() } else { Unused::default() };
+        let leased = counters.lease(self.key, rates, wanted, &unused, now)?;
         for (left, leased) in left.iter_mut().zip(leased) {
             *left = left.saturating_add(leased);
         }
         self.left.set(left);
         self.leased_at.set(now);
+        self.leased.set(left);
+        self.rates.set(rates);
         Ok(self.take(rates, needed))
+    }
+
+    fn take_unused(&self) -> Unused {
+        Unused {
+            rates: self.rates.get(),
+            leased: self.leased.get(),
+            left: self.left.take(),
+            since: self.leased_at.get(),
+        }
     }
 
     fn take(&self, rates: [Option<Rate>; 2], needed: [u64; 2]) -> bool {
@@ -277,23 +299,25 @@ impl Lease {
         if quota.asked.is_some() || quota.left >= (batch / 2).max(1) || is_refused {
             return (is_allowed, None);
         }
-        quota.asked = Some(Asked { batch, is_allowed_without: global.on_error == Access::Allow });
+        // What went on credit is counted there as well, however much it was.
+        let hits = batch.max(quota.owed);
+        quota.asked = Some(Asked { hits, is_allowed_without: global.on_error == Access::Allow });
         let descriptor = [self.entry.parts(), ("message_type", message_type)];
         let asker = Asker::Lease { subject: self.key.number(), message_type: message_type.into() };
-        (is_allowed, Some(Ask { question: rls::question(global, &[&descriptor], batch), asker }))
+        (is_allowed, Some(Ask { question: rls::question(global, &[&descriptor], hits), asker }))
     }
 
     fn answered(&self, message_type: &str, verdict: Option<rls::Verdict>, now: Moment) {
         let mut quotas = self.quotas.borrow_mut();
         let Some(quota) = quotas.iter_mut().find(|quota| *quota.message_type == *message_type) else { return };
-        let Some(Asked { batch, is_allowed_without }) = quota.asked.take() else { return };
+        let Some(Asked { hits, is_allowed_without }) = quota.asked.take() else { return };
         let (is_allowed, pause) = match verdict {
             Some(rls::Verdict { allowed, retry_after }) => (allowed, retry_after.unwrap_or(PAUSE)),
             None => (is_allowed_without, PAUSE),
         };
         quota.is_spent = verdict.is_some() && !is_allowed;
         if is_allowed {
-            let granted = quota.left.saturating_add(batch);
+            let granted = quota.left.saturating_add(hits);
             (quota.left, quota.owed) = (granted.saturating_sub(quota.owed), quota.owed.saturating_sub(granted));
             quota.refused_until = None;
         } else {

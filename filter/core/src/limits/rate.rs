@@ -73,6 +73,13 @@ impl Meter {
         fits
     }
 
+    /// Takes back what was not used of `taken` units, so long after they were taken: but for what has leaked since, of what was used first.
+    pub fn give_back(&mut self, rate: &Rate, taken: u64, unused: u64, held: Duration, now: Moment) {
+        let leaked = rate.per_second * held.as_secs_f64() - taken.saturating_sub(unused) as f64;
+        let rest = (unused as f64 - leaked.max(0.0)).max(0.0);
+        *self = Self { level: (self.level_at(rate, now) - rest).max(0.0), at: self.at.max(now) };
+    }
+
     /// How many whole units are free.
     #[must_use]
     pub fn room(&self, rate: &Rate, now: Moment) -> u64 {
@@ -149,6 +156,28 @@ mod tests {
         }
         let rate = Rate::new(0.5, 1).unwrap();
         assert_eq!((rate.per_second(), rate.burst()), (0.5, 1));
+    }
+
+    #[test]
+    fn what_is_given_back_is_free_again_and_no_more_than_that() {
+        let rate = Rate::new(5.0, 20).unwrap();
+        // Used before, taken, not used of that, given back after so many milliseconds, free then.
+        for (used, taken, unused, held, room) in [
+            (0, 20, 0, 0, 0),
+            (0, 20, 5, 0, 5),
+            (0, 20, 20, 0, 20),
+            (10, 10, 10, 0, 10),
+            (0, 20, 5, 1_000, 10),
+            (0, 20, 15, 1_000, 20),
+            // What has leaked has come again already.
+            (10, 10, 10, 1_000, 10),
+            (10, 10, 10, 9_000, 20),
+        ] {
+            let mut meter = Meter::default();
+            assert!(meter.take(&rate, used + taken, millis(0)));
+            meter.give_back(&rate, taken, unused, Duration::from_millis(held), millis(held));
+            assert_eq!(meter.room(&rate, millis(held)), room, "{used} {taken} {unused} {held}");
+        }
     }
 
     #[test]

@@ -147,6 +147,19 @@ pub struct Excess {
     pub retry_after: Duration,
 }
 
+/// Messages and bytes of a subject that were leased, and what is left of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unused {
+    /// By which rates.
+    pub rates: [Option<Rate>; 2],
+    /// How many.
+    pub leased: [u64; 2],
+    /// How many were not used.
+    pub left: [u64; 2],
+    /// When that was.
+    pub since: Moment,
+}
+
 /// One bucket, in its bytes.
 #[derive(Debug)]
 pub struct Bucket<'a> {
@@ -254,6 +267,28 @@ impl<'a> Bucket<'a> {
         entry.keep_until(messages_until.max(bytes_until));
         entry.write(place);
         [messages, bytes]
+    }
+
+    /// Takes back what was not used of messages and bytes of a subject.
+    pub fn give_back(&mut self, key: Key, unused: &Unused, now: Moment) {
+        let Some(place) = self.find(key).and_then(|index| self.entries.get_mut(index)) else { return };
+        let mut entry = Entry::read(place);
+        let mut second = Meter::from_bytes(&entry.second);
+        let Unused {
+            rates: [of_messages, of_bytes],
+            leased: [messages, bytes],
+            left: [messages_left, bytes_left],
+            since,
+        } = unused;
+        let held = now.since(*since);
+        if let Some(rate) = of_messages {
+            entry.first.give_back(rate, *messages, *messages_left, held, now);
+        }
+        if let Some(rate) = of_bytes {
+            second.give_back(rate, *bytes, *bytes_left, held, now);
+        }
+        entry.second = second.to_bytes();
+        entry.write(place);
     }
 
     /// The entry of `key`, or a new one with a place that may be had, and where it is written.

@@ -3,7 +3,7 @@
 use crate::http::path;
 use crate::token::shape;
 
-/// What stands for a segment of a path that is a token.
+/// What stands for a segment of a path, or a host, that is a token.
 const TOKEN: &str = "[token]";
 
 /// The path of a request target without query, parameters and tokens, cut where it is long.
@@ -15,10 +15,11 @@ pub(super) fn path(target: &[u8]) -> String {
     segments.collect::<Vec<_>>().join("/")
 }
 
-/// The host and port that an authority names, without its user information (RFC 3986 §3.2.1).
+/// The host and port that an authority names, without its user information (RFC 3986 §3.2.1) and tokens.
 #[must_use]
 pub(super) fn host(authority: &[u8]) -> &[u8] {
-    authority.rsplit(|byte| *byte == b'@').next().unwrap_or_default()
+    let host = authority.rsplit(|byte| *byte == b'@').next().unwrap_or_default();
+    if shape::begins_token(host) { TOKEN.as_bytes() } else { host }
 }
 
 /// The value of an `Origin` line without what no origin has (RFC 6454 §7): user information, a path, a query. The rest stays as it was
@@ -76,9 +77,12 @@ mod tests {
             ("null", "null"),
             ("file://", "file://"),
             ("", ""),
+            (&format!("https://{JWT}"), "https://[token]"),
+            (&format!("https://{JWT}.example:443"), "https://[token]"),
         ] {
             assert_eq!(String::from_utf8_lossy(&origin(line.as_bytes())), expected, "{line}");
         }
+        assert_eq!(host(JWT.as_bytes()), b"[token]");
         assert_eq!(host(b"user:SECRET@chat.example.com:443"), b"chat.example.com:443");
     }
 }

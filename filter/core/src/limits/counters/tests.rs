@@ -180,11 +180,11 @@ fn what_is_refused_is_not_written() {
     let version = |number| worker.version(port::Cell::Bucket(key(number).bucket()));
     let _slot = worker.admit(1, 1);
     assert_eq!(worker.counters.fail(key(2), &FailureRules { count: 1, ..FAILURES }), Ok(true));
-    assert_eq!(worker.counters.lease(key(3), rates, [9, 0], worker.now()), Ok([4, 0]));
+    assert_eq!(worker.counters.lease(key(3), rates, [9, 0], &Unused::default(), worker.now()), Ok([4, 0]));
     let before = [1, 2, 3].map(version);
     assert_eq!(worker.admit(1, 1).map_err(|excess| excess.violation).err(), Some(Violation::ConnectionsExceeded));
     assert_eq!(worker.admit(2, 1).map_err(|excess| excess.violation).err(), Some(Violation::Banned));
-    assert_eq!(worker.counters.lease(key(3), rates, [9, 0], worker.now()), Ok([0, 0]));
+    assert_eq!(worker.counters.lease(key(3), rates, [9, 0], &Unused::default(), worker.now()), Ok([0, 0]));
     assert_eq!([1, 2, 3].map(version), before);
 }
 

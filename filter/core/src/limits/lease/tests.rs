@@ -35,6 +35,30 @@ fn sent(lease: &Lease, limits: &LimitRules, messages: usize) -> usize {
     (0..messages).filter(|_| lease.spend(limits, 1, 0)).count()
 }
 
+#[test]
+fn what_a_connection_has_not_used_is_given_back_at_its_end() {
+    let worker = Worker::first();
+    let limits = bursts(Some(200), Some(1_400));
+    for connection in 0..20 {
+        let [lease] = leased([&worker], &limits);
+        assert!((0..10).all(|_| lease.spend(&limits, 1, 7)), "connection {connection}");
+    }
+    let [lease] = leased([&worker], &limits);
+    assert!(!lease.spend(&limits, 1, 7));
+}
+
+#[test]
+fn what_was_not_used_within_its_second_is_given_back() {
+    let worker = Worker::first();
+    let limits = bursts(Some(80), None);
+    let [lease] = leased([&worker], &limits);
+    for second in 0..40 {
+        assert!(lease.spend(&limits, 1, 0), "second {second}");
+        pass(3, &[&worker]);
+    }
+    assert!(sent(&lease, &limits, 100) >= 79);
+}
+
 /// How many calls of the host that takes.
 fn calls(worker: &Worker, act: impl FnOnce()) -> u32 {
     worker.port.fails_in.set(Some(u32::MAX));

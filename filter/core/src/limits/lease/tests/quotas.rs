@@ -108,15 +108,18 @@ fn what_is_sent_on_credit_is_paid_back() {
     let scene = Scene::new(10);
     scene.check(25, 25, 1);
     scene.answer(YES);
-    // Fifteen are owed; with each of the next two messages sixteen, and seven.
+    // Fifteen are owed, and the next message: all of it is asked for.
+    let (_, ask) = scene.take("chat");
+    let descriptor = [("subject", "forged/alice"), ("message_type", "chat")];
+    let question = rls::question(scene.limits.global.as_ref().unwrap(), &[&descriptor], 16);
+    assert_eq!(ask.map(|ask| ask.question), Some(question));
+    scene.answer(YES);
+    // Nothing is owed, nor left.
     scene.check(1, 1, 1);
     scene.answer(YES);
-    scene.check(1, 1, 1);
-    scene.answer(YES);
-    // Three are left.
-    scene.check(1, 1, 1);
+    scene.check(5, 5, 1);
     scene.answer(NO);
-    scene.check(9, 2, 0);
+    scene.check(9, 4, 0);
 }
 
 #[test]
