@@ -51,13 +51,13 @@ fn main() -> ExitCode {
         }
     };
 
-    let missing = needs::missing(&steps, |need| need.is_there(&workspace));
+    let missing = needs::missing(steps.iter().flat_map(|step| step.needs), |need| need.is_there(&workspace));
     if only_missing {
         missing.iter().for_each(|need| println!("{}", need.command()));
         return ExitCode::SUCCESS;
     }
     for step in &steps {
-        if let Some(note) = needs::lacks(step, &missing) {
+        if let Some(note) = needs::lacks(step.needs, &missing) {
             println!("{} {note}", step.name);
         }
     }
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
 
     let mut report = Report::default();
     for step in steps {
-        if let Some(note) = needs::lacks(step, &missing) {
+        if let Some(note) = needs::lacks(step.needs, &missing) {
             report.add(step.name, Duration::ZERO, Outcome::Failed(note));
             continue;
         }

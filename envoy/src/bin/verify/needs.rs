@@ -2,7 +2,6 @@
 
 use std::env;
 
-use crate::steps::Step;
 use crate::workspace::Workspace;
 
 /// Something that some checks need.
@@ -60,10 +59,13 @@ pub(crate) static CARGO_DENY: Need = Need {
     install: Install::Program("cargo-deny", "0.20.2"),
 };
 
-/// What these steps need and is not there, each once.
-pub(crate) fn missing(steps: &[&Step], is_there: impl Fn(&Need) -> bool) -> Vec<&'static Need> {
+/// What of these needs is not there, each once.
+pub(crate) fn missing(
+    all: impl Iterator<Item = &'static &'static Need>,
+    is_there: impl Fn(&Need) -> bool,
+) -> Vec<&'static Need> {
     let mut needs: Vec<&'static Need> = Vec::new();
-    for need in steps.iter().flat_map(|step| step.needs) {
+    for need in all {
         if !needs.contains(need) {
             needs.push(need);
         }
@@ -72,9 +74,9 @@ pub(crate) fn missing(steps: &[&Step], is_there: impl Fn(&Need) -> bool) -> Vec<
     needs
 }
 
-/// What this step lacks, with the commands that install it.
-pub(crate) fn lacks(step: &Step, missing: &[&Need]) -> Option<String> {
-    let lacks = step.needs.iter().filter(|need| missing.contains(need));
+/// What somebody with these needs lacks, with the commands that install it.
+pub(crate) fn lacks(needs: &[&Need], missing: &[&Need]) -> Option<String> {
+    let lacks = needs.iter().filter(|need| missing.contains(need));
     let lacks: Vec<String> = lacks.map(|need| format!("{} (`{}`)", need.name, need.command())).collect();
     (!lacks.is_empty()).then(|| format!("needs {}", lacks.join(" and ")))
 }
@@ -103,15 +105,15 @@ impl PartialEq for Need {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::STEPS;
+    use crate::steps::{STEPS, Step};
 
     /// What is missing of all, and of each step that it is missing for.
     #[track_caller]
     fn check(names: &[&str], is_there: impl Fn(&Need) -> bool, commands: &[&str], notes: &[&str]) {
         let steps: Vec<&Step> = STEPS.iter().filter(|step| names.contains(&step.name)).collect();
-        let missing = missing(&steps, is_there);
+        let missing = missing(steps.iter().flat_map(|step| step.needs), is_there);
         assert_eq!(missing.iter().map(|need| need.command()).collect::<Vec<_>>(), commands);
-        assert_eq!(steps.iter().filter_map(|step| lacks(step, &missing)).collect::<Vec<_>>(), notes);
+        assert_eq!(steps.iter().filter_map(|step| lacks(step.needs, &missing)).collect::<Vec<_>>(), notes);
     }
 
     #[test]
