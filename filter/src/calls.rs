@@ -30,7 +30,7 @@ impl Calls {
     /// Asks.
     ///
     /// # Errors
-    /// Who asked, where there will be no answer.
+    /// The asker, where there will be no answer.
     pub(crate) fn ask(&self, plugin: u32, Ask { question, asker }: Ask) -> Result<(), Asker> {
         let Question::RateLimit { service, message, timeout } = question;
         // Zero fails at once.

@@ -150,7 +150,7 @@ impl PluginContext {
     /// Asks a service in the name of the stream in hand.
     ///
     /// # Errors
-    /// Who asked, where there will be no answer.
+    /// The asker, where there will be no answer.
     pub(crate) fn ask(&self, ask: Ask) -> Result<(), Asker> {
         self.shared.calls.ask(self.id, ask)
     }

@@ -27,7 +27,7 @@ pub enum Question {
 /// What the service said, encoded; `None` where there is no answer.
 pub type Answer = Option<Vec<u8>>;
 
-/// Whose question it is.
+/// The part of the core that a question comes from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Asker {
     /// The lease of a subject, for more messages of a type.
@@ -41,12 +41,12 @@ pub enum Asker {
     Stream(u32),
 }
 
-/// A question, and whose it is: the answer goes to [`Worker::answered`](crate::gate::Worker::answered).
+/// A question, and the part of the core that it comes from: the answer goes to [`Worker::answered`](crate::gate::Worker::answered).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Ask {
     /// What to find out.
     pub question: Question,
-    /// Who waits for it.
+    /// The part of the core that waits for it.
     pub asker: Asker,
 }
 

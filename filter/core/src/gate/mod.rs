@@ -205,16 +205,8 @@ impl Gate {
     /// It is the turn of its client's bytes, if some wait. Gives at most `len_max` bytes that go on now, or more where they are the last.
     #[inline]
     pub fn take_turn(&mut self, len_max: usize, effects: &mut Effects) -> Ready {
-        match &mut self.phase {
-            Phase::Live(connection) => connection.take_turn(&self.plugin, len_max, effects),
-            Phase::Idle
-            | Phase::Passing
-            | Phase::Asking(_)
-            | Phase::Pending(_)
-            | Phase::Answered
-            | Phase::Refused
-            | Phase::Unanswered => Ready::default(),
-        }
+        let Phase::Live(connection) = &mut self.phase else { return Ready::default() };
+        connection.take_turn(&self.plugin, len_max, effects)
     }
 
     /// Live connections may go by other policies than before: has it [ticked](Self::tick) soon where this one does, and not all of them at once.
@@ -258,16 +250,7 @@ impl Gate {
     #[must_use]
     #[inline]
     pub const fn connection(&self) -> Option<&Connection> {
-        match &self.phase {
-            Phase::Live(connection) => Some(connection),
-            Phase::Idle
-            | Phase::Passing
-            | Phase::Asking(_)
-            | Phase::Pending(_)
-            | Phase::Answered
-            | Phase::Refused
-            | Phase::Unanswered => None,
-        }
+        if let Phase::Live(connection) = &self.phase { Some(connection) } else { None }
     }
 
     fn take_phase(&mut self) -> Phase {

@@ -9,8 +9,7 @@ use super::*;
 use crate::ask::Question;
 use crate::config;
 use crate::effect::{ClientWriter, Level};
-use crate::session::tests::frame;
-use crate::testing::{self, MOMENT, MemoryPort};
+use crate::testing::{self, MOMENT, MemoryPort, frame};
 use crate::time::Moment;
 use crate::wire::Side::{Client, Server};
 

@@ -140,7 +140,7 @@ impl<'a> Admissions<'a> {
     }
 }
 
-/// The key of whom a credential speaks for, where it says that.
+/// The key of the subject that a credential speaks for, where it names one.
 #[must_use]
 pub fn subject_key(counters: &Counters, credential: &Verified) -> Option<Key> {
     let subject = credential.subject()?;

@@ -203,7 +203,7 @@ impl Counters {
         })
     }
 
-    /// The key of whom these parts name.
+    /// The key of the address or subject that these parts name.
     #[must_use]
     pub fn key(&self, kind: Kind, parts: &[&[u8]]) -> Key {
         Key::new(kind, &self.seed.get(), parts)

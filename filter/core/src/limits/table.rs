@@ -83,7 +83,7 @@ impl Key {
         Self(hash.first_chunk().map_or(1, |first| u64::from_le_bytes(*first).max(1)))
     }
 
-    /// It as a number, for who keeps no keys.
+    /// Its number, which a question to a service carries in its place.
     #[must_use]
     pub const fn number(self) -> u64 {
         self.0

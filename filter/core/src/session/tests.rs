@@ -10,7 +10,6 @@ use crate::limits::Share;
 use crate::message::Binary;
 use crate::policy::routes::{Place, Policies};
 use crate::policy::{Mode, Policy};
-pub(crate) use crate::testing::frame;
 use crate::testing::{BIRTH, MOMENT as NOW, Unlimited, forwarded};
 use crate::violation::Violation::{self, InvalidUtf8, MessageTooBig, ProtocolError, TypeRefused};
 use crate::wire::Side::{self, Client, Server};
