@@ -43,7 +43,7 @@
 //!     protobuf                                                           bytes in, values out
 //! L2  json/{reader,schema}  content/{patterns,views,tunnels,envelope,authorize}
 //!     limits/{rate,counters,admission,lease,rls,…}  liveness  message
-//!     negotiation  timers  token/{jws,claims,keys}  succession           what values mean
+//!     negotiation  timers  token/{jws,claims,keys}  identity  succession what values mean
 //! L3  policy  entry  record  turn                                        what is allowed, what is told
 //! L4  handshake  session/{direction,…}                                   the judgement of requests, and of frames
 //! L5  gate/{worker,connection}  config                                   one stream from its request to its end, and the way in
@@ -81,6 +81,7 @@ pub mod entry;
 pub mod gate;
 pub mod handshake;
 pub mod http;
+pub mod identity;
 pub mod ids;
 pub mod json;
 mod letter;

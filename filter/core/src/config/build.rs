@@ -1,5 +1,7 @@
 //! From keys as written to a policy: defaults filled in, values given their meaning, combinations checked.
 
+use std::rc::Rc;
+
 use super::auth::{Environment, auth};
 use super::content::ContentCache;
 use super::error::{Built, ConfigError, each, within};
@@ -82,7 +84,7 @@ pub(super) fn policy(
             warnings,
         )?,
         subprotocols,
-        auth: auth(&raw.auth.clone().unwrap_or_default(), environment, warnings)?,
+        auth: Rc::new(auth(&raw.auth.clone().unwrap_or_default(), environment, warnings)?),
         messages,
         compression,
         limits: limits::limits(raw, compression)?,

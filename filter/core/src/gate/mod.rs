@@ -21,7 +21,7 @@ mod worker;
 use core::time::Duration;
 use std::rc::Rc;
 
-use crate::ask::{Answer, Ask, Asker, Rest, Step};
+use crate::ask::{Answer, Ask, Asker, Rest, Step, Wait};
 use crate::effect::{Edit, Effect, Effects, Flow, Metric, Onward, Passage, Reply};
 use crate::handshake::{self, Capacity, Decision, Opened, Opening, Pending, Request};
 use crate::http::headers::Headers;
@@ -39,7 +39,7 @@ use crate::wire::{Chunk, Side};
 
 pub use connection::{Connection, Ready};
 pub use server_pace::ServerPace;
-pub use worker::{Plugin, Ticked, Worker, take_batch};
+pub use worker::{Answered, Plugin, Ticked, Worker, take_batch};
 
 /// A request that has come, as the host tells of it.
 #[derive(Debug)]
@@ -260,9 +260,16 @@ impl Gate {
     /// Goes on with the judgement of the request.
     fn follow(&mut self, step: Step<Opening>, inquiry: Inquiry, effects: &mut Effects) -> Flow {
         match step {
-            Step::Asks(question, rest) => {
+            Step::Asks(wait, rest) => {
                 self.phase = Phase::Asking(Box::new(Asking { rest, inquiry }));
-                effects.push(Effect::Ask(Ask { question, asker: Asker::Stream(self.id) }));
+                let identity = &self.plugin.worker().identity;
+                match wait {
+                    Wait::Own(question) => {
+                        effects.push(Effect::Ask(Ask { question, asker: Asker::Stream(self.id) }));
+                    }
+                    Wait::Shared(inquiry) => identity.wait(inquiry, self.id),
+                }
+                effects.list.extend(identity.take_asks().into_iter().map(Effect::Ask));
                 Flow::Wait
             }
             Step::Ready(opening) => self.decide(opening, inquiry, effects),

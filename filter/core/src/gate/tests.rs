@@ -104,7 +104,7 @@ fn respond(gate: &mut Gate) -> (Flow, Vec<Effect>) {
 }
 
 fn answer(gate: &mut Gate, answer: Option<&[u8]>) -> (Flow, Vec<Effect>) {
-    run(|effects| gate.answered(answer.map(<[u8]>::to_vec), effects))
+    run(|effects| gate.answered(answer.map_or(Answer::None, |answer| Answer::Grpc(answer.to_vec())), effects))
 }
 
 /// The status of the reply, where there is one: then it is the last effect.
@@ -196,7 +196,8 @@ fn a_second_question_may_stand_behind_the_first_and_make_a_header() {
     let asked = plan.clone();
     let step = first.then(move |mut opening: Opening| {
         Step::ask(asked, |plan| {
-            opening.edits.push(Edit::set("x-plan", plan.unwrap_or_default()));
+            let Answer::Grpc(plan) = plan else { panic!("no plan") };
+            opening.edits.push(Edit::set("x-plan", plan));
             Step::Ready(opening)
         })
     });

@@ -5,8 +5,9 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use super::memory::Need;
-use crate::ask::{Answer, Asker};
+use crate::ask::{Answer, Ask, Asker};
 use crate::config::Parsed;
+use crate::identity::Identity;
 use crate::limits::HeldBytes;
 use crate::limits::counters::Counters;
 use crate::limits::lease::Leases;
@@ -40,6 +41,17 @@ pub struct Ticked {
     pub is_review_due: bool,
     /// When the next tick is to come, at the latest.
     pub next: Duration,
+    /// What to ask.
+    pub asks: Vec<Ask>,
+}
+
+/// What an answer leads to.
+#[derive(Debug, Default)]
+pub struct Answered {
+    /// The streams that wait for it, for [`Gate::answered`](super::Gate::answered), each with its answer.
+    pub streams: Vec<(u32, Answer)>,
+    /// What to ask next.
+    pub asks: Vec<Ask>,
 }
 
 /// A worker: one thread of the proxy, with all its plugins.
@@ -49,6 +61,7 @@ pub struct Worker {
     pub(super) held: Rc<HeldBytes>,
     pub(super) counters: Rc<Counters>,
     pub(super) leases: Rc<Leases>,
+    pub(super) identity: Rc<Identity>,
     pub(super) turn: Turn,
     succession: Succession<Policies>,
     /// When the last tick was.
@@ -62,6 +75,7 @@ impl Worker {
         let counters = Rc::new(Counters::new(Rc::clone(&port)));
         Self {
             now: Cell::new(port.now().unwrap_or_default()),
+            identity: Rc::new(Identity::new(Rc::clone(&port))),
             port,
             held: Rc::default(),
             leases: Rc::new(Leases::new(Rc::clone(&counters))),
@@ -98,16 +112,21 @@ impl Worker {
         self.turn.take_waiting()
     }
 
-    /// An answer is there, or will never be. Gives the stream that waits for it, for [`Gate::answered`](super::Gate::answered).
-    pub fn answered(&self, asker: Asker, answer: Answer) -> Option<(u32, Answer)> {
-        match asker {
-            Asker::Lease { subject, message_type } => {
-                let verdict = answer.and_then(|answer| rls::decode(&answer));
-                self.leases.answered(subject, &message_type, verdict);
-                None
+    /// An answer is there, or will never be.
+    #[must_use]
+    pub fn answered(&self, asker: Asker, answer: Answer) -> Answered {
+        let streams = match asker {
+            Asker::Inquiry(inquiry) => {
+                let waiting = self.identity.answered(inquiry, answer);
+                waiting.into_iter().map(|stream| (stream, Answer::Shared)).collect()
             }
-            Asker::Stream(stream) => Some((stream, answer)),
-        }
+            Asker::Lease { subject, message_type } => {
+                self.leases.answered(subject, &message_type, rls::verdict(&answer));
+                Vec::new()
+            }
+            Asker::Stream(stream) => vec![(stream, answer)],
+        };
+        Answered { streams, asks: self.identity.take_asks() }
     }
 }
 
@@ -186,7 +205,8 @@ impl Plugin {
         let due = take_batch(&self.due);
         let Worker { counters, turn, .. } = &*self.worker;
         let is_behind = !self.due.borrow().is_empty() || counters.is_behind() || turn.is_behind();
-        Ticked { due, is_review_due, next: if is_behind { Self::TICK_BEHIND } else { Self::TICK } }
+        let asks = self.worker.identity.take_asks();
+        Ticked { due, is_review_due, asks, next: if is_behind { Self::TICK_BEHIND } else { Self::TICK } }
     }
 
     /// The policies in force.

@@ -29,7 +29,7 @@ impl Opening {
     }
 
     fn limited(mut self, answer: Answer) -> Self {
-        let verdict = answer.and_then(|answer| rls::decode(&answer));
+        let verdict = rls::verdict(&answer);
         let global = self.policy.limits.global.as_ref();
         let (is_allowed, retry_after) = match verdict {
             Some(rls::Verdict { allowed, retry_after }) => (allowed, retry_after),

@@ -15,7 +15,7 @@
 use core::time::Duration;
 
 use super::rules::GlobalLimits;
-use crate::ask::Question;
+use crate::ask::{Answer, Question};
 use crate::protobuf::{Field, field, push_bytes, push_varint};
 
 /// The service's full name.
@@ -85,6 +85,15 @@ impl Request<'_> {
 /// The longest answer that is read, in bytes. One status takes some thirty, and a request of ours has a few descriptors; what
 /// goes beyond are headers and metadata, which a server may add and which have no use here.
 pub const ANSWER_LEN_MAX: usize = 65_536;
+
+/// What an answer to a [`Question`] says; `None` where there is none, or one that says neither yes nor no.
+#[must_use]
+pub fn verdict(answer: &Answer) -> Option<Verdict> {
+    match answer {
+        Answer::Grpc(bytes) => decode(bytes),
+        Answer::Http(_) | Answer::None | Answer::Shared => None,
+    }
+}
 
 /// The `RateLimitResponse` in `bytes`; `None` when there is none, or one that says neither yes nor no.
 #[must_use]

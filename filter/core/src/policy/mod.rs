@@ -77,7 +77,7 @@ pub struct Policy {
     /// Which subprotocols may be negotiated.
     pub subprotocols: SubprotocolRules,
     /// What a client has to prove.
-    pub auth: AuthRules,
+    pub auth: Rc<AuthRules>,
     /// The messages of each side.
     pub messages: Sides<SideRules>,
     /// Whether messages may be compressed.

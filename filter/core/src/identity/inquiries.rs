@@ -1,0 +1,95 @@
+//! Questions that are asked once for all who wait for the answer.
+
+use core::cell::{Cell, RefCell};
+
+use crate::ask::{Ask, Asker, HttpRequest, Inquiry, Question};
+
+/// What an inquiry is about.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Topic {
+    /// A key set, by its number.
+    KeySet(usize),
+    /// An opaque credential, by the key of its answer.
+    Lookup(u64),
+}
+
+/// The inquiries of a worker.
+#[derive(Debug, Default)]
+pub struct Inquiries {
+    next: Cell<u32>,
+    open: RefCell<Vec<Open>>,
+    /// What has not been asked yet.
+    asks: RefCell<Vec<Ask>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    inquiry: Inquiry,
+    topic: Topic,
+    waiting: RefCell<Vec<u32>>,
+}
+
+impl Inquiries {
+    /// The inquiry about `topic`, which is begun with `request` where there is none yet.
+    pub fn about(&self, topic: Topic, request: impl FnOnce() -> HttpRequest) -> Inquiry {
+        if let Some(open) = self.open.borrow().iter().find(|open| open.topic == topic) {
+            return open.inquiry;
+        }
+        let inquiry = Inquiry(self.next.get());
+        self.next.set(inquiry.0.wrapping_add(1));
+        self.open.borrow_mut().push(Open { inquiry, topic, waiting: RefCell::default() });
+        self.ask(inquiry, request());
+        inquiry
+    }
+
+    /// Asks for what an inquiry needs, at first or next.
+    pub fn ask(&self, inquiry: Inquiry, request: HttpRequest) {
+        self.asks.borrow_mut().push(Ask { question: Question::Http(request), asker: Asker::Inquiry(inquiry) });
+    }
+
+    /// What an inquiry is about that is not answered yet.
+    #[must_use]
+    pub fn topic(&self, inquiry: Inquiry) -> Option<Topic> {
+        self.open.borrow().iter().find(|open| open.inquiry == inquiry).map(|open| open.topic.clone())
+    }
+
+    /// Has `stream` wait for the answer.
+    pub fn wait(&self, inquiry: Inquiry, stream: u32) {
+        if let Some(open) = self.open.borrow().iter().find(|open| open.inquiry == inquiry) {
+            open.waiting.borrow_mut().push(stream);
+        }
+    }
+
+    /// Ends an inquiry. Gives the streams that wait for it.
+    pub fn end(&self, inquiry: Inquiry) -> Vec<u32> {
+        let mut open = self.open.borrow_mut();
+        let Some(index) = open.iter().position(|open| open.inquiry == inquiry) else { return Vec::new() };
+        open.swap_remove(index).waiting.take()
+    }
+
+    /// What is to be asked now.
+    pub fn take_asks(&self) -> Vec<Ask> {
+        self.asks.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_is_asked_about_once_for_all_who_wait() {
+        let inquiries = Inquiries::default();
+        let first = inquiries.about(Topic::KeySet(0), HttpRequest::default);
+        assert_eq!(inquiries.about(Topic::KeySet(0), || panic!("asked twice")), first);
+        let other = inquiries.about(Topic::Lookup(1), HttpRequest::default);
+        assert_ne!(first, other);
+        assert_eq!(inquiries.take_asks().len(), 2);
+        for stream in [7, 9] {
+            inquiries.wait(first, stream);
+        }
+        assert_eq!(inquiries.topic(first), Some(Topic::KeySet(0)));
+        assert_eq!((inquiries.end(first), inquiries.end(first), inquiries.end(other)), (vec![7, 9], vec![], vec![]));
+        assert_ne!(inquiries.about(Topic::KeySet(0), HttpRequest::default), first);
+    }
+}
