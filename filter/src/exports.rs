@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "exported symbols are `#[unsafe(no_mangle)]`")]
 
+use crate::calls::Token;
 use crate::host::abi;
 use crate::host::abi::{Action, LogLevel};
 use crate::stream::StreamContext;
@@ -70,12 +71,17 @@ extern "C" fn proxy_on_queue_ready(root: u32, _queue: u32) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_grpc_receive(_root: u32, token: u32, len: usize) {
-    VM.with(|vm| vm.receive(token, len));
+    VM.with(|vm| vm.receive(Token::Grpc(token), len));
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_grpc_close(_root: u32, token: u32, _status: u32) {
-    VM.with(|vm| vm.fail(token));
+    VM.with(|vm| vm.fail(Token::Grpc(token)));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_http_call_response(_root: u32, token: u32, _fields: usize, len: usize, _trailers: usize) {
+    VM.with(|vm| vm.receive(Token::Http(token), len));
 }
 
 #[unsafe(no_mangle)]

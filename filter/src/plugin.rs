@@ -147,12 +147,20 @@ impl PluginContext {
         let _ = self.tick_every(Plugin::TICK_BEHIND);
     }
 
-    /// Asks a service in the name of the stream in hand.
+    /// Asks a service.
     ///
     /// # Errors
     /// The asker, where there will be no answer.
     pub(crate) fn ask(&self, ask: Ask) -> Result<(), Asker> {
         self.shared.calls.ask(self.id, ask)
+    }
+
+    /// Asks what no stream in hand asks.
+    pub(crate) fn ask_all(&self, asks: Vec<Ask>) {
+        for ask in asks {
+            // Where nobody answers, all who wait are told with the next tick.
+            let _ = self.ask(ask);
+        }
     }
 
     /// The host reset a healthy connection, because more came at once than its buffer for a paused direction takes.

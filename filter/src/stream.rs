@@ -9,7 +9,7 @@ use crate::host::body::Body;
 use crate::host::headers;
 use crate::plugin::PluginContext;
 use crate::server_writer::ServerWriter;
-use portcullis_core::ask::Answer;
+use portcullis_core::ask::{Answer, Asker};
 use portcullis_core::effect::{self, Effect, Effects, Flow, Onward, Passage, Reply};
 use portcullis_core::gate::{Arrival, Gate};
 use portcullis_core::handshake::{HttpVersion, Request};
@@ -239,10 +239,15 @@ impl StreamContext {
         for effect in effects.list {
             match effect {
                 Effect::Ask(ask) => {
-                    if let Err(asker) = self.plugin.ask(ask)
-                        && let Some((_, answer)) = self.plugin.shared().worker.answered(asker, None)
-                    {
-                        instead = Some(self.run_head(map, |gate, effects| gate.answered(answer, effects)));
+                    let is_shared = matches!(ask.asker, Asker::Inquiry(_));
+                    if let Err(asker) = self.plugin.ask(ask) {
+                        for (_, answer) in self.plugin.shared().worker.answered(asker, Answer::None).streams {
+                            instead = Some(self.run_head(map, |gate, effects| gate.answered(answer, effects)));
+                        }
+                    }
+                    // What is asked for others, too, is asked in the name of the plugin.
+                    if is_shared && self.take_context().is_err() {
+                        return Some(self.instead(Gate::failed));
                     }
                 }
                 Effect::Count(metric, count) => self.plugin.shared().telemetry.count(&metric, count),

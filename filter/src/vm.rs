@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use crate::calls::Token;
 use crate::host;
 use crate::plugin::{PluginContext, Shared};
 use crate::stream::StreamContext;
 use portcullis_core::ask::{Answer, Asker};
-use portcullis_core::gate::Ticked;
+use portcullis_core::gate::{Answered, Ticked};
 use portcullis_core::ids::IdMap;
 
 /// A VM.
@@ -53,12 +54,13 @@ impl Vm {
         let Some(plugin) = self.plugin(id) else { return };
         let begin = host::now();
         if let Ok(now) = begin {
-            let Ticked { due, is_review_due, .. } = plugin.tick(now);
+            let Ticked { due, is_review_due, asks, .. } = plugin.tick(now);
             if is_review_due {
                 self.streams.borrow().values().for_each(|stream| stream.review());
             }
             due.into_iter().filter_map(|id| self.stream(id)).for_each(|stream| stream.tick());
-            self.shared.calls.expire(now).into_iter().for_each(|asker| self.answered(asker, None));
+            plugin.ask_all(asks);
+            self.shared.calls.expire(now).into_iter().for_each(|asker| self.answered(asker, Answer::None));
         }
         self.wake(id);
         // The host's main thread has a VM too, whose ticks would make a worker's look better than they are.
@@ -76,25 +78,31 @@ impl Vm {
         woken.into_iter().filter_map(|id| self.stream(id)).for_each(|stream| stream.wake());
     }
 
-    /// The answer to the question of `token` has come, `len` bytes of it.
-    pub(crate) fn receive(&self, token: u32, len: usize) {
+    /// The answer to a question has come, `len` bytes of it.
+    pub(crate) fn receive(&self, token: Token, len: usize) {
         if let Some((asker, answer)) = self.shared.calls.receive(token, len) {
             self.answered(asker, answer);
         }
     }
 
-    /// There is no answer to the question of `token`.
-    pub(crate) fn fail(&self, token: u32) {
+    /// There is no answer to a question.
+    pub(crate) fn fail(&self, token: Token) {
         if let Some(asker) = self.shared.calls.fail(token) {
-            self.answered(asker, None);
+            self.answered(asker, Answer::None);
         }
     }
 
     fn answered(&self, asker: Asker, answer: Answer) {
-        if let Some((stream, answer)) = self.shared.worker.answered(asker, answer)
-            && let Some(stream) = self.stream(stream)
-        {
-            stream.answered(answer);
+        let Answered { streams, asks } = self.shared.worker.answered(asker, answer);
+        // Any plugin may ask what all streams of the worker wait for: the newest stays longest.
+        let plugin = self.plugins.borrow().last().map(|(_, plugin)| Rc::clone(plugin));
+        if let Some(plugin) = plugin {
+            plugin.ask_all(asks);
+        }
+        for (stream, answer) in streams {
+            if let Some(stream) = self.stream(stream) {
+                stream.answered(answer);
+            }
         }
     }
 
@@ -110,7 +118,7 @@ impl Vm {
         if self.plugin(id).is_some() {
             self.plugins.borrow_mut().retain(|(own, _)| *own != id);
             // What streams of other plugins wait for has failed as well.
-            self.shared.calls.forget(id).into_iter().for_each(|asker| self.answered(asker, None));
+            self.shared.calls.forget(id).into_iter().for_each(|asker| self.answered(asker, Answer::None));
         }
     }
 }

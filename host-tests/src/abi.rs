@@ -9,7 +9,7 @@ use crate::{
     guest::{Guest, Refusal},
     headers::Headers,
     profile::{Bodies, status},
-    state::{Deferred, GrpcCall, Log, State},
+    state::{Deferred, GrpcCall, HttpCall, Log, State},
     stream::{LocalReply, Side},
 };
 
@@ -59,7 +59,7 @@ pub(crate) fn answer(guest: &mut Guest<'_>, name: &'static str, handler: Handler
     }
 }
 
-const CALLS: [(&str, &str, Handler); 33] = [
+const CALLS: [(&str, &str, Handler); 34] = [
     ("proxy_add_header_map_value", "iiiii", |guest, arguments| edit(guest, arguments, Headers::add)),
     ("proxy_call_foreign_function", "iiiiii", |_, _| Err(status::NOT_FOUND.into())),
     ("proxy_close_stream", "i", |guest, [kind, ..]| {
@@ -122,6 +122,7 @@ const CALLS: [(&str, &str, Handler); 33] = [
     }),
     ("proxy_get_status", "iii", |_, _| Err(status::UNIMPLEMENTED.into())),
     ("proxy_grpc_call", "iiiiiiiiiiii", grpc_call),
+    ("proxy_http_call", "iiiiiiiiii", http_call),
     ("proxy_increment_metric", "il", |guest, [id, offset, ..]| {
         let metric = guest.state().metric(id)?;
         match (metric.kind, offset.cast_signed()) {
@@ -190,8 +191,11 @@ const CALLS: [(&str, &str, Handler); 33] = [
 /// The one cluster that there is, as a `GrpcService` of Envoy names it.
 const RATE_LIMIT_SERVICE: &[u8] = b"\x0a\x0b\x0a\x09ratelimit";
 
+/// A cluster that there is not, of those that requests of the filter's own go to: every other one is there.
+const UNKNOWN_CLUSTER: &str = "unknown";
+
 /// Not 0, which is what a filter finds where nothing was written.
-const FIRST_GRPC_TOKEN: u32 = 1;
+const FIRST_CALL_TOKEN: u32 = 1;
 
 fn side(kind: u64) -> Result<Side, u32> {
     match kind {
@@ -207,6 +211,7 @@ fn buffer<'a>(guest: &'a mut Guest<'_>, kind: u64) -> Result<Option<&'a mut Vec<
     let side = match kind {
         0 => Side::Request,
         1 => Side::Response,
+        4 => return Ok(guest.state().http_answer.as_mut().map(|(_, body)| body)),
         5 => return Ok(guest.state().grpc_answer.as_mut()),
         7 => return Ok(guest.state().configuration.as_mut()),
         _ => return Err(status::NOT_FOUND),
@@ -252,7 +257,7 @@ fn grpc_call(
     let method = [guest.read(service, service_len)?, guest.read(method, method_len)?].join(&b'/');
     let message = guest.read(message, message_len)?;
     let root = guest.state().root();
-    let token = guest.state().grpc_calls.len() as u32 + FIRST_GRPC_TOKEN;
+    let token = guest.state().grpc_calls.len() as u32 + FIRST_CALL_TOKEN;
     let method = String::from_utf8(method).map_err(|_| status::BAD_ARGUMENT)?;
     let waits = upstream == RATE_LIMIT_SERVICE;
     guest.state().grpc_calls.push(GrpcCall {
@@ -270,10 +275,30 @@ fn grpc_call(
     guest.write(token_at, &token.to_le_bytes())
 }
 
+/// The answer comes to the context in hand. A cluster that does not exist is none that can be asked.
+fn http_call(
+    guest: &mut Guest<'_>,
+    [cluster, cluster_len, fields, fields_len, body, body_len, _, _, timeout, token_at, ..]: Arguments,
+) -> Result<(), Refusal> {
+    let cluster = String::from_utf8(guest.read(cluster, cluster_len)?).map_err(|_| status::BAD_ARGUMENT)?;
+    let fields = Headers::decode(&guest.read(fields, fields_len)?).ok_or(status::BAD_ARGUMENT)?;
+    let body = guest.read(body, body_len)?;
+    if cluster == UNKNOWN_CLUSTER
+        || [":method", ":path", ":authority"].iter().any(|name| fields.first(name.as_bytes()).is_none())
+    {
+        return Err(status::BAD_ARGUMENT.into());
+    }
+    let (token, context) = (guest.state().http_calls.len() as u32 + FIRST_CALL_TOKEN, guest.state().context());
+    let timeout = Duration::from_millis(timeout);
+    guest.state().http_calls.push(HttpCall { token, context, cluster, fields, body, timeout, waits: true });
+    guest.write(token_at, &token.to_le_bytes())
+}
+
 fn headers<'a>(guest: &'a mut Guest<'_>, kind: u64) -> Result<&'a mut Headers, u32> {
     let side = match kind {
         0 => Side::Request,
         2 => Side::Response,
+        6 => return guest.state().http_answer.as_mut().map(|(fields, _)| fields).ok_or(status::BAD_ARGUMENT),
         _ => return Err(status::BAD_ARGUMENT),
     };
     let stream = guest.state().stream().ok_or(status::BAD_ARGUMENT)?;

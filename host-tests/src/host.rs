@@ -10,7 +10,7 @@ use crate::{
     guest::Guest,
     headers::Headers,
     profile::{Faults, Profile, Wakeups},
-    state::{GrpcCall, Log, Metric, Shared, State},
+    state::{GrpcCall, HttpCall, Log, Metric, Shared, State},
     stream::{Action, Side, Stream},
     wasi,
 };
@@ -205,6 +205,25 @@ impl Host {
             call.root
         });
         self.enter(|guest| guest.callback(root, callback, &[token, argument])).map(drop)
+    }
+
+    /// The requests of the filter's own so far.
+    pub fn http_calls(&self) -> &[HttpCall] {
+        &self.state().http_calls
+    }
+
+    /// A request of the filter's own is answered with these fields, `:status` among them; without any, it has failed.
+    pub fn http_respond(&mut self, token: u32, fields: &[(&str, &str)], body: &[u8]) -> Result<(), Trap> {
+        let state = self.store.data_mut();
+        let call = state.http_calls.iter_mut().find(|call| call.token == token).expect("a request of the filter's");
+        call.waits = false;
+        let context = call.context;
+        let headers = fields.iter().fold(Headers::default(), |headers, (name, value)| headers.with(name, value));
+        state.http_answer = Some((headers, body.to_vec()));
+        let arguments = [token, fields.len() as u32, body.len() as u32, 0];
+        let outcome = self.enter(|guest| guest.callback(context, "proxy_on_http_call_response", &arguments)).map(drop);
+        self.store.data_mut().http_answer = None;
+        outcome
     }
 
     /// What the VMs share under `key`.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use wasmtime::Instance;
 
 use crate::{
+    headers::Headers,
     profile::{Profile, status},
     stream::{LocalReply, Side, Stream},
 };
@@ -49,6 +50,25 @@ pub struct GrpcCall {
     pub waits: bool,
 }
 
+/// A request of the filter's own.
+#[derive(Clone, Debug)]
+pub struct HttpCall {
+    /// The token that its answer comes with: other numbers than those of gRPC calls, and the same ones.
+    pub token: u32,
+    /// The context that gets the answer.
+    pub context: u32,
+    /// The cluster that it goes to.
+    pub cluster: String,
+    /// Its header fields.
+    pub fields: Headers,
+    /// Its body.
+    pub body: Vec<u8>,
+    /// How long the answer may take.
+    pub timeout: Duration,
+    /// It has not been answered.
+    pub waits: bool,
+}
+
 /// What waits for the end of the callback that asked for it.
 #[derive(Debug)]
 pub(crate) enum Deferred {
@@ -74,6 +94,9 @@ pub(crate) struct State {
     /// The answer of a gRPC service, while the filter is told of it.
     pub(crate) grpc_answer: Option<Vec<u8>>,
     pub(crate) grpc_calls: Vec<GrpcCall>,
+    /// The answer to a request of the filter's own, while it is told of it.
+    pub(crate) http_answer: Option<(Headers, Vec<u8>)>,
+    pub(crate) http_calls: Vec<HttpCall>,
     pub(crate) deferred: VecDeque<(u32, Deferred)>,
     pub(crate) properties: BTreeMap<String, Vec<u8>>,
     pub(crate) logs: Vec<Log>,
@@ -103,6 +126,8 @@ impl State {
             configuration: None,
             grpc_answer: None,
             grpc_calls: Vec::new(),
+            http_answer: None,
+            http_calls: Vec::new(),
             deferred: VecDeque::new(),
             properties: PROPERTIES.iter().map(|(path, value)| ((*path).to_owned(), value.to_vec())).collect(),
             logs: Vec::new(),

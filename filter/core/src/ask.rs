@@ -68,6 +68,15 @@ pub struct HttpResponse {
 }
 
 impl HttpResponse {
+    /// A response of these fields, `:status` among them; `None` where that is no status.
+    #[must_use]
+    pub fn new(mut fields: Vec<(Vec<u8>, Vec<u8>)>, body: Vec<u8>) -> Option<Self> {
+        fields.iter_mut().for_each(|(name, _)| name.make_ascii_lowercase());
+        let response = Self { status: 0, fields, body };
+        let status = str::from_utf8(response.field(":status")?).ok()?.parse().ok()?;
+        Some(Self { status, ..response })
+    }
+
     /// The first line of the field `name`.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&[u8]> {

@@ -6,8 +6,9 @@ use std::rc::Rc;
 
 use crate::ask::Step;
 use crate::effect::Passage;
-use crate::handshake::{self, Capacity, Decision, HttpVersion, Opening, Pending, Request};
+use crate::handshake::{self, Capacity, Decision, Hearing, HttpVersion, Opening, Pending, Request};
 use crate::http::headers::Headers;
+use crate::identity::Identity;
 use crate::limits::HeldBytes;
 use crate::limits::admission::{Applicant, Peer};
 use crate::policy::Policy;
@@ -58,6 +59,8 @@ impl Capacity for Unlimited {
     fn keep(&mut self, _: &mut Pending) -> bool {
         true
     }
+
+    fn resume(&mut self) {}
 }
 
 /// The fields of a head.
@@ -98,23 +101,31 @@ pub fn request(headers: Headers) -> Request {
 /// Where a service has to be asked first.
 #[must_use]
 pub fn decide(policies: &Policies, request: &Request, held: &Rc<HeldBytes>) -> Opening {
-    decide_within(policies, request, held, &mut Unlimited)
+    decide_within(policies, request, held, Unlimited).0
 }
 
-/// Likewise; others count as `capacity` says.
+/// Likewise; others count as `capacity` says, which is given back.
 ///
 /// # Panics
 /// Where a service has to be asked first.
 #[must_use]
-pub fn decide_within(
+pub fn decide_within<C: Capacity + 'static>(
     policies: &Policies,
     request: &Request,
     held: &Rc<HeldBytes>,
-    capacity: &mut dyn Capacity,
-) -> Opening {
-    match handshake::check(policies, request, held, Timestamp::from_secs(NOW), [7; 16], capacity) {
-        Step::Ready(opening) => opening,
-        Step::Asks(question, _) => panic!("{question:?} is asked"),
+    capacity: C,
+) -> (Opening, C) {
+    let hearing = Hearing {
+        policies: Rc::new(policies.clone()),
+        request: request.clone(),
+        held: Rc::clone(held),
+        identity: Rc::new(Identity::new(Rc::new(MemoryPort::default()))),
+        nonce: [7; 16],
+        capacity,
+    };
+    match handshake::check(hearing) {
+        Step::Ready(decided) => decided,
+        Step::Asks(wait, _) => panic!("{wait:?} is asked"),
     }
 }
 

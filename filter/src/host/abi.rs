@@ -50,6 +50,7 @@ impl From<Flow> for Action {
 pub(crate) enum BufferType {
     RequestBody = 0,
     ResponseBody = 1,
+    HttpAnswer = 4,
     GrpcAnswer = 5,
     PluginConfiguration = 7,
 }
@@ -59,6 +60,7 @@ pub(crate) enum BufferType {
 pub(crate) enum MapType {
     RequestHeaders = 0,
     ResponseHeaders = 2,
+    HttpAnswer = 6,
 }
 
 /// `proxy_stream_type_t`.
@@ -125,6 +127,10 @@ mod import {
         pub(super) fn proxy_grpc_call(
             upstream: *const u8, upstream_len: usize, service: *const u8, service_len: usize, method: *const u8, method_len: usize,
             metadata: *const u8, metadata_len: usize, message: *const u8, message_len: usize, timeout_millis: u32, token: *mut u32
+        ) -> u32;
+        pub(super) fn proxy_http_call(
+            cluster: *const u8, cluster_len: usize, fields: *const u8, fields_len: usize, body: *const u8, body_len: usize,
+            trailers: *const u8, trailers_len: usize, timeout_millis: u32, token: *mut u32
         ) -> u32;
     }
 
@@ -353,6 +359,29 @@ pub(crate) fn grpc_call(upstream: &[u8], service: &str, method: &str, message: &
             0,
             message.as_ptr(),
             message.len(),
+            millis,
+            &raw mut token,
+        )
+    })?;
+    Ok(token)
+}
+
+/// Sends a request to a cluster; `fields` serialised as the ABI says. The answer comes to the context in hand, under the token that this gives.
+pub(crate) fn http_call(cluster: &str, fields: &[u8], body: &[u8], millis: u32) -> Hosted<u32> {
+    // No trailers: a list of none.
+    const NOTHING: [u8; 4] = [0; 4];
+    let mut token = 0;
+    // SAFETY: the pointers and lengths are of live slices, and the place outlives the call.
+    done(unsafe {
+        import::proxy_http_call(
+            cluster.as_ptr(),
+            cluster.len(),
+            fields.as_ptr(),
+            fields.len(),
+            body.as_ptr(),
+            body.len(),
+            NOTHING.as_ptr(),
+            NOTHING.len(),
             millis,
             &raw mut token,
         )

@@ -10,7 +10,12 @@ const FIELDS_MAX: usize = 4_096;
 
 /// All fields of a header map.
 pub(crate) fn read(map: MapType) -> Hosted<Headers> {
-    parse(&abi::header_map(map)?).map(Headers::new).ok_or(HostError)
+    fields(map).map(Headers::new)
+}
+
+/// Likewise, as they come.
+pub(crate) fn fields(map: MapType) -> Hosted<Vec<(Vec<u8>, Vec<u8>)>> {
+    parse(&abi::header_map(map)?).ok_or(HostError)
 }
 
 /// Changes a header map.

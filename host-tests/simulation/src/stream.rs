@@ -381,11 +381,11 @@ impl Stream {
             vm.proxy.journal().note(&[name(&effect)], || format!("{}: {effect:?}", self.id));
             match effect {
                 Effect::Ask(ask) => {
-                    if let Err(asker) = vm.ask(ask)
-                        && let Some((_, answer)) = vm.worker.answered(asker, None)
-                    {
-                        self.seen.borrow_mut().error_count += 1;
-                        instead = Some(self.run_head(vm, |gate, effects| gate.answered(answer, effects)));
+                    if let Err(asker) = vm.ask(ask) {
+                        for (_, answer) in vm.worker.answered(asker, Answer::None).streams {
+                            self.seen.borrow_mut().error_count += 1;
+                            instead = Some(self.run_head(vm, |gate, effects| gate.answered(answer, effects)));
+                        }
                     }
                 }
                 Effect::Count(metric, count) => {

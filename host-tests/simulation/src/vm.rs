@@ -8,7 +8,7 @@ use std::rc::Rc;
 use portcullis_core::ask::{Answer, Ask, Asker, Question};
 use portcullis_core::config::Parsed;
 use portcullis_core::effect::Metric;
-use portcullis_core::gate::{Plugin, Ticked, Worker};
+use portcullis_core::gate::{Answered, Plugin, Ticked, Worker};
 use portcullis_core::port::HostError;
 use portcullis_core::time::Moment;
 
@@ -26,6 +26,8 @@ pub(crate) struct Vm {
     plugins: RefCell<Vec<Rc<Plugin>>>,
     pub(crate) streams: RefCell<BTreeMap<u32, Rc<Stream>>>,
     calls: RefCell<BTreeMap<u32, Call>>,
+    /// Of those who wait together, what the host did not ask.
+    refused: RefCell<Vec<Asker>>,
     call_count: Cell<u32>,
     /// The gauge of live connections.
     pub(crate) active: Cell<i64>,
@@ -52,6 +54,7 @@ impl Vm {
             plugins: RefCell::default(),
             streams: RefCell::default(),
             calls: RefCell::default(),
+            refused: RefCell::default(),
             call_count: Cell::default(),
             active: Cell::default(),
             ticked_at: Cell::new(proxy.now()),
@@ -97,7 +100,7 @@ impl Vm {
     fn tick_plugin(&self, plugin: &Plugin) {
         let now = self.proxy.now();
         self.ticked_at.set(now);
-        let Ticked { due, is_review_due, next } = plugin.tick(now);
+        let Ticked { due, is_review_due, next, asks } = plugin.tick(now);
         self.is_hurried.set(self.is_hurried.get() || next == Plugin::TICK_BEHIND);
         if is_review_due {
             self.all_streams().into_iter().for_each(|stream| stream.review(self));
@@ -107,7 +110,8 @@ impl Vm {
             let mut calls = self.calls.borrow_mut();
             calls.extract_if(.., |_, call| call.until <= now).map(|(_, call)| call.asker).collect()
         };
-        expired.into_iter().for_each(|asker| self.answered(asker, None));
+        self.ask_all(asks);
+        expired.into_iter().chain(self.refused.take()).for_each(|asker| self.answered(asker, Answer::None));
         let waiting = self.worker.take_waiting();
         self.streams.borrow().values().for_each(|stream| stream.is_queued(waiting.contains(&stream.id)));
         waiting.into_iter().filter_map(|id| self.stream(id)).for_each(|stream| stream.take_turn(self));
@@ -123,9 +127,18 @@ impl Vm {
     }
 
     pub(crate) fn ask(&self, Ask { question, asker }: Ask) -> Result<(), Asker> {
-        let Question::RateLimit { timeout, .. } = question;
+        let timeout = match question {
+            Question::Http(request) => request.timeout,
+            Question::RateLimit { timeout, .. } => timeout,
+        };
         if self.proxy.fails() {
-            return Err(asker);
+            return match asker {
+                Asker::Inquiry(_) => {
+                    self.refused.borrow_mut().push(asker);
+                    Ok(())
+                }
+                asker => Err(asker),
+            };
         }
         let token = self.call_count.get() + 1;
         self.call_count.set(token);
@@ -148,10 +161,18 @@ impl Vm {
     }
 
     fn answered(&self, asker: Asker, answer: Answer) {
-        if let Some((stream, answer)) = self.worker.answered(asker, answer)
-            && let Some(stream) = self.stream(stream)
-        {
-            stream.answered(self, answer);
+        let Answered { streams, asks } = self.worker.answered(asker, answer);
+        self.ask_all(asks);
+        for (stream, answer) in streams {
+            if let Some(stream) = self.stream(stream) {
+                stream.answered(self, answer);
+            }
+        }
+    }
+
+    fn ask_all(&self, asks: Vec<Ask>) {
+        for ask in asks {
+            let _ = self.ask(ask);
         }
     }
 

@@ -23,7 +23,7 @@ use std::rc::Rc;
 
 use crate::ask::{Answer, Ask, Asker, Rest, Step, Wait};
 use crate::effect::{Edit, Effect, Effects, Flow, Metric, Onward, Passage, Reply};
-use crate::handshake::{self, Capacity, Decision, Opened, Opening, Pending, Request};
+use crate::handshake::{self, Capacity, Decision, Hearing, Opened, Opening, Pending, Request};
 use crate::http::headers::Headers;
 use crate::limits::admission::{Admissions, Applicant, Peer};
 use crate::limits::counters::Slot;
@@ -87,7 +87,7 @@ enum Phase {
 /// A request that waits for an answer.
 #[derive(Debug)]
 struct Asking {
-    rest: Rest<Opening>,
+    rest: Rest<(Opening, Room)>,
     inquiry: Inquiry,
 }
 
@@ -97,8 +97,6 @@ struct Inquiry {
     listener: Rc<Listener<Policies>>,
     policies: Rc<Policies>,
     peer: Peer,
-    /// When its client may come again, where it was one too many.
-    retry_after: Option<Duration>,
 }
 
 /// An upgrade that was not refused.
@@ -125,24 +123,26 @@ impl Gate {
             return Flow::Hold;
         }
         let plugin = Rc::clone(&self.plugin);
-        let Worker { port, held, counters, .. } = &**plugin.worker();
+        let Worker { port, held, counters, identity, .. } = &**plugin.worker();
         let Some(policies) = plugin.policies() else { return self.fault(effects) };
         self.fail = policies.fail(None);
         let listener = plugin.listener(&arrival.listener, arrival.connection, &policies);
         let Ok(request) = arrival.request else { return self.fault(effects) };
-        let (Ok(nonce), Ok(now)) = (port::random(&**port), port.date()) else {
+        let Ok(nonce) = port::random(&**port) else {
             self.fail = handshake::fail(&policies, &request);
             return self.fault(effects);
         };
-        let admissions = Admissions::new(counters, &request.peer);
-        let mut room = Room { plugin: &plugin, before: port.memory_len(), admissions };
-        let step = handshake::check(&policies, &request, held, now, nonce, &mut room);
-        let (slots, retry_after) = room.admissions.into_parts();
-        self.slots = slots;
+        let fail = handshake::fail(&policies, &request);
+        let peer = request.peer.clone();
+        let admissions = Admissions::new(Rc::clone(counters), peer.clone());
+        let capacity = Room { before: port.memory_len(), admissions, plugin: Rc::clone(&plugin) };
+        let (held, identity) = (Rc::clone(held), Rc::clone(identity));
+        let hearing = Hearing { policies: Rc::clone(&policies), request, held, identity, nonce, capacity };
+        let step = handshake::check(hearing);
         if let Step::Asks(..) = step {
-            self.fail = handshake::fail(&policies, &request);
+            self.fail = fail;
         }
-        self.follow(step, Inquiry { listener, policies, peer: request.peer, retry_after }, effects)
+        self.follow(step, Inquiry { listener, policies, peer }, effects)
     }
 
     /// The answer to the question about the request is there, or will never be.
@@ -258,7 +258,7 @@ impl Gate {
     }
 
     /// Goes on with the judgement of the request.
-    fn follow(&mut self, step: Step<Opening>, inquiry: Inquiry, effects: &mut Effects) -> Flow {
+    fn follow(&mut self, step: Step<(Opening, Room)>, inquiry: Inquiry, effects: &mut Effects) -> Flow {
         match step {
             Step::Asks(wait, rest) => {
                 self.phase = Phase::Asking(Box::new(Asking { rest, inquiry }));
@@ -272,14 +272,16 @@ impl Gate {
                 effects.list.extend(identity.take_asks().into_iter().map(Effect::Ask));
                 Flow::Wait
             }
-            Step::Ready(opening) => self.decide(opening, inquiry, effects),
+            Step::Ready((opening, room)) => self.decide(opening, room, inquiry, effects),
         }
     }
 
-    fn decide(&mut self, opening: Opening, inquiry: Inquiry, effects: &mut Effects) -> Flow {
+    fn decide(&mut self, opening: Opening, room: Room, inquiry: Inquiry, effects: &mut Effects) -> Flow {
         let Opening { policy, decision, edits, would_refuse, record, credential, retry_after, is_failed_attempt } =
             opening;
-        let Inquiry { listener, policies, peer, retry_after: retry_admission } = inquiry;
+        let Inquiry { listener, policies, peer } = inquiry;
+        let (slots, retry_admission) = room.admissions.into_parts();
+        self.slots = slots;
         let counters = &self.plugin.worker().counters;
         self.fail = policy.fail;
         if is_failed_attempt {
@@ -419,14 +421,15 @@ impl Gate {
 }
 
 /// What a handshake takes of what is shared.
-struct Room<'a> {
-    plugin: &'a Plugin,
+#[derive(Debug)]
+struct Room {
+    plugin: Rc<Plugin>,
     /// How much memory was in use before it.
     before: usize,
-    admissions: Admissions<'a>,
+    admissions: Admissions,
 }
 
-impl Capacity for Room<'_> {
+impl Capacity for Room {
     fn admit(&mut self, policy: &Policy, applicant: Applicant<'_>) -> Result<(), Violation> {
         let on_fault = match policy.fail {
             Fail::Closed => Err(Violation::Internal),
@@ -438,6 +441,10 @@ impl Capacity for Room<'_> {
     fn keep(&mut self, pending: &mut Pending) -> bool {
         let in_use = self.plugin.worker().port.memory_len();
         pending.keep(memory::kept(self.before, in_use)) && !self.plugin.is_full()
+    }
+
+    fn resume(&mut self) {
+        self.before = self.plugin.worker().port.memory_len();
     }
 }
 

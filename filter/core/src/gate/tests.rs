@@ -184,25 +184,33 @@ fn a_second_question_may_stand_behind_the_first_and_make_a_header() {
     let mut gate = world.stream();
     let policies = world.plugin.policies().unwrap();
     let Ok(request) = world.arrival().request else { panic!("no request") };
-    let first = handshake::check(
-        &policies,
-        &request,
-        &world.plugin.worker().held,
-        crate::time::Timestamp::from_secs(testing::NOW),
-        [7; 16],
-        &mut testing::Unlimited,
-    );
+    let worker = Rc::clone(world.plugin.worker());
+    let counters = Rc::clone(&worker.counters);
+    let room = Room {
+        plugin: Rc::clone(&world.plugin),
+        before: 0,
+        admissions: Admissions::new(counters, request.peer.clone()),
+    };
+    let peer = request.peer.clone();
+    let first = handshake::check(Hearing {
+        policies: Rc::clone(&policies),
+        request,
+        held: Rc::clone(&worker.held),
+        identity: Rc::clone(&worker.identity),
+        nonce: [7; 16],
+        capacity: room,
+    });
     let plan = Question::RateLimit { service: vec![], message: b"plan".to_vec(), timeout: Duration::from_secs(1) };
     let asked = plan.clone();
-    let step = first.then(move |mut opening: Opening| {
+    let step = first.then(move |(mut opening, room): (Opening, Room)| {
         Step::ask(asked, |plan| {
             let Answer::Grpc(plan) = plan else { panic!("no plan") };
             opening.edits.push(Edit::set("x-plan", plan));
-            Step::Ready(opening)
+            Step::Ready((opening, room))
         })
     });
     let listener = world.plugin.listener(b"listener", 1, &policies);
-    let inquiry = Inquiry { listener, policies, peer: request.peer, retry_after: None };
+    let inquiry = Inquiry { listener, policies, peer };
     let (flow, effects) = run(|effects| gate.follow(step, inquiry, effects));
     assert!(flow == Flow::Wait && matches!(&*effects, [Effect::Ask(_)]), "{effects:?}");
     let (flow, effects) = answer(&mut gate, Some(ALLOWED));

@@ -14,7 +14,7 @@ pub(super) fn ask(opening: Opening, peer: &Peer) -> Step<Opening> {
     let limits = &opening.policy.limits;
     let Some(global) = limits.global.as_ref().filter(|_| opening.is_let_in()) else { return Step::Ready(opening) };
     let address = Entry::of_address(peer, limits);
-    let subject = opening.credential.as_deref().and_then(Entry::of_credential);
+    let subject = opening.credential.as_deref().map(Entry::of_credential);
     let of_address = [address.parts()];
     let of_subject = subject.as_ref().map(|subject| [subject.parts()]);
     let descriptors = [&of_address[..], of_subject.as_ref().map_or(&[][..], |of_subject| &of_subject[..])];

@@ -25,15 +25,16 @@ use crate::entry::{Credential, Entry, allows_origin};
 use crate::http::authority::Authority;
 use crate::http::headers::Headers;
 use crate::http::list::trim;
+use crate::identity::Identity;
 use crate::limits::admission::Applicant;
 use crate::limits::{HeldBytes, Share};
 use crate::negotiation::Compression;
 use crate::policy::routes::{Ambiguous, Place, Policies};
 use crate::policy::{Fail, Mode, NonWebsocket, Policy};
 use crate::record::Record;
-use crate::time::Timestamp;
+use crate::secret::Secret;
+use crate::token::Verified;
 use crate::token::rules::Source;
-use crate::token::{Verified, verify};
 use crate::violation::Violation;
 
 use compression::DeflateOffer;
@@ -55,126 +56,218 @@ pub trait Capacity {
 
     /// Notes what an upgrade [keeps](Pending::keep). Returns whether there is room for it.
     fn keep(&mut self, pending: &mut Pending) -> bool;
+
+    /// The judgement goes on behind an answer: others have come and gone meanwhile.
+    fn resume(&mut self);
 }
 
-/// Decides about a request, or says what has to be asked first; `held` is what this worker's connections hold, and `nonce` sixteen fresh
-/// unpredictable bytes, for a key where the request has none (RFC 8441 §5).
-pub fn check(
-    policies: &Policies,
-    request: &Request,
-    held: &Rc<HeldBytes>,
-    now: Timestamp,
-    nonce: [u8; 16],
-    capacity: &mut dyn Capacity,
-) -> Step<Opening> {
-    fleet::ask(open(policies, request, held, now, nonce, capacity), &request.peer)
+/// A request, and everything that it is judged with.
+#[derive(Debug)]
+pub struct Hearing<C> {
+    /// The policies of its listener.
+    pub policies: Rc<Policies>,
+    /// What is asked for.
+    pub request: Request,
+    /// What this worker's connections hold.
+    pub held: Rc<HeldBytes>,
+    /// What this worker knows of clients.
+    pub identity: Rc<Identity>,
+    /// Fresh unpredictable bytes, for a key where the request has none (RFC 8441 §5).
+    pub nonce: [u8; 16],
+    /// Those who count.
+    pub capacity: C,
 }
 
-fn open(
-    policies: &Policies,
-    request: &Request,
-    held: &Rc<HeldBytes>,
-    now: Timestamp,
-    nonce: [u8; 16],
-    capacity: &mut dyn Capacity,
-) -> Opening {
-    let headers = &request.headers;
-    let place = place(policies, request);
-    let selected = policies.select(&place);
-    let (policy, mode) = match selected {
-        Ok(policy) => (policy, policy.mode),
-        Err(Ambiguous { policy, mode }) => (policy, mode),
-    };
-    let is_ambiguous = selected.is_err();
-    let spoofed = credential::spoofed_claims(headers, &policy.auth);
-    let kind = match (Kind::of(request), policy.non_websocket) {
-        (Kind::Upgrade, _) => Kind::Upgrade,
-        (kind, NonWebsocket::Authenticate) => kind,
-        (_, NonWebsocket::Pass) if !is_ambiguous => return Opening::new(policy, Decision::Pass, spoofed),
-        (_, NonWebsocket::Pass | NonWebsocket::Refuse) => {
-            let violation = if is_ambiguous { Violation::BadUpgrade } else { Violation::NotWebsocket };
-            return match mode {
-                Mode::Enforce => refuse(policies, policy, request, violation),
-                Mode::Monitor => {
-                    let opening = Opening::new(policy, Decision::Pass, spoofed);
-                    Opening { would_refuse: vec![violation], record: record(request, None), ..opening }
+/// Decides about a request, or says what has to be asked first. Gives back those who count.
+pub fn check<C: Capacity + 'static>(hearing: Hearing<C>) -> Step<(Opening, C)> {
+    let peer = hearing.request.peer.clone();
+    hearing
+        .open()
+        .then(move |(opening, capacity)| fleet::ask(opening, &peer).then(|opening| Step::Ready((opening, capacity))))
+}
+
+/// What a request asks for, before its credential is known.
+struct Claim {
+    policy: Rc<Policy>,
+    mode: Mode,
+    kind: Kind,
+    place: Place,
+    taken: Taken,
+    /// Fields that the upstream would believe to be ours.
+    spoofed: Vec<Edit>,
+}
+
+impl<C: Capacity + 'static> Hearing<C> {
+    fn open(mut self) -> Step<(Opening, C)> {
+        let request = &self.request;
+        let place = place(&self.policies, request);
+        let selected = self.policies.select(&place);
+        let (policy, mode) = match selected {
+            Ok(policy) => (policy, policy.mode),
+            Err(Ambiguous { policy, mode }) => (policy, mode),
+        };
+        let (policy, is_ambiguous) = (Rc::clone(policy), selected.is_err());
+        let spoofed = credential::spoofed_claims(&request.headers, &policy.auth);
+        let kind = match (Kind::of(request), policy.non_websocket) {
+            (Kind::Upgrade, _) => Kind::Upgrade,
+            (kind, NonWebsocket::Authenticate) => kind,
+            (_, NonWebsocket::Pass) if !is_ambiguous => {
+                return self.ready(Opening::new(&policy, Decision::Pass, spoofed));
+            }
+            (_, NonWebsocket::Pass | NonWebsocket::Refuse) => {
+                let violation = if is_ambiguous { Violation::BadUpgrade } else { Violation::NotWebsocket };
+                let opening = match mode {
+                    Mode::Enforce => refuse(&self.policies, &policy, request, violation),
+                    Mode::Monitor => {
+                        let opening = Opening::new(&policy, Decision::Pass, spoofed);
+                        Opening { would_refuse: vec![violation], record: record(request, None), ..opening }
+                    }
+                };
+                return self.ready(opening);
+            }
+        };
+
+        let upgrade = Upgrade::read(&request.headers);
+        let taken = credential::take(&request.headers, &upgrade.protocols, &policy.auth.sources);
+        let shape = match kind {
+            Kind::Upgrade => upgrade.check(request),
+            Kind::Other | Kind::Preflight => upgrade::check_fields(&request.headers),
+        };
+        let authority = place.authority().filter(|_| !is_ambiguous).ok_or(Violation::BadUpgrade);
+        let offer = judge(&policy, request, kind, shape.and(authority), &taken, &mut self.capacity);
+        let claim = Claim { policy, mode, kind, place, taken, spoofed };
+        match offer.and_then(|offer| Ok((offer, claim.token()?))) {
+            Err(violation) => self.conclude(claim, Err(violation)),
+            Ok((offer, None)) => self.conclude(claim, Ok((offer, None))),
+            Ok((offer, Some(token))) => {
+                let mut waiting = Share::new(Rc::clone(&self.held));
+                let step = self.identity.verify(&claim.policy.auth, token);
+                let is_asked = matches!(step, Step::Asks(..));
+                if is_asked && !waiting.wait(self.request.headers.len(), claim.policy.limits.held_len_max) {
+                    return self.conclude(claim, Err(Violation::Overloaded));
                 }
-            };
+                step.then(move |verified| {
+                    if is_asked {
+                        self.capacity.resume();
+                    }
+                    drop(waiting);
+                    let known = match verified {
+                        Ok(verified) => Ok((offer, Some(verified))),
+                        Err(Violation::Internal) if claim.policy.fail == Fail::Open => Ok((offer, None)),
+                        Err(violation) => Err(violation),
+                    };
+                    self.conclude(claim, known)
+                })
+            }
         }
-    };
-
-    let upgrade = Upgrade::read(headers);
-    let taken = credential::take(headers, &upgrade.protocols, &policy.auth.sources);
-    let shape = match kind {
-        Kind::Upgrade => upgrade.check(request),
-        Kind::Other | Kind::Preflight => upgrade::check_fields(headers),
-    };
-    let authority = place.authority().filter(|_| !is_ambiguous).ok_or(Violation::BadUpgrade);
-    let authority = shape.and(authority);
-    let verdict = judge(policy, request, kind, authority, &taken, now, capacity);
-    let mut edits = spoofed;
-    let (grant, would_refuse) = match (verdict, mode) {
-        (Ok(grant), _) => (grant, vec![]),
-        (Err(violation), Mode::Enforce) => return refuse(policies, policy, request, violation),
-        // It goes on as it came, credential and all: monitoring must not break what the upstream would accept.
-        (Err(violation), Mode::Monitor) => (Grant::default(), vec![violation]),
-    };
-
-    let is_good = would_refuse.is_empty();
-    let record = record(request, grant.credential.as_deref());
-    let is_failed_attempt = would_refuse.iter().any(|violation| counts_against_address(request, *violation));
-    if is_good {
-        if !policy.auth.forward {
-            edits.extend(taken.edits());
-        }
-        edits.extend(grant.claims);
-    }
-    if kind != Kind::Upgrade {
-        let decision = if is_good { Decision::Admit } else { Decision::Pass };
-        let opening = Opening::new(policy, decision, edits);
-        return Opening { would_refuse, record, credential: grant.credential, is_failed_attempt, ..opening };
     }
 
-    let key = upgrade.key.unwrap_or_else(|| upgrade::encode_key(nonce));
-    if !headers.has("sec-websocket-key") {
-        edits.push(Edit::set("sec-websocket-key", key.as_str()));
+    fn ready(self, opening: Opening) -> Step<(Opening, C)> {
+        Step::Ready((opening, self.capacity))
     }
-    let compression = DeflateOffer::new(&upgrade.extensions, compression(policy, held));
-    edits.extend(compression.edit(headers));
-    let offer = is_good.then_some(grant.offer);
-    edits.extend(offer.as_ref().and_then(|offer| offer.edit(headers)));
-    let credential = grant.credential.as_ref().map(|credential| match policy.read_claims() {
-        true => Credential::Open(Rc::clone(credential)),
-        false => Credential::Packed(credential.pack()),
-    });
-    let entry = Entry {
-        tls: request.tls,
-        forwarded_tls: is_forwarded_tls(headers),
-        origin: origin(headers).map(Entry::kept_origin),
-        is_tunnel: false,
-        credential,
-        flawed: !is_good,
-    };
-    let mut pending = Pending::new(
-        Rc::clone(policy),
-        (place, request.protocol, &key),
-        offer,
-        compression,
-        entry,
-        Share::new(Rc::clone(held)),
-    );
-    let mut would_refuse = would_refuse;
-    let decision = match (capacity.keep(&mut pending), mode) {
-        (true, _) => Decision::Upgrade(Box::new(pending)),
-        (false, Mode::Enforce) => return refuse(policies, policy, request, Violation::Overloaded),
-        // There is no memory to judge it either.
-        (false, Mode::Monitor) => {
-            would_refuse.push(Violation::Overloaded);
-            Decision::Pass
+
+    /// Decides about a request whose credential is known, if it has one.
+    fn conclude(
+        mut self,
+        claim: Claim,
+        known: Result<(SubprotocolOffer, Option<Rc<Verified>>), Violation>,
+    ) -> Step<(Opening, C)> {
+        let grant = known.and_then(|(offer, credential)| {
+            let claims = credential::claim_headers(&claim.policy.auth, credential.as_deref())?;
+            let subject = credential.as_deref().filter(|_| claim.kind == Kind::Upgrade);
+            if let Some(credential) = subject {
+                self.capacity.admit(&claim.policy, Applicant::Subject(credential))?;
+            }
+            Ok(Grant { credential, claims, offer })
+        });
+        let opening = self.decide(claim, grant);
+        self.ready(opening)
+    }
+
+    fn decide(&mut self, claim: Claim, verdict: Result<Grant, Violation>) -> Opening {
+        let Self { policies, request, held, nonce, capacity, .. } = self;
+        let Claim { policy, mode, kind, place, taken, spoofed } = claim;
+        let headers = &request.headers;
+        let mut edits = spoofed;
+        let (grant, mut would_refuse) = match (verdict, mode) {
+            (Ok(grant), _) => (grant, vec![]),
+            (Err(violation), Mode::Enforce) => return refuse(policies, &policy, request, violation),
+            // It goes on as it came, credential and all: monitoring must not break what the upstream would accept.
+            (Err(violation), Mode::Monitor) => (Grant::default(), vec![violation]),
+        };
+
+        let is_good = would_refuse.is_empty();
+        let record = record(request, grant.credential.as_deref());
+        let is_failed_attempt = would_refuse.iter().any(|violation| counts_against_address(request, *violation));
+        if is_good {
+            if !policy.auth.forward {
+                edits.extend(taken.edits());
+            }
+            edits.extend(grant.claims);
         }
-    };
-    let opening = Opening::new(policy, decision, edits);
-    Opening { would_refuse, record, credential: grant.credential, is_failed_attempt, ..opening }
+        if kind != Kind::Upgrade {
+            let decision = if is_good { Decision::Admit } else { Decision::Pass };
+            let opening = Opening::new(&policy, decision, edits);
+            return Opening { would_refuse, record, credential: grant.credential, is_failed_attempt, ..opening };
+        }
+
+        let upgrade = Upgrade::read(headers);
+        let key = upgrade.key.unwrap_or_else(|| upgrade::encode_key(*nonce));
+        if !headers.has("sec-websocket-key") {
+            edits.push(Edit::set("sec-websocket-key", key.as_str()));
+        }
+        let compression = DeflateOffer::new(&upgrade.extensions, compression(&policy, held));
+        edits.extend(compression.edit(headers));
+        let offer = is_good.then_some(grant.offer);
+        edits.extend(offer.as_ref().and_then(|offer| offer.edit(headers)));
+        let credential = grant.credential.as_ref().map(|credential| match policy.read_claims() {
+            true => Credential::Open(Rc::clone(credential)),
+            false => Credential::Packed(credential.pack()),
+        });
+        let entry = Entry {
+            tls: request.tls,
+            forwarded_tls: is_forwarded_tls(headers),
+            origin: origin(headers).map(Entry::kept_origin),
+            is_tunnel: false,
+            credential,
+            flawed: !is_good,
+        };
+        let mut pending = Pending::new(
+            Rc::clone(&policy),
+            (place, request.protocol, &key),
+            offer,
+            compression,
+            entry,
+            Share::new(Rc::clone(held)),
+        );
+        let decision = match (capacity.keep(&mut pending), mode) {
+            (true, _) => Decision::Upgrade(Box::new(pending)),
+            (false, Mode::Enforce) => return refuse(policies, &policy, request, Violation::Overloaded),
+            // There is no memory to judge it either.
+            (false, Mode::Monitor) => {
+                would_refuse.push(Violation::Overloaded);
+                Decision::Pass
+            }
+        };
+        let opening = Opening::new(&policy, decision, edits);
+        Opening { would_refuse, record, credential: grant.credential, is_failed_attempt, ..opening }
+    }
+}
+
+impl Claim {
+    /// The credential to be checked.
+    ///
+    /// # Errors
+    /// [`Violation::CredentialMissing`] where one has to be there, [`Violation::CredentialAmbiguous`] where there are two.
+    fn token(&self) -> Result<Option<Secret<Vec<u8>>>, Violation> {
+        match self.taken.tokens.as_slice() {
+            [] if self.policy.auth.required && self.kind != Kind::Preflight => Err(Violation::CredentialMissing),
+            [] => Ok(None),
+            [token] => Ok(Some(token.clone())),
+            // "Clients MUST NOT use more than one method to transmit the token in each request" (RFC 6750 §2).
+            [_, _, ..] => Err(Violation::CredentialAmbiguous),
+        }
+    }
 }
 
 /// What a fault does to a request that is not judged yet, by the policy that it is under.
@@ -253,17 +346,16 @@ struct Grant {
     offer: SubprotocolOffer,
 }
 
-/// Finds the first rule of `policy` that the request breaks; there is an `authority` where it is well formed, as are the fields of the
-/// handshake, and what is asked for is read in one way.
+/// Finds the first rule of `policy` that the request breaks, but for those about its credential. There is an `authority` where it is well
+/// formed, as are the fields of the handshake, and what is asked for is read in one way.
 fn judge(
     policy: &Policy,
     request: &Request,
     kind: Kind,
     authority: Result<&Authority, Violation>,
     taken: &Taken,
-    now: Timestamp,
     capacity: &mut dyn Capacity,
-) -> Result<Grant, Violation> {
+) -> Result<SubprotocolOffer, Violation> {
     let headers = &request.headers;
     let admitted = match kind {
         Kind::Upgrade => {
@@ -286,23 +378,10 @@ fn judge(
     if !allows_origin(&policy.origin, line, Some(authority), secure) {
         return Err(Violation::OriginRefused);
     }
-    let offer = match kind {
-        Kind::Upgrade => SubprotocolOffer::new(&taken.protocols, &policy.subprotocols, policy.auth.forward)?,
-        Kind::Other | Kind::Preflight => SubprotocolOffer::default(),
-    };
-    let credential = match taken.tokens.as_slice() {
-        [] if policy.auth.required && kind != Kind::Preflight => return Err(Violation::CredentialMissing),
-        [] => None,
-        [token] => Some(Rc::new(verify(token.expose(), &policy.auth.providers, now)?)),
-        // "Clients MUST NOT use more than one method to transmit the token in each request" (RFC 6750 §2).
-        [_, _, ..] => return Err(Violation::CredentialAmbiguous),
-    };
-    let claims = credential::claim_headers(&policy.auth, credential.as_deref())?;
-    let subject = credential.as_deref().filter(|credential| credential.subject().is_some());
-    if let (Kind::Upgrade, Some(credential)) = (kind, subject) {
-        capacity.admit(policy, Applicant::Subject(credential))?;
+    match kind {
+        Kind::Upgrade => SubprotocolOffer::new(&taken.protocols, &policy.subprotocols, policy.auth.forward),
+        Kind::Other | Kind::Preflight => Ok(SubprotocolOffer::default()),
     }
-    Ok(Grant { credential, claims, offer })
 }
 
 /// Windows to inflate in are most of what compressed connections hold, and they keep them: new connections go without once half of

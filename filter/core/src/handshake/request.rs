@@ -4,7 +4,7 @@ use crate::http::headers::Headers;
 use crate::limits::admission::Peer;
 
 /// A request, as the host tells of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Request {
     /// All its header fields, pseudo-headers (`:method`, `:path`, `:authority`) among them.
     pub headers: Headers,

@@ -353,23 +353,23 @@ fn monitoring_lets_everything_through_as_it_came() {
 
 /// Decides with `refused` turned away for `violation`, and tells who asked to be admitted.
 fn apply(policies: &Policies, fields: Fields, refused: &str, violation: Violation) -> (Opening, Vec<String>) {
-    let mut others = Others { refused, violation, applicants: Vec::new() };
-    let opening = testing::decide_within(policies, &request(fields), &Rc::default(), &mut others);
+    let others = Others { refused: refused.to_owned(), violation, applicants: Vec::new() };
+    let (opening, others) = testing::decide_within(policies, &request(fields), &Rc::default(), others);
     (opening, others.applicants)
 }
 
-struct Others<'a> {
-    refused: &'a str,
+struct Others {
+    refused: String,
     violation: Violation,
     applicants: Vec<String>,
 }
 
-impl Capacity for Others<'_> {
+impl Capacity for Others {
     fn admit(&mut self, _: &Policy, applicant: Applicant<'_>) -> Result<(), Violation> {
         let name = match applicant {
             Applicant::Address => "address".to_owned(),
             Applicant::All => return Ok(()),
-            Applicant::Subject(credential) => credential.subject().unwrap().to_owned(),
+            Applicant::Subject(credential) => credential.subject().unwrap_or("its token").to_owned(),
             Applicant::Visitor => "visitor".to_owned(),
         };
         let admitted = if name == self.refused { Err(self.violation) } else { Ok(()) };
@@ -380,6 +380,8 @@ impl Capacity for Others<'_> {
     fn keep(&mut self, _: &mut Pending) -> bool {
         true
     }
+
+    fn resume(&mut self) {}
 }
 
 #[test]
@@ -403,7 +405,7 @@ fn each_applicant_is_asked_about_once() {
         (json!({}), bearer(json!({"exp": NOW - 3_600})), &["address"]),
         (json!({}), without("authorization"), &["address"]),
         (optional.clone(), without("authorization"), &["address"]),
-        (optional.clone(), bearer(json!({"sub": null})), &["address"]),
+        (optional.clone(), bearer(json!({"sub": null})), &["address", "its token"]),
         (optional, good(), &["address", "alice"]),
     ] {
         let said = format!("{change} {fields:?}");

@@ -9,7 +9,7 @@ pub struct Repeated;
 /// The fields of a request or response in order, pseudo-headers (`:path`) among them.
 ///
 /// Values are a peer's: there is no `Debug` that would print them.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Headers {
     fields: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -52,6 +52,18 @@ impl Headers {
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.all(name).next().is_some()
+    }
+
+    /// How many bytes the names and values have.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.fields.iter().fold(0, |sum, (name, value)| sum.saturating_add(name.len()).saturating_add(value.len()))
+    }
+
+    /// Whether there is no field.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.fields.is_empty()
     }
 
     /// The names of all fields, in order, with their repetitions.

@@ -38,7 +38,11 @@ impl Identity {
     ///
     /// The violation is one of [`verify`]'s, or [`Violation::Internal`] where what is needed could not be had.
     #[must_use]
-    pub fn verify(self: &Rc<Self>, auth: &Rc<AuthRules>, token: Secret<Vec<u8>>) -> Step<Result<Rc<Verified>, Violation>> {
+    pub fn verify(
+        self: &Rc<Self>,
+        auth: &Rc<AuthRules>,
+        token: Secret<Vec<u8>>,
+    ) -> Step<Result<Rc<Verified>, Violation>> {
         let verified = match self.port.date() {
             Ok(now) => verify(token.expose(), &auth.providers, now).map(Rc::new),
             Err(_) => Err(Violation::Internal),

@@ -1,7 +1,10 @@
 //! What one handshake is counted by, and the slots that it takes.
 
 use core::time::Duration;
+use std::borrow::Cow;
 use std::rc::Rc;
+
+use sha1::{Digest, Sha1};
 
 use super::address::{Address, Group};
 use super::counters::{Counters, Slot};
@@ -73,17 +76,17 @@ pub enum Applicant<'a> {
 
 /// One handshake.
 #[derive(Debug)]
-pub struct Admissions<'a> {
-    counters: &'a Rc<Counters>,
-    peer: &'a Peer,
+pub struct Admissions {
+    counters: Rc<Counters>,
+    peer: Peer,
     slots: Vec<Slot>,
     retry_after: Option<Duration>,
 }
 
-impl<'a> Admissions<'a> {
+impl Admissions {
     /// Nothing is counted yet.
     #[must_use]
-    pub const fn new(counters: &'a Rc<Counters>, peer: &'a Peer) -> Self {
+    pub const fn new(counters: Rc<Counters>, peer: Peer) -> Self {
         Self { counters, peer, slots: Vec::new(), retry_after: None }
     }
 
@@ -101,17 +104,17 @@ impl<'a> Admissions<'a> {
         let connections_only = |connections| Admission { connections, ..Admission::default() };
         let (key, admission) = match applicant {
             Applicant::Address => {
-                (self.peer.key(self.counters, limits), Admission { connections, handshakes, failures })
+                (self.peer.key(&self.counters, limits), Admission { connections, handshakes, failures })
             }
             Applicant::All => (self.counters.key(Kind::All, &[]), connections_only(limits.connections)),
             Applicant::Subject(credential) => {
-                let Some(key) = subject_key(self.counters, credential) else { return Ok(()) };
+                let key = subject_key(&self.counters, credential);
                 (key, connections_only(limits.per_subject.connections))
             }
             // It is a handshake as others are, and takes no slot of a connection: a page asks many times at once, and no longer than it is
             // answered.
             Applicant::Visitor => {
-                (self.peer.key(self.counters, limits), Admission { connections: None, handshakes, failures })
+                (self.peer.key(&self.counters, limits), Admission { connections: None, handshakes, failures })
             }
         };
         if admission == Admission::default() {
@@ -140,11 +143,22 @@ impl<'a> Admissions<'a> {
     }
 }
 
-/// The key of the subject that a credential speaks for, where it names one.
+/// The key of the subject that a credential speaks for.
 #[must_use]
-pub fn subject_key(counters: &Counters, credential: &Verified) -> Option<Key> {
-    let subject = credential.subject()?;
-    Some(counters.key(Kind::Subject, &[credential.provider().as_bytes(), subject.as_bytes()]))
+pub fn subject_key(counters: &Counters, credential: &Verified) -> Key {
+    counters.key(Kind::Subject, &[credential.provider().as_bytes(), subject_name(credential).as_bytes()])
+}
+
+/// The subject that a credential names, or else its digest: whoever brings it again is counted with it.
+#[must_use]
+pub fn subject_name(credential: &Verified) -> Cow<'_, str> {
+    credential.subject().map_or_else(
+        || {
+            let digest = Sha1::digest(credential.text());
+            digest.iter().fold(String::from("sha1:"), |name, byte| name + &format!("{byte:02x}")).into()
+        },
+        Cow::Borrowed,
+    )
 }
 
 #[cfg(test)]

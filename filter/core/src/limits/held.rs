@@ -83,6 +83,15 @@ impl Share {
         self.kept = kept;
     }
 
+    /// Notes that a request of `len` bytes waits for an answer. Returns whether it may, of `max` that all connections hold: the less is left
+    /// for messages, the less waits.
+    #[must_use]
+    pub fn wait(&mut self, len: usize, max: u64) -> bool {
+        let may_wait = self.fits(len, max / 2);
+        self.set(len);
+        may_wait
+    }
+
     fn change(&self, from: u64, to: u64) {
         self.all.0.set(self.all.0.get().saturating_sub(from).saturating_add(to));
     }

@@ -7,7 +7,7 @@ use core::cell::{Cell, RefCell};
 use core::time::Duration;
 use std::rc::{Rc, Weak};
 
-use super::admission::{Peer, subject_key};
+use super::admission::{Peer, subject_key, subject_name};
 use super::counters::Counters;
 use super::rate::Rate;
 use super::rls;
@@ -48,9 +48,10 @@ impl Subject {
     /// The subject of a credential, or else an address.
     #[must_use]
     pub fn new(counters: &Counters, peer: Peer, credential: Option<&Verified>) -> Self {
-        let of_credential =
-            credential.and_then(|credential| Some(Self::Named(subject_key(counters, credential)?, name(credential)?)));
-        of_credential.unwrap_or(Self::Address(peer))
+        match credential {
+            Some(credential) => Self::Named(subject_key(counters, credential), name(credential)),
+            None => Self::Address(peer),
+        }
     }
 
     fn entry(&self, limits: &LimitRules) -> Entry {
@@ -76,10 +77,10 @@ impl Entry {
         Self { key: "remote_address", value: group.unwrap_or_default().into_boxed_str() }
     }
 
-    /// The subject of a credential that names one.
+    /// The subject of a credential.
     #[must_use]
-    pub fn of_credential(credential: &Verified) -> Option<Self> {
-        Some(Self { key: "subject", value: name(credential)? })
+    pub fn of_credential(credential: &Verified) -> Self {
+        Self { key: "subject", value: name(credential) }
     }
 
     /// Its key and value.
@@ -90,8 +91,8 @@ impl Entry {
 }
 
 /// `<provider>/<sub>`.
-fn name(credential: &Verified) -> Option<Box<str>> {
-    Some(format!("{}/{}", credential.provider(), credential.subject()?).into_boxed_str())
+fn name(credential: &Verified) -> Box<str> {
+    [credential.provider(), &subject_name(credential)].join("/").into_boxed_str()
 }
 
 /// The leases of one worker.

@@ -117,6 +117,12 @@ impl Verified {
         self.claims.get("sub").and_then(Value::as_str)
     }
 
+    /// The claims as they came, which tell it from every other where nothing else does.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
     /// Whether the claim at `path` is a subject that the issuer writes as an integer: messages may write it so too.
     #[must_use]
     pub fn is_number(&self, path: &str) -> bool {

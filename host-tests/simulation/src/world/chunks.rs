@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use portcullis_core::ask::Answer;
 use portcullis_core::violation::Violation;
 use portcullis_core::wire::Side;
 
@@ -19,7 +20,7 @@ pub(crate) fn chunks(seed: u64, chunk_seed: u64) -> (Vec<Plain>, Vec<Violation>)
     let stream = world.request(0, Attempt::good(0));
     let vm = Rc::clone(&world.vms[0]);
     let questions = vm.questions();
-    questions.into_iter().for_each(|token| vm.receive(token, Some(vec![8, 1])));
+    questions.into_iter().for_each(|token| vm.receive(token, Answer::Grpc(vec![8, 1])));
     if stream.seen.borrow().is_forwarded {
         world.open(&vm, &stream, 9);
     }

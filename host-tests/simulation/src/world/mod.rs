@@ -7,6 +7,7 @@ mod end;
 use core::cell::RefCell;
 use std::rc::{Rc, Weak};
 
+use portcullis_core::ask::Answer;
 use portcullis_core::effect::Flow;
 use portcullis_core::testing::switching_protocols;
 use portcullis_core::wire::Side;
@@ -318,10 +319,10 @@ impl World {
         let vm = self.pick_vm();
         let Some(token) = vm.questions().first().copied() else { return };
         let answer = match self.dice.below(8) {
-            0..4 => Some(vec![8, 1]),
-            4 => Some(vec![8, 2]),
-            5 => Some(vec![0xff; self.dice.below(9)]),
-            6 => None,
+            0..4 => Answer::Grpc(vec![8, 1]),
+            4 => Answer::Grpc(vec![8, 2]),
+            5 => Answer::Grpc(vec![0xff; self.dice.below(9)]),
+            6 => Answer::None,
             _ => return,
         };
         self.note(|| format!("a service answers {answer:?}"));

@@ -40,7 +40,7 @@ fn peer(text: &str) -> Peer {
 
 /// Counts one more, which stays as long as what comes back.
 fn count(worker: &Worker, peer: &Peer, limits: &LimitRules, applicant: Applicant<'_>) -> Counted {
-    let mut admissions = Admissions::new(&worker.counters, peer);
+    let mut admissions = Admissions::new(Rc::clone(&worker.counters), peer.clone());
     let result = admissions.count(limits, applicant, Err(Violation::Internal));
     let (slots, retry_after) = admissions.into_parts();
     Counted { excess: result.err(), retry_after: retry_after.map(|span| span.as_secs()), slots }
@@ -109,17 +109,16 @@ fn every_applicant_has_a_count_of_its_own() {
 }
 
 #[test]
-fn nothing_is_counted_without_a_limit_or_a_subject() {
+fn nothing_is_counted_without_a_limit() {
     let worker = Worker::first();
     let before = worker.port.data.borrow().clone();
-    let (alice, nobody) = (credential(&json!({"sub": "alice"})), credential(&json!({"iss": "corp"})));
+    let alice = credential(&json!({"sub": "alice"}));
     let (peer, unlimited, limited) = (peer("192.0.2.1:1"), no_limits(), limits(1));
     for (limits, applicant) in [
         (&unlimited, Applicant::Address),
         (&unlimited, Applicant::All),
         (&unlimited, Applicant::Subject(&alice)),
         (&unlimited, Applicant::Visitor),
-        (&limited, Applicant::Subject(&nobody)),
         // Nobody limits handshakes.
         (&limited, Applicant::Visitor),
     ] {
@@ -129,6 +128,17 @@ fn nothing_is_counted_without_a_limit_or_a_subject() {
     }
     peer.fail(&worker.counters, &limited);
     assert_eq!(*worker.port.data.borrow(), before);
+}
+
+#[test]
+fn a_credential_without_a_subject_is_counted_by_itself() {
+    let worker = Worker::first();
+    let [one, again, other] = ["1", "1", "2"]
+        .map(|id| credential(&json!({"iss": "corp", "jti": id})))
+        .map(|credential| count(&worker, &peer("192.0.2.1:1"), &limits(1), Applicant::Subject(&credential)));
+    one.check(None, None);
+    again.check(Some(Violation::ConnectionsExceeded), Some(1));
+    other.check(None, None);
 }
 
 #[test]
@@ -182,7 +192,7 @@ fn a_fault_of_the_host_means_what_it_is_said_to() {
     for on_fault in [Ok(()), Err(Violation::Internal)] {
         for call in 0..3 {
             worker.port.fails_in.set(Some(call));
-            let mut admissions = Admissions::new(&worker.counters, &peer);
+            let mut admissions = Admissions::new(Rc::clone(&worker.counters), peer.clone());
             assert_eq!(admissions.count(&limits(1), Applicant::Address, on_fault), on_fault, "{call}");
             let (slots, retry_after) = admissions.into_parts();
             assert_eq!((slots.len(), retry_after), (0, None));
@@ -197,7 +207,7 @@ fn a_handshake_has_the_slots_of_all_its_applicants() {
     let alice = credential(&json!({"sub": "alice"}));
     let peer = peer("192.0.2.1:1");
     let handshake = || {
-        let mut admissions = Admissions::new(&worker.counters, &peer);
+        let mut admissions = Admissions::new(Rc::clone(&worker.counters), peer.clone());
         for applicant in [Applicant::Address, Applicant::All, Applicant::Subject(&alice)] {
             admissions.count(&limits(1), applicant, Err(Violation::Internal))?;
         }

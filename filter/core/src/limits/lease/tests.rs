@@ -92,18 +92,20 @@ fn only_what_limits_count_is_leased() {
 fn a_service_hears_of_a_subject_or_of_the_group_of_an_address() {
     let worker = Worker::first();
     let limits = no_limits();
-    let entry = |peer: &str, claims| {
+    let entry = |peer: &str, claims: Value| {
         let peer = Peer::new(peer.into());
-        let of_credential = Entry::of_credential(&credential(&claims));
-        let entry = Subject::new(&worker.counters, peer, Some(&credential(&claims))).entry(&limits);
-        assert!(of_credential.is_none_or(|of_credential| of_credential == entry));
+        let credential = claims.is_object().then(|| credential(&claims));
+        let entry = Subject::new(&worker.counters, peer, credential.as_ref()).entry(&limits);
+        assert!(credential.is_none_or(|credential| Entry::of_credential(&credential) == entry));
         entry
     };
     for (peer, claims, expected) in [
         ("192.0.2.1:1", json!({"sub": "alice"}), ("subject", "forged/alice")),
-        ("192.0.2.1:1", json!({}), ("remote_address", "192.0.2.1")),
-        ("[2001:db8::1]:1", json!({}), ("remote_address", "2001:db8::/64")),
-        ("/run/one.sock", json!({}), ("remote_address", "")),
+        ("192.0.2.1:1", json!(null), ("remote_address", "192.0.2.1")),
+        // A token without a subject is counted by its claims.
+        ("192.0.2.1:1", json!({}), ("subject", "forged/sha1:bf21a9e8fbc5a3846fb05b4fa0859e0917b2202f")),
+        ("[2001:db8::1]:1", json!(null), ("remote_address", "2001:db8::/64")),
+        ("/run/one.sock", json!(null), ("remote_address", "")),
     ] {
         assert_eq!(entry(peer, claims).parts(), expected);
     }
