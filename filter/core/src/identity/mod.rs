@@ -9,6 +9,8 @@
 //! State that comes and goes, fed with bytes and time. It is a worker's: no two workers share any of it, unless a module here says so.
 
 pub mod inquiries;
+pub mod key_set;
+pub mod location;
 
 use std::rc::Rc;
 
