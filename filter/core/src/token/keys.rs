@@ -8,12 +8,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::jws::Jws;
 use crate::secret::Secret;
 
-/// The most keys of one provider: issuers publish a handful, large ones some dozens. Bounds the signature checks that one token
-/// without `kid` costs, the worst of which an address may ask for ten times before it is banned for a while.
+/// The most keys of one provider: issuers publish a handful, large ones some dozens.
 pub const KEY_COUNT_MAX: usize = 64;
 
 /// The shortest and longest RSA modulus, in bits: RFC 7518 §3.3 demands 2,048; beyond 4,096 the cost of a check, paid
@@ -59,12 +59,27 @@ pub struct Keys {
     keys: Vec<Key>,
 }
 
+/// One key, and what it may verify.
 #[derive(Clone, Debug)]
-struct Key {
+pub(super) struct Key {
     id: Option<String>,
     /// What this key alone may verify.
     algorithms: Vec<Algorithm>,
     key: Secret<DecodingKey>,
+    digest: Secret<KeyDigest>,
+}
+
+/// What tells a key from others, however often its set is read: the SHA-256 digest of what it is made of.
+pub(super) type KeyDigest = [u8; 32];
+
+/// The kind of a key and its parts, each behind its length so that no two lists have the same digest.
+fn digest(parts: &[&[u8]]) -> Secret<KeyDigest> {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part);
+    }
+    Secret::new(hash.finalize().into())
 }
 
 impl Keys {
@@ -99,25 +114,35 @@ impl Keys {
             return Err(KeyFault::SecretTooShort(len_min));
         }
         let key = Secret::new(DecodingKey::from_secret(secret.expose()));
-        Ok(Self { algorithms: algorithms.clone(), keys: vec![Key { id: None, algorithms, key }] })
+        let digest = digest(&[b"oct", secret.expose()]);
+        Ok(Self { algorithms: algorithms.clone(), keys: vec![Key { id: None, algorithms, key, digest }] })
     }
 
-    /// Whether one of the keys made the signature.
-    ///
-    /// A token that names a key is checked with the keys of that name, and with those that have none.
-    #[must_use]
-    pub fn verify(&self, jws: &Jws<'_>) -> bool {
-        let algorithm = jws.algorithm();
+    /// Whether the provider signs with `algorithm`.
+    pub(super) fn lists(&self, algorithm: Algorithm) -> bool {
         self.algorithms.contains(&algorithm)
-            && self
-                .keys
-                .iter()
-                .filter(|key| key.algorithms.contains(&algorithm))
-                .filter(|key| key.id.is_none() || jws.key_id().is_none() || key.id.as_deref() == jws.key_id())
-                .any(|key| {
-                    jsonwebtoken::crypto::verify(jws.signature(), jws.signed(), key.key.expose(), algorithm)
-                        .unwrap_or(false)
-                })
+    }
+
+    /// The keys for `algorithm` whose id is `id`.
+    pub(super) fn named<'k, 't>(
+        &'k self,
+        algorithm: Algorithm,
+        id: Option<&'t str>,
+    ) -> impl Iterator<Item = &'k Key> + use<'k, 't> {
+        self.fitting(algorithm).filter(move |key| id.is_some() && key.id.as_deref() == id)
+    }
+
+    /// The keys for `algorithm` of which the token does not say whether they are meant: either of the two has no id.
+    pub(super) fn unnamed<'k, 't>(
+        &'k self,
+        algorithm: Algorithm,
+        id: Option<&'t str>,
+    ) -> impl Iterator<Item = &'k Key> + use<'k, 't> {
+        self.fitting(algorithm).filter(move |key| id.is_none() || key.id.is_none())
+    }
+
+    fn fitting(&self, algorithm: Algorithm) -> impl Iterator<Item = &Key> {
+        self.keys.iter().filter(move |key| self.lists(algorithm) && key.algorithms.contains(&algorithm))
     }
 }
 
@@ -125,6 +150,16 @@ impl Keys {
 pub type PassedOver = Vec<(usize, KeyFault)>;
 
 impl Key {
+    /// Whether it made the signature.
+    pub(super) fn verify(&self, jws: &Jws<'_>) -> bool {
+        jsonwebtoken::crypto::verify(jws.signature(), jws.signed(), self.key.expose(), jws.algorithm()).unwrap_or(false)
+    }
+
+    /// What tells it from others.
+    pub(super) const fn digest(&self) -> &Secret<KeyDigest> {
+        &self.digest
+    }
+
     /// The key, where it is for signatures and for one of `algorithms`.
     fn from_jwk(jwk: &Value, algorithms: &[Algorithm]) -> Result<Self, KeyFault> {
         let member = |name: &str| jwk.get(name).and_then(Value::as_str);
@@ -159,7 +194,9 @@ impl Key {
             return Err(KeyFault::OtherUse);
         }
         let key = Secret::new(key.map_err(|_| KeyFault::Malformed)?);
-        Ok(Self { id: member("kid").map(str::to_owned), algorithms, key })
+        let digest =
+            digest(&["kty", "crv", "n", "e", "x", "y"].map(|name| member(name).unwrap_or_default().as_bytes()));
+        Ok(Self { id: member("kid").map(str::to_owned), algorithms, key, digest })
     }
 }
 

@@ -1,7 +1,7 @@
 //! JSON Web Tokens (RFC 7519) with the cautions of RFC 8725.
 //!
 //! ```text
-//! bytes ── jws::parse ──▶ Jws ── Provider::verify (keys) ──▶ claims::check ──▶ Verified
+//! bytes ── jws::parse ──▶ Jws ── candidates (keys) ──▶ claims::check ──▶ Verified
 //! ```
 //!
 //! The token never chooses how it is checked: its provider fixes the algorithms and the keys. Nothing in the header is
@@ -12,17 +12,24 @@ pub mod jws;
 pub mod keys;
 pub mod rules;
 pub mod shape;
+pub mod verified;
 
 use std::rc::Rc;
 
+use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
 use crate::json;
+use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::violation::Violation;
 use claims::ClaimRules;
 use jws::Jws;
-use keys::Keys;
+use keys::{Key, KeyDigest, Keys};
+
+/// The most keys that one token is tried with, over all providers. A check costs a worker up to some milliseconds, and a
+/// token that names no key would otherwise cost one for each key there is. Four are two providers in the midst of a rotation.
+pub const KEYS_TRIED_MAX: usize = 4;
 
 /// An issuer that is trusted.
 #[derive(Clone, Debug)]
@@ -142,24 +149,87 @@ impl Verified {
     }
 }
 
+/// Why a token is not accepted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fault {
+    /// A provider that accepts its issuer and its algorithm has no key that the token can mean: it may have a new one.
+    UnknownKey,
+    /// It breaks a rule.
+    Refused(Violation),
+}
+
+impl From<Violation> for Fault {
+    fn from(violation: Violation) -> Self {
+        Self::Refused(violation)
+    }
+}
+
+impl From<Fault> for Violation {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::UnknownKey => Self::CredentialInvalid,
+            Fault::Refused(violation) => violation,
+        }
+    }
+}
+
+/// The key that made a signature, and how the token chose it.
+struct Signer {
+    algorithm: Algorithm,
+    key_id: Option<String>,
+    key: Secret<KeyDigest>,
+}
+
+/// The keys that a token is tried with, in this order: those of the id that it names, then those that it leaves open.
+fn candidates<'p, 't>(
+    providers: &'p [Provider],
+    issuer: Option<&'t Value>,
+    algorithm: Algorithm,
+    id: Option<&'t str>,
+) -> impl Iterator<Item = (&'p Provider, &'p Key)> + use<'p, 't> {
+    // The issuer only narrows the choice of keys; it is trusted no earlier than its signature.
+    let fitting = move || providers.iter().filter(move |provider| provider.rules.accepts_issuer(issuer));
+    let named = fitting().flat_map(move |provider| provider.keys.named(algorithm, id).map(move |key| (provider, key)));
+    let unnamed =
+        fitting().flat_map(move |provider| provider.keys.unnamed(algorithm, id).map(move |key| (provider, key)));
+    named.chain(unnamed).take(KEYS_TRIED_MAX)
+}
+
+/// What no key has signed: whether one may be missing.
+fn unsigned(jws: &Jws<'_>, providers: &[Provider]) -> Fault {
+    let (issuer, algorithm, id) = (jws.claims().get("iss"), jws.algorithm(), jws.key_id());
+    let lacks_key = |provider: &Provider| {
+        provider.rules.accepts_issuer(issuer)
+            && provider.keys.lists(algorithm)
+            && provider.keys.named(algorithm, id).next().is_none()
+            && (id.is_some() || provider.keys.unnamed(algorithm, id).next().is_none())
+    };
+    if providers.iter().any(lacks_key) { Fault::UnknownKey } else { Fault::Refused(Violation::CredentialInvalid) }
+}
+
 /// Checks a compact token against the trusted providers.
 ///
 /// # Errors
 /// [`Violation::CredentialInvalid`] when it is malformed or no provider's key fits, [`Violation::CredentialExpired`]
 /// when it is genuine but outside its time, [`Violation::ClaimRefused`] when a required claim is not met.
 pub fn verify(token: &[u8], providers: &[Provider], now: Timestamp) -> Result<Verified, Violation> {
+    Ok(verify_signed(token, providers, now)?.0)
+}
+
+/// Likewise; tells who signed it.
+fn verify_signed(token: &[u8], providers: &[Provider], now: Timestamp) -> Result<(Verified, Signer), Fault> {
     let jws = Jws::parse(token)?;
-    let issuer = jws.claims().get("iss");
-    // The issuer only narrows the choice of keys; it is trusted no earlier than its signature.
-    let provider = providers
-        .iter()
-        .filter(|provider| provider.rules.accepts_issuer(issuer))
-        .find(|provider| provider.keys.verify(&jws))
-        .ok_or(Violation::CredentialInvalid)?;
+    let (provider, key) = candidates(providers, jws.claims().get("iss"), jws.algorithm(), jws.key_id())
+        .find(|(_, key)| key.verify(&jws))
+        .ok_or_else(|| unsigned(&jws, providers))?;
+    let key_id = jws.key_id().map(str::to_owned);
+    let signer = Signer { algorithm: jws.algorithm(), key_id, key: key.digest().clone() };
     let (mut claims, text) = jws.into_claims();
     let is_numbered = claims::read_subject(&mut claims);
     let expires_at = provider.rules.check(&claims, now)?;
-    Ok(Verified { provider: provider.name.as_str().into(), is_numbered, claims, text: text.into(), expires_at })
+    let verified =
+        Verified { provider: provider.name.as_str().into(), is_numbered, claims, text: text.into(), expires_at };
+    Ok((verified, signer))
 }
 
 #[cfg(test)]

@@ -434,9 +434,14 @@ fn up_to_64_keys_are_taken() {
     let invalid = Err(CredentialInvalid);
     for (before, id, own, token, expected) in [
         (63, Some("x"), ed25519_jwk(), &named_token, Ok(())),
-        (63, Some("x"), ed25519_jwk(), &other, Ok(())),
+        // Without an id only the first four are tried.
+        (3, Some("x"), ed25519_jwk(), &other, Ok(())),
+        (4, Some("x"), ed25519_jwk(), &other, invalid),
         (63, Some("x"), unnamed.clone(), &named_token, Ok(())),
-        (63, None, unnamed, &other, Ok(())),
+        (3, None, unnamed.clone(), &named_token, Ok(())),
+        (4, None, unnamed, &named_token, invalid),
+        // One that is named comes before any without an id.
+        (63, None, ed25519_jwk(), &named_token, Ok(())),
         (64, Some("x"), ed25519_jwk(), &named_token, invalid),
         (64, None, ed25519_jwk(), &other, invalid),
     ] {
