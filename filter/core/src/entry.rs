@@ -1,7 +1,8 @@
 //! How a live connection came in: what a handshake is asked that can be asked again under another policy.
 //!
 //! Asked again: TLS, host, Origin, the negotiated subprotocol, and of the token its provider, issuer, audience and required claims. Not
-//! asked again: its signature and times, since only its claims are kept; where the credential stood; what is counted.
+//! asked again: its signature, since only its claims are kept, and `nbf` and `max_age`; where the credential stood; what is counted. Its end
+//! (`exp`) is watched by the session.
 
 use std::rc::Rc;
 
@@ -12,6 +13,7 @@ use crate::http::origin::OriginRules;
 use crate::http::origin::{Claim, Origin};
 use crate::policy::Policy;
 use crate::policy::routes::Place;
+use crate::time::Timestamp;
 use crate::token::{Packed, Verified};
 
 /// The longest `Origin` that is kept, in bytes: a scheme, a host of 255 and a port. A longer one is no origin.
@@ -44,6 +46,24 @@ pub enum Credential {
 }
 
 impl Credential {
+    /// The name of the provider that issued its token.
+    #[must_use]
+    pub fn provider(&self) -> &str {
+        match self {
+            Self::Open(verified) => verified.provider(),
+            Self::Packed(packed) => packed.provider(),
+        }
+    }
+
+    /// When its token ends, without any leeway.
+    #[must_use]
+    pub fn expires_at(&self) -> Timestamp {
+        match self {
+            Self::Open(verified) => verified.expires_at(),
+            Self::Packed(packed) => packed.expires_at(),
+        }
+    }
+
     /// The claims, to be read.
     #[must_use]
     pub fn open(&self) -> Option<Rc<Verified>> {
@@ -80,8 +100,7 @@ impl Entry {
     fn is_known(&self, policy: &Policy) -> bool {
         let Some(credential) = &self.credential else { return !policy.auth.required };
         let Some(verified) = credential.open() else { return false };
-        let mut providers = policy.auth.providers.iter();
-        providers.any(|provider| provider.name == verified.provider() && verified.meets(&provider.rules))
+        policy.auth.provider(verified.provider()).is_some_and(|provider| verified.meets(&provider.rules))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What tests of the core need, here and in other crates: a good handshake, counts that nothing exceeds, a host in memory.
 
 use core::cell::{Cell, RefCell};
+use core::time::Duration;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -169,6 +170,8 @@ pub type SharedData = Rc<RefCell<BTreeMap<port::Cell, (Vec<u8>, u32)>>>;
 pub struct MemoryPort {
     /// The time.
     pub now: Rc<Cell<u64>>,
+    /// How far its calendar was set forward.
+    pub ahead: Cell<Duration>,
     /// What all workers share.
     pub data: SharedData,
     /// How much memory is in use.
@@ -201,7 +204,8 @@ impl Port for MemoryPort {
 
     fn date(&self) -> Result<Timestamp, HostError> {
         self.call()?;
-        Ok(Timestamp::from_secs(NOW).saturating_add(core::time::Duration::from_nanos(self.now.get())))
+        let span = Duration::from_nanos(self.now.get()).saturating_add(self.ahead.get());
+        Ok(Timestamp::from_secs(NOW).saturating_add(span))
     }
 
     fn random(&self, bytes: &mut [u8]) -> Result<(), HostError> {

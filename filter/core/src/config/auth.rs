@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
 use super::claims::{claim_path, requirements};
 use super::error::{Built, ConfigError, each, within};
-use super::raw::{RawAuth, RawClaimHeader, RawProvider, RawSecret, RawSource};
+use super::raw::{OnExpiry, RawAuth, RawClaimHeader, RawProvider, RawSecret, RawSource};
 use super::values::Span;
 use crate::http::Malformed;
 use crate::http::list::token;
@@ -61,7 +61,12 @@ pub(super) fn auth(raw: &RawAuth, environment: Environment<'_>, warnings: &mut V
     // Without a provider nothing can be a credential: a cookie of that name is the upstream's own.
     let sources = if providers.is_empty() { vec![] } else { sources };
     let claim_headers = claim_headers(raw.claim_headers.as_ref())?;
-    Ok(AuthRules { required, sources, forward: raw.forward.unwrap_or(false), providers, claim_headers })
+    let expiry_grace = match raw.on_expiry.unwrap_or(OnExpiry::Close) {
+        OnExpiry::Close => Some(raw.expiry_grace.map_or(Duration::ZERO, |Span(span)| span)),
+        OnExpiry::Ignore => None,
+    };
+    let forward = raw.forward.unwrap_or(false);
+    Ok(AuthRules { required, sources, forward, providers, claim_headers, expiry_grace })
 }
 
 fn default_sources() -> Vec<Source> {

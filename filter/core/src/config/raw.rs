@@ -143,7 +143,7 @@ raw! {
         tickets: Value,
         renew: Value,
         on_expiry: OnExpiry,
-        expiry_grace: Value,
+        expiry_grace: Span,
         revocation: Value,
         back_channel_logout: Value,
     }

@@ -366,8 +366,6 @@ fn features_that_do_not_exist_yet_are_refused() {
         ("/auth/sources", json!([{"ticket": "t"}])),
         ("/auth/cookie", json!({"name": "sid"})),
         ("/auth/tickets", json!({"path": "/t"})),
-        ("/auth/on_expiry", json!("close")),
-        ("/auth/expiry_grace", json!("1s")),
         ("/auth/revocation", json!({})),
         ("/auth/back_channel_logout", json!({})),
         ("/auth/sources", json!([{"message": "/payload/token"}])),

@@ -1,7 +1,7 @@
 //! Keys whose feature does not exist yet: refused as long as they ask for it, so that no one relies on what is not there.
 
 use super::error::ConfigError;
-use super::raw::{OnExpiry, RawPolicy};
+use super::raw::RawPolicy;
 
 /// Refuses the first such key.
 ///
@@ -41,8 +41,6 @@ fn first(raw: &RawPolicy) -> Option<String> {
         ("auth.cookie", auth.cookie.is_some()),
         ("auth.tickets", auth.tickets.is_some()),
         ("auth.renew", auth.renew.is_some()),
-        ("auth.on_expiry", auth.on_expiry == Some(OnExpiry::Close)),
-        ("auth.expiry_grace", auth.expiry_grace.is_some()),
         ("auth.revocation", auth.revocation.is_some()),
         ("auth.back_channel_logout", auth.back_channel_logout.is_some()),
         ("log.spikes", raw.log.as_ref().is_some_and(|log| log.spikes.is_some())),

@@ -110,7 +110,7 @@ impl Connection {
     /// The 101 goes on.
     pub(super) fn open(&mut self, plugin: &Plugin, effects: &mut Effects) {
         self.lease = plugin.worker().leases.lease(&self.subject, &self.policy.limits);
-        self.arm(plugin.worker(), effects);
+        self.arm_by_calendar(plugin.worker(), effects);
         self.follow_policies(plugin.worker(), effects);
     }
 
@@ -343,6 +343,9 @@ impl Connection {
             return;
         }
         self.follow_policies(worker, effects);
+        if self.look_at_calendar(worker).is_err() {
+            return self.fail(plugin, effects);
+        }
         let due = self.session.tick(worker.now());
         if let Due::Refused(violation) = due {
             self.report(violation, None, 1, effects);
@@ -389,7 +392,17 @@ impl Connection {
             self.report(violation, None, 1, effects);
         }
         self.lease = worker.leases.lease(&self.subject, &self.policy.limits);
+        self.arm_by_calendar(worker, effects);
+    }
+
+    /// Has the connection ticked when it is due, by the policy and the calendar of now. Where that fails it is due at once.
+    fn arm_by_calendar(&mut self, worker: &Worker, effects: &mut Effects) {
+        let _ = self.look_at_calendar(worker);
         self.arm(worker, effects);
+    }
+
+    fn look_at_calendar(&mut self, worker: &Worker) -> Result<(), HostError> {
+        self.session.look_at_calendar(|| worker.port.date(), worker.now())
     }
 
     /// After a step that failed nothing goes on any more: the client gets a Close where that can be written, and the stream is reset.

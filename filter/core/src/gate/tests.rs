@@ -1,5 +1,7 @@
 //! Streams as scripts: what a skin tells, and what it is told to do.
 
+mod expiry;
+
 use core::time::Duration;
 use std::rc::Rc;
 

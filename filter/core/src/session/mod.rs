@@ -13,6 +13,7 @@
 
 mod closing;
 mod direction;
+mod expiry;
 mod pace;
 mod payload;
 mod received;
@@ -31,13 +32,15 @@ use crate::liveness::{Liveness, PING_LEN, Step, Traffic};
 use crate::negotiation::Compression;
 use crate::policy::routes::{Ambiguous, Place, Policies};
 use crate::policy::{Mode, Policy, SideRules};
-use crate::time::Moment;
+use crate::port::HostError;
+use crate::time::{Moment, Timestamp};
 use crate::violation::Violation;
 use crate::wire::deflate::Inflater;
 use crate::wire::header::Framing;
 use crate::wire::{Chunk, Side, Unreadable};
 use closing::Closing;
 use direction::Direction;
+use expiry::Expiry;
 use terms::Terms;
 
 pub use closing::CLOSE_GRACE;
@@ -73,6 +76,7 @@ pub struct Session {
     /// When it is reset.
     end_by: Option<Moment>,
     liveness: Liveness,
+    expiry: Expiry,
     share: Share,
 }
 
@@ -142,6 +146,7 @@ impl Session {
             state: State::Open,
             end_by: None,
             liveness: Liveness::new(birth.at, birth.nonce),
+            expiry: Expiry::default(),
             share,
         }
     }
@@ -165,6 +170,7 @@ impl Session {
         };
         self.policy = Rc::clone(policy);
         self.liveness.forget_overlooked();
+        self.expiry.forget_overlooked();
         for from in [Side::Client, Side::Server] {
             let policy = Rc::clone(&self.policy);
             let SideRules { rules, content } = policy.messages.of(from);
@@ -208,7 +214,10 @@ impl Session {
     #[must_use]
     pub fn deadline(&self) -> Option<Moment> {
         let due = match &self.state {
-            State::Open if self.end_by.is_none() => self.liveness.deadline(&self.policy.liveness, &self.traffic()),
+            State::Open if self.end_by.is_none() => {
+                let due = self.liveness.deadline(&self.policy.liveness, &self.traffic());
+                [due, self.expiry.deadline()].into_iter().flatten().min()
+            }
             State::Closing(closing) => closing.server_until,
             State::Open => None,
         };
@@ -244,6 +253,22 @@ impl Session {
         self.from_client.unfinished_since().is_some() || self.from_client.inflates()
     }
 
+    /// Finds the end of the client's token by the calendar, before a look at the clock and under another policy; `date` is asked only
+    /// where there is one that ends.
+    ///
+    /// # Errors
+    /// [`HostError`] when `date` fails.
+    pub fn look_at_calendar(
+        &mut self,
+        date: impl FnOnce() -> Result<Timestamp, HostError>,
+        now: Moment,
+    ) -> Result<(), HostError> {
+        let Some(credential) = &self.entry.credential else { return Ok(()) };
+        let date = date().inspect_err(|_| self.expiry.doubt(now))?;
+        self.expiry.look(credential, &self.policy.auth, date, now);
+        Ok(())
+    }
+
     /// Looks at the clock.
     pub fn tick(&mut self, now: Moment) -> Due {
         if self.end_by.is_some_and(|end| now >= end) {
@@ -260,6 +285,9 @@ impl Session {
         let traffic = self.traffic();
         let step = match self.straddles_until() {
             Some(until) if now >= until => Step::Refuse(Violation::PolicyChanged),
+            Some(_) | None if self.expiry.deadline().is_some_and(|end| now >= end) => {
+                Step::Refuse(Violation::CredentialExpired)
+            }
             Some(_) | None => self.liveness.tick(&self.policy.liveness, &traffic, now),
         };
         let violation = match step {
@@ -272,6 +300,7 @@ impl Session {
                 let offender = (violation == Violation::TooSlow).then_some(Side::Client);
                 self.refuse(violation, offender, now);
             }
+            Mode::Monitor if violation == Violation::CredentialExpired => self.expiry.overlook(),
             Mode::Monitor => self.liveness.overlook(violation, &traffic),
         }
         Due::Refused(violation)

@@ -75,6 +75,18 @@ impl core::fmt::Debug for Packed {
 }
 
 impl Packed {
+    /// The name of the provider that issued it.
+    #[must_use]
+    pub fn provider(&self) -> &str {
+        &self.provider
+    }
+
+    /// When it ends (`exp`), without any leeway.
+    #[must_use]
+    pub const fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
     /// The token; what was read once can be read again.
     #[must_use]
     pub fn open(&self) -> Option<Verified> {

@@ -1,5 +1,7 @@
 //! What a client has to prove, where its credential may be, and what the upstream is told of it.
 
+use core::time::Duration;
+
 use super::Provider;
 
 /// The authentication of a policy.
@@ -15,6 +17,16 @@ pub struct AuthRules {
     pub providers: Vec<Provider>,
     /// What the upstream is told.
     pub claim_headers: Vec<ClaimHeader>,
+    /// How long a live connection outlasts its token; `None`: its token may end.
+    pub expiry_grace: Option<Duration>,
+}
+
+impl AuthRules {
+    /// The provider of this name.
+    #[must_use]
+    pub fn provider(&self, name: &str) -> Option<&Provider> {
+        self.providers.iter().find(|provider| provider.name == name)
+    }
 }
 
 /// A claim that the upstream is told in a header of the request.
