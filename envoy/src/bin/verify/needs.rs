@@ -13,7 +13,7 @@ pub(crate) struct Need {
 
 /// What installs it.
 enum Install {
-    /// A package of Debian.
+    /// Packages of Debian, separated by a space.
     Package(&'static str),
     /// A program of cargo, in this version.
     Program(&'static str, &'static str),
@@ -33,6 +33,12 @@ pub(crate) static REDIS: Need = Need {
     name: "redis-server",
     is_there: |workspace| workspace.succeeds("redis-server --version"),
     install: Install::Package("redis-server"),
+};
+
+pub(crate) static NODE: Need = Need {
+    name: "node and npm",
+    is_there: |workspace| workspace.succeeds("node --version") && workspace.succeeds("npm --version"),
+    install: Install::Package("nodejs npm"),
 };
 
 pub(crate) static DOCKER: Need = Need {
@@ -124,16 +130,18 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_told_once_and_to_each_step_with_its_command() {
-        let [docker, redis, deny] = [
+        let [docker, redis, node, deny] = [
             "apt-get install -y --no-install-recommends docker.io",
             "apt-get install -y --no-install-recommends redis-server",
+            "apt-get install -y --no-install-recommends nodejs npm",
             "cargo install --locked --version 0.20.2 cargo-deny",
         ];
-        let container =
-            format!("needs a Docker engine that answers `docker info` (`{docker}`) and redis-server (`{redis}`)");
+        let container = format!(
+            "needs a Docker engine that answers `docker info` (`{docker}`) and redis-server (`{redis}`) and node and npm (`{node}`)"
+        );
         let both = format!("needs cargo-deny (`{deny}`)");
         let names = ["envoy-container", "deny", "advisories"];
-        check(&names, |_| false, &[docker, redis, deny], &[&container, &both, &both]);
+        check(&names, |_| false, &[docker, redis, node, deny], &[&container, &both, &both]);
         check(&names, |need| *need != CARGO_DENY, &[deny], &[&both, &both]);
     }
 }

@@ -6,7 +6,7 @@
 
 use std::fs;
 
-use crate::needs::{CARGO_DENY, CHROMEDRIVER, CHROMIUM, DOCKER, Need, PIP, REDIS};
+use crate::needs::{CARGO_DENY, CHROMEDRIVER, CHROMIUM, DOCKER, NODE, Need, PIP, REDIS};
 use crate::{report::Outcome, workspace::Workspace};
 
 /// One row of the table.
@@ -136,7 +136,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "envoy-process",
         rule: "the tests of the module in a real Envoy pass, Envoy being a process",
-        needs: &[&PIP, &REDIS],
+        needs: &[&PIP, &REDIS, &NODE],
         action: Action::Run(&[
             "PORTCULLIS_ENVOY_RUNNER=process cargo test -p portcullis-host-tests --all-features --no-fail-fast --test envoy*",
         ]),
@@ -145,7 +145,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         name: "envoy-container",
         rule: "the tests of the module in a real Envoy pass, Envoy being a container",
-        needs: &[&DOCKER, &REDIS],
+        needs: &[&DOCKER, &REDIS, &NODE],
         action: Action::Run(&[
             "PORTCULLIS_ENVOY_RUNNER=container cargo test -p portcullis-envoy --all-features --no-fail-fast --test *",
             "PORTCULLIS_ENVOY_RUNNER=container cargo test -p portcullis-host-tests --all-features --no-fail-fast --test envoy*",
