@@ -30,6 +30,7 @@ mod fleet;
 mod frames;
 mod gate;
 mod http2;
+mod idp;
 mod integrity;
 mod limits;
 mod liveness;
