@@ -106,6 +106,19 @@ impl Bootstrap {
         clusters.map(|clusters| clusters.push(cluster)).ok_or_else(|| missing(CLUSTERS))
     }
 
+    /// Adds the cluster `name`: a service that speaks HTTP/1.1 in plain text at `address`.
+    pub(crate) fn service(&mut self, name: &str, address: SocketAddr) -> Result<(), Error> {
+        let endpoint = json!({"endpoint": {"address": socket_address(address)}});
+        let cluster = json!({
+            "name": name,
+            "type": "STATIC",
+            "connect_timeout": "1s",
+            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+        });
+        let clusters = place(&mut self.0, CLUSTERS)?.as_array_mut();
+        clusters.map(|clusters| clusters.push(cluster)).ok_or_else(|| missing(CLUSTERS))
+    }
+
     /// Takes the client's address from `X-Forwarded-For`, from behind so many proxies.
     pub(crate) fn trusted_hops(&mut self, count: u32) -> Result<(), Error> {
         let http = place(&mut self.0, HTTP)?.as_object_mut().ok_or_else(|| missing(HTTP))?;

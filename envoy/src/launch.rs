@@ -34,6 +34,7 @@ pub struct Launch {
     second_policy: Option<Value>,
     upstream: SocketAddr,
     rate_limit_service: Option<SocketAddr>,
+    services: BTreeMap<String, SocketAddr>,
     trusted_hops: u32,
     certificate: Option<(String, String)>,
     variables: BTreeMap<String, String>,
@@ -64,6 +65,7 @@ impl Launch {
             second_policy: None,
             upstream,
             rate_limit_service: None,
+            services: BTreeMap::new(),
             trusted_hops: 0,
             certificate: None,
             variables: BTreeMap::new(),
@@ -89,6 +91,12 @@ impl Launch {
     /// `limits.global.cluster`. The service need not run.
     pub fn rate_limit_service(mut self, address: SocketAddr) -> Self {
         self.rate_limit_service = Some(address);
+        self
+    }
+
+    /// Adds a cluster `name`, HTTP/1.1 in plain text, with a service at `address`, which need not run.
+    pub fn service(mut self, name: &str, address: SocketAddr) -> Self {
+        self.services.insert(name.into(), address);
         self
     }
 
@@ -204,6 +212,9 @@ impl Launch {
 
     fn bootstrap(&self, files: &Files) -> Result<Bootstrap, Error> {
         let mut bootstrap = Bootstrap::shipped(self.upstream)?;
+        for (name, address) in &self.services {
+            bootstrap.service(name, *address)?;
+        }
         if let Some(address) = self.rate_limit_service {
             bootstrap.rate_limit_service(address)?;
         }
