@@ -124,7 +124,7 @@ pub fn decide_within<C: Capacity + 'static>(
         nonce: [7; 16],
         capacity,
     };
-    match handshake::check(hearing) {
+    match handshake::check(hearing).1 {
         Step::Ready(decided) => decided,
         Step::Asks(wait, _) => panic!("{wait:?} is asked"),
     }

@@ -45,11 +45,9 @@ violations! {
     /// A genuine credential outside its time (RFC 7519 §4.1.4).
     CredentialExpired => Answer { close_code: Some(UNAUTHORIZED), ..before("credential_expired", 401) },
     /// A credential that does not verify (RFC 8725 §3).
-    CredentialInvalid => Answer { close_code: Some(UNAUTHORIZED), ..before("credential_invalid", 401) },
+    CredentialInvalid => before("credential_invalid", 401),
     /// No credential in any source (RFC 6750 §3).
-    CredentialMissing => Answer { close_code: Some(UNAUTHORIZED), ..before("credential_missing", 401) },
-    /// A genuine credential that its issuer took back (OpenID Connect Back-Channel Logout 1.0 §2).
-    CredentialRevoked => Answer { close_code: Some(UNAUTHORIZED), ..before("credential_revoked", 401) },
+    CredentialMissing => before("credential_missing", 401),
     /// A peer that does not answer (RFC 6455 §5.5.2).
     Dead => after("dead", 1001),
     /// A message of more fragments than allowed (RFC 6455 §10.4).
@@ -94,10 +92,6 @@ violations! {
     SchemaRefused => after("schema_refused", 1008),
     /// No allowed subprotocol was offered, or one that is a tunnel (RFC 6455 §1.9).
     SubprotocolRefused => before("subprotocol_refused", 403),
-    /// A ticket that was not given out here, or whose time is over, or that came from elsewhere (RFC 6750 §3.1).
-    TicketInvalid => before("ticket_invalid", 401),
-    /// A ticket that comes a second time (RFC 6750 §3.1).
-    TicketUsed => before("ticket_used", 401),
     /// An upgrade in plain text (RFC 6455 §10.6).
     TlsRequired => before("tls_required", 403),
     /// A message that takes too long to come (RFC 6455 §10.4).

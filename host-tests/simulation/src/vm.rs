@@ -100,7 +100,7 @@ impl Vm {
     fn tick_plugin(&self, plugin: &Plugin) {
         let now = self.proxy.now();
         self.ticked_at.set(now);
-        let Ticked { due, is_review_due, next, asks } = plugin.tick(now);
+        let Ticked { due, is_review_due, next, asks, .. } = plugin.tick(now);
         self.is_hurried.set(self.is_hurried.get() || next == Plugin::TICK_BEHIND);
         if is_review_due {
             self.all_streams().into_iter().for_each(|stream| stream.review(self));
@@ -161,7 +161,7 @@ impl Vm {
     }
 
     fn answered(&self, asker: Asker, answer: Answer) {
-        let Answered { streams, asks } = self.worker.answered(asker, answer);
+        let Answered { streams, asks, .. } = self.worker.answered(asker, answer);
         self.ask_all(asks);
         for (stream, answer) in streams {
             if let Some(stream) = self.stream(stream) {

@@ -32,6 +32,7 @@ mod gate;
 mod http2;
 mod idp;
 mod integrity;
+mod keys;
 mod limits;
 mod liveness;
 mod neighbours;

@@ -12,7 +12,7 @@ use source::{Source, sources, workspace};
 const LAYERS: [&[&str]; 6] = [
     &["access", "ask", "effect", "ids", "letter", "port", "secret", "time", "violation"],
     &["http", "protobuf", "regex", "wire"],
-    &["content", "json", "limits", "liveness", "message", "negotiation", "succession", "timers", "token"],
+    &["content", "identity", "json", "limits", "liveness", "message", "negotiation", "succession", "timers", "token"],
     &["entry", "policy", "record", "turn"],
     &["handshake", "session"],
     &["config", "gate"],

@@ -1,16 +1,20 @@
 //! The keys of what a client has to prove: where credentials may be, and whose tokens are trusted.
 
+use core::ops::RangeInclusive;
 use core::time::Duration;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
 use super::claims::{claim_path, requirements};
 use super::error::{Built, ConfigError, each, within};
-use super::raw::{OnExpiry, RawAuth, RawClaimHeader, RawProvider, RawSecret, RawSource};
+use super::raw::{OnExpiry, RawAuth, RawClaimHeader, RawJwks, RawProvider, RawSecret, RawSource};
 use super::values::Span;
 use crate::http::Malformed;
 use crate::http::list::token;
+use crate::identity::key_set::{KeySource, RemoteKeys};
+use crate::identity::location::Location;
 use crate::secret::Secret;
 use crate::token::Provider;
 use crate::token::claims::ClaimRules;
@@ -22,6 +26,14 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// RFC 7519 §4.1.4 allows "usually no more than a few minutes"; more would outlive a revoked token.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(300);
+
+/// How often a key set is fetched: each worker asks for itself, and the longest time is that which a withdrawn key is accepted.
+const REFRESH_MIN: Duration = Duration::from_secs(10);
+const REFRESH_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a request for one may take: a handshake waits so long for the first set.
+const TIMEOUT_MIN: Duration = Duration::from_millis(10);
+const TIMEOUT_MAX: Duration = Duration::from_secs(30);
 
 /// Headers that carry the handshake or HTTP itself: never a place for a claim or a credential.
 const RESERVED_HEADERS: [&str; 9] = [
@@ -154,8 +166,8 @@ fn provider(raw: &RawProvider, environment: Environment<'_>, at: &str, warnings:
         max_age: raw.max_age.map(|Span(span)| span),
         require,
     };
-    let keys = keys(raw, algorithms, environment, at, warnings)?;
-    Ok(Provider { name, keys, rules })
+    let (keys, remote) = keys(raw, algorithms, environment, at, warnings)?;
+    Ok(Provider { name, keys: Rc::new(keys), remote: remote.map(Rc::new), rules })
 }
 
 fn algorithms(names: &[String]) -> Built<Vec<Algorithm>> {
@@ -181,33 +193,78 @@ fn algorithms(names: &[String]) -> Built<Vec<Algorithm>> {
     Ok(algorithms)
 }
 
+/// The keys that the policy has, or where the provider publishes its own.
 fn keys(
     raw: &RawProvider,
     algorithms: Vec<Algorithm>,
     environment: Environment<'_>,
     at: &str,
     warnings: &mut Vec<String>,
-) -> Built<Keys> {
+) -> Built<(Keys, Option<RemoteKeys>)> {
     let jwks = raw.jwks.clone().unwrap_or_default();
-    match (jwks.inline, jwks.secret) {
-        (Some(set), None) => {
+    let of_cluster =
+        [("url", jwks.url.is_some()), ("refresh", jwks.refresh.is_some()), ("timeout", jwks.timeout.is_some())];
+    if let Some((key, _)) = of_cluster.into_iter().find(|(_, is_set)| *is_set && jwks.cluster.is_none()) {
+        return Err(ConfigError::new(format!("jwks.{key}"), "belongs to a cluster"));
+    }
+    match (&jwks.inline, &jwks.secret, &jwks.cluster) {
+        (Some(set), None, None) => {
             let (keys, passed_over) =
                 Keys::from_jwks(algorithms, &set.keys).map_err(|fault| ConfigError::new("jwks.inline.keys", fault))?;
             for (index, fault) in passed_over {
                 warnings.push(format!("{at}.jwks.inline.keys[{index}]: passed over: {fault}"));
             }
-            Ok(keys)
+            Ok((keys, None))
         }
-        (None, Some(source)) => {
-            let secret = secret(&source, environment).map_err(within("jwks.secret"))?;
+        (None, Some(source), None) => {
+            let secret = secret(source, environment).map_err(within("jwks.secret"))?;
             if source.inline.is_some() {
                 warnings
                     .push(format!("{at}.jwks.secret.inline: a secret in the configuration is seen by all who see it"));
             }
-            Keys::from_secret(algorithms, &secret).map_err(|fault| ConfigError::new("jwks.secret", fault))
+            let keys =
+                Keys::from_secret(algorithms, &secret).map_err(|fault| ConfigError::new("jwks.secret", fault))?;
+            Ok((keys, None))
         }
-        (None, None) | (Some(_), Some(_)) => Err(ConfigError::new("jwks", "needs one of inline and secret")),
+        (None, None, Some(cluster)) => {
+            let remote = remote_keys(&jwks, cluster, raw.issuer.as_deref(), algorithms).map_err(within("jwks"))?;
+            Ok((Keys::unknown(remote.algorithms.clone()), Some(remote)))
+        }
+        (_, _, _) => Err(ConfigError::new("jwks", "needs one of inline, secret and cluster")),
     }
+}
+
+fn remote_keys(raw: &RawJwks, cluster: &str, issuer: Option<&str>, algorithms: Vec<Algorithm>) -> Built<RemoteKeys> {
+    if cluster.is_empty() {
+        return Err(ConfigError::new("cluster", "must not be empty"));
+    }
+    if algorithms.iter().any(|algorithm| algorithm.family() == AlgorithmFamily::Hmac) {
+        return Err(ConfigError::new("cluster", "a key set that is published has no secret for HS*"));
+    }
+    let source = match (&raw.url, issuer) {
+        (Some(url), _) => match Location::parse(url) {
+            Some(location) => KeySource::Url(location),
+            None => return Err(ConfigError::new("url", "expected an https or http URL")),
+        },
+        (None, None) => return Err(ConfigError::new("url", "is required where there is no issuer to ask for it")),
+        (None, Some(issuer)) => match KeySource::discovery(issuer) {
+            Some(source) => source,
+            None => return Err(ConfigError::new("url", "is required where the issuer is no URL to ask for it")),
+        },
+    };
+    let within_bounds =
+        |key: &str, raw: Option<Span>, default: Duration, bounds: RangeInclusive<Duration>, problem: &str| {
+            let span = raw.map_or(default, |Span(span)| span);
+            if bounds.contains(&span) { Ok(span) } else { Err(ConfigError::new(key, problem)) }
+        };
+    let seconds = Duration::from_secs;
+    Ok(RemoteKeys {
+        cluster: cluster.into(),
+        source,
+        refresh: within_bounds("refresh", raw.refresh, seconds(300), REFRESH_MIN..=REFRESH_MAX, "from 10s to 24h")?,
+        timeout: within_bounds("timeout", raw.timeout, seconds(2), TIMEOUT_MIN..=TIMEOUT_MAX, "from 10ms to 30s")?,
+        algorithms,
+    })
 }
 
 fn secret(source: &RawSecret, environment: Environment<'_>) -> Built<Secret<Vec<u8>>> {

@@ -173,10 +173,10 @@ raw! {
     struct RawJwks {
         inline: RawKeySet,
         secret: RawSecret,
-        cluster: Value,
-        url: Value,
-        refresh: Value,
-        timeout: Value,
+        cluster: String,
+        url: String,
+        refresh: Span,
+        timeout: Span,
     }
 
     /// Where a secret is: never in a bare string.

@@ -8,6 +8,8 @@ use serde_json::{Map, Value, json};
 use super::{Parsed, parse};
 use crate::access::Access;
 use crate::http::authority::Authority;
+use crate::identity::key_set::{KeySource, RemoteKeys};
+use crate::identity::location::Location;
 use crate::message::Binary;
 use crate::negotiation::Compression;
 use crate::policy::routes::Place;
@@ -225,6 +227,12 @@ fn impossible_combinations_name_their_path() {
         ("jwks", json!({"inline": {"keys": []}, "secret": {"env": "SECRET"}}), "jwks: needs one"),
         ("jwks", json!({"secret": {"env": "OTHER"}}), "jwks.secret.env: no such variable"),
         ("jwks", json!({"secret": {"inline": "short"}}), "jwks.secret: the secret must have at least 32 bytes"),
+        ("jwks", json!({"cluster": "idp"}), "jwks.cluster: a key set that is published has no secret for HS*"),
+        ("jwks", json!({"cluster": ""}), "jwks.cluster: must not be empty"),
+        ("jwks", json!({"cluster": 1}), "jwks.cluster: "),
+        ("jwks", json!({"secret": {"env": "SECRET"}, "cluster": "idp"}), "jwks: needs one"),
+        ("jwks", json!({"secret": {"env": "SECRET"}, "url": "https://idp/"}), "jwks.url: belongs to a cluster"),
+        ("jwks", json!({"secret": {"env": "SECRET"}, "refresh": "5m"}), "jwks.refresh: belongs to a cluster"),
         ("clock_skew", json!("6m"), "clock_skew: at most 5m"),
         ("require", json!({"a": []}), "require.a: "),
         ("require", json!({"a": {"contain": 1}}), "require.a: "),
@@ -361,6 +369,52 @@ fn a_path_leads_to_one_place() {
 }
 
 #[test]
+fn published_keys_are_where_the_policy_or_the_issuer_says() {
+    let remote = |change: Value| {
+        let mut own = provider();
+        own["algorithms"] = json!(["RS256"]);
+        own["jwks"] = json!({"cluster": "idp"});
+        for (key, value) in change.as_object().unwrap() {
+            own[key] = value.clone();
+        }
+        let parsed = read(&with(good(), "/auth/providers", json!([own])))?;
+        Ok(RemoteKeys::clone(parsed.policies.base().auth.providers[0].remote.as_ref().unwrap()))
+    };
+    let seconds = Duration::from_secs;
+    let url = |url: &str| KeySource::Url(Location::parse(url).unwrap());
+    for (change, source, refresh, timeout) in [
+        (
+            json!({"issuer": "https://idp.example/"}),
+            KeySource::Discovery {
+                issuer: "https://idp.example/".into(),
+                metadata: Location::parse("https://idp.example/.well-known/openid-configuration").unwrap(),
+            },
+            seconds(300),
+            seconds(2),
+        ),
+        (
+            json!({"jwks": {"cluster": "idp", "url": "https://idp/keys", "refresh": "10s", "timeout": "250ms"}}),
+            url("https://idp/keys"),
+            seconds(10),
+            Duration::from_millis(250),
+        ),
+    ] {
+        let keys: RemoteKeys = remote(change).unwrap_or_else(|error: String| panic!("{error}"));
+        assert_eq!((keys.source, keys.refresh, keys.timeout), (source, refresh, timeout));
+    }
+    for (change, start) in [
+        (json!({"issuer": null}), "jwks.url: is required where there is no issuer"),
+        (json!({"issuer": "me"}), "jwks.url: is required where the issuer is no URL"),
+        (json!({"jwks": {"cluster": "idp", "url": "idp/keys"}}), "jwks.url: expected an https or http URL"),
+        (json!({"jwks": {"cluster": "idp", "url": "https://idp/", "refresh": "9s"}}), "jwks.refresh: from 10s"),
+        (json!({"jwks": {"cluster": "idp", "url": "https://idp/", "timeout": "0s"}}), "jwks.timeout: from 10ms"),
+    ] {
+        let error = remote(change).unwrap_err();
+        assert!(error.starts_with(&format!("auth.providers[0].{start}")), "{error}");
+    }
+}
+
+#[test]
 fn features_that_do_not_exist_yet_are_refused() {
     for (pointer, value) in [
         ("/auth/sources", json!([{"ticket": "t"}])),
@@ -372,7 +426,6 @@ fn features_that_do_not_exist_yet_are_refused() {
         ("/auth/first_message_timeout", json!("5s")),
         ("/auth/renew", json!({"when": {"/type": "auth"}, "token": "/token"})),
         ("/auth/providers/0/introspection", json!({"cluster": "idp"})),
-        ("/auth/providers/0/jwks", json!({"cluster": "idp", "url": "https://idp/", "refresh": "5m", "timeout": "2s"})),
         ("/log/spikes", json!({"factor": 4, "window": "10s"})),
     ] {
         let error = read(&with(good(), pointer, value)).unwrap_err();

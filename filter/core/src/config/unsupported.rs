@@ -24,16 +24,8 @@ fn first(raw: &RawPolicy) -> Option<String> {
         }
     }
     for (index, provider) in auth.providers.iter().flatten().enumerate() {
-        let jwks = provider.jwks.clone().unwrap_or_default();
-        let keys = [
-            ("introspection", &provider.introspection),
-            ("jwks.cluster", &jwks.cluster),
-            ("jwks.url", &jwks.url),
-            ("jwks.refresh", &jwks.refresh),
-            ("jwks.timeout", &jwks.timeout),
-        ];
-        if let Some((key, _)) = keys.into_iter().find(|(_, value)| value.is_some()) {
-            return Some(format!("auth.providers[{index}].{key}"));
+        if provider.introspection.is_some() {
+            return Some(format!("auth.providers[{index}].introspection"));
         }
     }
     let keys = [

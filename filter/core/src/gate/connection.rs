@@ -110,7 +110,7 @@ impl Connection {
     /// The 101 goes on.
     pub(super) fn open(&mut self, plugin: &Plugin, effects: &mut Effects) {
         self.lease = plugin.worker().leases.lease(&self.subject, &self.policy.limits);
-        self.arm_by_calendar(plugin.worker(), effects);
+        self.arm(plugin.worker(), effects);
         self.follow_policies(plugin.worker(), effects);
     }
 
@@ -392,11 +392,7 @@ impl Connection {
             self.report(violation, None, 1, effects);
         }
         self.lease = worker.leases.lease(&self.subject, &self.policy.limits);
-        self.arm_by_calendar(worker, effects);
-    }
-
-    /// Has the connection ticked when it is due, by the policy and the calendar of now. Where that fails it is due at once.
-    fn arm_by_calendar(&mut self, worker: &Worker, effects: &mut Effects) {
+        // Where that fails, the connection is due at once.
         let _ = self.look_at_calendar(worker);
         self.arm(worker, effects);
     }

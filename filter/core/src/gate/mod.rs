@@ -132,13 +132,12 @@ impl Gate {
             self.fail = handshake::fail(&policies, &request);
             return self.fault(effects);
         };
-        let fail = handshake::fail(&policies, &request);
         let peer = request.peer.clone();
         let admissions = Admissions::new(Rc::clone(counters), peer.clone());
         let capacity = Room { before: port.memory_len(), admissions, plugin: Rc::clone(&plugin) };
         let (held, identity) = (Rc::clone(held), Rc::clone(identity));
         let hearing = Hearing { policies: Rc::clone(&policies), request, held, identity, nonce, capacity };
-        let step = handshake::check(hearing);
+        let (fail, step) = handshake::check(hearing);
         if let Step::Asks(..) = step {
             self.fail = fail;
         }
@@ -335,7 +334,7 @@ impl Gate {
         let port = &self.plugin.worker().port;
         let headers = headers()?;
         let birth = Birth { at: port.now()?, nonce: port::random(&**port)? };
-        let Opened { session, edits, would_refuse } = match (pending.check(&headers, birth), policy.mode) {
+        let Opened { mut session, edits, would_refuse } = match (pending.check(&headers, birth), policy.mode) {
             (Ok(opened), _) => opened,
             (Err(Violation::UpstreamRefused), _) => {
                 effects.count(Metric::Handshakes(Some(Violation::UpstreamRefused)), 1);
@@ -354,6 +353,7 @@ impl Gate {
                 return Ok(Flow::Forward);
             }
         };
+        session.look_at_calendar(|| port.date(), birth.at)?;
         if !edits.is_empty() {
             effects.push(Effect::Edit(edits));
         }

@@ -1,6 +1,7 @@
 //! Streams as scripts: what a skin tells, and what it is told to do.
 
 mod expiry;
+mod key_sets;
 
 use core::time::Duration;
 use std::rc::Rc;
@@ -194,7 +195,7 @@ fn a_second_question_may_stand_behind_the_first_and_make_a_header() {
         admissions: Admissions::new(counters, request.peer.clone()),
     };
     let peer = request.peer.clone();
-    let first = handshake::check(Hearing {
+    let (_, first) = handshake::check(Hearing {
         policies: Rc::clone(&policies),
         request,
         held: Rc::clone(&worker.held),

@@ -43,6 +43,8 @@ pub struct Ticked {
     pub next: Duration,
     /// What to ask.
     pub asks: Vec<Ask>,
+    /// What to log, as warnings.
+    pub lines: Vec<String>,
 }
 
 /// What an answer leads to.
@@ -52,6 +54,8 @@ pub struct Answered {
     pub streams: Vec<(u32, Answer)>,
     /// What to ask next.
     pub asks: Vec<Ask>,
+    /// What to log, as warnings.
+    pub lines: Vec<String>,
 }
 
 /// A worker: one thread of the proxy, with all its plugins.
@@ -117,7 +121,7 @@ impl Worker {
     pub fn answered(&self, asker: Asker, answer: Answer) -> Answered {
         let streams = match asker {
             Asker::Inquiry(inquiry) => {
-                let waiting = self.identity.answered(inquiry, answer);
+                let waiting = self.identity.answered(inquiry, &answer);
                 waiting.into_iter().map(|stream| (stream, Answer::Shared)).collect()
             }
             Asker::Lease { subject, message_type } => {
@@ -126,7 +130,7 @@ impl Worker {
             }
             Asker::Stream(stream) => vec![(stream, answer)],
         };
-        Answered { streams, asks: self.identity.take_asks() }
+        Answered { streams, asks: self.identity.take_asks(), lines: self.identity.take_lines() }
     }
 }
 
@@ -180,6 +184,7 @@ impl Plugin {
         self.need.set(need);
         self.identity.replace(identity);
         let policies = Rc::new(parsed.policies);
+        policies.all().for_each(|policy| worker.identity.adopt(&policy.auth));
         self.policies.replace(Some(Rc::clone(&policies)));
         let now = worker.port.now().unwrap_or(begin);
         worker.succession.configured(&self.identity.borrow(), &policies, begin, now);
@@ -205,8 +210,10 @@ impl Plugin {
         let due = take_batch(&self.due);
         let Worker { counters, turn, .. } = &*self.worker;
         let is_behind = !self.due.borrow().is_empty() || counters.is_behind() || turn.is_behind();
-        let asks = self.worker.identity.take_asks();
-        Ticked { due, is_review_due, asks, next: if is_behind { Self::TICK_BEHIND } else { Self::TICK } }
+        let identity = &self.worker.identity;
+        identity.tick(now);
+        let (asks, lines) = (identity.take_asks(), identity.take_lines());
+        Ticked { due, is_review_due, asks, lines, next: if is_behind { Self::TICK_BEHIND } else { Self::TICK } }
     }
 
     /// The policies in force.

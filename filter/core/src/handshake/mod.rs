@@ -78,12 +78,13 @@ pub struct Hearing<C> {
     pub capacity: C,
 }
 
-/// Decides about a request, or says what has to be asked first. Gives back those who count.
-pub fn check<C: Capacity + 'static>(hearing: Hearing<C>) -> Step<(Opening, C)> {
+/// Decides about a request, or says what has to be asked first. Gives back those who count, and what a fault does meanwhile, by the policy that
+/// the request is under.
+pub fn check<C: Capacity + 'static>(hearing: Hearing<C>) -> (Fail, Step<(Opening, C)>) {
     let peer = hearing.request.peer.clone();
-    hearing
-        .open()
-        .then(move |(opening, capacity)| fleet::ask(opening, &peer).then(|opening| Step::Ready((opening, capacity))))
+    let (fail, step) = hearing.open();
+    let limit = move |(opening, capacity)| fleet::ask(opening, &peer).then(|opening| Step::Ready((opening, capacity)));
+    (fail, step.then(limit))
 }
 
 /// What a request asks for, before its credential is known.
@@ -98,15 +99,20 @@ struct Claim {
 }
 
 impl<C: Capacity + 'static> Hearing<C> {
-    fn open(mut self) -> Step<(Opening, C)> {
-        let request = &self.request;
-        let place = place(&self.policies, request);
+    fn open(self) -> (Fail, Step<(Opening, C)>) {
+        let place = place(&self.policies, &self.request);
         let selected = self.policies.select(&place);
-        let (policy, mode) = match selected {
-            Ok(policy) => (policy, policy.mode),
-            Err(Ambiguous { policy, mode }) => (policy, mode),
+        let (policy, mode, fail) = match selected {
+            Ok(policy) => (policy, policy.mode, policy.fail),
+            Err(Ambiguous { policy, mode, fail }) => (policy, mode, fail),
         };
         let (policy, is_ambiguous) = (Rc::clone(policy), selected.is_err());
+        (fail, self.hear(policy, mode, place, is_ambiguous))
+    }
+
+    /// Decides under a policy; `is_ambiguous`: other readings of what is asked for fall under others.
+    fn hear(mut self, policy: Rc<Policy>, mode: Mode, place: Place, is_ambiguous: bool) -> Step<(Opening, C)> {
+        let request = &self.request;
         let spoofed = credential::spoofed_claims(&request.headers, &policy.auth);
         let kind = match (Kind::of(request), policy.non_websocket) {
             (Kind::Upgrade, _) => Kind::Upgrade,

@@ -5,12 +5,10 @@ use core::cell::{Cell, RefCell};
 use crate::ask::{Ask, Asker, HttpRequest, Inquiry, Question};
 
 /// What an inquiry is about.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Topic {
     /// A key set, by its number.
     KeySet(usize),
-    /// An opaque credential, by the key of its answer.
-    Lookup(u64),
 }
 
 /// The inquiries of a worker.
@@ -50,7 +48,7 @@ impl Inquiries {
     /// What an inquiry is about that is not answered yet.
     #[must_use]
     pub fn topic(&self, inquiry: Inquiry) -> Option<Topic> {
-        self.open.borrow().iter().find(|open| open.inquiry == inquiry).map(|open| open.topic.clone())
+        self.open.borrow().iter().find(|open| open.inquiry == inquiry).map(|open| open.topic)
     }
 
     /// Has `stream` wait for the answer.
@@ -82,7 +80,7 @@ mod tests {
         let inquiries = Inquiries::default();
         let first = inquiries.about(Topic::KeySet(0), HttpRequest::default);
         assert_eq!(inquiries.about(Topic::KeySet(0), || panic!("asked twice")), first);
-        let other = inquiries.about(Topic::Lookup(1), HttpRequest::default);
+        let other = inquiries.about(Topic::KeySet(1), HttpRequest::default);
         assert_ne!(first, other);
         assert_eq!(inquiries.take_asks().len(), 2);
         for stream in [7, 9] {

@@ -6,9 +6,10 @@
 //! token with a new kid ─────┘              └─ Failed: the last good set stays ── 1 s, 2 s, … refresh ──▶ next_at
 //! ```
 //!
-//! Whoever sends tokens with invented kids causes at most one fetch in [`UNKNOWN_KEY_INTERVAL`]; the interval is short, since a token with a
+//! Whoever sends tokens with invented kids causes at most one fetch in two seconds; the interval is short, since a token with a
 //! key that is really new is refused while an attacker's has used it up.
 
+use core::fmt;
 use core::time::Duration;
 use std::rc::Rc;
 
@@ -132,6 +133,18 @@ pub enum Failure {
     Issuer,
     /// Not one key is usable.
     NoneUsable,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoAnswer => f.write_str("no answer, or one that is too long"),
+            Self::Status(status) => write!(f, "status {status}"),
+            Self::Malformed => f.write_str("the answer is no JSON object of the right shape"),
+            Self::Issuer => f.write_str("the metadata is another issuer's"),
+            Self::NoneUsable => f.write_str("no key is usable with the algorithms"),
+        }
+    }
 }
 
 impl KeySet {

@@ -98,18 +98,19 @@ impl Policies {
             return Ok(policy);
         }
         let is_enforced = all.iter().any(|policy| policy.mode == Mode::Enforce);
-        Err(Ambiguous { policy, mode: if is_enforced { Mode::Enforce } else { Mode::Monitor } })
+        let mode = if is_enforced { Mode::Enforce } else { Mode::Monitor };
+        Err(Ambiguous { policy, mode, fail: strictest(&all) })
     }
 
     /// What a fault does to a request before it is judged, by the strictest of the policies that it may be under; `None` where nothing
     /// is known of it.
     #[must_use]
     pub fn fail(&self, place: Option<&Place>) -> Fail {
-        let is_open = match place {
-            Some(place) => self.meanings(place).iter().all(|policy| policy.fail == Fail::Open),
-            None => self.all().all(|policy| policy.fail == Fail::Open),
-        };
-        if is_open { Fail::Open } else { Fail::Closed }
+        match place {
+            Some(place) => strictest(&self.meanings(place)),
+            None if self.all().all(|policy| policy.fail == Fail::Open) => Fail::Open,
+            None => Fail::Closed,
+        }
     }
 
     /// The policies that the readings of a request fall under, first that of the request as it is written. Where not all readings are
@@ -164,6 +165,13 @@ pub struct Ambiguous<'a> {
     pub policy: &'a Rc<Policy>,
     /// Whether it is refused: unless none of those policies would.
     pub mode: Mode,
+    /// What a fault does: by the strictest of its policies.
+    pub fail: Fail,
+}
+
+/// What a fault does to a request that may be under any of these policies.
+fn strictest(policies: &[&Rc<Policy>]) -> Fail {
+    if policies.iter().all(|policy| policy.fail == Fail::Open) { Fail::Open } else { Fail::Closed }
 }
 
 /// What a request asks for, as routes see it. A connection keeps it, for the routes of later policies.

@@ -16,6 +16,10 @@ use crate::secret::Secret;
 /// The most keys of one provider: issuers publish a handful, large ones some dozens.
 pub const KEY_COUNT_MAX: usize = 64;
 
+/// The most keys that one token is tried with, over all providers. A check costs a worker up to some milliseconds, and a
+/// token that names no key would otherwise cost one for each key there is. Four are two providers in the midst of a rotation.
+pub const KEYS_TRIED_MAX: usize = 4;
+
 /// The shortest and longest RSA modulus, in bits: RFC 7518 §3.3 demands 2,048; beyond 4,096 the cost of a check, paid
 /// by the worker, is the attacker's choice.
 const RSA_BITS: core::ops::RangeInclusive<usize> = 2_048..=4_096;
@@ -116,6 +120,12 @@ impl Keys {
         let key = Secret::new(DecodingKey::from_secret(secret.expose()));
         let digest = digest(&[b"oct", secret.expose()]);
         Ok(Self { algorithms: algorithms.clone(), keys: vec![Key { id: None, algorithms, key, digest }] })
+    }
+
+    /// Those of a provider that publishes its keys, before they are known.
+    #[must_use]
+    pub const fn unknown(algorithms: Vec<Algorithm>) -> Self {
+        Self { algorithms, keys: Vec::new() }
     }
 
     /// Whether the provider signs with `algorithm`.

@@ -19,25 +19,24 @@ use std::rc::Rc;
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
+use crate::identity::key_set::RemoteKeys;
 use crate::json;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::violation::Violation;
 use claims::ClaimRules;
 use jws::Jws;
-use keys::{Key, KeyDigest, Keys};
-
-/// The most keys that one token is tried with, over all providers. A check costs a worker up to some milliseconds, and a
-/// token that names no key would otherwise cost one for each key there is. Four are two providers in the midst of a rotation.
-pub const KEYS_TRIED_MAX: usize = 4;
+use keys::{KEYS_TRIED_MAX, Key, KeyDigest, Keys};
 
 /// An issuer that is trusted.
 #[derive(Clone, Debug)]
 pub struct Provider {
     /// The operator's name for it.
     pub name: String,
-    /// The keys and algorithms that it signs with.
-    pub keys: Keys,
+    /// The keys and algorithms that it signs with; where it publishes its keys, none before they are known.
+    pub keys: Rc<Keys>,
+    /// Where it publishes them.
+    pub remote: Option<Rc<RemoteKeys>>,
     /// What its claims must say.
     pub rules: ClaimRules,
 }
@@ -162,10 +161,10 @@ impl Verified {
 }
 
 /// Why a token is not accepted.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Fault {
-    /// A provider that accepts its issuer and its algorithm has no key that the token can mean: it may have a new one.
-    UnknownKey,
+    /// Providers, by index, that accept its issuer and its algorithm have no key that the token can mean: they may have a new one.
+    UnknownKey(Vec<usize>),
     /// It breaks a rule.
     Refused(Violation),
 }
@@ -179,7 +178,7 @@ impl From<Violation> for Fault {
 impl From<Fault> for Violation {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::UnknownKey => Self::CredentialInvalid,
+            Fault::UnknownKey(_) => Self::CredentialInvalid,
             Fault::Refused(violation) => violation,
         }
     }
@@ -207,7 +206,7 @@ fn candidates<'p, 't>(
     named.chain(unnamed).take(KEYS_TRIED_MAX)
 }
 
-/// What no key has signed: whether one may be missing.
+/// What no key has signed: whose key may be missing.
 fn unsigned(jws: &Jws<'_>, providers: &[Provider]) -> Fault {
     let (issuer, algorithm, id) = (jws.claims().get("iss"), jws.algorithm(), jws.key_id());
     let lacks_key = |provider: &Provider| {
@@ -216,7 +215,9 @@ fn unsigned(jws: &Jws<'_>, providers: &[Provider]) -> Fault {
             && provider.keys.named(algorithm, id).next().is_none()
             && (id.is_some() || provider.keys.unnamed(algorithm, id).next().is_none())
     };
-    if providers.iter().any(lacks_key) { Fault::UnknownKey } else { Fault::Refused(Violation::CredentialInvalid) }
+    let lacking: Vec<usize> =
+        providers.iter().enumerate().filter(|(_, provider)| lacks_key(provider)).map(|(index, _)| index).collect();
+    if lacking.is_empty() { Fault::Refused(Violation::CredentialInvalid) } else { Fault::UnknownKey(lacking) }
 }
 
 /// Checks a compact token against the trusted providers.

@@ -1,6 +1,7 @@
 //! Tokens good and bad, each against a provider with two public keys and one with a secret.
 
 use core::time::Duration;
+use std::rc::Rc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -38,12 +39,12 @@ fn ed25519_jwk() -> Value {
 
 fn asymmetric() -> Provider {
     let keys = Keys::from_jwks(vec![Algorithm::EdDSA, Algorithm::ES256], &[ed25519_jwk()]).unwrap().0;
-    Provider { name: "corp".into(), keys, rules: rules() }
+    Provider { name: "corp".into(), keys: Rc::new(keys), remote: None, rules: rules() }
 }
 
 fn symmetric() -> Provider {
     let keys = Keys::from_secret(vec![Algorithm::HS256], &Secret::new(SECRET.to_vec())).unwrap();
-    Provider { name: "own".into(), keys, rules: rules() }
+    Provider { name: "own".into(), keys: Rc::new(keys), remote: None, rules: rules() }
 }
 
 fn claims() -> Value {
@@ -427,7 +428,7 @@ fn up_to_64_keys_are_taken() {
         let mut jwks: Vec<Value> = (0..before).map(|index| other_jwk(index, id)).collect();
         jwks.push(own);
         let (keys, passed_over) = Keys::from_jwks(vec![Algorithm::EdDSA], &jwks).unwrap();
-        (Provider { name: "corp".into(), keys, rules: rules() }, passed_over)
+        (Provider { name: "corp".into(), keys: Rc::new(keys), remote: None, rules: rules() }, passed_over)
     };
     let unnamed = json!({"kty": "OKP", "crv": "Ed25519", "x": ED25519_PUBLIC});
     let (named_token, other) = (token(HEADER, &claims), token(r#"{"alg":"EdDSA"}"#, &claims));

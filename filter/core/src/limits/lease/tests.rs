@@ -2,7 +2,7 @@
 
 mod quotas;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::limits::admission::tests::{credential, no_limits};
