@@ -28,15 +28,15 @@ struct Open {
 }
 
 impl Inquiries {
-    /// The inquiry about `topic`, which is begun with `request` where there is none yet.
-    pub fn about(&self, topic: Topic, request: impl FnOnce() -> HttpRequest) -> Inquiry {
-        if let Some(open) = self.open.borrow().iter().find(|open| open.topic == topic) {
+    /// The inquiry about `topic`, which is begun where there is none. Whoever begins it has to [ask](Self::ask), now or later.
+    pub fn about(&self, topic: Topic) -> Inquiry {
+        let mut open = self.open.borrow_mut();
+        if let Some(open) = open.iter().find(|open| open.topic == topic) {
             return open.inquiry;
         }
         let inquiry = Inquiry(self.next.get());
         self.next.set(inquiry.0.wrapping_add(1));
-        self.open.borrow_mut().push(Open { inquiry, topic, waiting: RefCell::default() });
-        self.ask(inquiry, request());
+        open.push(Open { inquiry, topic, waiting: RefCell::default() });
         inquiry
     }
 
@@ -78,16 +78,17 @@ mod tests {
     #[test]
     fn a_topic_is_asked_about_once_for_all_who_wait() {
         let inquiries = Inquiries::default();
-        let first = inquiries.about(Topic::KeySet(0), HttpRequest::default);
-        assert_eq!(inquiries.about(Topic::KeySet(0), || panic!("asked twice")), first);
-        let other = inquiries.about(Topic::KeySet(1), HttpRequest::default);
+        let first = inquiries.about(Topic::KeySet(0));
+        assert_eq!(inquiries.about(Topic::KeySet(0)), first);
+        let other = inquiries.about(Topic::KeySet(1));
         assert_ne!(first, other);
+        [first, other].into_iter().for_each(|inquiry| inquiries.ask(inquiry, HttpRequest::default()));
         assert_eq!(inquiries.take_asks().len(), 2);
         for stream in [7, 9] {
             inquiries.wait(first, stream);
         }
         assert_eq!(inquiries.topic(first), Some(Topic::KeySet(0)));
         assert_eq!((inquiries.end(first), inquiries.end(first), inquiries.end(other)), (vec![7, 9], vec![], vec![]));
-        assert_ne!(inquiries.about(Topic::KeySet(0), HttpRequest::default), first);
+        assert_ne!(inquiries.about(Topic::KeySet(0)), first);
     }
 }

@@ -6,8 +6,8 @@
 //! token with a new kid ─────┘              └─ Failed: the last good set stays ── 1 s, 2 s, … refresh ──▶ next_at
 //! ```
 //!
-//! Whoever sends tokens with invented kids causes at most one fetch in two seconds; the interval is short, since a token with a
-//! key that is really new is refused while an attacker's has used it up.
+//! Whoever sends tokens with invented kids causes at most one fetch in two seconds; a token that comes in between waits for the next one, since its
+//! key may be really new.
 
 use core::fmt;
 use core::time::Duration;

@@ -21,6 +21,17 @@ struct Wanted {
     number: usize,
     set: KeySet,
     by: Vec<Weak<RemoteKeys>>,
+    /// Tokens with an unknown key wait for the moment in which the set may be fetched again.
+    is_awaited: bool,
+}
+
+/// What a token with an unknown key waits for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Awaited {
+    /// The fetch.
+    pub inquiry: Inquiry,
+    /// Whether it is yet to begin: then it brings what was published before the token came.
+    pub is_to_come: bool,
 }
 
 impl KeySets {
@@ -33,7 +44,7 @@ impl KeySets {
             None => {
                 let number = sets.last().map_or(0, |last| last.number.wrapping_add(1));
                 let set = KeySet::new(Rc::new(RemoteKeys::clone(remote)));
-                sets.push(Wanted { number, set, by: vec![by] });
+                sets.push(Wanted { number, set, by: vec![by], is_awaited: false });
             }
         }
     }
@@ -52,24 +63,24 @@ impl KeySets {
             !wanted.by.is_empty()
         });
         for wanted in &mut *self.sets.borrow_mut() {
-            if wanted.set.next_at().is_some_and(|at| at <= now) {
-                inquiries.about(Topic::KeySet(wanted.number), || wanted.set.begin());
-            }
+            wanted.fetch(now, inquiries);
         }
     }
 
-    /// The inquiry that may bring a key that a set lacks, if there is one or may be one now.
+    /// The inquiry that may bring a key that a set lacks, if there will be one. A set that is there is fetched again only so often, whoever makes
+    /// up keys: until then tokens wait, since theirs may be one that is really new.
     #[must_use]
-    pub fn inquire(&self, remote: &RemoteKeys, now: Moment, inquiries: &Inquiries) -> Option<Inquiry> {
+    pub fn inquire(&self, remote: &RemoteKeys, now: Moment, inquiries: &Inquiries) -> Option<Awaited> {
         let mut sets = self.sets.borrow_mut();
-        let Wanted { number, set, .. } = sets.iter_mut().find(|wanted| **wanted.set.remote() == *remote)?;
-        let is_under_way = set.next_at().is_none();
-        let is_due = set.next_at().is_some_and(|at| at <= now);
-        match set.keys() {
-            _ if is_under_way || is_due => Some(inquiries.about(Topic::KeySet(*number), || set.begin())),
-            Some(_) if set.may_ask_again(now) => Some(inquiries.about(Topic::KeySet(*number), || set.begin_again(now))),
-            Some(_) | None => None,
+        let wanted = sets.iter_mut().find(|wanted| **wanted.set.remote() == *remote)?;
+        let next_at = wanted.set.next_at();
+        if wanted.set.keys().is_none() && next_at.is_some_and(|at| at > now) {
+            return None;
         }
+        let is_to_come = next_at.is_some();
+        wanted.is_awaited |= is_to_come;
+        wanted.fetch(now, inquiries);
+        Some(Awaited { inquiry: inquiries.about(Topic::KeySet(wanted.number)), is_to_come })
     }
 
     /// Takes an answer for the set of this number. Gives the cluster that was asked, and what came of it.
@@ -77,5 +88,21 @@ impl KeySets {
         let mut sets = self.sets.borrow_mut();
         let set = &mut sets.iter_mut().find(|wanted| wanted.number == number)?.set;
         Some((set.remote().cluster.clone(), set.receive(answer, now, chance)))
+    }
+}
+
+impl Wanted {
+    /// Begins a fetch that is due.
+    fn fetch(&mut self, now: Moment, inquiries: &Inquiries) {
+        let Some(next_at) = self.set.next_at() else { return };
+        let request = if next_at <= now {
+            self.set.begin()
+        } else if self.is_awaited && self.set.may_ask_again(now) {
+            self.set.begin_again(now)
+        } else {
+            return;
+        };
+        self.is_awaited = false;
+        inquiries.ask(inquiries.about(Topic::KeySet(self.number)), request);
     }
 }

@@ -27,11 +27,11 @@ use crate::token::{Fault, Provider, Verified};
 use crate::violation::Violation;
 use inquiries::{Inquiries, Topic};
 use key_set::Received;
-use key_sets::KeySets;
+use key_sets::{Awaited, KeySets};
 
-/// How often a token may wait for keys: for a fetch that had begun before its key was published, for the next one, and for a provider of the
-/// same issuer.
-const WAITS_MAX: u32 = 3;
+/// How often a token may wait for keys: for a fetch that had begun before it came and for the next one, with two providers that accept its
+/// issuer.
+const WAITS_MAX: u32 = 4;
 
 /// What one worker knows.
 pub struct Identity {
@@ -84,15 +84,16 @@ impl Identity {
         auth: &Rc<AuthRules>,
         token: Secret<Vec<u8>>,
     ) -> Step<Result<Rc<Verified>, Violation>> {
-        self.verify_after(auth, token, WAITS_MAX)
+        self.verify_after(auth, token, WAITS_MAX, 0)
     }
 
-    /// Likewise; the token may wait for keys `waits_left` times more.
+    /// Likewise; the token may wait for keys `waits_left` times more, and of the providers that lack its key so many have been asked.
     fn verify_after(
         self: &Rc<Self>,
         auth: &Rc<AuthRules>,
         token: Secret<Vec<u8>>,
         waits_left: u32,
+        asked_count: usize,
     ) -> Step<Result<Rc<Verified>, Violation>> {
         let (Ok(date), Ok(now)) = (self.port.date(), self.port.now()) else {
             return Step::Ready(Err(Violation::Internal));
@@ -105,11 +106,14 @@ impl Identity {
             Err(Fault::UnknownKey(lacking)) => lacking,
         };
         let remotes = lacking.iter().filter_map(|index| auth.providers.get(*index)?.remote.as_ref());
-        let inquiry = remotes.clone().find_map(|remote| self.key_sets.inquire(remote, now, &self.inquiries));
-        match inquiry.filter(|_| waits_left > 0) {
-            Some(inquiry) => {
+        let mut others = remotes.clone().skip(asked_count).filter(|_| waits_left > 0);
+        match others.find_map(|remote| self.key_sets.inquire(remote, now, &self.inquiries)) {
+            Some(Awaited { inquiry, is_to_come }) => {
                 let (identity, auth) = (Rc::clone(self), Rc::clone(auth));
-                Step::wait(inquiry, move || identity.verify_after(&auth, token, waits_left.saturating_sub(1)))
+                let asked_count = asked_count.saturating_add(usize::from(is_to_come));
+                Step::wait(inquiry, move || {
+                    identity.verify_after(&auth, token, waits_left.saturating_sub(1), asked_count)
+                })
             }
             // Of a provider whose keys have never been had no token is known to be bad.
             None if remotes.clone().any(|remote| self.key_sets.keys(remote).is_none()) => {

@@ -1,5 +1,7 @@
 //! Handshakes whose provider publishes its keys: they wait for a fetch, together, and never for long.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::ask::{HttpResponse, Inquiry};
 use base64::Engine;
@@ -38,7 +40,7 @@ fn world(jwks: &Value, fail: &str) -> World {
         "auth": {"required": true, "providers": [{
             "name": "idp", "issuer": "https://idp.example/", "algorithms": ["EdDSA"], "jwks": jwks,
         }]},
-        "limits": {"per_address": {"connections": 20, "handshakes": null, "failures": null}},
+        "limits": {"per_address": {"connections": null, "handshakes": null, "failures": null}},
     }))
 }
 
@@ -127,11 +129,54 @@ fn a_new_key_is_found_by_the_first_token_that_names_it() {
     assert_eq!(reply(&world, inquiry, 200, &key_set(&[2])).0, [1, 2]);
     assert_eq!(go_on(&mut first), (Flow::Forward, None));
     assert_eq!(go_on(&mut second), (Flow::Forward, None));
-    // The old key is gone, and so is what was good by it; the set is not fetched again for whoever makes up keys.
-    let (_, flow, effects) = ask(&mut world, &token(1, "carol"));
-    assert_eq!((flow, status(&effects), asks(&effects)), (Flow::Hold, Some(401), vec![]));
-    world.elapse(Duration::from_secs(3));
-    assert_eq!(ask(&mut world, &token(1, "carol")).1, Flow::Wait);
+    // The old key is gone, and so is what was good by it.
+    let (mut old, flow, effects) = ask(&mut world, &token(1, "carol"));
+    assert_eq!((flow, asks(&effects)), (Flow::Wait, vec![]));
+    world.port.now.set(world.now().saturating_add(Duration::from_secs(1)).as_nanos());
+    assert_eq!(due(&world), []);
+    world.port.now.set(world.now().saturating_add(Duration::from_secs(1)).as_nanos());
+    let (inquiry, _) = only(&due(&world));
+    assert_eq!(reply(&world, inquiry, 200, &key_set(&[2])).0, [3]);
+    assert_eq!(go_on(&mut old), (Flow::Hold, Some(401)));
+}
+
+/// Whoever makes up keys has a set fetched once in two seconds, and nobody refused whose key is new.
+#[test]
+fn a_new_key_is_found_amid_a_flood_of_keys_that_are_none() {
+    let mut world = world(&by_url(), "closed");
+    let (inquiry, _) = only(&due(&world));
+    let _ = reply(&world, inquiry, 200, &key_set(&[1]));
+    let (mut waiting, mut open) = (BTreeMap::new(), Vec::new());
+    let (mut honest, mut fetches) = (vec![], 0);
+    // Ten seconds, in steps of 100 ms, which is how long an answer takes. The new key is published after three.
+    for step in 0..100 {
+        let answers: Vec<Inquiry> = core::mem::take(&mut open);
+        for inquiry in answers {
+            fetches += 1;
+            for stream in reply(&world, inquiry, 200, &key_set(if step < 30 { &[1] } else { &[1, 2] })).0 {
+                let (mut gate, number): (Gate, u8) = waiting.remove(&stream).unwrap();
+                let (flow, effects) = run(|effects| gate.answered(Answer::Shared, effects));
+                open.extend(asks(&effects).iter().map(|ask| only(core::slice::from_ref(ask)).0));
+                match (flow, number) {
+                    (Flow::Wait, _) => drop(waiting.insert(stream, (gate, number))),
+                    (flow, 2) => honest.push((flow, status(&effects))),
+                    (flow, _) => assert_eq!((flow, status(&effects)), (Flow::Hold, Some(401))),
+                }
+            }
+        }
+        for number in if (31..60).contains(&step) { &[0, 2][..] } else { &[0] } {
+            let (gate, flow, effects) = ask(&mut world, &token(*number, "somebody"));
+            open.extend(asks(&effects).iter().map(|ask| only(core::slice::from_ref(ask)).0));
+            match flow {
+                Flow::Wait => drop(waiting.insert(world.streams, (gate, *number))),
+                flow => honest.extend((*number == 2).then_some((flow, status(&effects)))),
+            }
+        }
+        world.port.now.set(world.now().saturating_add(Duration::from_millis(100)).as_nanos());
+        open.extend(due(&world).iter().map(|ask| only(core::slice::from_ref(ask)).0));
+    }
+    assert_eq!(honest, [(Flow::Forward, None); 29]);
+    assert!((3..=6).contains(&fetches), "{fetches}");
 }
 
 #[test]
