@@ -65,9 +65,9 @@ pub(crate) fn policy() -> Value {
     auth["claim_headers"] = json!({"sub": "x-user", "role": "x-role"});
     // What else issuers publish.
     let keys = auth["providers"][0]["jwks"]["inline"]["keys"].as_array_mut().expect("a list");
-    let rsa = |len: usize| json!({"kty": "RSA", "kid": "rsa", "e": "AQAB", "n": BASE64_URL_SAFE_NO_PAD.encode(vec![0xff; len])});
-    keys.splice(0..0, [rsa(128), rsa(1_024), json!({"kty": "RSA", "use": "enc"}), json!({"kty": "new"})]);
-    keys.splice(0..0, (0..40).map(|_| rsa(256)));
+    let rsa = |id: &str, len: usize| json!({"kty": "RSA", "kid": id, "e": "AQAB", "n": BASE64_URL_SAFE_NO_PAD.encode(vec![0xff; len])});
+    keys.splice(0..0, [rsa("rsa", 128), rsa("rsa", 1_024), json!({"kty": "RSA", "use": "enc"}), json!({"kty": "new"})]);
+    keys.splice(0..0, (0..40).map(|index| rsa(&format!("old-{index}"), 256)));
     json!({
         "require_tls": false, "origin": {"missing": "allow"}, "auth": auth,
         "routes": [
@@ -236,7 +236,14 @@ fn every_algorithm_lets_its_good_tokens_in() {
     let gate = Gate::start(policy(), Mode::Echo);
     let algorithms = [RS256, PS256, ES256, ES384, EdDSA, HS256, HS384, HS512];
     for algorithm in algorithms {
-        let good = Token::new(algorithm).sign();
+        // There are more keys for RS256 than a token is tried with that names none.
+        let id = match algorithm {
+            ES256 => "p256",
+            ES384 => "p384",
+            EdDSA => "ed25519",
+            _ => "rsa",
+        };
+        let good = Token::new(algorithm).header("kid", id).sign();
         let open = |token: &str| {
             gate.client
                 .ask(&Upgrade::to("/").header("Authorization", format!("Bearer {token}")))
@@ -251,11 +258,15 @@ fn every_algorithm_lets_its_good_tokens_in() {
         let claims = other.split('.').nth(1).expect("three parts");
         assert_eq!(open(&format!("{header}.{claims}.{signature}")), 401, "{algorithm:?}");
     }
+    let nameless =
+        gate.client.ask(&Upgrade::to("/").header("Authorization", format!("Bearer {}", Token::new(RS256).sign())));
+    assert_eq!(nameless.expect("Envoy listens").status(), 401);
     let mut counters = Counters::default();
     for _ in algorithms {
         counters.closed("peer");
         counters.refused("credential_invalid");
     }
+    counters.refused("credential_invalid");
     gate.check_counters(&counters);
 }
 

@@ -136,7 +136,6 @@ fn what_is_no_key_set_takes_no_key_away() {
         assert!(before.elapsed() < Duration::from_secs(6), "{mode}: {:?}", before.elapsed());
         assert_eq!(status(&gate, &token), 101, "{mode}");
     }
-    assert_eq!(gate.envoy.stats().expect("Envoy answers").get("wasmcustom.portcullis.connections.active"), Some(&0));
 }
 
 #[test]
