@@ -28,7 +28,7 @@ struct Open {
 }
 
 impl Inquiries {
-    /// The inquiry about `topic`, which is begun where there is none. Whoever begins it has to [ask](Self::ask), now or later.
+    /// The inquiry about `topic`, which is begun where there is none. The caller that begins it has to [ask](Self::ask), now or later.
     pub fn about(&self, topic: Topic) -> Inquiry {
         let mut open = self.open.borrow_mut();
         if let Some(open) = open.iter().find(|open| open.topic == topic) {

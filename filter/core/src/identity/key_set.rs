@@ -6,7 +6,7 @@
 //! token with a new kid ─────┘              └─ Failed: the last good set stays ── 1 s, 2 s, … refresh ──▶ next_at
 //! ```
 //!
-//! Whoever sends tokens with invented kids causes at most one fetch in two seconds; a token that comes in between waits for the next one, since its
+//! Tokens with invented kids cause at most one fetch in two seconds; a token that comes in between waits for the next one, since its
 //! key may be really new.
 
 use core::fmt;

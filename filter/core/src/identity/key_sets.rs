@@ -1,6 +1,6 @@
 //! The key sets of all providers that a worker's policies name.
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
 use super::inquiries::{Inquiries, Topic};
@@ -13,6 +13,8 @@ use crate::token::keys::Keys;
 #[derive(Debug, Default)]
 pub struct KeySets {
     sets: RefCell<Vec<Wanted>>,
+    /// The number of the next set. None is used again: an answer for a set that is gone must not be another's.
+    next: Cell<usize>,
 }
 
 /// A set, for as long as some policy names it.
@@ -42,7 +44,8 @@ impl KeySets {
         match sets.iter_mut().find(|wanted| **wanted.set.remote() == **remote) {
             Some(wanted) => wanted.by.push(by),
             None => {
-                let number = sets.last().map_or(0, |last| last.number.wrapping_add(1));
+                let number = self.next.get();
+                self.next.set(number.wrapping_add(1));
                 let set = KeySet::new(Rc::new(RemoteKeys::clone(remote)));
                 sets.push(Wanted { number, set, by: vec![by], is_awaited: false });
             }

@@ -5,8 +5,8 @@
 //!           └─ from exp on, within the provider's clock_skew ──▶ live ── exp + the longer of both ──▶ credential_expired
 //! ```
 //!
-//! Whoever was let in by the skew of clocks is not closed as long as a handshake would let them in again: they would come back at once, and
-//! over and over. Nobody else has the skew: the token was seen before its end, so the clocks did not have to agree on it.
+//! A client that was let in by the skew of clocks is not closed as long as a handshake would let it in again: it would come back at once, and
+//! over and over. No other client has the skew: the token was seen before its end, so the clocks did not have to agree on it.
 //!
 //! A token ends by the calendar, which may be set; connections are ticked by a clock that only goes forward. So the moment is found anew
 //! whenever the connection looks at the clock.

@@ -140,7 +140,7 @@ fn a_new_key_is_found_by_the_first_token_that_names_it() {
     assert_eq!(go_on(&mut old), (Flow::Hold, Some(401)));
 }
 
-/// Whoever makes up keys has a set fetched once in two seconds, and nobody refused whose key is new.
+/// Made-up keys have a set fetched once in two seconds, and no token refused whose key is new.
 #[test]
 fn a_new_key_is_found_amid_a_flood_of_keys_that_are_none() {
     let mut world = world(&by_url(), "closed");
@@ -221,6 +221,27 @@ fn keys_that_were_good_stay_while_the_provider_is_down_and_over_a_reload() {
     world.elapse(Duration::from_secs(600));
     world.plugin.worker().identity.tick(world.now());
     assert_eq!(world.plugin.worker().identity.take_asks(), []);
+}
+
+/// Its number is not another's, whose keys it would bring.
+#[test]
+fn an_answer_for_a_set_that_is_gone_is_nobodys() {
+    let mut world = world(&by_url(), "closed");
+    let (late, _) = only(&due(&world));
+    world.configure(&json!({"auth": {"required": false}}));
+    world.elapse(Duration::from_secs(2));
+    world.configure(&json!({"auth": {"required": true, "providers": [{
+        "name": "idp", "issuer": "https://idp.example/", "algorithms": ["EdDSA"],
+        "jwks": {"cluster": "idp", "url": "https://other.example/other"},
+    }]}}));
+    let (own, path) = only(&due(&world));
+    assert_eq!(path, "/other");
+    assert_ne!(own, late);
+    let (mut gate, flow, _) = ask(&mut world, &token(1, "alice"));
+    assert_eq!(flow, Flow::Wait);
+    assert_eq!(reply(&world, late, 200, &key_set(&[1])).0, Vec::<u32>::new());
+    assert_eq!(reply(&world, own, 200, &key_set(&[2])).0.len(), 1);
+    assert_ne!(go_on(&mut gate).0, Flow::Forward);
 }
 
 #[test]
