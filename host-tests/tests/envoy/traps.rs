@@ -183,30 +183,41 @@ fn tally(statuses: &[u16]) -> String {
 
 /// As many clients as there are places, some on either worker; those on the same one together.
 fn two_workers(gate: &Gate) -> [Vec<Peer>; 2] {
-    let active = |worker: &str| {
-        let stats = gate.envoy.stats().expect("Envoy answers");
-        let name = format!("{worker}.downstream_cx_active");
-        stats.iter().find(|(stat, _)| stat.ends_with(&name)).map_or(0, |(_, count)| *count)
-    };
     let mut clients = [Vec::new(), Vec::new()];
     let mut number = 0;
     while clients.iter().map(Vec::len).sum::<usize>() < COUNT {
+        let before = active(gate, clients.iter().map(Vec::len).sum());
         // The kernel chooses the worker.
-        let before = active("worker_0");
         let client = Peer::open(gate, number);
         number += 1;
-        let lane = &mut clients[usize::from(active("worker_0") == before)];
+        let after = active(gate, before.iter().sum::<usize>() + 1);
+        let lane = &mut clients[usize::from(after[0] == before[0])];
         if lane.len() < COUNT / 2 {
             lane.push(client);
         } else {
             client.leave(gate);
-            // Until Envoy knows, for what is counted next.
-            while active("worker_0") + active("worker_1") > clients.iter().map(|lane| lane.len() as u64).sum() {
-                thread::sleep(Duration::from_millis(10));
-            }
         }
     }
     clients
+}
+
+/// The connections of either worker, once Envoy knows of `sum`: it takes a moment to count one that ended, the one that saw it listen among them.
+#[track_caller]
+fn active(gate: &Gate, sum: usize) -> [usize; 2] {
+    let start = Instant::now();
+    loop {
+        let stats = gate.envoy.stats().expect("Envoy answers");
+        let of = |worker: &str| {
+            let name = format!("{worker}.downstream_cx_active");
+            stats.iter().find(|(stat, _)| stat.ends_with(&name)).map_or(0, |(_, count)| *count as usize)
+        };
+        let counts = ["worker_0", "worker_1"].map(of);
+        if counts.iter().sum::<usize>() == sum {
+            return counts;
+        }
+        assert!(start.elapsed() < PATIENCE, "{counts:?}, not {sum}");
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Says what the gauge has, which nobody takes back for a VM that is gone.
