@@ -1,9 +1,11 @@
 //! What clients ask for, and what of it has to be refused whatever others have.
 
-use portcullis_core::testing::upgrade;
+use portcullis_core::testing::{NOW, upgrade};
+use portcullis_core::time::Timestamp;
 use portcullis_core::violation::Violation;
 
 use crate::dice::Dice;
+use crate::identity::{KeyIds, SKEW, Signer, token};
 use crate::policy::Terms;
 
 /// What a client asks for.
@@ -12,52 +14,65 @@ pub(crate) struct Attempt {
     pub(crate) is_upgrade: bool,
     pub(crate) address: &'static str,
     origin: Option<&'static str>,
-    pub(crate) credential: Credential,
+    pub(crate) credential: Option<Credential>,
     is_misshapen: bool,
 }
 
+/// A token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Credential {
-    Forged,
-    Missing,
-    Of(&'static str),
-    Stale,
+pub(crate) struct Credential {
+    pub(crate) signer: Signer,
+    pub(crate) subject: &'static str,
+    /// When it ends, in seconds of the calendar.
+    exp: u64,
 }
 
 const ADDRESSES: [&str; 4] = ["192.0.2.1:1000", "192.0.2.2:1000", "[2001:db8::1]:1000", "[2001:db8:0:1::1]:1000"];
 const HOME: &str = "https://chat.example.com";
 const OTHER: &str = "https://other.example.com";
 
-/// What the tokens have in common: their header, and their signatures are by HMAC-SHA-256 with the secret of the policies.
-const TOKEN_HEAD: &str =
-    "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJodHRwczovL2lkcC5leGFtcGxlLmNvbS8iLCJhdWQiOiJjaGF0Iiwic3ViIjoi";
-const ALICE: &str = "YWxpY2UiLCJleHAiOjE4MDAwODY0MDB9.6ZSEWFPk8qa2LYUoq9aQ2YmJKiWMmUjEHklIOflkHbs";
-const BOB: &str = "Ym9iIiwiZXhwIjoxODAwMDg2NDAwfQ.04F6Y0aWcnNXSXnDTe9HsUKezmbXyOBx8q8Kn4jCbag";
-const STALE: &str = "YWxpY2UiLCJleHAiOjE3OTk5OTAwMDB9.Yb_9PUw9F4Reo94AatA3UPnftjb7ha_TZ8UxAx3qWl4";
-const FORGED: &str = "YWxpY2UiLCJleHAiOjE4MDAwODY0MDB9.jAND-FnA2YJDW_9h2AC82HLyZpN2hvESALEA8rb7FWg";
+/// The end of a token that outlives everything.
+const NEVER: u64 = NOW + 86_400;
+
+/// How long before its request a stale token ended, in seconds.
+const STALE: u64 = 10_000;
+
+impl Credential {
+    pub(crate) fn ends_at(&self) -> Timestamp {
+        Timestamp::from_secs(self.exp)
+    }
+}
 
 impl Attempt {
-    pub(crate) fn new(dice: &Dice) -> Self {
+    /// One at this time of the calendar; `identity` decides who signs, and for how long.
+    pub(crate) fn new(dice: &Dice, identity: &Dice, terms: &Terms, date: Timestamp) -> Self {
+        let own = match terms.is_published {
+            true => Signer::Key(identity.pick(&[1, 1, 1, 2])),
+            false => Signer::Secret,
+        };
+        let signer = if identity.one_in(20) { identity.pick(&[Signer::Secret, Signer::Key(1)]) } else { own };
+        let exp = if identity.one_in(4) { date.as_secs() + identity.pick(&[0, 1, 2, 4, 8]) } else { NEVER };
         Self {
             is_upgrade: !dice.one_in(10),
             address: dice.pick(&ADDRESSES),
             origin: dice.pick(&[Some(HOME), Some(HOME), Some(OTHER), Some(OTHER), Some("https://evil.example"), None]),
             credential: match dice.below(10) {
-                0 => Credential::Forged,
-                1 => Credential::Missing,
-                2 => Credential::Stale,
-                number => Credential::Of(if number < 7 { "alice" } else { "bob" }),
+                0 => Some(Credential { signer: Signer::Forger { is_key: terms.is_published }, subject: "alice", exp }),
+                1 => None,
+                2 => Some(Credential { signer, subject: "alice", exp: date.as_secs() - STALE }),
+                number => Some(Credential { signer, subject: if number < 7 { "alice" } else { "bob" }, exp }),
             },
             is_misshapen: dice.one_in(16),
         }
     }
 
-    pub(crate) const fn good(address: usize) -> Self {
+    pub(crate) const fn good(address: usize, terms: &Terms) -> Self {
+        let signer = if terms.is_published { Signer::Key(1) } else { Signer::Secret };
         Self {
             is_upgrade: true,
             address: ADDRESSES[address],
             origin: Some(OTHER),
-            credential: Credential::Of("alice"),
+            credential: Some(Credential { signer, subject: "alice", exp: NEVER }),
             is_misshapen: false,
         }
     }
@@ -72,20 +87,24 @@ impl Attempt {
             fields.retain(|(name, _)| name != "sec-websocket-key");
         }
         fields.extend(self.origin.map(|origin| ("origin".to_owned(), origin.into())));
-        let end = match self.credential {
-            Credential::Forged => FORGED,
-            Credential::Missing => return fields,
-            Credential::Of("alice") => ALICE,
-            Credential::Of(_) => BOB,
-            Credential::Stale => STALE,
-        };
-        let token = format!("Bearer {TOKEN_HEAD}{end}");
-        fields.push(("authorization".to_owned(), token.into_bytes()));
+        if let Some(Credential { signer, subject, exp }) = self.credential {
+            let token = format!("Bearer {}", token(signer, subject, exp));
+            fields.push(("authorization".to_owned(), token.into_bytes()));
+        }
         fields
     }
 
-    /// What it has to be refused for, whatever others have.
-    pub(crate) const fn flaw(&self, terms: &Terms) -> Option<Violation> {
+    /// Whether no token of its signer is good.
+    pub(crate) fn is_forged(&self, terms: &Terms) -> bool {
+        self.credential.is_some_and(|credential| match credential.signer {
+            Signer::Secret => terms.is_published,
+            Signer::Key(_) => !terms.is_published,
+            Signer::Forger { .. } => true,
+        })
+    }
+
+    /// What it has to be refused for whatever others have, at a time of the calendar, where these keys are known.
+    pub(crate) fn flaw(&self, terms: &Terms, date: Timestamp, known: Option<&KeyIds>) -> Option<Violation> {
         if self.is_misshapen {
             return Some(Violation::BadUpgrade);
         }
@@ -93,12 +112,21 @@ impl Attempt {
             Some(origin) => origin.len() == OTHER.len() || (origin.len() == HOME.len() && !terms.is_elsewhere),
             None => false,
         };
-        match self.credential {
-            _ if !is_welcome => Some(Violation::OriginRefused),
-            Credential::Forged => Some(Violation::CredentialInvalid),
-            Credential::Missing if terms.needs_credential => Some(Violation::CredentialMissing),
-            Credential::Stale => Some(Violation::CredentialExpired),
-            Credential::Missing | Credential::Of(_) => None,
+        if !is_welcome {
+            return Some(Violation::OriginRefused);
         }
+        let Some(Credential { signer, exp, .. }) = self.credential else {
+            return terms.needs_credential.then_some(Violation::CredentialMissing);
+        };
+        let is_signed = match (signer, terms.is_published, known) {
+            (Signer::Key(_) | Signer::Forger { is_key: true }, true, None) => return Some(Violation::Internal),
+            (Signer::Key(id), true, Some(known)) => known.contains(&id),
+            (Signer::Secret, false, _) => true,
+            (Signer::Secret | Signer::Key(_) | Signer::Forger { .. }, _, _) => false,
+        };
+        if !is_signed {
+            return Some(Violation::CredentialInvalid);
+        }
+        (date >= Timestamp::from_secs(exp + SKEW)).then_some(Violation::CredentialExpired)
     }
 }

@@ -14,6 +14,7 @@
 mod attempt;
 mod dice;
 mod frame;
+mod identity;
 mod model;
 mod policy;
 mod proxy;
@@ -51,6 +52,8 @@ pub struct Report {
 /// Faults that the project once had, put into the skin.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Bug {
+    /// Requests that wait together never hear that there is an answer.
+    AnswerLost,
     /// A call of the host fails, the bytes in hand are lost, and later ones go on.
     ChunkLost,
     /// A Close is written twice.

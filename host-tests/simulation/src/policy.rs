@@ -8,6 +8,7 @@ use portcullis_core::wire::Side;
 use serde_json::{Value, json};
 
 use crate::dice::Dice;
+use crate::identity::{KEYS_PATH, SECRET, SKEW};
 
 /// How many kinds of messages a policy is about, and how many kinds of everything else: each pair of them is a policy.
 pub(crate) const KINDS: usize = 48;
@@ -20,6 +21,10 @@ pub(crate) struct Terms {
     pub(crate) server: Messages,
     pub(crate) is_fail_open: bool,
     pub(crate) needs_credential: bool,
+    /// The issuer publishes its keys.
+    pub(crate) is_published: bool,
+    /// A connection may outlive its token.
+    pub(crate) outlives_token: bool,
     /// Another list of origins, which a reload may bring.
     pub(crate) is_elsewhere: bool,
     pub(crate) per_address: u32,
@@ -122,12 +127,15 @@ impl Terms {
         let (is_monitor, client, server) = (dice.one_in(5), Messages::new(dice), Messages::new(dice));
         let dice = &Dice::new(1_000 + others as u64);
         let open = dice.one_in(2);
+        let identity = &Dice::new(2_000 + others as u64);
         Self {
             is_monitor,
             client,
             server,
             is_fail_open: dice.one_in(4),
             needs_credential: !dice.one_in(3),
+            is_published: identity.one_in(3),
+            outlives_token: identity.one_in(4),
             is_elsewhere: dice.one_in(6),
             per_address: dice.pick(&[1, 3, 20]),
             per_subject: dice.pick(&[1, 2, 10]),
@@ -161,6 +169,13 @@ impl Terms {
                 service
             }
         };
+        let (algorithm, jwks) = match self.is_published {
+            true => (
+                "EdDSA",
+                json!({"cluster": "idp", "url": format!("https://idp.example.com{KEYS_PATH}"), "refresh": "10s"}),
+            ),
+            false => ("HS256", json!({"secret": {"inline": SECRET}})),
+        };
         let rate = |burst: u64| json!({"per_second": burst, "burst": burst});
         json!({
             "mode": if self.is_monitor { "monitor" } else { "enforce" },
@@ -174,9 +189,11 @@ impl Terms {
                     "name": "corp",
                     "issuer": "https://idp.example.com/",
                     "audiences": ["chat"],
-                    "algorithms": ["HS256"],
-                    "jwks": {"secret": {"inline": "an HMAC secret of more than 32 bytes"}},
+                    "algorithms": [algorithm],
+                    "jwks": jwks,
+                    "clock_skew": format!("{SKEW}s"),
                 }],
+                "on_expiry": if self.outlives_token { "ignore" } else { "close" },
             },
             "messages": {"from_client": self.client.written(), "from_server": self.server.written()},
             "limits": {

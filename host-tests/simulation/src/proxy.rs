@@ -20,6 +20,8 @@ const ENTRY_LEN: usize = 64;
 pub(crate) struct Proxy {
     dice: Dice,
     now: Cell<u64>,
+    /// When the calendar says [`NOW`].
+    begin: u64,
     data: RefCell<BTreeMap<port::Cell, (Vec<u8>, u32)>>,
     /// One call of the host in so many fails; 0: none does.
     error_in: Cell<usize>,
@@ -41,8 +43,10 @@ type Between = dyn Fn(&Proxy, &SimulatedPort);
 impl Proxy {
     pub(crate) fn new(dice: Dice, is_told: bool) -> Self {
         let register = Register::first([7; 16]);
+        let begin = 1_000_000_000_000 + dice.next() % 1_000_000_000_000;
         Self {
-            now: Cell::new(1_000_000_000_000 + dice.next() % 1_000_000_000_000),
+            now: Cell::new(begin),
+            begin,
             data: RefCell::new(BTreeMap::from([(port::Cell::Register, (register, 1))])),
             error_in: Cell::default(),
             race_in: Cell::default(),
@@ -58,6 +62,10 @@ impl Proxy {
 
     pub(crate) const fn now(&self) -> Moment {
         Moment::from_nanos(self.now.get())
+    }
+
+    pub(crate) const fn date(&self) -> Timestamp {
+        Timestamp::from_nanos(NOW * 1_000_000_000 + (self.now.get() - self.begin))
     }
 
     pub(crate) fn advance(&self, millis: u64) {
@@ -242,7 +250,7 @@ impl Port for SimulatedPort {
 
     fn date(&self) -> Result<Timestamp, HostError> {
         self.call()?;
-        Ok(Timestamp::from_secs(NOW))
+        Ok(self.proxy.date())
     }
 
     fn random(&self, bytes: &mut [u8]) -> Result<(), HostError> {

@@ -5,7 +5,7 @@ use core::cell::{Cell, RefCell};
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use portcullis_core::ask::Answer;
+use portcullis_core::ask::{Answer, Asker};
 use portcullis_core::effect::{ClientWriter, Edit, Effect, Effects, Flow, Metric, Onward, Passage, Reply};
 use portcullis_core::gate::{Arrival, Gate, Plugin};
 use portcullis_core::handshake::{HttpVersion, Request};
@@ -14,6 +14,7 @@ use portcullis_core::limits::Share;
 use portcullis_core::limits::admission::Peer;
 use portcullis_core::policy::Policy;
 use portcullis_core::port::HostError;
+use portcullis_core::time::Timestamp;
 use portcullis_core::violation::Violation;
 use portcullis_core::wire::{Chunk, Side, Unreadable};
 
@@ -22,7 +23,7 @@ use crate::model::Way;
 use crate::policy::Terms;
 use crate::proxy::Proxy;
 use crate::script::Writer;
-use crate::vm::Vm;
+use crate::vm::{Known, Vm};
 use crate::{Bug, show};
 
 /// A stream.
@@ -41,7 +42,37 @@ pub(crate) struct Stream {
     /// How often the client can be written to.
     pub(crate) writable: Writable,
     bug: Option<Bug>,
+    /// A service was asked about its request.
+    has_asked: Cell<bool>,
+    /// Errors of the host before its request.
+    first_error: u32,
     pub(crate) seen: RefCell<Seen>,
+}
+
+/// What a request waits for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Waits {
+    /// What all who need it wait for; its subject has no slot yet.
+    Together,
+    /// A question of its own.
+    Alone,
+}
+
+/// What was decided of a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Decided {
+    pub(crate) flow: Flow,
+    pub(crate) refusal: Option<Violation>,
+    pub(crate) has_erred: bool,
+    pub(crate) judged: Judged,
+}
+
+/// When a credential was judged, and what its worker could know then.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Judged {
+    /// From then to then.
+    pub(crate) dates: [Timestamp; 2],
+    pub(crate) known: Known,
 }
 
 /// How often the client's writer is open.
@@ -62,6 +93,12 @@ pub(crate) struct Seen {
     pub(crate) is_up: bool,
     /// The slots of those that are counted are taken, as far as the model knows.
     pub(crate) has_slots: bool,
+    /// It may have been let in as nobody, since no key is known.
+    pub(crate) is_anonymous: bool,
+    pub(crate) waits: Option<Waits>,
+    pub(crate) judged: Judged,
+    /// What nobody has checked yet.
+    pub(crate) decided: Option<Decided>,
     pub(crate) replies: Vec<(Violation, bool)>,
     pub(crate) refusals: Vec<Violation>,
     pub(crate) ways: [Way; 2],
@@ -113,6 +150,8 @@ impl Stream {
             waiting: RefCell::default(),
             writable,
             bug,
+            has_asked: Cell::default(),
+            first_error: vm.proxy.error_count(),
             seen: RefCell::new(seen),
         }
     }
@@ -156,17 +195,31 @@ impl Stream {
             let peer = Peer::new(seen.attempt.address.as_bytes().to_vec());
             Ok(Request { headers: Headers::new(fields), protocol: HttpVersion::Http11, tls: false, end: false, peer })
         };
-        let errors = proxy.error_count();
+        let (errors, date) = (proxy.error_count(), proxy.date());
         let arrival = Arrival { request: request(), listener: b"listener".to_vec(), connection: listener };
         let flow = self.run_head(vm, |gate, effects| gate.request(arrival, effects));
         self.seen.borrow_mut().error_count += proxy.error_count() - errors;
-        self.let_go(flow);
+        self.let_go(vm, flow, date);
         flow
     }
 
     /// The request goes on, or is kept.
-    fn let_go(&self, flow: Flow) {
+    fn let_go(&self, vm: &Vm, flow: Flow, began_at: Timestamp) {
+        let waits = if self.has_asked.take() { Waits::Alone } else { Waits::Together };
         let mut seen = self.seen.borrow_mut();
+        // What waits for an answer of its own was judged before.
+        if seen.waits != Some(Waits::Alone) {
+            seen.judged = Judged { dates: [began_at, vm.proxy.date()], known: vm.known.borrow().clone() };
+        }
+        seen.waits = (flow == Flow::Wait).then_some(waits);
+        if flow != Flow::Wait {
+            let has_erred = vm.proxy.error_count() > self.first_error;
+            let Judged { dates: [date, _], known } = &seen.judged;
+            let lacks_keys = seen.attempt.flaw(&seen.terms, *date, known.keys.as_ref()) == Some(Violation::Internal);
+            seen.is_anonymous = seen.terms.is_published && seen.terms.is_fail_open && (lacks_keys || has_erred);
+            let refusal = seen.replies.last().map(|(violation, _)| *violation);
+            seen.decided = Some(Decided { flow, refusal, has_erred, judged: seen.judged.clone() });
+        }
         let is_upgrade = seen.attempt.is_upgrade && !seen.terms.is_monitor;
         match flow {
             Flow::Forward => seen.is_forwarded = true,
@@ -304,15 +357,17 @@ impl Stream {
     }
 
     pub(crate) fn answered(&self, vm: &Vm, answer: Answer) {
-        if vm.proxy.fails() {
+        if vm.proxy.fails() || (self.bug == Some(Bug::AnswerLost) && matches!(answer, Answer::Shared)) {
             return;
         }
+        let date = vm.proxy.date();
         let flow = self.run_head(vm, |gate, effects| gate.answered(answer, effects));
         if flow == Flow::Forward && vm.proxy.fails() {
             self.instead(vm, Gate::failed);
+            self.seen.borrow_mut().waits = None;
             return;
         }
-        self.let_go(flow);
+        self.let_go(vm, flow, date);
     }
 
     /// The end, in whatever way.
@@ -381,6 +436,9 @@ impl Stream {
             vm.proxy.journal().note(&[name(&effect)], || format!("{}: {effect:?}", self.id));
             match effect {
                 Effect::Ask(ask) => {
+                    if let Asker::Stream(_) = ask.asker {
+                        self.has_asked.set(true);
+                    }
                     if let Err(asker) = vm.ask(ask) {
                         for (_, answer) in vm.worker.answered(asker, Answer::None).streams {
                             self.seen.borrow_mut().error_count += 1;

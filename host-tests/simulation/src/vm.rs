@@ -5,13 +5,14 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use portcullis_core::ask::{Answer, Ask, Asker, Question};
+use portcullis_core::ask::{Answer, Ask, Asker, HttpRequest, Question};
 use portcullis_core::config::Parsed;
 use portcullis_core::effect::Metric;
 use portcullis_core::gate::{Answered, Plugin, Ticked, Worker};
 use portcullis_core::port::HostError;
 use portcullis_core::time::Moment;
 
+use crate::identity::KeyIds;
 use crate::proxy::{Proxy, SimulatedPort};
 use crate::stream::Stream;
 
@@ -29,6 +30,7 @@ pub(crate) struct Vm {
     /// Of those who wait together, what the host did not ask.
     refused: RefCell<Vec<Asker>>,
     call_count: Cell<u32>,
+    pub(crate) known: RefCell<Known>,
     /// The gauge of live connections.
     pub(crate) active: Cell<i64>,
     pub(crate) ticked_at: Cell<Moment>,
@@ -40,7 +42,18 @@ pub(crate) struct Vm {
 
 struct Call {
     asker: Asker,
+    /// What it asks for, where that is HTTP.
+    path: Option<String>,
     until: Moment,
+}
+
+/// What a worker could know.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// The keys that were published when it last heard of any.
+    pub(crate) keys: Option<KeyIds>,
+    /// All of which it ever has.
+    pub(crate) keys_ever: KeyIds,
 }
 
 impl Vm {
@@ -56,6 +69,7 @@ impl Vm {
             calls: RefCell::default(),
             refused: RefCell::default(),
             call_count: Cell::default(),
+            known: RefCell::default(),
             active: Cell::default(),
             ticked_at: Cell::new(proxy.now()),
             is_hurried: Cell::default(),
@@ -127,9 +141,11 @@ impl Vm {
     }
 
     pub(crate) fn ask(&self, Ask { question, asker }: Ask) -> Result<(), Asker> {
-        let timeout = match question {
-            Question::Http(request) => request.timeout,
-            Question::RateLimit { timeout, .. } => timeout,
+        let (timeout, path) = match question {
+            Question::Http(HttpRequest { timeout, fields, .. }) => {
+                (timeout, fields.into_iter().find(|(name, _)| *name == ":path").map(|(_, path)| path))
+            }
+            Question::RateLimit { timeout, .. } => (timeout, None),
         };
         if self.proxy.fails() {
             return match asker {
@@ -143,13 +159,25 @@ impl Vm {
         let token = self.call_count.get() + 1;
         self.call_count.set(token);
         let until = self.proxy.now().saturating_add(timeout).saturating_add(HOST_LATE_MAX);
-        self.calls.borrow_mut().insert(token, Call { asker, until });
+        self.calls.borrow_mut().insert(token, Call { asker, path, until });
         Ok(())
     }
 
     /// The questions that are open.
     pub(crate) fn questions(&self) -> Vec<u32> {
         self.calls.borrow().keys().copied().collect()
+    }
+
+    /// What the question asks for, where that is HTTP.
+    pub(crate) fn path(&self, token: u32) -> Option<String> {
+        self.calls.borrow().get(&token)?.path.clone()
+    }
+
+    /// Keys are published where it asks for them.
+    pub(crate) fn learn(&self, keys: &KeyIds) {
+        let known = &mut *self.known.borrow_mut();
+        known.keys_ever.extend(keys);
+        known.keys = Some(keys.clone());
     }
 
     /// A service answers, or the host says that it does not.

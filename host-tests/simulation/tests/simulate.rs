@@ -97,7 +97,8 @@ fn what_was_found_once_is_mended() {
 fn a_fault_that_is_put_back_is_found_soon() {
     be_quiet();
     for (bug, signs) in [
-        (Bug::ChunkLost, &["left out", "does not go on"][..]),
+        (Bug::AnswerLost, &["waits for ever"][..]),
+        (Bug::ChunkLost, &["left out", "does not go on"]),
         (Bug::CloseTwice, &["behind a Close"]),
         (Bug::SlotKept, &["slots of connections that have ended", "refused for ConnectionsExceeded"]),
     ] {

@@ -9,9 +9,10 @@ use portcullis_core::wire::Side;
 
 use super::World;
 use crate::attempt::{Attempt, Credential};
+use crate::identity::SKEW;
 use crate::model::Way;
 use crate::policy::{Global, IDLE_MILLIS, LATE_MILLIS, LIFETIME_MILLIS, MESSAGE_MILLIS, PONG_MILLIS, Terms};
-use crate::stream::{Seen, Stream, Writable, index};
+use crate::stream::{Decided, Judged, Seen, Stream, Waits, Writable, index};
 use crate::vm::Vm;
 
 /// How long a live connection may go by a policy of before: as long as a policy takes to settle and connections to be looked at, and three
@@ -27,29 +28,43 @@ impl World {
             if seen.has_slots {
                 let other = seen.attempt;
                 counts[0] += usize::from(other.address == attempt.address);
-                counts[1] += usize::from(
-                    other.credential == attempt.credential && matches!(other.credential, Credential::Of(_)),
-                );
+                let subject = |attempt: &Attempt| attempt.credential.map(|credential| credential.subject);
+                let is_known = seen.waits != Some(Waits::Together) && !seen.is_anonymous && other.credential.is_some();
+                counts[1] += usize::from(is_known && subject(&other) == subject(attempt));
                 counts[2] += 1;
             }
         }
         counts
     }
 
-    pub(super) fn check_request(&self, stream: &Stream, flow: Flow, has_erred: bool, [before, after]: [[usize; 3]; 2]) {
+    /// What has to hold of a request that was decided about, or waits; `counts`: how many had slots before and after, where that is known.
+    pub(super) fn check_request(&self, stream: &Stream, counts: Option<[[usize; 3]; 2]>) {
+        let after = self.counts(&stream.seen.borrow().attempt);
         let mut seen = stream.seen.borrow_mut();
         let terms = seen.terms;
-        let may_pass = terms.is_monitor || (terms.is_fail_open && has_erred);
-        let flaw = seen.attempt.flaw(&terms).filter(|_| seen.attempt.is_upgrade);
+        let Some(Decided { flow, refusal, has_erred, judged: Judged { dates, known } }) = seen.decided.take() else {
+            if seen.waits.is_some() && !seen.replies.is_empty() {
+                seen.blame("a request is answered and waits".to_owned());
+            }
+            return;
+        };
+        // Keys go with the last policy that names them, and what the host loses may have been one.
+        let is_certain = self.report.reload_count == 0 && self.proxy.error_count() == 0;
+        let keys = if is_certain { known.keys.as_ref() } else { Some(&known.keys_ever) };
+        let [flaw, later_flaw] =
+            dates.map(|date| seen.attempt.flaw(&terms, date, keys).filter(|_| seen.attempt.is_upgrade));
+        let is_keyless = terms.is_published && (flaw == Some(Violation::Internal) || !is_certain);
+        let may_pass = terms.is_monitor || (terms.is_fail_open && (has_erred || is_keyless));
         let maxima = [terms.per_address, terms.per_subject, terms.in_all].map(|max| max as usize);
-        let is_full =
-            before.iter().chain(&after).zip(maxima.into_iter().chain(maxima)).any(|(count, max)| *count >= max);
+        let is_full = counts.is_none_or(|[before, after]| {
+            before.iter().chain(&after).zip(maxima.into_iter().chain(maxima)).any(|(count, max)| *count >= max)
+        });
         let is_over = after.iter().zip(maxima).any(|(count, max)| *count > max);
         let is_lax = self.proxy.error_count() > 0 || self.death_count > 0 || self.proxy.generation() > 0;
         let attempts = self.forged.iter().filter(|address| **address == seen.attempt.address).count();
         // A policy with a lower bound may take the place of another one, and a worker that was slow is taken for lost.
         let is_known = self.report.reload_count == 0 && self.proxy.generation() <= self.death_count;
-        let fault = match (flow, seen.replies.last()) {
+        let fault = match (flow, refusal) {
             _ if is_over && is_known => Some(format!("too many are admitted: {after:?} of {maxima:?}")),
             (Flow::Forward | Flow::Wait, None) => {
                 let is_named = seen.request.iter().any(|(name, _)| name == "authorization");
@@ -65,15 +80,16 @@ impl World {
             }
             (Flow::Forward | Flow::Wait, Some(_)) => Some("a request is answered and goes on".to_owned()),
             (Flow::Hold, None) => Some("a request is kept without an answer".to_owned()),
-            (Flow::Hold, Some((violation, _))) => {
-                let is_right = match *violation {
-                    Violation::Internal => has_erred,
+            (Flow::Hold, Some(violation)) => {
+                let is_right = match violation {
+                    Violation::Internal => has_erred || is_keyless,
                     _ if terms.is_monitor => false,
                     Violation::ConnectionsExceeded => is_full || is_lax || self.report.reload_count > 0,
                     Violation::HandshakesExceeded => terms.handshakes > 0 || terms.global != Global::Nothing,
                     Violation::Banned => attempts >= 2,
                     Violation::Overloaded => terms.has_little_room || self.report.is_memory_short,
-                    violation => Some(violation) == flaw,
+                    Violation::CredentialInvalid if is_keyless => true,
+                    violation => [flaw, later_flaw].contains(&Some(violation)),
                 };
                 (!is_right).then(|| format!("refused for {violation:?}, not {flaw:?}; {after:?} of {maxima:?}"))
             }
@@ -124,6 +140,9 @@ impl World {
                     client.sent_count() > seen.terms.burst || matches!(seen.terms.global, Global::Messages { .. })
                 }
                 Violation::Overloaded => seen.terms.has_little_room,
+                Violation::CredentialExpired => {
+                    seen.attempt.credential.is_some_and(|credential| self.proxy.date() >= credential.ends_at())
+                }
                 _ => client.may_be_refused() || server.may_be_refused(),
             };
             if !is_right {
@@ -142,6 +161,9 @@ impl World {
         {
             say("a Close of ours without a refusal".to_owned());
         }
+        if self.has_outlived(&seen) && is_live {
+            say("a connection has outlived its token".to_owned());
+        }
         let is_known = seen.error_count == 0 && !seen.is_over && is_live && seen.refusals.is_empty();
         if is_known && is_quiet && seen.reload_count == 0 && is_enforced {
             for way in &seen.ways {
@@ -153,6 +175,16 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Whether a connection should have ended with its token.
+    fn has_outlived(&self, seen: &Seen) -> bool {
+        let Seen { terms, attempt, .. } = seen;
+        let is_bound = !terms.outlives_token && !terms.is_monitor && !terms.is_fail_open && seen.reload_count == 0;
+        let late = Duration::from_secs(SKEW + 1) + Duration::from_millis(2 * LATE_MILLIS);
+        let is_past = |credential: Credential| self.proxy.date() > credential.ends_at().saturating_add(late);
+        let is_quiet = seen.ends().is_empty() && !seen.is_over && !seen.ways.iter().any(Way::has_closed);
+        is_bound && is_quiet && self.proxy.error_count() == 0 && attempt.credential.is_some_and(is_past)
     }
 
     /// A refused client is told before it is reset, where it can be.

@@ -10,6 +10,7 @@ use super::World;
 use crate::attempt::Attempt;
 use crate::dice::Dice;
 use crate::model::{Plain, Way};
+use crate::policy;
 use crate::stream::index;
 
 /// What is said of one connection, cut into chunks in one way: what comes out of it.
@@ -17,10 +18,15 @@ pub(crate) fn chunks(seed: u64, chunk_seed: u64) -> (Vec<Plain>, Vec<Violation>)
     let mut world = World::new(seed, false, None);
     let chunking = Dice::new(chunk_seed);
     world.proxy.stand_still();
-    let stream = world.request(0, Attempt::good(0));
+    let (terms, _) = policy::policy(world.messages, world.others[0]);
+    let stream = world.request(0, Attempt::good(0, &terms));
     let vm = Rc::clone(&world.vms[0]);
-    let questions = vm.questions();
-    questions.into_iter().for_each(|token| vm.receive(token, Answer::Grpc(vec![8, 1])));
+    while let Some(token) = vm.questions().first().copied() {
+        match vm.path(token) {
+            Some(_) => world.publish(&vm, token),
+            None => vm.receive(token, Answer::Grpc(vec![8, 1])),
+        }
+    }
     if stream.seen.borrow().is_forwarded {
         world.open(&vm, &stream, 9);
     }

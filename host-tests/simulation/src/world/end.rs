@@ -23,7 +23,7 @@ impl World {
                 self.tidy(&vm, &stream);
             }
         }
-        // Longer than any refused connection may stay.
+        // Longer than any refused connection may stay, and any request may wait.
         for _ in 0..200 {
             self.proxy.advance(250);
             for vm in self.vms.clone() {
@@ -33,12 +33,15 @@ impl World {
                     self.tidy(&vm, &stream);
                 }
             }
-            if !self.vms.iter().flat_map(|vm| vm.all_streams()).any(|stream| self.is_refused(&stream)) {
+            let is_to_end = |stream: &Stream| self.is_refused(stream) || stream.seen.borrow().waits.is_some();
+            if !self.vms.iter().flat_map(|vm| vm.all_streams()).any(|stream| is_to_end(&stream)) {
                 break;
             }
         }
         for vm in self.vms.clone() {
             for stream in vm.all_streams() {
+                let is_waiting = stream.seen.borrow().waits.is_some();
+                assert!(!is_waiting || self.proxy.error_count() > 0, "stream {}: a request waits for ever", stream.id);
                 assert!(!self.is_refused(&stream), "stream {}: a refused connection stays", stream.id);
                 self.end(&vm, &stream);
             }

@@ -12,13 +12,14 @@ use portcullis_core::effect::Flow;
 use portcullis_core::testing::switching_protocols;
 use portcullis_core::wire::Side;
 
-use crate::attempt::{Attempt, Credential};
+use crate::attempt::Attempt;
 use crate::dice::Dice;
+use crate::identity::{KeyIds, publish};
 use crate::model::Way;
 use crate::policy::{self, KINDS};
 use crate::proxy::Proxy;
 use crate::script::Writer;
-use crate::stream::{Seen, Stream, Writable, index};
+use crate::stream::{Judged, Seen, Stream, Writable, index};
 use crate::vm::Vm;
 use crate::{Bug, Report, show};
 
@@ -27,6 +28,8 @@ pub(crate) use chunks::chunks;
 /// The world.
 pub(crate) struct World {
     dice: Dice,
+    /// Decides about who clients are, and what services know of them.
+    identity: Dice,
     proxy: Rc<Proxy>,
     vms: Vec<Rc<Vm>>,
     /// Of those, the ones that may come between two calls of another.
@@ -39,6 +42,8 @@ pub(crate) struct World {
     death_count: u32,
     has_lost_unknown: bool,
     forged: Vec<&'static str>,
+    /// The keys that the issuer publishes.
+    published: KeyIds,
     bug: Option<Bug>,
     report: Report,
 }
@@ -49,6 +54,7 @@ impl World {
         let proxy = Rc::new(Proxy::new(dice.fork(), is_told));
         let (messages, target) = (dice.below(KINDS), dice.below(KINDS));
         let mut world = Self {
+            identity: Dice::new(!seed),
             proxy,
             vms: Vec::new(),
             others_of: Rc::default(),
@@ -59,6 +65,7 @@ impl World {
             death_count: 0,
             has_lost_unknown: false,
             forged: Vec::new(),
+            published: KeyIds::from([1]),
             bug,
             report: Report::default(),
             dice,
@@ -145,7 +152,8 @@ impl World {
 
     fn connect(&mut self) {
         let vm = self.dice.below(self.vms.len());
-        let attempt = Attempt::new(&self.dice);
+        let (terms, _) = policy::policy(self.messages, self.others[vm]);
+        let attempt = Attempt::new(&self.dice, &self.identity, &terms, self.proxy.date());
         self.request(vm, attempt);
     }
 
@@ -169,6 +177,10 @@ impl World {
             is_answered: false,
             is_up: false,
             has_slots: false,
+            is_anonymous: false,
+            waits: None,
+            judged: Judged::default(),
+            decided: None,
             replies: Vec::new(),
             refusals: Vec::new(),
             ways: [way(Side::Client), way(Side::Server)],
@@ -187,16 +199,16 @@ impl World {
         let stream = Rc::new(Stream::new(id, &vm, writable, seen, self.bug));
         vm.streams.borrow_mut().insert(id, Rc::clone(&stream));
         self.note(|| format!("{id}: asks for a connection: {attempt:?} {writable:?} {terms:?}"));
-        if attempt.credential == Credential::Forged && attempt.is_upgrade {
+        // Where keys are published, any may be one that nobody knows of.
+        if (attempt.is_forged(&terms) || terms.is_published) && attempt.is_upgrade {
             self.forged.push(attempt.address);
         }
         let counts = self.counts(&attempt);
-        let errors = self.proxy.error_count();
-        let flow = stream.request_headers(&vm, u64::from(id));
+        stream.request_headers(&vm, u64::from(id));
         self.report.request_count += 1;
         // Others may have left meanwhile.
         let counts = [counts, self.counts(&attempt)];
-        self.check_request(&stream, flow, self.proxy.error_count() > errors, counts);
+        self.check_request(&stream, Some(counts));
         self.tidy(&vm, &stream);
         stream
     }
@@ -315,19 +327,36 @@ impl World {
     }
 
     /// A service answers a question: yes, no, nothing, or nonsense.
-    fn serve(&self) {
+    fn serve(&mut self) {
         let vm = self.pick_vm();
         let Some(token) = vm.questions().first().copied() else { return };
-        let answer = match self.dice.below(8) {
-            0..4 => Answer::Grpc(vec![8, 1]),
-            4 => Answer::Grpc(vec![8, 2]),
-            5 => Answer::Grpc(vec![0xff; self.dice.below(9)]),
-            6 => Answer::None,
-            _ => return,
-        };
-        self.note(|| format!("a service answers {answer:?}"));
-        vm.receive(token, answer);
+        if vm.path(token).is_some() {
+            self.publish(&vm, token);
+        } else {
+            let answer = match self.dice.below(8) {
+                0..4 => Answer::Grpc(vec![8, 1]),
+                4 => Answer::Grpc(vec![8, 2]),
+                5 => Answer::Grpc(vec![0xff; self.dice.below(9)]),
+                6 => Answer::None,
+                _ => return,
+            };
+            self.note(|| format!("a service answers {answer:?}"));
+            vm.receive(token, answer);
+        }
         vm.all_streams().iter().for_each(|stream| self.tidy(&vm, stream));
+    }
+
+    /// The issuer is asked for its keys, of which it may have new ones.
+    fn publish(&mut self, vm: &Vm, token: u32) {
+        if self.identity.one_in(3) {
+            self.published = self.identity.pick(&[&[1][..], &[1], &[1, 2], &[2]]).iter().copied().collect();
+        }
+        let (answer, is_set) = publish(&self.identity, &self.published);
+        self.note(|| format!("the issuer answers {answer:?}: {:?}, {is_set}", self.published));
+        if is_set {
+            vm.learn(&self.published);
+        }
+        vm.receive(token, answer);
     }
 
     /// A client or server goes without a word.
@@ -338,6 +367,7 @@ impl World {
 
     fn end(&self, vm: &Rc<Vm>, stream: &Rc<Stream>) {
         self.note(|| format!("{}: ends", stream.id));
+        self.check_request(stream, None);
         self.check_stream(stream);
         stream.end(vm);
         vm.streams.borrow_mut().remove(&stream.id);
@@ -412,6 +442,7 @@ impl World {
             let seen = stream.seen.borrow();
             (seen.is_over, seen.is_reset, seen.replies.iter().any(|(_, is_told)| *is_told))
         };
+        self.check_request(stream, None);
         self.check_stream(stream);
         if is_reset && !is_over {
             self.check_told(stream);
