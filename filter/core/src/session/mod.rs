@@ -219,7 +219,7 @@ impl Session {
                 [due, self.expiry.deadline()].into_iter().flatten().min()
             }
             State::Closing(closing) => closing.server_until,
-            State::Open => None,
+            State::Open => self.expiry.deadline().filter(|_| self.policy.mode == Mode::Enforce),
         };
         [self.end_by, self.straddles_until(), due].into_iter().flatten().min()
     }
@@ -271,7 +271,9 @@ impl Session {
 
     /// Looks at the clock.
     pub fn tick(&mut self, now: Moment) -> Due {
-        if self.end_by.is_some_and(|end| now >= end) {
+        // A peer that has said its last may be sent more, but not beyond its token.
+        let is_cut = self.is_expired(now) && matches!(self.state, State::Open) && self.policy.mode == Mode::Enforce;
+        if self.end_by.is_some_and(|end| now >= end || is_cut) {
             return Due::Reset;
         }
         if let State::Closing(Closing { server_until: Some(until), .. }) = &self.state
@@ -285,9 +287,7 @@ impl Session {
         let traffic = self.traffic();
         let step = match self.straddles_until() {
             Some(until) if now >= until => Step::Refuse(Violation::PolicyChanged),
-            Some(_) | None if self.expiry.deadline().is_some_and(|end| now >= end) => {
-                Step::Refuse(Violation::CredentialExpired)
-            }
+            Some(_) | None if self.is_expired(now) => Step::Refuse(Violation::CredentialExpired),
             Some(_) | None => self.liveness.tick(&self.policy.liveness, &traffic, now),
         };
         let violation = match step {
@@ -304,6 +304,10 @@ impl Session {
             Mode::Monitor => self.liveness.overlook(violation, &traffic),
         }
         Due::Refused(violation)
+    }
+
+    fn is_expired(&self, now: Moment) -> bool {
+        self.expiry.deadline().is_some_and(|end| now >= end)
     }
 
     /// When a message has to be over that was begun under other rules. Monitor mode lets it go on.

@@ -166,6 +166,39 @@ fn the_policy_of_now_says_whether_and_when_a_token_ends_a_connection() {
     }
 }
 
+/// Its server might go on for as long as a closing handshake may take.
+#[test]
+fn a_client_that_has_said_its_last_hears_nothing_beyond_its_token() {
+    for (mode, bytes, end) in [
+        ("enforce", frame(0x88, b"\x03\xe8"), false),
+        ("enforce", vec![], true),
+        ("monitor", frame(0x88, b"\x03\xe8"), false),
+    ] {
+        let mut policy = policy(&json!({}));
+        policy["mode"] = json!(mode);
+        let mut world = World::new(&policy);
+        let mut live = Live::connect(&mut world, 3);
+        world.elapse(SECOND);
+        let (_, effects) = run(|effects| live.gate.body(Client, &bytes.as_slice(), end, effects));
+        live.note(effects);
+        let mut reset_after = None;
+        for step in 1..=40 {
+            world.elapse(STEP);
+            let is_due = live.wake_at.take_if(|at| *at <= world.now()).is_some();
+            let (_, effects) = if is_due { run(|effects| live.gate.tick(effects)) } else { ((), vec![]) };
+            if effects.contains(&Effect::Reset) {
+                reset_after.get_or_insert(STEP * step);
+            }
+            live.note(effects);
+        }
+        let (earliest, latest) = (Duration::from_secs(2), Duration::from_secs(3));
+        match mode {
+            "monitor" => assert_eq!(reset_after, None),
+            _ => assert!(reset_after.is_some_and(|at| at >= earliest && at <= latest), "{reset_after:?}"),
+        }
+    }
+}
+
 /// A token ends by the calendar: what is scheduled for is looked at anew, within the longest time that a connection is not ticked.
 #[test]
 fn a_calendar_that_is_set_is_followed() {
