@@ -4,11 +4,12 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use portcullis_core::effect::Flow;
+use portcullis_core::time::Timestamp;
 use portcullis_core::violation::Violation;
 use portcullis_core::wire::Side;
 
 use super::World;
-use crate::attempt::{Attempt, Credential};
+use crate::attempt::Attempt;
 use crate::identity::SKEW;
 use crate::model::Way;
 use crate::policy::{Global, IDLE_MILLIS, LATE_MILLIS, LIFETIME_MILLIS, MESSAGE_MILLIS, PONG_MILLIS, Terms};
@@ -18,6 +19,9 @@ use crate::vm::Vm;
 /// How long a live connection may go by a policy of before: as long as a policy takes to settle and connections to be looked at, and three
 /// ticks that come as late as they may.
 const FOLLOWED_WITHIN: Duration = Duration::from_millis(1_800 + 3 * LATE_MILLIS);
+
+/// How long the tokens that end may last.
+const TOKEN_SPAN: Duration = Duration::from_secs(10);
 
 impl World {
     /// How many connections of the address, the subject and all have slots.
@@ -179,12 +183,22 @@ impl World {
 
     /// Whether a connection should have ended with its token.
     fn has_outlived(&self, seen: &Seen) -> bool {
+        let late = Duration::from_secs(SKEW + 1) + Duration::from_millis(2 * LATE_MILLIS);
+        self.token_end(seen).is_some_and(|end| self.proxy.date() > end.saturating_add(late))
+    }
+
+    /// Whether a connection has to end with its token before long.
+    pub(super) fn ends_soon(&self, seen: &Seen) -> bool {
+        self.token_end(seen).is_some_and(|end| end < self.proxy.date().saturating_add(TOKEN_SPAN))
+    }
+
+    /// When the token of a connection ends that has to end with it, if nothing else ends it.
+    fn token_end(&self, seen: &Seen) -> Option<Timestamp> {
         let Seen { terms, attempt, .. } = seen;
         let is_bound = !terms.outlives_token && !terms.is_monitor && !terms.is_fail_open && seen.reload_count == 0;
-        let late = Duration::from_secs(SKEW + 1) + Duration::from_millis(2 * LATE_MILLIS);
-        let is_past = |credential: Credential| self.proxy.date() > credential.ends_at().saturating_add(late);
-        let is_quiet = seen.ends().is_empty() && !seen.is_over && !seen.ways.iter().any(Way::has_closed);
-        is_bound && is_quiet && self.proxy.error_count() == 0 && attempt.credential.is_some_and(is_past)
+        let is_quiet = seen.ends().is_empty() && !seen.is_over;
+        let is_certain = is_bound && is_quiet && self.proxy.error_count() == 0;
+        attempt.credential.filter(|_| is_certain).map(|credential| credential.ends_at())
     }
 
     /// A refused client is told before it is reset, where it can be.

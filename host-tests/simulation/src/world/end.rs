@@ -23,7 +23,7 @@ impl World {
                 self.tidy(&vm, &stream);
             }
         }
-        // Longer than any refused connection may stay, and any request may wait.
+        // Longer than any refused connection may stay, any request may wait, and tokens last that end.
         for _ in 0..200 {
             self.proxy.advance(250);
             for vm in self.vms.clone() {
@@ -33,7 +33,10 @@ impl World {
                     self.tidy(&vm, &stream);
                 }
             }
-            let is_to_end = |stream: &Stream| self.is_refused(stream) || stream.seen.borrow().waits.is_some();
+            let is_to_end = |stream: &Stream| {
+                let seen = stream.seen.borrow();
+                self.is_refused(stream) || seen.waits.is_some() || (stream.is_live() && self.ends_soon(&seen))
+            };
             if !self.vms.iter().flat_map(|vm| vm.all_streams()).any(|stream| is_to_end(&stream)) {
                 break;
             }
