@@ -94,25 +94,21 @@ impl Bootstrap {
     pub(crate) fn rate_limit_service(&mut self, address: SocketAddr) -> Result<(), Error> {
         // gRPC is HTTP/2 only, and over plain text nothing negotiates it.
         let options = json!({"@type": HTTP_OPTIONS, "explicit_http_config": {"http2_protocol_options": {}}});
-        let endpoint = json!({"endpoint": {"address": socket_address(address)}});
-        let cluster = json!({
-            "name": RATE_LIMIT_SERVICE,
-            "type": "STATIC",
-            "connect_timeout": "1s",
-            "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options},
-            "load_assignment": {"cluster_name": RATE_LIMIT_SERVICE, "endpoints": [{"lb_endpoints": [endpoint]}]},
-        });
-        let clusters = place(&mut self.0, CLUSTERS)?.as_array_mut();
-        clusters.map(|clusters| clusters.push(cluster)).ok_or_else(|| missing(CLUSTERS))
+        self.cluster(RATE_LIMIT_SERVICE, address, &json!({HTTP_OPTIONS_NAME: options}))
     }
 
     /// Adds the cluster `name`: a service that speaks HTTP/1.1 in plain text at `address`.
     pub(crate) fn service(&mut self, name: &str, address: SocketAddr) -> Result<(), Error> {
+        self.cluster(name, address, &json!({}))
+    }
+
+    fn cluster(&mut self, name: &str, address: SocketAddr, options: &Value) -> Result<(), Error> {
         let endpoint = json!({"endpoint": {"address": socket_address(address)}});
         let cluster = json!({
             "name": name,
             "type": "STATIC",
             "connect_timeout": "1s",
+            "typed_extension_protocol_options": options,
             "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
         });
         let clusters = place(&mut self.0, CLUSTERS)?.as_array_mut();
@@ -260,6 +256,7 @@ const CLUSTERS: &str = "/static_resources/clusters";
 const CLUSTER: &str = "/static_resources/clusters/0";
 /// The name in the policy's documentation.
 const RATE_LIMIT_SERVICE: &str = "ratelimit";
+const HTTP_OPTIONS_NAME: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 const HTTP_OPTIONS: &str = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 const WASM_FILTER: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 const STRING: &str = "type.googleapis.com/google.protobuf.StringValue";

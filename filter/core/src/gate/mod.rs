@@ -88,12 +88,12 @@ enum Phase {
 #[derive(Debug)]
 struct Asking {
     rest: Rest<(Opening, Room)>,
-    inquiry: Inquiry,
+    context: Context,
 }
 
 /// Where a request came from and to, and what it is decided by there.
 #[derive(Debug)]
-struct Inquiry {
+struct Context {
     listener: Rc<Listener<Policies>>,
     policies: Rc<Policies>,
     peer: Peer,
@@ -141,15 +141,15 @@ impl Gate {
         if let Step::Asks(..) = step {
             self.fail = fail;
         }
-        self.follow(step, Inquiry { listener, policies, peer }, effects)
+        self.follow(step, Context { listener, policies, peer }, effects)
     }
 
     /// The answer to the question about the request is there, or will never be.
     pub fn answered(&mut self, answer: Answer, effects: &mut Effects) -> Flow {
         match self.take_phase() {
             Phase::Asking(asking) => {
-                let Asking { rest, inquiry } = *asking;
-                self.follow(rest.answer(answer), inquiry, effects)
+                let Asking { rest, context } = *asking;
+                self.follow(rest.answer(answer), context, effects)
             }
             phase => {
                 self.phase = phase;
@@ -257,10 +257,10 @@ impl Gate {
     }
 
     /// Goes on with the judgement of the request.
-    fn follow(&mut self, step: Step<(Opening, Room)>, inquiry: Inquiry, effects: &mut Effects) -> Flow {
+    fn follow(&mut self, step: Step<(Opening, Room)>, context: Context, effects: &mut Effects) -> Flow {
         match step {
             Step::Asks(wait, rest) => {
-                self.phase = Phase::Asking(Box::new(Asking { rest, inquiry }));
+                self.phase = Phase::Asking(Box::new(Asking { rest, context }));
                 let identity = &self.plugin.worker().identity;
                 match wait {
                     Wait::Own(question) => {
@@ -271,14 +271,14 @@ impl Gate {
                 effects.list.extend(identity.take_asks().into_iter().map(Effect::Ask));
                 Flow::Wait
             }
-            Step::Ready((opening, room)) => self.decide(opening, room, inquiry, effects),
+            Step::Ready((opening, room)) => self.decide(opening, room, context, effects),
         }
     }
 
-    fn decide(&mut self, opening: Opening, room: Room, inquiry: Inquiry, effects: &mut Effects) -> Flow {
+    fn decide(&mut self, opening: Opening, room: Room, context: Context, effects: &mut Effects) -> Flow {
         let Opening { policy, decision, edits, would_refuse, record, credential, retry_after, is_failed_attempt } =
             opening;
-        let Inquiry { listener, policies, peer } = inquiry;
+        let Context { listener, policies, peer } = context;
         let (slots, retry_admission) = room.admissions.into_parts();
         self.slots = slots;
         let counters = &self.plugin.worker().counters;

@@ -213,8 +213,8 @@ fn a_second_question_may_stand_behind_the_first_and_make_a_header() {
         })
     });
     let listener = world.plugin.listener(b"listener", 1, &policies);
-    let inquiry = Inquiry { listener, policies, peer };
-    let (flow, effects) = run(|effects| gate.follow(step, inquiry, effects));
+    let context = Context { listener, policies, peer };
+    let (flow, effects) = run(|effects| gate.follow(step, context, effects));
     assert!(flow == Flow::Wait && matches!(&*effects, [Effect::Ask(_)]), "{effects:?}");
     let (flow, effects) = answer(&mut gate, Some(ALLOWED));
     assert_eq!((flow, &*effects), (Flow::Wait, &[Effect::Ask(Ask { question: plan, asker: Asker::Stream(1) })][..]));
