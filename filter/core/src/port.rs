@@ -32,6 +32,10 @@ pub trait Port: fmt::Debug {
 
     /// Shares `bytes` under `cell` where that is still of `version`, or whatever it is. Returns whether it was.
     fn share(&self, cell: Cell, bytes: &[u8], version: Option<u32>) -> Result<bool, HostError>;
+
+    /// Envoy's foreign function `verify_signature`: of a `VerifySignatureArguments` its `VerifySignatureResult`, both encoded
+    /// ([`crate::token::signatures`]). A host need not have it.
+    fn verify_signature(&self, arguments: &[u8]) -> Result<Vec<u8>, HostError>;
 }
 
 /// So many fresh unpredictable bytes.

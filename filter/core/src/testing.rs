@@ -178,6 +178,10 @@ pub struct MemoryPort {
     pub memory_len: Cell<usize>,
     /// The next call that fails: counted down with each.
     pub fails_in: Cell<Option<u32>>,
+    /// What checks signatures: of arguments the result.
+    pub verifier: Cell<Option<fn(&[u8]) -> Vec<u8>>>,
+    /// How often it was asked to.
+    pub asked_count: Cell<u32>,
     random: Rc<Cell<u64>>,
 }
 
@@ -235,5 +239,10 @@ impl Port for MemoryPort {
         }
         data.insert(cell, (bytes.to_vec(), known.unwrap_or_default().wrapping_add(1)));
         Ok(true)
+    }
+
+    fn verify_signature(&self, arguments: &[u8]) -> Result<Vec<u8>, HostError> {
+        self.asked_count.set(self.asked_count.get().wrapping_add(1));
+        Ok(self.verifier.get().ok_or(HostError)?(arguments))
     }
 }

@@ -132,6 +132,9 @@ mod import {
             cluster: *const u8, cluster_len: usize, fields: *const u8, fields_len: usize, body: *const u8, body_len: usize,
             trailers: *const u8, trailers_len: usize, timeout_millis: u32, token: *mut u32
         ) -> u32;
+        pub(super) fn proxy_call_foreign_function(
+            name: *const u8, name_len: usize, arguments: *const u8, arguments_len: usize, data: *mut *mut u8, len: *mut usize
+        ) -> u32;
     }
 
     #[link(wasm_import_module = "wasi_snapshot_preview1")]
@@ -387,6 +390,15 @@ pub(crate) fn http_call(cluster: &str, fields: &[u8], body: &[u8], millis: u32) 
         )
     })?;
     Ok(token)
+}
+
+/// Calls a function of the host's own; an error where it has none of this name.
+pub(crate) fn call_foreign_function(name: &str, arguments: &[u8]) -> Hosted<Vec<u8>> {
+    let (arguments, arguments_len) = (arguments.as_ptr(), arguments.len());
+    // SAFETY: the pointers and lengths are of live slices, and `take` passes live places.
+    take(|data, len| unsafe {
+        import::proxy_call_foreign_function(name.as_ptr(), name.len(), arguments, arguments_len, data, len)
+    })
 }
 
 /// Takes one item out of a queue; an error when it is empty.

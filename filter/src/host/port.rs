@@ -37,4 +37,8 @@ impl Port for HostPort {
     fn share(&self, cell: Cell, bytes: &[u8], version: Option<u32>) -> Result<bool, HostError> {
         abi::set_shared(&cell.to_string(), bytes, version)
     }
+
+    fn verify_signature(&self, arguments: &[u8]) -> Result<Vec<u8>, HostError> {
+        abi::call_foreign_function("verify_signature", arguments)
+    }
 }

@@ -8,6 +8,7 @@
 //! response NAME: VALUE   sets a header of each response
 //! note NAME              logs the headers of each request as it sees them, behind this name
 //! read LEN               copies up to so many bytes of each chunk of a body, both ways
+//! verify                 answers each request that has `x-verify`: Envoy's `verify_signature` of these bytes, both in hexadecimal
 //! hold request           pauses with each chunk of a request's body, and lets all go on that has come until its next tick
 //! hold response          likewise; what it holds when the upstream ends its connection is lost, as Envoy 1.40 has it
 //! ```
@@ -37,6 +38,7 @@ struct Task {
     response: Vec<(String, String)>,
     note: Option<String>,
     read_len: usize,
+    verifies: bool,
     held: Directions,
 }
 
@@ -50,6 +52,7 @@ impl Task {
                 ("response", header) => task.response.push(parse_header(header)?),
                 ("note", name) => task.note = Some(name.into()),
                 ("read", len) => task.read_len = len.parse().ok()?,
+                ("verify", "") => task.verifies = true,
                 ("hold", "request") => task.held.request = true,
                 ("hold", "response") => task.held.response = true,
                 _ => return None,
@@ -133,6 +136,18 @@ impl HttpContext for Stream {
             let line = format!("{name} sees {:?}", self.get_http_request_headers());
             hostcalls::log(LogLevel::Warn, &line).expect("a log");
         }
+        if self.task.verifies
+            && let Some(text) = self.get_http_request_header("x-verify")
+        {
+            let bytes = unhex(&text);
+            let result =
+                hostcalls::call_foreign_function("verify_signature", Some(&bytes)).map(Option::unwrap_or_default);
+            match result {
+                Ok(result) => self.send_http_response(200, vec![], Some(hex(&result).as_bytes())),
+                Err(status) => self.send_http_response(500, vec![], Some(format!("{status:?}").as_bytes())),
+            }
+            return Action::Pause;
+        }
         for (name, value) in &self.task.request {
             self.set_http_request_header(name, Some(value));
         }
@@ -167,4 +182,13 @@ impl HttpContext for Stream {
         self.paused.borrow_mut().entry(self.id).or_default().response = true;
         Action::Pause
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits = text.as_bytes().chunks(2).filter_map(|digits| str::from_utf8(digits).ok());
+    digits.map(|digits| u8::from_str_radix(digits, 16).expect("hexadecimal")).collect()
 }

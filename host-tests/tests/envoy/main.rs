@@ -16,6 +16,7 @@
 //! ratelimit    a rate limit service for a fleet, and what the core says to it
 //! fleet        two Envoys that count by it, and what they do without
 //! neighbours   how long a worker is kept from its other connections
+//! signatures   Envoy's own checks of signatures, and whether they say what ours say
 //! chain        other filters before it and behind it
 //! ```
 
@@ -42,6 +43,7 @@ mod rates;
 mod refusals;
 mod reload;
 mod routes;
+mod signatures;
 mod tokens;
 mod traps;
 mod upstream;

@@ -22,6 +22,7 @@ use crate::port::{self, Port};
 use crate::secret::Secret;
 use crate::time::Moment;
 use crate::token::rules::AuthRules;
+use crate::token::signatures::Signatures;
 use crate::token::verified::VerifiedTokens;
 use crate::token::{Fault, Provider, Verified};
 use crate::violation::Violation;
@@ -54,10 +55,10 @@ impl Identity {
     #[must_use]
     pub fn new(port: Rc<dyn Port>) -> Self {
         Self {
+            tokens: RefCell::new(VerifiedTokens::new(Signatures::of(Rc::clone(&port)))),
             port,
             inquiries: Inquiries::default(),
             key_sets: KeySets::default(),
-            tokens: RefCell::default(),
             lines: RefCell::default(),
         }
     }

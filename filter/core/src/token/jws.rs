@@ -68,6 +68,12 @@ impl<'a> Jws<'a> {
         Some(Self { algorithm, key_id, signed: signed.as_bytes(), signature, claims, text })
     }
 
+    /// One of which nothing is known but its signature, in base64url, and what that signs.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn forged(algorithm: Algorithm, signed: &'a [u8], signature: &'a str) -> Self {
+        Self { algorithm, key_id: None, signed, signature, claims: Map::new(), text: Vec::new() }
+    }
+
     /// The algorithm that the header names.
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {

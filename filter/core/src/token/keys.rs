@@ -1,6 +1,6 @@
 //! The keys of a provider (RFC 7517), and the signature check.
 //!
-//! The arithmetic is jsonwebtoken's, over RustCrypto. Which key and which algorithm may meet is decided here: the
+//! The arithmetic is jsonwebtoken's, over RustCrypto, or the host's ([`super::signatures`]). Which key and which algorithm may meet is decided here: the
 //! algorithm has to be on the provider's list *and* be one that the key is for, so a public key never serves as an HMAC
 //! secret (RFC 8725 §3.1).
 
@@ -10,6 +10,7 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::der;
 use super::jws::Jws;
 use crate::secret::Secret;
 
@@ -27,7 +28,7 @@ const RSA_BITS: core::ops::RangeInclusive<usize> = 2_048..=4_096;
 /// Why keys cannot be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum KeyFault {
-    /// Its members make no key: something is missing, or no point of its curve.
+    /// Its members make no key: something is missing, or is no number or coordinate of one.
     Malformed,
     /// Not one key fits one of the algorithms.
     NoneUsable,
@@ -71,10 +72,64 @@ pub(super) struct Key {
     algorithms: Vec<Algorithm>,
     key: Secret<DecodingKey>,
     digest: Secret<KeyDigest>,
+    /// The key as others take it, where it is one for RSA or ECDSA.
+    public: Option<PublicKey>,
+}
+
+/// A public key in the form that other libraries read.
+#[derive(Clone, Debug)]
+pub(super) struct PublicKey {
+    /// Its `SubjectPublicKeyInfo`.
+    der: Vec<u8>,
+    /// How long its signatures are in a token, in bytes.
+    signature_len: usize,
+    is_rsa: bool,
 }
 
 /// What tells a key from others, however often its set is read: the SHA-256 digest of what it is made of.
 pub(super) type KeyDigest = [u8; 32];
+
+impl PublicKey {
+    /// The key, in DER.
+    pub(super) fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// A signature of a token (RFC 7518 §3.3, §3.4) as others write it; `None` for what is none for its length.
+    pub(super) fn wrap(&self, signature: Vec<u8>) -> Option<Vec<u8>> {
+        if signature.len() != self.signature_len {
+            return None;
+        }
+        if self.is_rsa {
+            return Some(signature);
+        }
+        let (r, s) = signature.split_at_checked(signature.len() / 2)?;
+        Some(der::ecdsa_signature(r, s))
+    }
+
+    /// That of these numbers, which are base64url; `None` where they make no key.
+    fn rsa(modulus: &str, exponent: &str) -> Option<Self> {
+        let [modulus, exponent] = [modulus, exponent].map(|number| URL_SAFE_NO_PAD.decode(number));
+        let (modulus, exponent) = (modulus.ok()?, exponent.ok()?);
+        let (modulus, exponent) = (der::significant(&modulus), der::significant(&exponent));
+        let is_odd = |number: &[u8]| number.last().is_some_and(|byte| byte & 1 == 1);
+        let is_short = matches!(exponent, [] | [_] | [_, _] | [_, _, _] | [_, _, _, _] | [1, _, _, _, _]);
+        let is_key = is_odd(modulus) && is_odd(exponent) && is_short && exponent != [1];
+        is_key.then(|| Self { der: der::rsa_key(modulus, exponent), signature_len: modulus.len(), is_rsa: true })
+    }
+
+    /// That of this point, which is base64url.
+    fn ec(curve: &str, x: &str, y: &str) -> Option<Self> {
+        let (algorithm, len): (_, usize) = if curve == "P-256" { (der::P256, 32) } else { (der::P384, 48) };
+        let [x, y] = [x, y].map(|number| URL_SAFE_NO_PAD.decode(number));
+        let (x, y) = (x.ok()?, y.ok()?);
+        // Uncompressed (SEC 1 §2.3.3); coordinates have the length of the field (RFC 7518 §6.2.1.2).
+        let point = [&[0x04], &*x, &*y].concat();
+        let is_key = x.len() == len && y.len() == len;
+        let signature_len = len.saturating_mul(2);
+        is_key.then(|| Self { der: der::ec_key(algorithm, &point), signature_len, is_rsa: false })
+    }
+}
 
 /// The kind of a key and its parts, each behind its length so that no two lists have the same digest.
 fn digest(parts: &[&[u8]]) -> Secret<KeyDigest> {
@@ -119,7 +174,7 @@ impl Keys {
         }
         let key = Secret::new(DecodingKey::from_secret(secret.expose()));
         let digest = digest(&[b"oct", secret.expose()]);
-        Ok(Self { algorithms: algorithms.clone(), keys: vec![Key { id: None, algorithms, key, digest }] })
+        Ok(Self { algorithms: algorithms.clone(), keys: vec![Key { id: None, algorithms, key, digest, public: None }] })
     }
 
     /// Those of a provider that publishes its keys, before they are known.
@@ -160,9 +215,14 @@ impl Keys {
 pub type PassedOver = Vec<(usize, KeyFault)>;
 
 impl Key {
-    /// Whether it made the signature.
+    /// Whether it made the signature, by our own arithmetic.
     pub(super) fn verify(&self, jws: &Jws<'_>) -> bool {
         jsonwebtoken::crypto::verify(jws.signature(), jws.signed(), self.key.expose(), jws.algorithm()).unwrap_or(false)
+    }
+
+    /// The key as others take it, where it is one for RSA or ECDSA.
+    pub(super) const fn public(&self) -> Option<&PublicKey> {
+        self.public.as_ref()
     }
 
     /// What tells it from others.
@@ -177,19 +237,25 @@ impl Key {
         if member("use").is_some_and(|purpose| purpose != "sig") {
             return Err(KeyFault::OtherUse);
         }
-        let (fitting, key): (&[Algorithm], _) = match (member("kty"), member("crv")) {
+        let malformed = KeyFault::Malformed;
+        let (fitting, key, public): (&[Algorithm], _, _) = match (member("kty"), member("crv")) {
             (Some("RSA"), _) => {
                 let (n, e) = (needed("n")?, needed("e")?);
                 if !RSA_BITS.contains(&bits(n)) {
                     return Err(KeyFault::RsaLength);
                 }
-                (AlgorithmFamily::Rsa.algorithms(), DecodingKey::from_rsa_components(n, e))
+                let public = PublicKey::rsa(n, e).ok_or(malformed)?;
+                (AlgorithmFamily::Rsa.algorithms(), DecodingKey::from_rsa_components(n, e), Some(public))
             }
             (Some("EC"), Some(curve @ ("P-256" | "P-384"))) => {
                 let algorithm = if curve == "P-256" { &[Algorithm::ES256] } else { &[Algorithm::ES384] };
-                (algorithm, DecodingKey::from_ec_components(needed("x")?, needed("y")?))
+                let (x, y) = (needed("x")?, needed("y")?);
+                let public = PublicKey::ec(curve, x, y).ok_or(malformed)?;
+                (algorithm, DecodingKey::from_ec_components(x, y), Some(public))
             }
-            (Some("OKP"), Some("Ed25519")) => (&[Algorithm::EdDSA], DecodingKey::from_ed_components(needed("x")?)),
+            (Some("OKP"), Some("Ed25519")) => {
+                (&[Algorithm::EdDSA], DecodingKey::from_ed_components(needed("x")?), None)
+            }
             (Some(_), _) => return Err(KeyFault::OtherUse),
             (None, _) => return Err(KeyFault::Malformed),
         };
@@ -203,10 +269,10 @@ impl Key {
         if algorithms.is_empty() {
             return Err(KeyFault::OtherUse);
         }
-        let key = Secret::new(key.map_err(|_| KeyFault::Malformed)?);
+        let key = Secret::new(key.map_err(|_| malformed)?);
         let digest =
             digest(&["kty", "crv", "n", "e", "x", "y"].map(|name| member(name).unwrap_or_default().as_bytes()));
-        Ok(Self { id: member("kid").map(str::to_owned), algorithms, key, digest })
+        Ok(Self { id: member("kid").map(str::to_owned), algorithms, key, digest, public })
     }
 }
 

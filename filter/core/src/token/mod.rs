@@ -8,10 +8,12 @@
 //! followed (`jku`, `x5u`, `jwk`, `x5c`), and a [`Verified`] token can only be made here.
 
 pub mod claims;
+mod der;
 pub mod jws;
 pub mod keys;
 pub mod rules;
 pub mod shape;
+pub mod signatures;
 pub mod verified;
 
 use std::rc::Rc;
@@ -27,6 +29,7 @@ use crate::violation::Violation;
 use claims::ClaimRules;
 use jws::Jws;
 use keys::{KEYS_TRIED_MAX, Key, KeyDigest, Keys};
+use signatures::Signatures;
 
 /// An issuer that is trusted.
 #[derive(Clone, Debug)]
@@ -220,20 +223,25 @@ fn unsigned(jws: &Jws<'_>, providers: &[Provider]) -> Fault {
     if lacking.is_empty() { Fault::Refused(Violation::CredentialInvalid) } else { Fault::UnknownKey(lacking) }
 }
 
-/// Checks a compact token against the trusted providers.
+/// Checks a compact token against the trusted providers, by our own arithmetic.
 ///
 /// # Errors
 /// [`Violation::CredentialInvalid`] when it is malformed or no provider's key fits, [`Violation::CredentialExpired`]
 /// when it is genuine but outside its time, [`Violation::ClaimRefused`] when a required claim is not met.
 pub fn verify(token: &[u8], providers: &[Provider], now: Timestamp) -> Result<Verified, Violation> {
-    Ok(verify_signed(token, providers, now)?.0)
+    Ok(verify_signed(token, providers, now, &Signatures::default())?.0)
 }
 
-/// Likewise; tells who signed it.
-fn verify_signed(token: &[u8], providers: &[Provider], now: Timestamp) -> Result<(Verified, Signer), Fault> {
+/// Likewise, by `signatures`; tells who signed it.
+fn verify_signed(
+    token: &[u8],
+    providers: &[Provider],
+    now: Timestamp,
+    signatures: &Signatures,
+) -> Result<(Verified, Signer), Fault> {
     let jws = Jws::parse(token)?;
     let (provider, key) = candidates(providers, jws.claims().get("iss"), jws.algorithm(), jws.key_id())
-        .find(|(_, key)| key.verify(&jws))
+        .find(|(_, key)| signatures.verify(key, &jws))
         .ok_or_else(|| unsigned(&jws, providers))?;
     let key_id = jws.key_id().map(str::to_owned);
     let signer = Signer { algorithm: jws.algorithm(), key_id, key: key.digest().clone() };

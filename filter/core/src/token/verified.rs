@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 
+use super::signatures::Signatures;
 use super::{Fault, Provider, Signer, Verified, candidates, verify_signed};
 use crate::time::Timestamp;
 use crate::violation::Violation;
@@ -26,6 +27,7 @@ const KEPT_LEN_MAX: usize = 4_096;
 pub struct VerifiedTokens {
     /// Each in the order of use, the latest last.
     sets: Vec<Vec<Entry>>,
+    signatures: Signatures,
 }
 
 struct Entry {
@@ -43,18 +45,27 @@ impl fmt::Debug for VerifiedTokens {
 
 impl Default for VerifiedTokens {
     fn default() -> Self {
-        Self { sets: (0..SET_COUNT).map(|_| Vec::new()).collect() }
+        Self::new(Signatures::default())
     }
 }
 
 impl VerifiedTokens {
+    /// None yet; what is not known is verified by `signatures`.
+    #[must_use]
+    pub fn new(signatures: Signatures) -> Self {
+        Self { sets: (0..SET_COUNT).map(|_| Vec::new()).collect(), signatures }
+    }
+
     /// Checks a compact token against the trusted providers, with the verdict of [`super::verify`].
     ///
     /// # Errors
     /// [`Fault::UnknownKey`] where a provider may have a new key, else what [`super::verify`] says.
     pub fn verify(&mut self, token: &[u8], providers: &[Provider], now: Timestamp) -> Result<Rc<Verified>, Fault> {
-        let kept = if token.len() <= KEPT_LEN_MAX { self.set(token) } else { None };
-        let Some((digest, set)) = kept else { return Ok(Rc::new(verify_signed(token, providers, now)?.0)) };
+        let Self { sets, signatures } = self;
+        let kept = if token.len() <= KEPT_LEN_MAX { set(sets, token) } else { None };
+        let Some((digest, set)) = kept else {
+            return Ok(Rc::new(verify_signed(token, providers, now, signatures)?.0));
+        };
         if let Some(index) = set.iter().position(|entry| entry.digest == digest) {
             let entry = set.remove(index);
             if let Some(provider) = entry.provider(providers) {
@@ -67,7 +78,7 @@ impl VerifiedTokens {
                 return Ok(checked.map(|_| verified)?);
             }
         }
-        let (verified, signer) = verify_signed(token, providers, now)?;
+        let (verified, signer) = verify_signed(token, providers, now, signatures)?;
         let verified = Rc::new(verified);
         if set.len() >= SET_LEN_MAX {
             set.remove(0);
@@ -75,13 +86,13 @@ impl VerifiedTokens {
         set.push(Entry { digest, signer, verified: Rc::clone(&verified) });
         Ok(verified)
     }
+}
 
-    /// The digest of `token`, and the set where it is if anywhere.
-    fn set(&mut self, token: &[u8]) -> Option<([u8; 32], &mut Vec<Entry>)> {
-        let digest: [u8; 32] = Sha256::digest(token).into();
-        let set = self.sets.get_mut(usize::from(*digest.first()?))?;
-        Some((digest, set))
-    }
+/// The digest of `token`, and the set where it is if anywhere.
+fn set<'s>(sets: &'s mut [Vec<Entry>], token: &[u8]) -> Option<([u8; 32], &'s mut Vec<Entry>)> {
+    let digest: [u8; 32] = Sha256::digest(token).into();
+    let set = sets.get_mut(usize::from(*digest.first()?))?;
+    Some((digest, set))
 }
 
 impl Entry {

@@ -155,6 +155,10 @@ impl Port for Contended {
         }
         self.port.share(cell, bytes, version)
     }
+
+    fn verify_signature(&self, arguments: &[u8]) -> Result<Vec<u8>, HostError> {
+        self.port.verify_signature(arguments)
+    }
 }
 
 #[test]
