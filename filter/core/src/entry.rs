@@ -19,6 +19,9 @@ use crate::token::{Packed, Verified};
 /// The longest `Origin` that is kept, in bytes: a scheme, a host of 255 and a port. A longer one is no origin.
 const ORIGIN_LEN_MAX: usize = 300;
 
+/// How much memory claims take that are read, for each byte of theirs.
+const OPEN_FACTOR: usize = 12;
+
 /// What is kept of a handshake.
 #[derive(Debug, Default)]
 pub struct Entry {
@@ -32,6 +35,8 @@ pub struct Entry {
     pub is_tunnel: bool,
     /// The claims of its token.
     pub credential: Option<Credential>,
+    /// It brought none, and its first message may.
+    pub is_unproven: bool,
     /// It would have been refused, but for monitor mode: then not everything about it is known.
     pub flawed: bool,
 }
@@ -46,6 +51,21 @@ pub enum Credential {
 }
 
 impl Credential {
+    /// What is kept of a credential, whose claims messages are judged by or not.
+    #[must_use]
+    pub fn new(verified: &Rc<Verified>, is_read: bool) -> Self {
+        if is_read { Self::Open(Rc::clone(verified)) } else { Self::Packed(verified.pack()) }
+    }
+
+    /// About how much memory it takes, in bytes.
+    #[must_use]
+    pub fn memory_len(&self) -> usize {
+        match self {
+            Self::Open(verified) => verified.text().len().saturating_mul(OPEN_FACTOR),
+            Self::Packed(packed) => packed.text().len(),
+        }
+    }
+
     /// The name of the provider that issued its token.
     #[must_use]
     pub fn provider(&self) -> &str {
@@ -97,8 +117,12 @@ impl Entry {
             && self.is_known(policy)
     }
 
-    fn is_known(&self, policy: &Policy) -> bool {
-        let Some(credential) = &self.credential else { return !policy.auth.required };
+    /// Whether `policy` knows who it is, or awaits that.
+    #[must_use]
+    pub fn is_known(&self, policy: &Policy) -> bool {
+        let Some(credential) = &self.credential else {
+            return !policy.auth.required || (self.is_unproven && policy.awaits_first_message());
+        };
         let Some(verified) = credential.open() else { return false };
         policy.auth.provider(verified.provider()).is_some_and(|provider| verified.meets(&provider.rules))
     }

@@ -46,6 +46,15 @@ impl Record {
         Self { texts: texts.join(" ").into_boxed_str() }
     }
 
+    /// It is known by now who the client is.
+    pub fn identify(&mut self, credential: &Verified) {
+        let known = self.texts.split(' ').take(NAMES.len().saturating_sub(2));
+        let provider = printable(credential.provider().as_bytes());
+        let subject = printable(credential.subject().unwrap_or_default().as_bytes());
+        let texts: Vec<&str> = known.chain([provider.as_str(), subject.as_str()]).collect();
+        self.texts = texts.join(" ").into_boxed_str();
+    }
+
     /// A refusal, or what monitor mode let pass, with the rule or protocol that was found.
     #[must_use]
     pub fn refused(&self, stream: u32, violation: Violation, rule: Option<&str>, mode: Mode) -> Effect {

@@ -242,9 +242,14 @@ impl Backlog {
         if is_too_much {
             return Err(Full::TooMuch);
         }
+        if self.has_room(more, held_len_max) { Ok(()) } else { Err(Full::NoRoom) }
+    }
+
+    /// Whether there is room for `more` bytes to wait, whatever their client may send.
+    #[must_use]
+    pub fn has_room(&self, more: usize, held_len_max: u64) -> bool {
         // Pieces may have twice the capacity of what is in them.
-        let has_room = self.share.all().has_room(more.saturating_mul(2), held_len_max / ROOM_DIVISOR);
-        if has_room { Ok(()) } else { Err(Full::NoRoom) }
+        self.share.all().has_room(more.saturating_mul(2), held_len_max / ROOM_DIVISOR)
     }
 
     /// Has `bytes` wait behind what does, from `now` on; `end`: nothing follows them.
@@ -287,6 +292,12 @@ impl Backlog {
     pub fn pass(&mut self, bytes: &[u8]) {
         self.ready.extend_from_slice(bytes);
         self.count();
+    }
+
+    /// Whether bytes are ready to go on.
+    #[must_use]
+    pub const fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     /// Takes at most `len_max` bytes that go on now.

@@ -37,17 +37,17 @@ violations! {
     /// An address that has failed too often (RFC 6585 §4).
     Banned => before("banned", 429),
     /// The credential is genuine, but a required claim is not met (RFC 6750 §3.1).
-    ClaimRefused => before("claim_refused", 403),
+    ClaimRefused => Answer { close_code: Some(FORBIDDEN), ..before("claim_refused", 403) },
     /// More connections at once than allowed (RFC 6585 §4).
-    ConnectionsExceeded => before("connections_exceeded", 429),
+    ConnectionsExceeded => Answer { close_code: Some(1008), ..before("connections_exceeded", 429) },
     /// Two different credentials in one handshake (RFC 6750 §2).
     CredentialAmbiguous => before("credential_ambiguous", 400),
     /// A genuine credential outside its time (RFC 7519 §4.1.4).
     CredentialExpired => Answer { close_code: Some(UNAUTHORIZED), ..before("credential_expired", 401) },
     /// A credential that does not verify (RFC 8725 §3).
-    CredentialInvalid => before("credential_invalid", 401),
+    CredentialInvalid => Answer { close_code: Some(UNAUTHORIZED), ..before("credential_invalid", 401) },
     /// No credential in any source (RFC 6750 §3).
-    CredentialMissing => before("credential_missing", 401),
+    CredentialMissing => Answer { close_code: Some(UNAUTHORIZED), ..before("credential_missing", 401) },
     /// A peer that does not answer (RFC 6455 §5.5.2).
     Dead => after("dead", 1001),
     /// A message of more fragments than allowed (RFC 6455 §10.4).
@@ -106,6 +106,9 @@ violations! {
 
 /// "Unauthorized" (IANA WebSocket Close Code Registry).
 const UNAUTHORIZED: u16 = 3000;
+
+/// "Forbidden" (IANA WebSocket Close Code Registry).
+const FORBIDDEN: u16 = 3003;
 
 /// One row of the table of answers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

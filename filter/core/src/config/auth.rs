@@ -64,10 +64,14 @@ pub(super) fn auth(raw: &RawAuth, environment: Environment<'_>, warnings: &mut V
         return Err(ConfigError::new("auth.providers", "needs a provider, or auth.required: false"));
     }
     let sources = match &raw.sources {
-        Some(sources) => each("auth.sources", Some(sources.as_slice()), source)?,
+        Some(sources) => {
+            let built = each("auth.sources", Some(sources.as_slice()), source)?;
+            built.into_iter().flatten().collect()
+        }
         None => default_sources(),
     };
-    if required && sources.is_empty() {
+    let has_message = raw.sources.iter().flatten().any(|source| source.message.is_some());
+    if required && sources.is_empty() && !has_message {
         return Err(ConfigError::new("auth.sources", "needs a source, or auth.required: false"));
     }
     // Without a provider nothing can be a credential: a cookie of that name is the upstream's own.
@@ -90,25 +94,28 @@ fn default_sources() -> Vec<Source> {
     ]
 }
 
-fn source(raw: &RawSource) -> Built<Source> {
+/// A place in a handshake; none for a message.
+fn source(raw: &RawSource) -> Built<Option<Source>> {
     let as_token = |key: &str, name: &str| match token(name.as_bytes()) {
         Ok(name) => Ok(name.to_owned()),
         Err(Malformed) => Err(ConfigError::new(key, "expected a token (RFC 9110 §5.6.2)")),
     };
-    Ok(match (&raw.header, &raw.cookie, &raw.subprotocol, &raw.query) {
-        (Some(name), None, None, None) => Source::Header {
+    let source = match (&raw.header, &raw.cookie, &raw.subprotocol, &raw.query, &raw.message) {
+        (Some(name), None, None, None, None) => Source::Header {
             name: header_name(name).map_err(within("header"))?,
             scheme: as_token("prefix", raw.prefix.as_deref().unwrap_or("Bearer"))?,
         },
         _ if raw.prefix.is_some() => return Err(ConfigError::new("prefix", "belongs to a header")),
-        (None, Some(name), None, None) => Source::Cookie(as_token("cookie", name)?),
-        (None, None, Some(marker), None) => Source::Subprotocol(as_token("subprotocol", marker)?),
-        (None, None, None, Some(name)) if name.is_empty() => {
+        (None, Some(name), None, None, None) => Source::Cookie(as_token("cookie", name)?),
+        (None, None, Some(marker), None, None) => Source::Subprotocol(as_token("subprotocol", marker)?),
+        (None, None, None, Some(name), None) if name.is_empty() => {
             return Err(ConfigError::new("query", "must not be empty"));
         }
-        (None, None, None, Some(name)) => Source::Query(name.clone()),
-        _ => return Err(ConfigError::new("", "needs one of header, cookie, subprotocol and query")),
-    })
+        (None, None, None, Some(name), None) => Source::Query(name.clone()),
+        (None, None, None, None, Some(_)) => return Ok(None),
+        _ => return Err(ConfigError::new("", "needs one of header, cookie, subprotocol, query and message")),
+    };
+    Ok(Some(source))
 }
 
 fn header_name(name: &str) -> Built<String> {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::auth::{Environment, auth};
 use super::content::ContentCache;
 use super::error::{Built, ConfigError, each, within};
+use super::first_message::credentials;
 use super::raw::{RawMessages, RawOrigin, RawPolicy, RawSubprotocols};
 use super::read::expected;
 use super::routes::authority;
@@ -70,6 +71,7 @@ pub(super) fn policy(
         restrict(&mut subprotocols, &side.content.envelope).map_err(within(at))?;
     }
     let compression = compression(raw.compression, named)?;
+    let raw_auth = raw.auth.clone().unwrap_or_default();
     Ok(Policy {
         mode: raw.mode.unwrap_or(Mode::Enforce),
         fail: raw.fail.unwrap_or(Fail::Closed),
@@ -84,7 +86,8 @@ pub(super) fn policy(
             warnings,
         )?,
         subprotocols,
-        auth: Rc::new(auth(&raw.auth.clone().unwrap_or_default(), environment, warnings)?),
+        auth: Rc::new(auth(&raw_auth, environment, warnings)?),
+        credentials: credentials(&raw_auth, &messages.client, warnings)?,
         messages,
         compression,
         limits: limits::limits(raw, compression)?,

@@ -166,7 +166,8 @@ fn json(raw: &RawJson, message_len_max: u64, builder: &mut Builder) -> Built<Jso
     Ok(JsonRules { bounds, schemas })
 }
 
-fn pointer(text: &str) -> Built<Pointer> {
+/// A JSON Pointer.
+pub(super) fn pointer(text: &str) -> Built<Pointer> {
     Pointer::parse(text).ok_or_else(|| ConfigError::new("", "expected a JSON Pointer such as \"/type\" (RFC 6901)"))
 }
 

@@ -13,6 +13,7 @@ mod claims;
 mod content;
 mod doors;
 mod error;
+mod first_message;
 mod limits;
 pub mod memory;
 mod raw;

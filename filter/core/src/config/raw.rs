@@ -135,17 +135,22 @@ raw! {
     struct RawAuth {
         required: bool,
         sources: Vec<RawSource>,
-        first_message_timeout: Value,
+        first_message_timeout: Span,
         forward: bool,
         providers: Vec<RawProvider>,
         cookie: Value,
         claim_headers: BTreeMap<String, RawClaimHeader>,
         tickets: Value,
-        renew: Value,
+        renew: RawRenew,
         on_expiry: OnExpiry,
         expiry_grace: Span,
         revocation: Value,
         back_channel_logout: Value,
+    }
+
+    struct RawRenew {
+        when: BTreeMap<String, String>,
+        token: String,
     }
 
     struct RawSource {
@@ -155,7 +160,7 @@ raw! {
         subprotocol: String,
         query: String,
         ticket: Value,
-        message: Value,
+        message: String,
     }
 
     struct RawProvider {

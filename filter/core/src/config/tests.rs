@@ -422,9 +422,6 @@ fn features_that_do_not_exist_yet_are_refused() {
         ("/auth/tickets", json!({"path": "/t"})),
         ("/auth/revocation", json!({})),
         ("/auth/back_channel_logout", json!({})),
-        ("/auth/sources", json!([{"message": "/payload/token"}])),
-        ("/auth/first_message_timeout", json!("5s")),
-        ("/auth/renew", json!({"when": {"/type": "auth"}, "token": "/token"})),
         ("/auth/providers/0/introspection", json!({"cluster": "idp"})),
         ("/log/spikes", json!({"factor": 4, "window": "10s"})),
     ] {

@@ -17,10 +17,8 @@ pub(super) fn check(raw: &RawPolicy) -> Result<(), ConfigError> {
 fn first(raw: &RawPolicy) -> Option<String> {
     let auth = raw.auth.clone().unwrap_or_default();
     for (index, source) in auth.sources.iter().flatten().enumerate() {
-        for (key, value) in [("ticket", &source.ticket), ("message", &source.message)] {
-            if value.is_some() {
-                return Some(format!("auth.sources[{index}].{key}"));
-            }
+        if source.ticket.is_some() {
+            return Some(format!("auth.sources[{index}].ticket"));
         }
     }
     for (index, provider) in auth.providers.iter().flatten().enumerate() {
@@ -29,10 +27,8 @@ fn first(raw: &RawPolicy) -> Option<String> {
         }
     }
     let keys = [
-        ("auth.first_message_timeout", auth.first_message_timeout.is_some()),
         ("auth.cookie", auth.cookie.is_some()),
         ("auth.tickets", auth.tickets.is_some()),
-        ("auth.renew", auth.renew.is_some()),
         ("auth.revocation", auth.revocation.is_some()),
         ("auth.back_channel_logout", auth.back_channel_logout.is_some()),
         ("log.spikes", raw.log.as_ref().is_some_and(|log| log.spikes.is_some())),

@@ -72,6 +72,21 @@ impl<'a> Number<'a> {
     }
 }
 
+/// Whether all of `when` match in a message; in one that lacks a place that they ask for they do not.
+///
+/// # Errors
+/// [`Twins`] where receivers read different values in such a place.
+pub fn is_about(when: &[(Pointer, Glob)], message: Value<'_>) -> Result<bool, Twins> {
+    let mut is_about = true;
+    for (pointer, glob) in when {
+        match Found::new(pointer, message) {
+            Found::Twins => return Err(Twins),
+            found => is_about &= glob.matches(&found),
+        }
+    }
+    Ok(is_about)
+}
+
 /// Whether a rule is about a message.
 enum Concern {
     No,

@@ -68,6 +68,8 @@ pub struct Packet<'a> {
     pub head: &'a str,
     /// The JSON, where there is any.
     pub json: Option<&'a str>,
+    /// Whether it is a ping or pong of the transport.
+    pub is_heartbeat: bool,
     kind: Kind,
 }
 
@@ -102,7 +104,9 @@ impl Envelope {
     /// attachments than 10.
     pub fn open(self, text: &str, from: Side) -> Result<Packet<'_>, Violation> {
         match self {
-            Self::GraphqlTransportWs | Self::Json => Ok(Packet { head: "", json: Some(text), kind: Kind::Inside }),
+            Self::GraphqlTransportWs | Self::Json => {
+                Ok(Packet { head: "", json: Some(text), is_heartbeat: false, kind: Kind::Inside })
+            },
             Self::SocketIo => engine_io(text, from),
         }
     }
@@ -137,6 +141,30 @@ impl Envelope {
             }
         }
     }
+
+    /// What a client's first packet says of who it is: a message without a wrapping, `connection_init` as it is written, the object of CONNECT.
+    #[must_use]
+    pub fn greeting<'a>(self, packet: &Packet<'_>, document: &'a Document<'a>) -> Option<Value<'a>> {
+        let root = document.root();
+        let is_greeting = match (packet.kind, self) {
+            (Kind::Inside, Self::Json) => true,
+            (Kind::Inside, Self::GraphqlTransportWs) => {
+                root.get("type").and_then(Value::as_str) == Some("connection_init")
+            }
+            (Kind::Own, _) => packet.head.starts_with('0'),
+            (Kind::Arguments { .. } | Kind::Inside, _) => false,
+        };
+        is_greeting.then_some(root)
+    }
+
+    /// What a packet may say of who its client is by now: a message as it is written, or the arguments of an event.
+    #[must_use]
+    pub fn renewal<'a>(self, packet: &Packet<'_>, document: &'a Document<'a>) -> Option<Value<'a>> {
+        match packet.kind {
+            Kind::Inside | Kind::Arguments { is_event: true, .. } => Some(document.root()),
+            Kind::Arguments { is_event: false, .. } | Kind::Own => None,
+        }
+    }
 }
 
 impl<'a> Packet<'a> {
@@ -152,7 +180,7 @@ impl<'a> Packet<'a> {
 
 /// Engine.IO protocol 4, "Packet encoding". Either side may ping and pong: in protocol 3 it is the client that pings.
 fn engine_io(text: &str, from: Side) -> Result<Packet<'_>, Violation> {
-    let own = |json| Ok(Packet { head: "", json, kind: Kind::Own });
+    let own = |json| Ok(Packet { head: "", json, is_heartbeat: matches!(text, "2" | "3"), kind: Kind::Own });
     match (text.split_at_checked(1).ok_or(REFUSED)?, from) {
         (("4", packet), from) => socket_io(packet, from),
         (("0", handshake), Side::Server) => own(Some(handshake)),
@@ -185,7 +213,7 @@ fn socket_io(text: &str, from: Side) -> Result<Packet<'_>, Violation> {
         ("3" | "6", true, true, _) => Kind::Arguments { is_event: false, attachments },
         _ => return Err(REFUSED),
     };
-    Ok(Packet { head, json, kind })
+    Ok(Packet { head, json, is_heartbeat: false, kind })
 }
 
 fn attachments(count: &str) -> Result<u32, Violation> {

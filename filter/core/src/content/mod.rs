@@ -1,10 +1,11 @@
 //! Judges what a message says, when it is whole (its first bytes before that: [`tunnels`]).
 //!
 //! ```text
-//! text ── envelope off ── JSON read ── schema ── patterns ── authorize ──▶ allowed
+//! text ── envelope off ── JSON read ── schema ── patterns ── credential ── authorize ──▶ allowed
 //! ```
 
 pub mod authorize;
+pub mod credential;
 pub mod envelope;
 pub mod patterns;
 pub mod rule_sets;
@@ -23,6 +24,7 @@ use crate::token::Verified;
 use crate::violation::Violation;
 use crate::wire::Side;
 use authorize::Authorizations;
+use credential::Search;
 use envelope::{Envelope, Envelopes};
 use patterns::Patterns;
 use tunnels::Exempt;
@@ -135,10 +137,10 @@ impl ContentRules {
         }
     }
 
-    /// Judges a whole text; `attachments` binary messages of an earlier one have not come.
+    /// Judges a whole text; `attachments` binary messages of an earlier one have not come, and `search` is for a credential in it.
     ///
     /// # Errors
-    /// [`Violation::InvalidJson`], [`Violation::InvalidUtf8`], [`Violation::JsonRefused`], [`Violation::SchemaRefused`], [`Violation::PatternRefused`] with
+    /// [`Violation::CredentialMissing`] where it has to bring one, [`Violation::InvalidJson`], [`Violation::InvalidUtf8`], [`Violation::JsonRefused`], [`Violation::SchemaRefused`], [`Violation::PatternRefused`] with
     /// the rule, and [`Violation::NotAuthorized`].
     pub fn judge(
         &self,
@@ -146,11 +148,13 @@ impl ContentRules {
         from: Side,
         handshake: &Handshake,
         attachments: u32,
+        search: Option<&Search<'_>>,
     ) -> Result<Judged<'_>, Refusal> {
         // The handshake refuses such a connection, except under monitor mode.
         let envelope = self.envelope.of(&handshake.subprotocol).ok_or(Violation::SchemaRefused)?;
         let Some(json) = &self.json else {
             self.search(text, 0)?;
+            search.map_or(Ok(()), Search::receive_unread)?;
             return Ok(Judged::default());
         };
         let packet = envelope.open(text, from)?;
@@ -160,6 +164,7 @@ impl ContentRules {
         }
         let Some(inside) = packet.json else {
             self.search(text, 0)?;
+            search.map_or(Ok(()), |search| search.receive_packet(&packet))?;
             return Ok(Judged { kind: self.read_type().then(Cow::default), attachments });
         };
         let document = read(inside, &json.bounds)?;
@@ -168,7 +173,8 @@ impl ContentRules {
         let (steps, name) = message.map_or(Ok((0, None)), |message| json.schemas.check(message, kind))?;
         self.search(text, steps)?;
         let sender = handshake.sender.as_deref();
-        if !message.is_none_or(|message| self.authorize.is_empty() || self.authorize.allow(message, sender)) {
+        let goes_nowhere = search.map_or(Ok(false), |search| search.receive(envelope, &packet, &document))?;
+        if !goes_nowhere && !message.is_none_or(|message| self.authorize.is_empty() || self.authorize.allow(message, sender)) {
             return Err(Violation::NotAuthorized.into());
         }
         let kind = self.read_type().then(|| match name {

@@ -48,7 +48,7 @@ fn rules(deny: serde_json::Value) -> Rc<ContentRules> {
 }
 
 fn judge(rules: &ContentRules, text: &str) -> Option<String> {
-    let refusal = rules.judge(text, Side::Client, &Handshake::default(), 0).err()?;
+    let refusal = rules.judge(text, Side::Client, &Handshake::default(), 0, None).err()?;
     Some(refusal.rule.map(|rule| rule.to_string()).unwrap_or_default())
 }
 
@@ -63,7 +63,7 @@ fn an_allowed_text_tells_its_type_and_what_is_due_behind_it() {
     let socket_io = side(json!({"envelope": "socket.io", "json": {"discriminator": "/0", "schemas": {"chat": {}}}}));
     let untyped = [json!({}), json!({"json": {}}), json!({"json": {"schema": {}}})].map(side);
     let check = |rules: &ContentRules, text: &str, due: u32, kind: Option<&str>, attachments: u32| {
-        let judged = rules.judge(text, Side::Client, &Handshake::default(), due);
+        let judged = rules.judge(text, Side::Client, &Handshake::default(), due, None);
         assert_eq!(judged, Ok(Judged { kind: kind.map(Into::into), attachments }), "{text}");
     };
     check(&typed, r#"{"type":"login"}"#, 0, Some("login"), 0);

@@ -3,14 +3,18 @@
 //! Where a Close cannot be written to the client at once, it is written behind the next bytes of its server, which that one's own answering
 //! Close brings.
 
+mod credentials;
+
 use core::cell::RefCell;
 use core::time::Duration;
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use super::proof::Proof;
 use super::worker::{Plugin, Worker};
 use crate::ask::Ask;
 use crate::effect::{ClientWriter, Effect, Effects, Metric, Onward, Passage};
+use crate::limits::counters::Slot;
 use crate::limits::lease::{Lease, Subject};
 use crate::limits::rules::OnExcess;
 use crate::policy::routes::Policies;
@@ -55,6 +59,10 @@ pub struct Connection {
     record: Record,
     subject: Subject,
     lease: Option<Rc<Lease>>,
+    /// The slots that it has beside those of its handshake.
+    slots: Box<[Slot]>,
+    /// What is being found out about its client, and what waits for it.
+    proof: Option<Box<Proof>>,
     opened_at: Moment,
     /// What monitor mode has let pass.
     overlooked_count: u32,
@@ -84,6 +92,8 @@ impl Connection {
             record,
             subject,
             lease: None,
+            slots: Box::default(),
+            proof: None,
             opened_at,
             overlooked_count: 0,
         }
@@ -110,6 +120,7 @@ impl Connection {
     /// The 101 goes on.
     pub(super) fn open(&mut self, plugin: &Plugin, effects: &mut Effects) {
         self.lease = plugin.worker().leases.lease(&self.subject, &self.policy.limits);
+        self.review_proof(plugin.worker(), effects);
         self.arm(plugin.worker(), effects);
         self.follow_policies(plugin.worker(), effects);
     }
@@ -129,6 +140,7 @@ impl Connection {
         }
         self.follow_policies(plugin.worker(), effects);
         let received = match from {
+            Side::Server if self.proof.is_some() => self.receive_held(plugin.worker(), chunk, end, effects),
             Side::Client if self.backlog.is_some() || self.session.is_read() => {
                 self.receive_in_turn(plugin, chunk, end, effects)
             }
@@ -160,6 +172,9 @@ impl Connection {
         effects: &mut Effects,
     ) -> Result<Onward, HostError> {
         let worker = plugin.worker();
+        if self.is_verifying() {
+            return self.wait_for_verdict(worker, chunk, end, effects);
+        }
         let may_wait = self.may_wait(plugin);
         let has_turn = !may_wait || worker.turn.has_time(chunk.len(), self.session.is_laden());
         if self.is_waiting() || !has_turn {
@@ -168,14 +183,16 @@ impl Connection {
                 self.wait(worker, &bytes, end, effects);
                 return Ok(Onward::Kept);
             }
-            return self.receive_at_once(worker, chunk, end, effects).map(Onward::Part);
+            return self.receive_at_once(worker, chunk, end, effects);
         }
         worker.turn.begin(worker.port.now()?);
         let turn = may_wait.then_some(&worker.turn);
-        let received = self.judge(worker, Side::Client, chunk, false, turn, effects);
+        let received = self.judge_client(worker, chunk, turn, effects);
         judged(worker, effects);
-        let passage = received?;
-        let left = if may_wait { self.session.left() } else { 0 };
+        let (passage, left) = received?;
+        if self.is_verifying() {
+            return self.wait_behind(worker, chunk, (&passage, left), end, effects);
+        }
         if left > 0 {
             let bytes = read(chunk, chunk.len().saturating_sub(left), left)?;
             self.wait(worker, &bytes, end, effects);
@@ -186,8 +203,7 @@ impl Connection {
             self.backlog = None;
             return Ok(Onward::Part(passage));
         };
-        let kept = read(chunk, 0, passage.keep)?;
-        backlog.pass(&[&passage.before, &*kept, &passage.after].concat());
+        backlog.pass(&onward_bytes(chunk, &passage)?);
         Ok(Onward::Kept)
     }
 
@@ -248,13 +264,25 @@ impl Connection {
         chunk: &C,
         end: bool,
         effects: &mut Effects,
-    ) -> Result<Passage, HostError> {
+    ) -> Result<Onward, HostError> {
         while let Some(piece) = self.backlog.as_mut().and_then(|backlog| backlog.take_piece()) {
-            self.judge_own(worker, piece.bytes(), None, effects)?;
+            let left = self.judge_own(worker, piece.bytes(), None, effects)?;
+            if let Some(backlog) = self.backlog.as_mut().filter(|_| left > 0) {
+                backlog.put_back(piece, left, Duration::ZERO);
+            }
+            if self.is_verifying() {
+                return self.wait_for_verdict(worker, chunk, end, effects);
+            }
+        }
+        let (passage, left) = self.judge_client(worker, chunk, None, effects)?;
+        if self.is_verifying() {
+            return self.wait_behind(worker, chunk, (&passage, left), end, effects);
+        }
+        if end {
+            self.finish(worker, effects);
         }
         let ready = self.backlog.take().map(|mut backlog| backlog.take_ready(usize::MAX)).unwrap_or_default();
-        let passage = self.judge(worker, Side::Client, chunk, end, None, effects)?;
-        Ok(Passage { before: [ready, passage.before].concat(), ..passage })
+        Ok(Onward::Part(Passage { before: [ready, passage.before].concat(), ..passage }))
     }
 
     /// The next of what waits is judged where there is time. Gives what goes on now.
@@ -271,7 +299,9 @@ impl Connection {
             return Ready::default();
         }
         let ready = self.take_ready(len_max);
-        if let Some(backlog) = self.backlog.as_ref().filter(|backlog| !backlog.is_empty()) {
+        let is_verifying = self.is_verifying();
+        let has_more = |backlog: &&Box<Backlog>| if is_verifying { backlog.has_ready() } else { !backlog.is_empty() };
+        if let Some(backlog) = self.backlog.as_ref().filter(has_more) {
             worker.turn.queue(self.id, backlog.spent());
             self.is_queued = true;
         }
@@ -281,8 +311,9 @@ impl Connection {
     /// Where the client sends nothing any more, what waits goes on all at once, when the last of it has been judged: the host would tell the end
     /// with the first.
     fn take_ready(&mut self, len_max: usize) -> Ready {
+        let is_verifying = self.is_verifying();
         let Some(backlog) = &mut self.backlog else { return Ready::default() };
-        match (backlog.is_ended(), backlog.is_judged()) {
+        match (backlog.is_ended(), backlog.is_judged() && !is_verifying) {
             (true, false) => Ready::default(),
             (true, true) => {
                 let bytes = backlog.take_ready(usize::MAX);
@@ -296,8 +327,8 @@ impl Connection {
     #[inline]
     fn judge_next(&mut self, worker: &Worker, effects: &mut Effects) -> Result<(), HostError> {
         let turn = &worker.turn;
-        let is_laden = self.session.is_laden();
-        let has_turn = |backlog: &&mut Box<Backlog>| backlog.is_due() && turn.has_time(backlog.len(), is_laden);
+        let (is_laden, is_verifying) = (self.session.is_laden(), self.is_verifying());
+        let has_turn = |backlog: &&mut Box<Backlog>| !is_verifying && backlog.is_due() && turn.has_time(backlog.len(), is_laden);
         let Some(piece) = self.backlog.as_mut().filter(has_turn).and_then(|backlog| backlog.take_piece()) else {
             return Ok(());
         };
@@ -305,15 +336,14 @@ impl Connection {
         turn.begin(begin);
         let received = self.judge_own(worker, piece.bytes(), Some(turn), effects);
         let took = judged(worker, effects).since(begin);
-        received?;
-        let left = self.session.left();
+        let left = received?;
         if let Some(backlog) = &mut self.backlog {
             backlog.put_back(piece, left, took);
         }
         Ok(())
     }
 
-    /// Has bytes judged that waited, and what may go on put behind what is ready.
+    /// Has bytes judged that waited, and what may go on put behind what is ready. Gives how many at the end were not judged.
     #[inline]
     fn judge_own(
         &mut self,
@@ -321,13 +351,12 @@ impl Connection {
         bytes: &[u8],
         turn: Option<&Turn>,
         effects: &mut Effects,
-    ) -> Result<(), HostError> {
-        let passage = self.judge::<dyn Chunk>(worker, Side::Client, &bytes, false, turn, effects)?;
-        let kept = bytes.get(..passage.keep).unwrap_or_default();
+    ) -> Result<usize, HostError> {
+        let (passage, left) = self.judge_client::<dyn Chunk>(worker, &bytes, turn, effects)?;
         if let Some(backlog) = &mut self.backlog {
-            backlog.pass(&[&passage.before, kept, &passage.after].concat());
+            backlog.pass(&onward_bytes::<dyn Chunk>(&bytes, &passage)?);
         }
-        Ok(())
+        Ok(left)
     }
 
     /// A time has come that may be one it waits for.
@@ -350,6 +379,7 @@ impl Connection {
         if let Due::Refused(violation) = due {
             self.report(violation, None, 1, effects);
         }
+        self.review_proof(worker, effects);
         let is_ping_due = due == Due::Ping && effects.client_writer == ClientWriter::Open;
         let ping = if is_ping_due { self.session.ping(worker.now()) } else { None };
         self.arm(worker, effects);
@@ -392,6 +422,7 @@ impl Connection {
             self.report(violation, None, 1, effects);
         }
         self.lease = worker.leases.lease(&self.subject, &self.policy.limits);
+        self.review_proof(worker, effects);
         // Where that fails, the connection is due at once.
         let _ = self.look_at_calendar(worker);
         self.arm(worker, effects);
@@ -413,6 +444,7 @@ impl Connection {
             self.report(Violation::Internal, None, 1, effects);
         }
         self.session.refuse(Violation::Internal, None, worker.now());
+        self.drop_proof(worker, effects);
         // What was to wake it may be among the effects that were not carried out.
         self.armed_for = None;
         self.arm(worker, effects);
@@ -467,10 +499,14 @@ impl Connection {
         if self.session.is_pressed() {
             self.arm(worker, effects);
         }
-        if self.session.violation().is_some()
-            && let Some(close) = self.close(worker, from.peer())?
-        {
-            passage.after.extend(close);
+        if self.session.violation().is_some() {
+            if self.session.is_unproven() && from == Side::Client {
+                passage = Passage::default();
+            }
+            self.drop_proof(worker, effects);
+            if let Some(close) = self.close(worker, from.peer())? {
+                passage.after.extend(close);
+            }
         }
         Ok(passage)
     }
@@ -478,6 +514,9 @@ impl Connection {
     /// Writes the Close that is due to the client, if it can be written now.
     #[inline]
     fn write_close(&mut self, worker: &Worker, effects: &mut Effects) -> Result<(), HostError> {
+        if self.proof.is_some() {
+            self.flush_server(worker, effects)?;
+        }
         if self.session.violation().is_some() && effects.client_writer == ClientWriter::Open {
             effects.list.extend(self.close(worker, Side::Client)?.map(Effect::Write));
         }
@@ -546,6 +585,11 @@ pub struct Ready {
 #[inline]
 fn read<C: Chunk + ?Sized>(chunk: &C, offset: usize, len: usize) -> Result<Cow<'_, [u8]>, HostError> {
     if len == 0 { Ok(Cow::Borrowed(&[])) } else { chunk.bytes(offset, len).map_err(|Unreadable| HostError) }
+}
+
+/// What goes on of a chunk.
+fn onward_bytes<C: Chunk + ?Sized>(chunk: &C, passage: &Passage) -> Result<Vec<u8>, HostError> {
+    Ok([&passage.before, &*read(chunk, 0, passage.keep)?, &passage.after].concat())
 }
 
 fn new_backlog(worker: &Worker) -> Box<Backlog> {

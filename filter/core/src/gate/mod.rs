@@ -15,6 +15,7 @@
 
 mod connection;
 mod memory;
+mod proof;
 mod server_pace;
 mod worker;
 
@@ -144,8 +145,12 @@ impl Gate {
         self.follow(step, Context { listener, policies, peer }, effects)
     }
 
-    /// The answer to the question about the request is there, or will never be.
+    /// The answer to the question about the request, or about a credential in a message, is there, or will never be.
     pub fn answered(&mut self, answer: Answer, effects: &mut Effects) -> Flow {
+        if let Phase::Live(connection) = &mut self.phase {
+            connection.answered(&self.plugin, answer, effects);
+            return Flow::Hold;
+        }
         match self.take_phase() {
             Phase::Asking(asking) => {
                 let Asking { rest, context } = *asking;

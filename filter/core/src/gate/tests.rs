@@ -1,6 +1,7 @@
 //! Streams as scripts: what a skin tells, and what it is told to do.
 
 mod expiry;
+mod first_message;
 mod key_sets;
 
 use core::time::Duration;

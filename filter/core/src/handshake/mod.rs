@@ -226,16 +226,14 @@ impl<C: Capacity + 'static> Hearing<C> {
         edits.extend(compression.edit(headers));
         let offer = is_good.then_some(grant.offer);
         edits.extend(offer.as_ref().and_then(|offer| offer.edit(headers)));
-        let credential = grant.credential.as_ref().map(|credential| match policy.read_claims() {
-            true => Credential::Open(Rc::clone(credential)),
-            false => Credential::Packed(credential.pack()),
-        });
+        let credential = grant.credential.as_ref().map(|verified| Credential::new(verified, policy.read_claims()));
         let entry = Entry {
             tls: request.tls,
             forwarded_tls: is_forwarded_tls(headers),
             origin: origin(headers).map(Entry::kept_origin),
             is_tunnel: false,
             credential,
+            is_unproven: is_good && taken.tokens.is_empty() && policy.awaits_first_message(),
             flawed: !is_good,
         };
         let mut pending = Pending::new(
@@ -267,6 +265,7 @@ impl Claim {
     /// [`Violation::CredentialMissing`] where one has to be there, [`Violation::CredentialAmbiguous`] where there are two.
     fn token(&self) -> Result<Option<Secret<Vec<u8>>>, Violation> {
         match self.taken.tokens.as_slice() {
+            [] if self.kind == Kind::Upgrade && self.policy.awaits_first_message() => Ok(None),
             [] if self.policy.auth.required && self.kind != Kind::Preflight => Err(Violation::CredentialMissing),
             [] => Ok(None),
             [token] => Ok(Some(token.clone())),

@@ -83,6 +83,13 @@ impl Share {
         self.kept = kept;
     }
 
+    /// Notes that it keeps `new` bytes in place of `old` ones among them.
+    pub fn keep_instead(&mut self, old: usize, new: usize) {
+        let kept = self.kept.saturating_sub(old as u64).saturating_add(new as u64);
+        self.change(self.kept, kept);
+        self.kept = kept;
+    }
+
     /// Notes that a request of `len` bytes waits for an answer. Returns whether it may, of `max` that all connections hold: the less is left
     /// for messages, the less waits.
     #[must_use]

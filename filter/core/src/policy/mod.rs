@@ -8,6 +8,7 @@ pub mod routes;
 use std::rc::Rc;
 
 use crate::content::ContentRules;
+use crate::content::credential::CredentialMessages;
 use crate::http::authority::AuthorityPattern;
 use crate::http::origin::OriginRules;
 use crate::limits::rules::LimitRules;
@@ -78,6 +79,8 @@ pub struct Policy {
     pub subprotocols: SubprotocolRules,
     /// What a client has to prove.
     pub auth: Rc<AuthRules>,
+    /// The messages in which it may prove it, where there are some.
+    pub credentials: Option<Rc<CredentialMessages>>,
     /// The messages of each side.
     pub messages: Sides<SideRules>,
     /// Whether messages may be compressed.
@@ -103,6 +106,12 @@ impl Policy {
         let has_schema = self.messages.client.content.names_type(kind);
         let is_named = has_schema || self.limits.per_connection.by_type.contains_key(kind);
         if is_named { kind } else { "" }
+    }
+
+    /// Whether the first message of a client that has no credential may bring one.
+    #[must_use]
+    pub fn awaits_first_message(&self) -> bool {
+        self.credentials.as_ref().is_some_and(|messages| messages.first.is_some())
     }
 
     /// Whether messages are judged by what the client's token says.

@@ -23,6 +23,7 @@ use super::payload::Payload;
 use super::received::{Overlooked, Received};
 use super::scan::Scan;
 use super::terms::Terms;
+use crate::content::credential::Search;
 use crate::content::{Judged, Refusal};
 use crate::limits::Blocks;
 use crate::message::Reassembly;
@@ -247,6 +248,14 @@ impl Direction {
         len
     }
 
+    /// Nothing that has gone on has reached the other side, nor will it.
+    pub(super) fn retract(&mut self) {
+        if let Some(frame) = &mut self.frame {
+            frame.passing = false;
+        }
+        self.closed = false;
+    }
+
     /// Nothing is judged any more: what is held is dropped, and all memory freed at once. Of the side that broke the rules not even the
     /// frame in hand goes on.
     pub(super) fn stop(&mut self, offender: Option<Side>) {
@@ -443,6 +452,11 @@ impl Direction {
                                 return self.exceed(scan, terms);
                             }
                             self.attachments = attachments;
+                            if terms.mode == Mode::Enforce && terms.search.is_some_and(Search::is_swallowed) {
+                                self.swallow_message(scan);
+                                self.found.left = scan.cut();
+                                return Ok(());
+                            }
                         }
                         Err(refusal @ Refusal { violation: Violation::InvalidDeflate, .. }) if is_compressed => {
                             self.lose_inflater();
@@ -476,7 +490,10 @@ impl Direction {
         if let Some(ping) = terms.ping.take() {
             scan.insert(&ping);
         }
-        if self.found.read_len >= STEP_LEN {
+        // Nothing is judged behind a credential before that is known.
+        if terms.search.is_some_and(Search::has_token) {
+            self.found.left = scan.cut();
+        } else if self.found.read_len >= STEP_LEN {
             self.found.read_len = 0;
             if !terms.budget.goes_on() {
                 self.found.left = scan.cut();

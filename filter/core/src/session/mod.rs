@@ -14,6 +14,7 @@
 mod closing;
 mod direction;
 mod expiry;
+mod introduction;
 mod pace;
 mod payload;
 mod received;
@@ -25,6 +26,8 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use crate::content::Handshake;
+use crate::content::credential::{Brought, Search};
+use crate::content::envelope::Envelope;
 use crate::content::tunnels::Conversation;
 use crate::entry::{Credential, Entry};
 use crate::limits::Share;
@@ -33,7 +36,9 @@ use crate::negotiation::Compression;
 use crate::policy::routes::{Ambiguous, Place, Policies};
 use crate::policy::{Mode, Policy, SideRules};
 use crate::port::HostError;
+use crate::secret::Secret;
 use crate::time::{Moment, Timestamp};
+use crate::token::Verified;
 use crate::violation::Violation;
 use crate::wire::deflate::Inflater;
 use crate::wire::header::Framing;
@@ -41,6 +46,7 @@ use crate::wire::{Chunk, Side, Unreadable};
 use closing::Closing;
 use direction::Direction;
 use expiry::Expiry;
+use introduction::Introduction;
 use terms::Terms;
 
 pub use closing::CLOSE_GRACE;
@@ -77,6 +83,9 @@ pub struct Session {
     end_by: Option<Moment>,
     liveness: Liveness,
     expiry: Expiry,
+    introduction: Introduction,
+    /// A credential that a message has brought, until it is [taken](Self::take_token).
+    token: Option<Box<Secret<Vec<u8>>>>,
     share: Share,
 }
 
@@ -134,6 +143,7 @@ impl Session {
             let inflater = inspected.map(|deflate| Box::new(Inflater::new(takeover(deflate))));
             Direction::new(Framing { from, deflate: deflate.is_some() }, inflater, birth.at)
         };
+        let introduction = if entry.is_unproven { Introduction::Awaited(birth.at) } else { Introduction::Over };
         Self {
             place,
             entry,
@@ -147,6 +157,8 @@ impl Session {
             end_by: None,
             liveness: Liveness::new(birth.at, birth.nonce),
             expiry: Expiry::default(),
+            introduction,
+            token: None,
             share,
         }
     }
@@ -175,6 +187,9 @@ impl Session {
             let policy = Rc::clone(&self.policy);
             let SideRules { rules, content } = policy.messages.of(from);
             self.direction_mut(from).reload(rules, content, now);
+        }
+        if !self.policy.awaits_first_message() && self.introduction != Introduction::Asked {
+            self.introduction = Introduction::Over;
         }
         let can_be_judged = self.open_claims() & self.follow_compression();
         let is_brought =
@@ -221,7 +236,7 @@ impl Session {
             State::Closing(closing) => closing.server_until,
             State::Open => self.expiry.deadline().filter(|_| self.policy.mode == Mode::Enforce),
         };
-        [self.end_by, self.straddles_until(), due].into_iter().flatten().min()
+        [self.end_by, self.straddles_until(), self.introduced_until(), due].into_iter().flatten().min()
     }
 
     /// Whether the last bytes may have brought the deadline nearer: otherwise it only moves away.
@@ -281,13 +296,15 @@ impl Session {
         {
             self.stop_server(None);
         }
-        if self.end_by.is_some() || !matches!(self.state, State::Open) {
+        let is_unknown = self.introduced_until().is_some_and(|end| now >= end);
+        if (self.end_by.is_some() && !is_unknown) || !matches!(self.state, State::Open) {
             return Due::Nothing;
         }
         let traffic = self.traffic();
         let step = match self.straddles_until() {
             Some(until) if now >= until => Step::Refuse(Violation::PolicyChanged),
             Some(_) | None if self.is_expired(now) => Step::Refuse(Violation::CredentialExpired),
+            Some(_) | None if is_unknown => Step::Refuse(Violation::CredentialMissing),
             Some(_) | None => self.liveness.tick(&self.policy.liveness, &traffic, now),
         };
         let violation = match step {
@@ -301,6 +318,7 @@ impl Session {
                 self.refuse(violation, offender, now);
             }
             Mode::Monitor if violation == Violation::CredentialExpired => self.expiry.overlook(),
+            Mode::Monitor if violation == Violation::CredentialMissing => self.introduction = Introduction::Over,
             Mode::Monitor => self.liveness.overlook(violation, &traffic),
         }
         Due::Refused(violation)
@@ -308,6 +326,87 @@ impl Session {
 
     fn is_expired(&self, now: Moment) -> bool {
         self.expiry.deadline().is_some_and(|end| now >= end)
+    }
+
+    /// When the client has to have said who it is, where it has to.
+    fn introduced_until(&self) -> Option<Moment> {
+        if !matches!((&self.state, self.introduction), (State::Open, Introduction::Awaited(_))) {
+            return None;
+        }
+        let first = self.policy.credentials.as_ref().filter(|_| self.policy.auth.required)?.first.as_ref();
+        self.introduction.deadline(first)
+    }
+
+    /// Whether the client still has to say who it is: until then nothing of it goes on, and nothing of its server comes back.
+    #[must_use]
+    pub fn is_unproven(&self) -> bool {
+        let Policy { mode, auth, .. } = &*self.policy;
+        self.introduction != Introduction::Over && *mode == Mode::Enforce && auth.required
+    }
+
+    /// Whether nothing of the client goes on.
+    #[must_use]
+    pub fn holds_client(&self) -> bool {
+        self.is_unproven() || (self.is_introducing() && self.policy.mode == Mode::Enforce)
+    }
+
+    /// Whether its messages are packets of Socket.IO.
+    #[must_use]
+    pub fn is_socket_io(&self) -> bool {
+        let envelope = &self.policy.messages.client.content.envelope;
+        envelope.of(&self.handshake.subprotocol) == Some(Envelope::SocketIo)
+    }
+
+    /// Whether messages may be compressed.
+    #[must_use]
+    pub const fn is_deflated(&self) -> bool {
+        self.deflate.is_some()
+    }
+
+    /// Whether it is its first message that brings the credential which is being verified.
+    #[must_use]
+    pub fn is_introducing(&self) -> bool {
+        self.introduction == Introduction::Asked
+    }
+
+    /// Takes the credential that the last chunk of the client brought. Nothing behind it has been judged.
+    pub fn take_token(&mut self) -> Option<Secret<Vec<u8>>> {
+        self.token.take().map(|token| *token)
+    }
+
+    /// The credential that a message brought is good: from now on it is the one that counts.
+    ///
+    /// # Errors
+    /// [`Violation::CredentialInvalid`] for one of another provider or subject than before, [`Violation::PolicyChanged`] for one that the policy of
+    /// now would not let in, [`Violation::Overloaded`] where there is no room for it.
+    pub fn identify(&mut self, verified: &Rc<Verified>) -> Result<(), Violation> {
+        let credential = Credential::new(verified, self.policy.read_claims());
+        if let Some(known) = &self.entry.credential
+            && !known.open().is_some_and(|known| known.is_of_one_subject(verified))
+        {
+            return Err(Violation::CredentialInvalid);
+        }
+        let known_len = self.entry.credential.as_ref().map_or(0, Credential::memory_len);
+        self.share.keep_instead(known_len, credential.memory_len());
+        self.handshake.sender = self.policy.read_claims().then(|| Rc::clone(verified));
+        self.entry.credential = Some(credential);
+        self.introduction = Introduction::Over;
+        self.expiry = Expiry::default();
+        if !self.entry.is_known(&self.policy) {
+            return Err(Violation::PolicyChanged);
+        }
+        if self.share.all().has_room(0, self.policy.limits.held_len_max) { Ok(()) } else { Err(Violation::Overloaded) }
+    }
+
+    /// The credential that a message brought does not count, and the connection goes on without it.
+    pub const fn go_on_unidentified(&mut self) {
+        self.introduction = Introduction::Over;
+    }
+
+    /// Refuses what the last message of the client said; its server may answer what came before.
+    pub fn refuse_message(&mut self, violation: Violation, now: Moment) {
+        let server_until = (!self.is_unproven()).then(|| now.saturating_add(CLOSE_GRACE));
+        self.close(violation, Some(Side::Client), server_until, now);
     }
 
     /// When a message has to be over that was begun under other rules. Monitor mode lets it go on.
@@ -390,6 +489,13 @@ impl Session {
     ) -> Result<Received, Unreadable> {
         let is_closing = matches!(self.state, State::Closing(_));
         let Self { policy, from_client, from_server, handshake, conversation, share, liveness, .. } = self;
+        let search = match &policy.credentials {
+            Some(rules) if from == Side::Client && !is_closing => {
+                let wanted = self.introduction.wanted(rules, policy.auth.required, self.entry.credential.is_some());
+                wanted.map(Search::new)
+            }
+            Some(_) | None => None,
+        };
         let mode = if is_closing { Mode::Enforce } else { policy.mode };
         let (direction, other) = match from {
             Side::Client => (&mut *from_client, &*from_server),
@@ -411,6 +517,7 @@ impl Session {
             content,
             handshake,
             conversation,
+            search: search.as_ref(),
             mode,
             is_closing,
             inspect: policy.compression != Compression::Pass,
@@ -441,6 +548,21 @@ impl Session {
         if !(share.is_empty() && from_client.is_bare() && from_server.is_bare()) {
             share.set(memory_len(from_client, from_server));
         }
+        match search.map(Search::into_brought) {
+            Some(Brought::NoCredential) if received.violation.is_none() => self.introduction = Introduction::Over,
+            Some(Brought::Token(token)) => {
+                self.token = Some(Box::new(token));
+                if matches!(self.introduction, Introduction::Awaited(_)) {
+                    self.introduction = Introduction::Asked;
+                }
+            }
+            Some(Brought::NoCredential | Brought::Nothing) | None => {}
+        }
+        // It says nothing more, and not who it is.
+        let is_unproven = matches!(self.introduction, Introduction::Awaited(_)) && policy.auth.required;
+        if from == Side::Client && is_unproven && from_client.is_closed() && mode == Mode::Enforce {
+            received.violation.get_or_insert(Violation::CredentialMissing);
+        }
         // What is held was asked for before; a window grows while it is used.
         if received.violation.is_none() && grows && !share.all().has_room(0, policy.limits.held_len_max) {
             match mode {
@@ -459,7 +581,8 @@ impl Session {
             (None, _) if is_closing && self.from_server.is_closed() => self.stop_server(None),
             (None, _) => {}
             (Some(violation), Mode::Enforce) => {
-                let server_until = (from == Side::Client).then(|| now.saturating_add(CLOSE_GRACE));
+                let is_heard = from == Side::Client && !self.is_unproven();
+                let server_until = is_heard.then(|| now.saturating_add(CLOSE_GRACE));
                 self.close(violation, Some(from), server_until, now);
             }
             (Some(_), Mode::Monitor) => {}
@@ -481,6 +604,10 @@ impl Session {
             self.stop_server(offender);
             return;
         }
+        if self.is_unproven() {
+            self.from_client.retract();
+        }
+        self.token = None;
         let has_had_one = |to: Side| self.direction(to.peer()).is_closed();
         let closing = Closing::new(violation, offender, has_had_one, server_until);
         let is_heard = closing.server_until.is_some();

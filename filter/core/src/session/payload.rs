@@ -216,7 +216,7 @@ impl Payload {
         match &mut self.plain.text {
             Some(text) => {
                 let text = String::from_utf8(text.take()).map_err(|_| Violation::InvalidUtf8)?;
-                terms.content.judge(&text, from, terms.handshake, attachments)
+                terms.content.judge(&text, from, terms.handshake, attachments, terms.search)
             }
             None => Ok(Judged { kind: None, attachments }),
         }

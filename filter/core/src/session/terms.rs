@@ -4,6 +4,7 @@ use core::cell::Cell;
 use std::rc::Rc;
 
 use super::pace::Budget;
+use crate::content::credential::Search;
 use crate::content::tunnels::Conversation;
 use crate::content::{ContentRules, Handshake};
 use crate::limits::rules::LimitRules;
@@ -17,6 +18,8 @@ pub(super) struct Terms<'a> {
     pub(super) content: &'a Rc<ContentRules>,
     pub(super) handshake: &'a Handshake,
     pub(super) conversation: &'a Cell<Conversation>,
+    /// The credential that the client's messages are looked into for.
+    pub(super) search: Option<&'a Search<'a>>,
     /// In monitor mode everything goes on, whatever is found.
     pub(super) mode: Mode,
     /// The connection was refused: a Close of ours takes the place of this side's.

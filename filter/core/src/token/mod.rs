@@ -83,6 +83,12 @@ impl Packed {
         &self.provider
     }
 
+    /// The claims as they came.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
     /// When it ends (`exp`), without any leeway.
     #[must_use]
     pub const fn expires_at(&self) -> Timestamp {
@@ -136,6 +142,12 @@ impl Verified {
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         self.claims.get("sub").and_then(Value::as_str)
+    }
+
+    /// Whether another speaks for the same subject of the same provider. One without a subject is like no other.
+    #[must_use]
+    pub fn is_of_one_subject(&self, other: &Self) -> bool {
+        self.provider == other.provider && self.subject().is_some() && self.subject() == other.subject()
     }
 
     /// The claims as they came, which tell it from every other where nothing else does.

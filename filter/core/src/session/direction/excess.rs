@@ -50,13 +50,21 @@ impl Direction {
         scan.skip();
     }
 
+    /// The message in hand, all of which is held, goes nowhere.
+    pub(super) fn swallow_message<C: Chunk + ?Sized>(&mut self, scan: &mut Scan<'_, C>) {
+        self.message_held = Blocks::default();
+        self.swallow_frame(scan);
+    }
+
     /// The message in hand, all of which is held, is too much.
     pub(super) fn exceed<C: Chunk + ?Sized>(&mut self, scan: &mut Scan<'_, C>, terms: &Terms<'_>) -> Result<(), Fault> {
         match (terms.limits.map(|limits| limits.on_excess), terms.mode) {
             (Some(OnExcess::Drop), Mode::Enforce) => {
                 self.found.swallowed = self.found.swallowed.saturating_add(1);
-                self.message_held = Blocks::default();
-                self.swallow_frame(scan);
+                if let Some(search) = terms.search {
+                    search.forget();
+                }
+                self.swallow_message(scan);
                 Ok(())
             }
             (_, _) => Err(Violation::RateExceeded.into()),

@@ -57,6 +57,9 @@ impl Direction {
             return self.go_on(scan, Frame { swallowed, ..frame }, terms);
         }
         if header.opcode == Opcode::Binary {
+            if let Some(search) = terms.search.filter(|_| !terms.rules.is_text(header.opcode)) {
+                search.receive_unread()?;
+            }
             self.attachments = terms.content.receive_binary(terms.handshake, self.attachments)?;
         }
         let waits = match header.opcode {

@@ -52,6 +52,7 @@ fn judge(
         content,
         handshake: &handshake,
         conversation: &conversation,
+        search: None,
         mode,
         is_closing: false,
         inspect: true,
