@@ -121,8 +121,8 @@ impl ClientWriter {
         self.state()
     }
 
-    /// A callback ends: `passage` goes on of its `body`, and nothing follows an `end`. Where that fails it is not known what the host's buffer
-    /// holds: nothing can be written any more.
+    /// A callback ends: `passage` goes on of its `body`, or nothing where the core keeps it and has it written later, and nothing follows an
+    /// `end`. Where that fails it is not known what the host's buffer holds: nothing can be written any more.
     pub(crate) fn pass(
         &mut self,
         plugin: &PluginContext,
@@ -133,11 +133,13 @@ impl ClientWriter {
     ) -> Hosted<Action> {
         self.pace.receive(body.len(), connection.policy(), plugin.shared().worker.now());
         let state = core::mem::take(&mut self.state);
-        let len = body.apply(state.waiting(), passage)?;
+        let is_kept = passage.is_none();
+        let len = body.apply(state.waiting(), Some(passage.unwrap_or(&Passage::default())))?;
         if end {
             return Self::end(&state, len);
         }
-        let is_tight = plugin.has_tight_responses();
+        // What is kept can be written only while the direction is paused, whatever its pace.
+        let may_pause = |is_calm: bool| is_kept || (is_calm && !plugin.has_tight_responses());
         match state {
             State::Opened if len == 0 => {
                 self.state = State::Unspoken;
@@ -145,7 +147,7 @@ impl ClientWriter {
             }
             // The host let a callback through that it should have kept: the 101 must not wait for another.
             State::Opening => return Ok(Action::Forward),
-            State::Busy | State::Opened | State::Unspoken if is_tight || !self.pace.has_calmed() => {
+            State::Busy | State::Opened | State::Unspoken if !may_pause(self.pace.has_calmed()) => {
                 return Ok(Action::Forward);
             }
             State::Busy | State::Opened | State::Unspoken if len > 0 => {
@@ -164,7 +166,7 @@ impl ClientWriter {
                 return Ok(Action::Hold);
             }
             State::Busy | State::Opened | State::Unspoken => {}
-            State::Quiet { resumed: false } | State::Waiting { .. } if is_tight || !self.pace.is_calm() => {
+            State::Quiet { resumed: false } | State::Waiting { .. } if !may_pause(self.pace.is_calm()) => {
                 return Ok(Action::Forward);
             }
             State::Quiet { .. } | State::Waiting { .. } => {

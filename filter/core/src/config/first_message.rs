@@ -48,7 +48,10 @@ fn first_message(raw: &RawAuth, client: &SideRules, warnings: &mut Vec<String>) 
     };
     let at = format!("auth.sources[{index}].message");
     if let Some((other, _)) = sources.next() {
-        return Err(ConfigError::new(format!("auth.sources[{other}].message"), "stands twice: a client has one first message"));
+        return Err(ConfigError::new(
+            format!("auth.sources[{other}].message"),
+            "stands twice: a client has one first message",
+        ));
     }
     let token = pointer(text).map_err(within(&at))?;
     check_read(client).map_err(within(&at))?;
@@ -57,13 +60,13 @@ fn first_message(raw: &RawAuth, client: &SideRules, warnings: &mut Vec<String>) 
         return Err(ConfigError::new("auth.first_message_timeout", "from 100ms to 60s"));
     }
     let forward = raw.forward.unwrap_or(false);
-    let greeting = [(Envelope::GraphqlTransportWs, "connection_init"), (Envelope::SocketIo, "the CONNECT of socket.io")];
-    for (envelope, name) in greeting.into_iter().filter(|(envelope, _)| client.content.envelope.contain(*envelope)) {
+    let greeting =
+        [(Envelope::GraphqlTransportWs, "connection_init"), (Envelope::SocketIo, "the CONNECT of socket.io")];
+    for (_, name) in greeting.into_iter().filter(|(envelope, _)| client.content.envelope.contain(*envelope)) {
         // Both protocols have the server answer it.
         if !forward {
-            warnings.push(format!(
-                "{at}: the server never gets {name}, which it waits for, unless auth.forward is true ({envelope:?})"
-            ));
+            warnings
+                .push(format!("{at}: the server never gets {name}, which it waits for, unless auth.forward is true"));
         }
     }
     if raw.claim_headers.as_ref().is_some_and(|headers| !headers.is_empty()) {
@@ -93,9 +96,10 @@ fn renewal(raw: &RawRenew, client: &SideRules) -> Built<Renewal> {
 fn check_read(client: &SideRules) -> Built<()> {
     match &client.content.json {
         None => Err(ConfigError::new("", "needs messages.from_client.json: its pointers lead into JSON messages")),
-        Some(json) if !json.bounds.unique_keys => {
-            Err(ConfigError::new("", "needs messages.from_client.json.duplicate_keys: refuse, or it is open which value is the token"))
-        }
+        Some(json) if !json.bounds.unique_keys => Err(ConfigError::new(
+            "",
+            "needs messages.from_client.json.duplicate_keys: refuse, or it is open which value is the token",
+        )),
         Some(_) => Ok(()),
     }
 }

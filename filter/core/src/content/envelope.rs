@@ -106,7 +106,7 @@ impl Envelope {
         match self {
             Self::GraphqlTransportWs | Self::Json => {
                 Ok(Packet { head: "", json: Some(text), is_heartbeat: false, kind: Kind::Inside })
-            },
+            }
             Self::SocketIo => engine_io(text, from),
         }
     }

@@ -174,7 +174,9 @@ impl ContentRules {
         self.search(text, steps)?;
         let sender = handshake.sender.as_deref();
         let goes_nowhere = search.map_or(Ok(false), |search| search.receive(envelope, &packet, &document))?;
-        if !goes_nowhere && !message.is_none_or(|message| self.authorize.is_empty() || self.authorize.allow(message, sender)) {
+        if !goes_nowhere
+            && !message.is_none_or(|message| self.authorize.is_empty() || self.authorize.allow(message, sender))
+        {
             return Err(Violation::NotAuthorized.into());
         }
         let kind = self.read_type().then(|| match name {

@@ -328,7 +328,8 @@ impl Connection {
     fn judge_next(&mut self, worker: &Worker, effects: &mut Effects) -> Result<(), HostError> {
         let turn = &worker.turn;
         let (is_laden, is_verifying) = (self.session.is_laden(), self.is_verifying());
-        let has_turn = |backlog: &&mut Box<Backlog>| !is_verifying && backlog.is_due() && turn.has_time(backlog.len(), is_laden);
+        let has_turn =
+            |backlog: &&mut Box<Backlog>| !is_verifying && backlog.is_due() && turn.has_time(backlog.len(), is_laden);
         let Some(piece) = self.backlog.as_mut().filter(has_turn).and_then(|backlog| backlog.take_piece()) else {
             return Ok(());
         };

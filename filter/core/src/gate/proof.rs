@@ -88,9 +88,7 @@ impl Proof {
     /// Takes what Engine.IO says of itself at the start of what the server has sent: its clients say nothing before they have its handshake.
     pub(super) fn take_transport(&mut self, deflate: bool) -> Vec<u8> {
         let mut len = 0_usize;
-        while let Some(frame_len) =
-            self.from_server.get(len..).and_then(|bytes| transport_frame(bytes, deflate))
-        {
+        while let Some(frame_len) = self.from_server.get(len..).and_then(|bytes| transport_frame(bytes, deflate)) {
             len = len.saturating_add(frame_len);
         }
         let taken = self.from_server.drain(..len).collect();

@@ -3,6 +3,8 @@
 mod expiry;
 mod first_message;
 mod key_sets;
+mod renewal;
+mod verdicts;
 
 use core::time::Duration;
 use std::rc::Rc;

@@ -23,7 +23,12 @@ pub(super) enum Introduction {
 
 impl Introduction {
     /// The credential that the client's next messages are looked into for, where `has_credential` says that it has one.
-    pub(super) fn wanted(self, rules: &CredentialMessages, is_required: bool, has_credential: bool) -> Option<Wanted<'_>> {
+    pub(super) fn wanted(
+        self,
+        rules: &CredentialMessages,
+        is_required: bool,
+        has_credential: bool,
+    ) -> Option<Wanted<'_>> {
         match (self, &rules.first, &rules.renewal) {
             (Self::Awaited(_), Some(rules), _) => Some(Wanted::First { rules, is_required }),
             (Self::Over, _, Some(renewal)) if has_credential => Some(Wanted::Renewal(renewal)),

@@ -60,7 +60,6 @@ pub(super) struct Live {
     pub(super) to_client: Vec<u8>,
     pub(super) effects: Vec<Effect>,
     wake_at: Option<Moment>,
-    is_reset: bool,
 }
 
 impl Live {
@@ -77,8 +76,12 @@ impl Live {
         assert_eq!(flow, Flow::Forward, "{effects:?}");
         let (flow, effects) = respond(&mut gate);
         assert_eq!(flow, Flow::Forward);
-        let (to_server, to_client, wake_at) = (vec![], vec![], None);
-        let mut live = Self { gate, to_server, to_client, effects: vec![], wake_at, is_reset: false };
+        Self::of(gate, effects)
+    }
+
+    /// One that is up, with the effects of that.
+    fn of(gate: Gate, effects: Vec<Effect>) -> Self {
+        let mut live = Self { gate, to_server: vec![], to_client: vec![], effects: vec![], wake_at: None };
         live.note(effects);
         live
     }
@@ -88,7 +91,6 @@ impl Live {
             match effect {
                 Effect::Write(bytes) => self.to_client.extend(bytes),
                 Effect::WakeAt(at) => self.wake_at = Some(self.wake_at.map_or(at, |wake_at| wake_at.min(at))),
-                Effect::Reset => self.is_reset = true,
                 effect => self.effects.push(effect),
             }
         }
@@ -330,10 +332,9 @@ fn rules_of_claims_hold_from_the_first_message_on() {
     let authorize = json!([{"when": {"/type": "*"}, "equals": {"/user": "sub"}}]);
     let messages = json!({"from_client": {"json": {}, "authorize": authorize}});
     let own = text(r#"{"type":"chat","user":"alice"}"#);
-    for (rest, expected) in [
-        (own.clone(), None),
-        (text(r#"{"type":"chat","user":"bob"}"#), Some(Violation::NotAuthorized)),
-    ] {
+    for (rest, expected) in
+        [(own.clone(), None), (text(r#"{"type":"chat","user":"bob"}"#), Some(Violation::NotAuthorized))]
+    {
         let mut world = World::new(&policy(&json!({"messages": messages})));
         let mut live = Live::connect(&mut world);
         live.say(Client, &[auth(&good()), rest].concat());
@@ -393,11 +394,9 @@ fn monitor_mode_holds_nothing_and_notes_what_it_would_refuse() {
 /// A first message is optional where a credential is.
 #[test]
 fn a_credential_that_need_not_be_there_is_checked_where_it_is() {
-    for (first, expected) in [
-        (text("[0]"), None),
-        (auth(&good()), None),
-        (auth("x"), Some(Violation::CredentialInvalid)),
-    ] {
+    for (first, expected) in
+        [(text("[0]"), None), (auth(&good()), None), (auth("x"), Some(Violation::CredentialInvalid))]
+    {
         let mut world = World::new(&policy(&json!({"auth": {"required": false}})));
         for cut in 0..=first.len() {
             let mut live = Live::connect(&mut world);
@@ -435,5 +434,87 @@ fn another_policy_goes_on_where_the_old_one_stopped() {
         assert_eq!(live.refused(), expected, "{change}");
         assert_eq!(live.to_client.starts_with(&said("hello")), is_passed, "{change}");
         assert_eq!(live.to_server.starts_with(&frame(0x89, b"")), is_passed, "{change}");
+    }
+}
+
+/// A client of Socket.IO says nothing before it has the handshake of Engine.IO.
+#[test]
+fn a_client_of_socket_io_gets_the_handshake_of_its_transport_first() {
+    let open = said(r#"0{"sid":"x","pingInterval":25000}"#);
+    let (ping, event) = (said("2"), said("42[\"news\"]"));
+    let all = [&*open, &ping, &event, &ping].concat();
+    let connect = text(&format!("40{}", json!({"token": good()})));
+    let messages = json!({"from_client": {"json": {}, "envelope": "socket.io"}});
+    let mut world = World::new(&policy(&json!({"messages": messages, "auth": {"forward": true}})));
+    for cut in 0..=all.len() {
+        let mut live = Live::connect(&mut world);
+        live.say(Server, &all[..cut]);
+        let whole: usize = [&open, &ping]
+            .iter()
+            .map(|frame| frame.len())
+            .scan(0, |sum, len| {
+                *sum += len;
+                Some(*sum)
+            })
+            .filter(|end| *end <= cut)
+            .max()
+            .unwrap_or_default();
+        assert_eq!(live.to_client, all[..whole], "cut at {cut}");
+        live.say(Server, &all[cut..]);
+        assert_eq!(live.to_client, [&*open, &ping].concat(), "cut at {cut}");
+        live.say(Client, &text("3"));
+        assert!(live.to_server.is_empty());
+        live.say(Client, &connect);
+        assert_eq!(live.to_server, [text("3"), connect.clone()].concat());
+        assert_eq!((&live.to_client, live.refused()), (&all, None));
+    }
+    // Nothing but that passes, whatever looks like it.
+    for early in [
+        said("40{\"sid\":\"x\"}"),
+        said("6"),
+        said("0"),
+        said("0[]"),
+        said("22"),
+        b"\x01\x020{\x80\x01}".to_vec(),
+        b"\x82\x030{}".to_vec(),
+        b"\x89\x00".to_vec(),
+        b"\x88\x00".to_vec(),
+        [&b"\x81\x7e\x10\x01"[..], b"0{", &[b' '; 4_094], b"}"].concat(),
+    ] {
+        let mut live = Live::connect(&mut world);
+        live.say(Server, &[early, said("2")].concat());
+        assert!(live.to_client.is_empty());
+    }
+    // Without that envelope it is a message as any other.
+    let mut world = World::new(&policy(&json!({})));
+    let mut live = Live::connect(&mut world);
+    live.say(Server, &open);
+    assert!(live.to_client.is_empty());
+}
+
+#[test]
+fn a_client_of_graphql_is_known_by_connection_init() {
+    let messages =
+        json!({"from_client": {"json": {}, "envelope": {"graphql-transport-ws": "graphql-transport-ws", "": "json"}}});
+    let auth = json!({"forward": true, "sources": [{"message": "/payload/token"}]});
+    let init = text(&json!({"type": "connection_init", "payload": {"token": good()}}).to_string());
+    let ping = text(&json!({"type": "ping", "payload": {"token": good()}}).to_string());
+    let ack = said(r#"{"type":"connection_ack"}"#);
+    for (first, expected) in [(&init, None), (&ping, Some(Violation::CredentialMissing))] {
+        let mut world = World::new(&policy(&json!({"messages": messages, "auth": auth})));
+        let mut gate = world.stream();
+        let mut arrival = world.arrival();
+        let head = [testing::upgrade(), vec![("sec-websocket-protocol", "graphql-transport-ws")]].concat();
+        arrival.request = arrival.request.map(|request| Request { headers: testing::headers(&head), ..request });
+        assert_eq!(run(|effects| gate.request(arrival, effects)).0, Flow::Forward);
+        let answer =
+            [testing::switching_protocols(), vec![("sec-websocket-protocol", "graphql-transport-ws")]].concat();
+        let (flow, effects) = run(|effects| gate.response(|| Ok(testing::headers(&answer)), effects));
+        assert_eq!(flow, Flow::Forward);
+        let mut live = Live::of(gate, effects);
+        live.say(Client, first);
+        live.say(Server, &ack);
+        assert_eq!((live.refused(), live.to_client == ack), (expected, expected.is_none()));
+        assert_eq!(live.to_server == *first, expected.is_none());
     }
 }

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey};
 
 /// The public halves of two Ed25519 keys, whose seeds are 32 times their number.
-fn key_set(numbers: &[u8]) -> Vec<u8> {
+pub(super) fn key_set(numbers: &[u8]) -> Vec<u8> {
     let keys: Vec<Value> = numbers
         .iter()
         .map(|number| json!({"kty": "OKP", "crv": "Ed25519", "kid": number.to_string(), "x": PUBLIC[usize::from(*number)]}))
@@ -24,7 +24,7 @@ const PUBLIC: [&str; 3] = [
     "gTl3Dqh9F19Wo1Rmw0x-zMuNipG07jeiXfYPW4_Js5Q",
 ];
 
-fn token(number: u8, sub: &str) -> String {
+pub(super) fn token(number: u8, sub: &str) -> String {
     let header = json!({"alg": "EdDSA", "kid": number.to_string()}).to_string();
     let claims = json!({"iss": "https://idp.example/", "sub": sub, "exp": testing::NOW + 1_000_000_000}).to_string();
     let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
@@ -44,25 +44,25 @@ fn world(jwks: &Value, fail: &str) -> World {
     }))
 }
 
-fn by_url() -> Value {
+pub(super) fn by_url() -> Value {
     json!({"cluster": "idp", "url": "https://idp.example/keys"})
 }
 
 /// What is asked for with a tick.
-fn due(world: &World) -> Vec<Ask> {
+pub(super) fn due(world: &World) -> Vec<Ask> {
     world.plugin.tick(world.now()).asks
 }
 
 /// The inquiry of the one request among `asks`, and its path.
 #[track_caller]
-fn only(asks: &[Ask]) -> (Inquiry, String) {
+pub(super) fn only(asks: &[Ask]) -> (Inquiry, String) {
     let [Ask { question: Question::Http(request), asker: Asker::Inquiry(inquiry) }] = asks else { panic!("{asks:?}") };
     assert_eq!(&*request.cluster, "idp");
     let path = request.fields.iter().find(|(name, _)| *name == ":path").unwrap();
     (*inquiry, path.1.clone())
 }
 
-fn asks(effects: &[Effect]) -> Vec<Ask> {
+pub(super) fn asks(effects: &[Effect]) -> Vec<Ask> {
     effects.iter().filter_map(|effect| if let Effect::Ask(ask) = effect { Some(ask.clone()) } else { None }).collect()
 }
 
@@ -80,7 +80,7 @@ fn ask(world: &mut World, token: &str) -> (Gate, Flow, Vec<Effect>) {
 }
 
 /// The answer to a request: the streams that go on, and what is asked next.
-fn reply(world: &World, inquiry: Inquiry, status: u16, body: &[u8]) -> (Vec<u32>, Vec<Ask>) {
+pub(super) fn reply(world: &World, inquiry: Inquiry, status: u16, body: &[u8]) -> (Vec<u32>, Vec<Ask>) {
     let response = HttpResponse { status, body: body.to_vec(), ..HttpResponse::default() };
     let answered = world.plugin.worker().answered(Asker::Inquiry(inquiry), Answer::Http(response));
     (answered.streams.into_iter().map(|(stream, _)| stream).collect(), answered.asks)
