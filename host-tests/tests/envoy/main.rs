@@ -18,6 +18,7 @@
 //! neighbours   how long a worker is kept from its other connections
 //! signatures   Envoy's own checks of signatures, and whether they say what ours say
 //! chain        other filters before it and behind it
+//! first_message  clients that say who they are when they are connected
 //! ```
 
 mod chain;
@@ -27,6 +28,7 @@ mod conformance;
 mod content;
 mod credentials;
 mod ends;
+mod first_message;
 mod fleet;
 mod frames;
 mod gate;

@@ -300,8 +300,9 @@ impl Connection {
         }
         let ready = self.take_ready(len_max);
         let is_verifying = self.is_verifying();
-        let has_more = |backlog: &&Box<Backlog>| if is_verifying { backlog.has_ready() } else { !backlog.is_empty() };
-        if let Some(backlog) = self.backlog.as_ref().filter(has_more) {
+        if let Some(backlog) = &self.backlog
+            && (if is_verifying { backlog.has_ready() } else { !backlog.is_empty() })
+        {
             worker.turn.queue(self.id, backlog.spent());
             self.is_queued = true;
         }

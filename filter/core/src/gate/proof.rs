@@ -27,11 +27,14 @@ const TRANSPORT_LEN_MAX: u64 = 4_096;
 /// The part of what all connections may hold that may wait for credentials: the rest is there for messages of those who are known.
 const ROOM_DIVISOR: u64 = 2;
 
+/// How the judgement of a credential goes on with an answer.
+type Verdict = Rest<Result<Rc<Verified>, Violation>>;
+
 /// What is being found out about a client, and what waits for it.
 #[derive(Debug)]
 pub(super) struct Proof {
     /// How its judgement goes on, while it waits for an answer.
-    rest: Option<Rest<Result<Rc<Verified>, Violation>>>,
+    rest: Option<Verdict>,
     /// How long the credential is that it is about, in bytes.
     token_len: usize,
     /// Whole frames that go on when the client is known.
@@ -53,13 +56,13 @@ impl Proof {
     }
 
     /// A credential of `token_len` bytes is being verified.
-    pub(super) fn wait(&mut self, rest: Rest<Result<Rc<Verified>, Violation>>, token_len: usize) {
+    pub(super) fn wait(&mut self, rest: Verdict, token_len: usize) {
         (self.rest, self.token_len) = (Some(rest), token_len);
         self.count();
     }
 
     /// The answer is there: gives what it is for, and how long the credential is.
-    pub(super) fn take_rest(&mut self) -> Option<(Rest<Result<Rc<Verified>, Violation>>, usize)> {
+    pub(super) fn take_rest(&mut self) -> Option<(Verdict, usize)> {
         let rest = self.rest.take()?;
         Some((rest, core::mem::take(&mut self.token_len)))
     }
