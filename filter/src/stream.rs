@@ -68,8 +68,10 @@ impl StreamContext {
             match (&mut inner.writers, passage) {
                 (Some(writers), Some(_)) => writers.to_server.pass(passed_len, end),
                 (Some(writers), None) => Ok(writers.to_server.pause()),
+                // The core reads it, and the headers wait for what it says.
+                (None, None) => Ok(Action::Hold),
                 // The upstream answered itself.
-                (None, _) => Ok(Action::Forward),
+                (None, Some(_)) => Ok(Action::Forward),
             }
         })
     }

@@ -25,7 +25,9 @@ impl Telemetry {
                 Metric::TickMicros => MetricType::Histogram,
                 Metric::Closed(_)
                 | Metric::Handshakes(_)
+                | Metric::Logouts(_)
                 | Metric::Refused(_)
+                | Metric::Revocations(_)
                 | Metric::Rule(_)
                 | Metric::WouldRefuse(_) => MetricType::Counter,
             };

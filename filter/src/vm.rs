@@ -9,6 +9,7 @@ use crate::host::abi::{self, LogLevel};
 use crate::plugin::{PluginContext, Shared};
 use crate::stream::StreamContext;
 use portcullis_core::ask::{Answer, Asker};
+use portcullis_core::effect::Metric;
 use portcullis_core::gate::{Answered, Ticked};
 use portcullis_core::ids::IdMap;
 
@@ -55,13 +56,13 @@ impl Vm {
         let Some(plugin) = self.plugin(id) else { return };
         let begin = host::now();
         if let Ok(now) = begin {
-            let Ticked { due, is_review_due, asks, lines, .. } = plugin.tick(now);
+            let Ticked { due, is_review_due, asks, lines, counts, .. } = plugin.tick(now);
             if is_review_due {
                 self.streams.borrow().values().for_each(|stream| stream.review());
             }
             due.into_iter().filter_map(|id| self.stream(id)).for_each(|stream| stream.tick());
             plugin.ask_all(asks);
-            warn(&lines);
+            self.tell(&lines, &counts);
             self.shared.calls.expire(now).into_iter().for_each(|asker| self.answered(asker, Answer::None));
         }
         self.wake(id);
@@ -95,18 +96,24 @@ impl Vm {
     }
 
     fn answered(&self, asker: Asker, answer: Answer) {
-        let Answered { streams, asks, lines } = self.shared.worker.answered(asker, answer);
+        let Answered { streams, asks, lines, counts } = self.shared.worker.answered(asker, answer);
         // Any plugin may ask what all streams of the worker wait for: the newest stays longest.
         let plugin = self.plugins.borrow().last().map(|(_, plugin)| Rc::clone(plugin));
         if let Some(plugin) = plugin {
             plugin.ask_all(asks);
         }
-        warn(&lines);
+        self.tell(&lines, &counts);
         for (stream, answer) in streams {
             if let Some(stream) = self.stream(stream) {
                 stream.answered(answer);
             }
         }
+    }
+
+    /// Logs and counts what no stream does.
+    fn tell(&self, lines: &[String], counts: &[Metric]) {
+        lines.iter().for_each(|line| abi::log(LogLevel::Warn, &format!("portcullis: {line}")));
+        counts.iter().for_each(|metric| self.shared.telemetry.count(metric, 1));
     }
 
     pub(crate) fn end(&self, id: u32) {
@@ -124,8 +131,4 @@ impl Vm {
             self.shared.calls.forget(id).into_iter().for_each(|asker| self.answered(asker, Answer::None));
         }
     }
-}
-
-fn warn(lines: &[String]) {
-    lines.iter().for_each(|line| abi::log(LogLevel::Warn, &format!("portcullis: {line}")));
 }

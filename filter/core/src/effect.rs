@@ -169,8 +169,12 @@ pub enum Metric {
     Closed(Option<Violation>),
     /// Handshakes that ended without a connection for a violation, or with one.
     Handshakes(Option<Violation>),
+    /// Logouts that a provider has posted: whether they held.
+    Logouts(bool),
     /// Refusals.
     Refused(Violation),
+    /// Fetches of a list of what is revoked: whether they succeeded.
+    Revocations(bool),
     /// Messages that matched a rule.
     Rule(Rc<str>),
     /// How long ticks take, in microseconds: a histogram.
@@ -184,6 +188,7 @@ impl Metric {
     #[must_use]
     pub fn all() -> Vec<Self> {
         let mut all = vec![Self::Handshakes(None), Self::Active, Self::Closed(None), Self::TickMicros];
+        all.extend([true, false].into_iter().flat_map(|outcome| [Self::Logouts(outcome), Self::Revocations(outcome)]));
         for violation in Violation::ALL {
             all.push(Self::Handshakes(Some(violation)));
             all.push(Self::Refused(violation));
@@ -200,7 +205,11 @@ impl Metric {
             Self::Active => ("connections", "active"),
             Self::Closed(violation) => ("connections.closed", violation.map_or("peer", Violation::reason)),
             Self::Handshakes(violation) => ("handshakes", violation.map_or("accepted", Violation::reason)),
+            Self::Logouts(true) => ("logouts", "accepted"),
+            Self::Logouts(false) => ("logouts", "refused"),
             Self::Refused(violation) => ("refused", violation.reason()),
+            Self::Revocations(true) => ("revocations", "fetched"),
+            Self::Revocations(false) => ("revocations", "failed"),
             Self::Rule(rule) => ("rules", &**rule),
             Self::TickMicros => return "portcullis.tick_us".to_owned(),
             Self::WouldRefuse(violation) => ("would_refuse", violation.reason()),

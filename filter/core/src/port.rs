@@ -53,6 +53,10 @@ pub fn random<const LEN: usize>(port: &dyn Port) -> Result<[u8; LEN], HostError>
 pub enum Cell {
     /// One bucket of [`crate::limits::table`].
     Bucket(usize),
+    /// The pages of [`crate::identity::logouts`].
+    LogoutPage(u64),
+    /// How many logouts there have been.
+    Logouts,
     /// [`crate::limits::register`].
     Register,
 }
@@ -62,6 +66,8 @@ impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bucket(index) => write!(f, "portcullis.3.bucket.{index}"),
+            Self::LogoutPage(index) => write!(f, "portcullis.3.logouts.{index}"),
+            Self::Logouts => f.write_str("portcullis.3.logouts"),
             Self::Register => f.write_str("portcullis.3.register"),
         }
     }

@@ -48,6 +48,8 @@ violations! {
     CredentialInvalid => Answer { close_code: Some(UNAUTHORIZED), ..before("credential_invalid", 401) },
     /// No credential in any source (RFC 6750 §3).
     CredentialMissing => Answer { close_code: Some(UNAUTHORIZED), ..before("credential_missing", 401) },
+    /// A credential that its issuer, or whoever publishes a list, has taken back (RFC 7009 §2, OpenID Connect Back-Channel Logout 1.0 §2.7).
+    CredentialRevoked => Answer { close_code: Some(UNAUTHORIZED), ..before("credential_revoked", 401) },
     /// A peer that does not answer (RFC 6455 §5.5.2).
     Dead => after("dead", 1001),
     /// A message of more fragments than allowed (RFC 6455 §10.4).

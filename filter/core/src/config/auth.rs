@@ -10,11 +10,13 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use super::claims::{claim_path, requirements};
 use super::error::{Built, ConfigError, each, within};
 use super::raw::{OnExpiry, RawAuth, RawClaimHeader, RawJwks, RawProvider, RawSecret, RawSource};
+use super::revocation;
 use super::values::Span;
 use crate::http::Malformed;
 use crate::http::list::token;
 use crate::identity::key_set::{KeySource, RemoteKeys};
 use crate::identity::location::Location;
+use crate::policy::Fail;
 use crate::secret::Secret;
 use crate::token::Provider;
 use crate::token::claims::ClaimRules;
@@ -49,7 +51,12 @@ const RESERVED_HEADERS: [&str; 9] = [
 ];
 
 /// Builds what a client has to prove.
-pub(super) fn auth(raw: &RawAuth, environment: Environment<'_>, warnings: &mut Vec<String>) -> Built<AuthRules> {
+pub(super) fn auth(
+    raw: &RawAuth,
+    fail: Fail,
+    environment: Environment<'_>,
+    warnings: &mut Vec<String>,
+) -> Built<AuthRules> {
     let required = raw.required.unwrap_or(true);
     let mut providers: Vec<Provider> = Vec::new();
     for (index, raw) in raw.providers.iter().flatten().enumerate() {
@@ -82,7 +89,20 @@ pub(super) fn auth(raw: &RawAuth, environment: Environment<'_>, warnings: &mut V
         OnExpiry::Ignore => None,
     };
     let forward = raw.forward.unwrap_or(false);
-    Ok(AuthRules { required, sources, forward, providers, claim_headers, expiry_grace })
+    let revocation =
+        raw.revocation.as_ref().map(|raw| revocation::revocation(raw, fail).map_err(within("auth.revocation")));
+    let logout = raw.back_channel_logout.as_ref();
+    let logout = logout.map(|raw| revocation::logout(raw, &providers).map_err(within("auth.back_channel_logout")));
+    Ok(AuthRules {
+        required,
+        sources,
+        forward,
+        claim_headers,
+        expiry_grace,
+        revocation: revocation.transpose()?,
+        logout: logout.transpose()?,
+        providers,
+    })
 }
 
 fn default_sources() -> Vec<Source> {

@@ -50,6 +50,7 @@ pub(super) fn policy(
     cache: &mut ContentCache,
     warnings: &mut Vec<String>,
 ) -> Built<Policy> {
+    let fail = raw.fail.unwrap_or(Fail::Closed);
     let messages = raw.messages.clone().unwrap_or_default();
     let log = raw.log.clone().unwrap_or_default();
     let mut build = |at: &str, raw: Option<RawMessages>, defaults| {
@@ -74,7 +75,7 @@ pub(super) fn policy(
     let raw_auth = raw.auth.clone().unwrap_or_default();
     Ok(Policy {
         mode: raw.mode.unwrap_or(Mode::Enforce),
-        fail: raw.fail.unwrap_or(Fail::Closed),
+        fail,
         require_tls: raw.require_tls.unwrap_or(true),
         trust_forwarded_proto: raw.trust_forwarded_proto.unwrap_or(false),
         buffer_limits: raw.buffer_limits.unwrap_or(BufferLimits::Default),
@@ -86,7 +87,7 @@ pub(super) fn policy(
             warnings,
         )?,
         subprotocols,
-        auth: Rc::new(auth(&raw_auth, environment, warnings)?),
+        auth: Rc::new(auth(&raw_auth, fail, environment, warnings)?),
         credentials: credentials(&raw_auth, &messages.client, warnings)?,
         messages,
         compression,

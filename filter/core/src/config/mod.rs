@@ -18,6 +18,7 @@ mod limits;
 pub mod memory;
 mod raw;
 mod read;
+mod revocation;
 mod routes;
 mod structure;
 mod unsupported;

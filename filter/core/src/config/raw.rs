@@ -144,8 +144,20 @@ raw! {
         renew: RawRenew,
         on_expiry: OnExpiry,
         expiry_grace: Span,
-        revocation: Value,
-        back_channel_logout: Value,
+        revocation: RawRevocation,
+        back_channel_logout: RawLogout,
+    }
+
+    struct RawRevocation {
+        cluster: String,
+        path: String,
+        refresh: Span,
+    }
+
+    struct RawLogout {
+        path: String,
+        provider: String,
+        peers: Vec<String>,
     }
 
     struct RawRenew {

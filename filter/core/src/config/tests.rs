@@ -415,13 +415,61 @@ fn published_keys_are_where_the_policy_or_the_issuer_says() {
 }
 
 #[test]
+fn what_revokes_is_where_the_policy_says() {
+    let of = |key: &str, value: Value| {
+        let mut own = provider();
+        (own["issuer"], own["audiences"]) = (json!("https://idp.example/"), json!(["chat"]));
+        let mut other = provider();
+        (other["name"], other["issuer"]) = (json!("other"), Value::Null);
+        let policy = with(good(), "/auth/providers", json!([other, own]));
+        Ok::<_, String>(read(&with(policy, &format!("/auth/{key}"), value))?.policies.base().auth.clone())
+    };
+    let auth = of("revocation", json!({"cluster": "idp", "path": "/revoked.json?all"})).unwrap();
+    let feed = &auth.revocation.as_ref().unwrap().feed;
+    assert_eq!((&*feed.cluster, &*feed.location.authority, &*feed.location.path), ("idp", "idp", "/revoked.json?all"));
+    assert_eq!((feed.refresh, feed.timeout), (Duration::from_secs(15), Duration::from_secs(2)));
+    let name = provider()["name"].clone();
+    let logout = json!({"path": "/back-channel logout", "provider": name});
+    assert!(of("back_channel_logout", logout).is_err(), "a path has no space");
+    let auth = of("back_channel_logout", json!({"path": "/out", "provider": name, "peers": ["a", "b"]})).unwrap();
+    let logout = auth.logout.as_ref().unwrap();
+    assert_eq!((&*logout.path, logout.provider, logout.peers.len()), ("/out", 1, 2));
+    for (key, value, start) in [
+        ("revocation", json!({}), "cluster: is required"),
+        ("revocation", json!({"cluster": ""}), "cluster: must not be empty"),
+        ("revocation", json!({"cluster": "idp"}), "path: is required"),
+        ("revocation", json!({"cluster": "idp", "path": "revoked"}), "path: expected a path"),
+        ("revocation", json!({"cluster": "idp", "path": "/a b"}), "path: expected a path"),
+        ("revocation", json!({"cluster": "idp|x y", "path": "/a"}), "cluster: this name cannot be"),
+        ("revocation", json!({"cluster": "idp", "path": "/a", "refresh": "999ms"}), "refresh: from 1s"),
+        ("revocation", json!({"cluster": "idp", "path": "/a", "refresh": "61m"}), "refresh: from 1s"),
+        ("revocation", json!({"cluster": "idp", "path": "/a", "url": "x"}), ""),
+        ("back_channel_logout", json!({}), "path: is required"),
+        ("back_channel_logout", json!({"path": "/out"}), "provider: is required"),
+        ("back_channel_logout", json!({"path": "/out?a", "provider": name}), "path: has no query"),
+        ("back_channel_logout", json!({"path": "/out", "provider": "nobody"}), "provider: there is no provider"),
+        (
+            "back_channel_logout",
+            json!({"path": "/out", "provider": "other"}),
+            "provider: needs an issuer and audiences",
+        ),
+        (
+            "back_channel_logout",
+            json!({"path": "/out", "provider": name, "peers": [""]}),
+            "peers[0]: must not be empty",
+        ),
+    ] {
+        let error = of(key, value).unwrap_err();
+        assert!(error.starts_with(&format!("auth.{key}.{start}")), "{error}");
+    }
+}
+
+#[test]
 fn features_that_do_not_exist_yet_are_refused() {
     for (pointer, value) in [
         ("/auth/sources", json!([{"ticket": "t"}])),
         ("/auth/cookie", json!({"name": "sid"})),
         ("/auth/tickets", json!({"path": "/t"})),
-        ("/auth/revocation", json!({})),
-        ("/auth/back_channel_logout", json!({})),
         ("/auth/providers/0/introspection", json!({"cluster": "idp"})),
         ("/log/spikes", json!({"factor": 4, "window": "10s"})),
     ] {

@@ -29,8 +29,6 @@ fn first(raw: &RawPolicy) -> Option<String> {
     let keys = [
         ("auth.cookie", auth.cookie.is_some()),
         ("auth.tickets", auth.tickets.is_some()),
-        ("auth.revocation", auth.revocation.is_some()),
-        ("auth.back_channel_logout", auth.back_channel_logout.is_some()),
         ("log.spikes", raw.log.as_ref().is_some_and(|log| log.spikes.is_some())),
     ];
     keys.into_iter().find(|(_, asked)| *asked).map(|(path, _)| path.to_owned())

@@ -14,6 +14,8 @@ use super::proof::Proof;
 use super::worker::{Plugin, Worker};
 use crate::ask::Ask;
 use crate::effect::{ClientWriter, Effect, Effects, Metric, Onward, Passage};
+use crate::entry::Credential;
+use crate::identity::marks::Marks;
 use crate::limits::counters::Slot;
 use crate::limits::lease::{Lease, Subject};
 use crate::limits::rules::OnExcess;
@@ -64,6 +66,12 @@ pub struct Connection {
     /// What is being found out about its client, and what waits for it.
     proof: Option<Box<Proof>>,
     opened_at: Moment,
+    /// What it can be revoked by, where it can be.
+    marks: Option<Box<Marks>>,
+    /// What of [`Identity::revision`](crate::identity::Identity::revision) it has been looked at for.
+    revision: Option<u32>,
+    /// It is revoked, under monitor mode.
+    is_revoked: bool,
     /// What monitor mode has let pass.
     overlooked_count: u32,
 }
@@ -95,6 +103,9 @@ impl Connection {
             slots: Box::default(),
             proof: None,
             opened_at,
+            marks: None,
+            revision: None,
+            is_revoked: false,
             overlooked_count: 0,
         }
     }
@@ -365,7 +376,7 @@ impl Connection {
     pub(super) fn tick(&mut self, plugin: &Plugin, effects: &mut Effects) {
         let worker = plugin.worker();
         // A timer that another took the place of, unless it is there for the sake of another policy.
-        if self.armed_for.is_some_and(|at| worker.now() < at) && !self.is_behind() {
+        if self.armed_for.is_some_and(|at| worker.now() < at) && !self.is_behind() && !self.is_unreviewed(worker) {
             return;
         }
         self.armed_for = None;
@@ -400,8 +411,22 @@ impl Connection {
         self.listener.other_than(&self.policies).is_some()
     }
 
+    /// Whether it may have been revoked since it was looked at.
+    fn is_unreviewed(&self, worker: &Worker) -> bool {
+        self.revision != Some(worker.identity.revision())
+    }
+
     pub(super) fn review(&self, worker: &Worker, effects: &mut Effects) {
-        if self.is_behind() {
+        let (identity, auth) = (&worker.identity, &self.policy.auth);
+        // One without marks has none to be found, or came before there was anything that revokes.
+        let is_revoked = match self.marks.as_deref() {
+            Some(marks) => identity.is_revoked(auth, marks),
+            None => self.session.credential().is_some() && identity.can_revoke(auth),
+        };
+        if is_revoked && self.is_unreviewed(worker) {
+            // A tick takes no more at once than others can wait for.
+            effects.push(Effect::WakeAt(worker.now()));
+        } else if self.is_behind() {
             let millis = u64::from(self.id) % REVIEW_MILLIS;
             effects.push(Effect::WakeAt(worker.now().saturating_add(Duration::from_millis(millis))));
         }
@@ -413,6 +438,38 @@ impl Connection {
         if let Some(policies) = self.listener.other_than(&self.policies) {
             self.adopt(worker, policies, effects);
         }
+        if self.is_unreviewed(worker) {
+            self.look_at_revocations(worker, effects);
+        }
+    }
+
+    /// What is revoked has to be found anew: by another policy, or of another credential.
+    fn look_again(&mut self) {
+        (self.marks, self.revision, self.is_revoked) = (None, None, false);
+    }
+
+    /// Ends it where its credential is revoked.
+    #[cold]
+    fn look_at_revocations(&mut self, worker: &Worker, effects: &mut Effects) {
+        let identity = &worker.identity;
+        self.revision = Some(identity.revision());
+        if self.session.violation().is_some() || self.is_revoked {
+            return;
+        }
+        if self.marks.is_none() {
+            let credential = self.session.credential().and_then(Credential::open);
+            self.marks = credential.and_then(|own| identity.marks(&self.policy.auth, &own)).map(Box::new);
+        }
+        let is_revoked = self.marks.as_deref().is_some_and(|marks| identity.is_revoked(&self.policy.auth, marks));
+        if !is_revoked {
+            return;
+        }
+        match self.policy.mode {
+            Mode::Enforce => self.session.refuse(Violation::CredentialRevoked, None, worker.now()),
+            Mode::Monitor => self.is_revoked = true,
+        }
+        self.report(Violation::CredentialRevoked, None, 1, effects);
+        self.arm(worker, effects);
     }
 
     #[cold]
@@ -420,6 +477,7 @@ impl Connection {
         let violation = self.session.adopt(&policies, worker.now());
         self.policies = policies;
         self.policy = Rc::clone(self.session.policy());
+        self.look_again();
         if let Some(violation) = violation {
             self.report(violation, None, 1, effects);
         }

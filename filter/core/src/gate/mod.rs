@@ -5,6 +5,7 @@
 //!   Idle ──┬─ upgrade ──▶ Pending ──┬─ 101 ────────▶ Live        (where a service is asked, Asking comes before)
 //!          │                        ├─ other ──────▶ Answered   (the answer passes, further request bytes do not)
 //!          ├─ no upgrade ─▶ Passing └─ bad 101 ────▶ Refused
+//!          ├─ logout ─────▶ Reading ─── the body ──▶ Refused    (it may be Asking in between)
 //!          └─ refused ────▶ Refused                           (our own reply passes, nothing else does)
 //! ```
 //!
@@ -20,11 +21,14 @@ mod server_pace;
 mod worker;
 
 use core::time::Duration;
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::ask::{Answer, Ask, Asker, Rest, Step, Wait};
 use crate::effect::{Edit, Effect, Effects, Flow, Metric, Onward, Passage, Reply};
-use crate::handshake::{self, Capacity, Decision, Hearing, Opened, Opening, Pending, Request};
+use crate::handshake::{
+    self, Capacity, Decision, FORM_LEN_MAX, Hearing, LogoutRequest, Opened, Opening, Pending, Request,
+};
 use crate::http::headers::Headers;
 use crate::limits::admission::{Admissions, Applicant, Peer};
 use crate::limits::counters::Slot;
@@ -35,8 +39,9 @@ use crate::port::{self, HostError};
 use crate::record::Record;
 use crate::session::Birth;
 use crate::succession::Listener;
+use crate::time::Moment;
 use crate::violation::Violation;
-use crate::wire::{Chunk, Side};
+use crate::wire::{Chunk, Side, Unreadable};
 
 pub use connection::{Connection, Ready};
 pub use server_pace::ServerPace;
@@ -73,6 +78,8 @@ enum Phase {
     Passing,
     /// The request waits in the host for an answer.
     Asking(Box<Asking>),
+    /// The request waits in the host for its body, which is read here.
+    Reading(Box<Reading>),
     /// The upgrade is with the upstream.
     Pending(Box<Upgrade>),
     /// The connection is up.
@@ -84,6 +91,19 @@ enum Phase {
     /// We had to, and the host did not take the answer: nothing goes on any more, whatever the upstream says.
     Unanswered,
 }
+
+/// A request whose body is read.
+#[derive(Debug)]
+struct Reading {
+    policy: Rc<Policy>,
+    request: LogoutRequest,
+    context: Context,
+    body: Vec<u8>,
+    until: Moment,
+}
+
+/// How long a body may take: a provider sends some hundred bytes at once.
+const READING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A request that waits for an answer.
 #[derive(Debug)]
@@ -175,6 +195,11 @@ impl Gate {
                 self.phase = Phase::Unanswered;
                 Flow::Hold
             }
+            // The host's own answer: the request has not gone on.
+            Phase::Reading(_) => {
+                self.phase = Phase::Answered;
+                Flow::Forward
+            }
             // Our own reply, or an answer that is not ours to judge.
             phase => {
                 self.phase = phase;
@@ -192,17 +217,31 @@ impl Gate {
             // Before the first body callback of an upgrade there is an empty one.
             (Phase::Pending(_), Side::Client) if chunk.is_empty() && !end => Onward::All,
             (Phase::Pending(_), Side::Client) => self.early_bytes(effects),
+            (Phase::Reading(_), Side::Client) => self.read(chunk, end, effects),
             (Phase::Asking(_) | Phase::Refused, Side::Client) | (Phase::Unanswered, _) => Onward::Nothing,
             (Phase::Answered, Side::Client) if chunk.is_empty() => Onward::All,
             (Phase::Answered, Side::Client) => Onward::Part(Passage::default()),
-            (Phase::Idle, _) | (Phase::Asking(_) | Phase::Pending(_), Side::Server) => self.fault(effects).into(),
+            (Phase::Idle, _) | (Phase::Asking(_) | Phase::Pending(_) | Phase::Reading(_), Side::Server) => {
+                self.fault(effects).into()
+            }
         }
     }
 
     /// A time has come that it may have waited for.
     pub fn tick(&mut self, effects: &mut Effects) {
-        if let Phase::Live(connection) = &mut self.phase {
-            connection.tick(&self.plugin, effects);
+        match &mut self.phase {
+            Phase::Live(connection) => connection.tick(&self.plugin, effects),
+            Phase::Reading(reading) if self.plugin.worker().now() >= reading.until => {
+                self.reply(LogoutRequest::refuse(), effects);
+            }
+            Phase::Reading(reading) => effects.push(Effect::WakeAt(reading.until)),
+            Phase::Idle
+            | Phase::Passing
+            | Phase::Asking(_)
+            | Phase::Pending(_)
+            | Phase::Answered
+            | Phase::Refused
+            | Phase::Unanswered => {}
         }
     }
 
@@ -231,9 +270,12 @@ impl Gate {
                 self.phase = Phase::Unanswered;
                 Flow::Hold
             }
-            Phase::Idle | Phase::Passing | Phase::Asking(_) | Phase::Pending(_) | Phase::Answered => {
-                self.fault(effects)
-            }
+            Phase::Idle
+            | Phase::Passing
+            | Phase::Asking(_)
+            | Phase::Pending(_)
+            | Phase::Reading(_)
+            | Phase::Answered => self.fault(effects),
         }
     }
 
@@ -302,6 +344,24 @@ impl Gate {
                 self.slots = Box::default();
                 Phase::Passing
             }
+            Decision::Answer(reply) => {
+                let edits = [edits, reply.edits].concat();
+                return self.reply(Reply { edits, ..reply }, effects);
+            }
+            Decision::Read(request) => {
+                self.slots = Box::default();
+                // Whatever fails, it does not reach the upstream.
+                self.fail = Fail::Closed;
+                let until = self.plugin.worker().now().saturating_add(READING_TIMEOUT);
+                let context = Context { listener, policies, peer };
+                let reading = Reading { policy, request: *request, context, body: Vec::new(), until };
+                self.phase = Phase::Reading(Box::new(reading));
+                effects.push(Effect::WakeAt(until));
+                if !edits.is_empty() {
+                    effects.push(Effect::Edit(edits));
+                }
+                return Flow::Hold;
+            }
             Decision::Upgrade(pending) => {
                 let subject = Subject::new(counters, peer, credential.as_deref());
                 Phase::Pending(Box::new(Upgrade { listener, policies, pending: *pending, record, subject }))
@@ -311,6 +371,39 @@ impl Gate {
             effects.push(Effect::Edit(edits));
         }
         Flow::Forward
+    }
+
+    /// Takes what has come of a body that is read.
+    fn read(&mut self, chunk: &dyn Chunk, end: bool, effects: &mut Effects) -> Onward {
+        let Phase::Reading(mut reading) = self.take_phase() else { return Onward::Nothing };
+        if reading.body.len().saturating_add(chunk.len()) > FORM_LEN_MAX {
+            return self.reply(LogoutRequest::refuse(), effects).into();
+        }
+        match read_all(chunk) {
+            Ok(bytes) => reading.body.extend_from_slice(&bytes),
+            Err(HostError) => return self.fault(effects).into(),
+        }
+        if !end {
+            self.phase = Phase::Reading(reading);
+            return Onward::Kept;
+        }
+        let Reading { policy, request, context, body, .. } = *reading;
+        let plugin = Rc::clone(&self.plugin);
+        let Worker { port, counters, identity, .. } = &**plugin.worker();
+        let admissions = Admissions::new(Rc::clone(counters), context.peer.clone());
+        let room = Room { before: port.memory_len(), admissions, plugin: Rc::clone(&plugin) };
+        let step = request
+            .receive(body, identity)
+            .then(move |reply| Step::Ready((Opening::new(&policy, Decision::Answer(reply), vec![]), room)));
+        self.follow(step, context, effects).into()
+    }
+
+    /// Answers a request that was not refused.
+    fn reply(&mut self, reply: Reply, effects: &mut Effects) -> Flow {
+        self.slots = Box::default();
+        self.phase = Phase::Refused;
+        effects.push(Effect::Reply(reply));
+        Flow::Hold
     }
 
     /// "The client MUST wait for a response from the server before sending any further data" (RFC 6455 §4.1).
@@ -423,6 +516,11 @@ impl Gate {
         effects.push(Effect::Reply(Reply::refusal(violation, retry_after, edits)));
         Flow::Hold
     }
+}
+
+fn read_all(chunk: &dyn Chunk) -> Result<Cow<'_, [u8]>, HostError> {
+    let len = chunk.len();
+    if len == 0 { Ok(Cow::Borrowed(&[])) } else { chunk.bytes(0, len).map_err(|Unreadable| HostError) }
 }
 
 /// What a handshake takes of what is shared.

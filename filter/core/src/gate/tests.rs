@@ -4,6 +4,7 @@ mod expiry;
 mod first_message;
 mod key_sets;
 mod renewal;
+mod revocation;
 mod verdicts;
 
 use core::time::Duration;

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::memory::Need;
 use crate::ask::{Answer, Ask, Asker};
 use crate::config::Parsed;
+use crate::effect::Metric;
 use crate::identity::Identity;
 use crate::limits::HeldBytes;
 use crate::limits::counters::Counters;
@@ -24,6 +25,10 @@ use crate::turn::Turn;
 /// would, for 170 ms and what it takes to write their Closes. So they end within about a second, and others have their turn in between.
 const BATCH: usize = 32;
 
+/// How often live connections are looked at at most, because they may have been revoked: with the two ticks before and after, and a second in
+/// which 10,000 are closed, they have gone within two seconds of it.
+const REVIEW_INTERVAL: Duration = Duration::from_millis(300);
+
 /// Takes the streams that have their turn in this callback from the start of a list.
 #[must_use]
 pub fn take_batch(list: &RefCell<Vec<u32>>) -> Vec<u32> {
@@ -37,7 +42,7 @@ pub fn take_batch(list: &RefCell<Vec<u32>>) -> Vec<u32> {
 pub struct Ticked {
     /// The streams to [tick](super::Gate::tick).
     pub due: Vec<u32>,
-    /// Whether every stream has to be [reviewed](super::Gate::review), since live connections may go by other policies than before.
+    /// Whether every stream has to be [reviewed](super::Gate::review), since live connections may go by other policies than before, or be revoked.
     pub is_review_due: bool,
     /// When the next tick is to come, at the latest.
     pub next: Duration,
@@ -45,6 +50,8 @@ pub struct Ticked {
     pub asks: Vec<Ask>,
     /// What to log, as warnings.
     pub lines: Vec<String>,
+    /// What to count.
+    pub counts: Vec<Metric>,
 }
 
 /// What an answer leads to.
@@ -56,6 +63,8 @@ pub struct Answered {
     pub asks: Vec<Ask>,
     /// What to log, as warnings.
     pub lines: Vec<String>,
+    /// What to count.
+    pub counts: Vec<Metric>,
 }
 
 /// A worker: one thread of the proxy, with all its plugins.
@@ -68,6 +77,9 @@ pub struct Worker {
     pub(super) identity: Rc<Identity>,
     pub(super) turn: Turn,
     succession: Succession<Policies>,
+    /// What of [`Identity::revision`] live connections were looked at for, and when.
+    reviewed: Cell<u32>,
+    reviewed_at: Cell<Moment>,
     /// When the last tick was.
     now: Cell<Moment>,
 }
@@ -86,6 +98,8 @@ impl Worker {
             counters,
             turn: Turn::default(),
             succession: Succession::default(),
+            reviewed: Cell::default(),
+            reviewed_at: Cell::default(),
         }
     }
 
@@ -107,7 +121,15 @@ impl Worker {
         self.turn.renew(now);
         // Where it fails, the next one will do.
         let _ = self.counters.beat(now);
-        self.succession.tick(now)
+        self.identity.tick(now);
+        // Both look at every connection, so neither may come before its time.
+        let is_behind = self.reviewed.get() != self.identity.revision();
+        let is_due = is_behind && now.since(self.reviewed_at.get()) >= REVIEW_INTERVAL;
+        if is_due {
+            self.reviewed.set(self.identity.revision());
+            self.reviewed_at.set(now);
+        }
+        self.succession.tick(now) | is_due
     }
 
     /// The streams whose clients' bytes wait, in the order of their turns, which [`Gate::take_turn`](super::Gate::take_turn) gives them.
@@ -130,7 +152,9 @@ impl Worker {
             }
             Asker::Stream(stream) => vec![(stream, answer)],
         };
-        Answered { streams, asks: self.identity.take_asks(), lines: self.identity.take_lines() }
+        let identity = &self.identity;
+        let (asks, lines, counts) = (identity.take_asks(), identity.take_lines(), identity.take_counts());
+        Answered { streams, asks, lines, counts }
     }
 }
 
@@ -184,7 +208,7 @@ impl Plugin {
         self.need.set(need);
         self.identity.replace(identity);
         let policies = Rc::new(parsed.policies);
-        policies.all().for_each(|policy| worker.identity.adopt(&policy.auth));
+        policies.all().try_for_each(|policy| worker.identity.adopt(&policy.auth))?;
         self.policies.replace(Some(Rc::clone(&policies)));
         let now = worker.port.now().unwrap_or(begin);
         worker.succession.configured(&self.identity.borrow(), &policies, begin, now);
@@ -211,9 +235,9 @@ impl Plugin {
         let Worker { counters, turn, .. } = &*self.worker;
         let is_behind = !self.due.borrow().is_empty() || counters.is_behind() || turn.is_behind();
         let identity = &self.worker.identity;
-        identity.tick(now);
-        let (asks, lines) = (identity.take_asks(), identity.take_lines());
-        Ticked { due, is_review_due, asks, lines, next: if is_behind { Self::TICK_BEHIND } else { Self::TICK } }
+        let (asks, lines, counts) = (identity.take_asks(), identity.take_lines(), identity.take_counts());
+        let next = if is_behind { Self::TICK_BEHIND } else { Self::TICK };
+        Ticked { due, is_review_due, asks, lines, counts, next }
     }
 
     /// The policies in force.

@@ -11,6 +11,7 @@
 mod compression;
 mod credential;
 mod fleet;
+mod logout;
 mod opening;
 mod request;
 mod response;
@@ -42,6 +43,7 @@ use credential::Taken;
 use subprotocol::SubprotocolOffer;
 use upgrade::Upgrade;
 
+pub use logout::{FORM_LEN_MAX, LogoutRequest};
 pub use opening::{Decision, Opening};
 pub use request::{HttpVersion, Request};
 pub use response::{Opened, Pending};
@@ -112,6 +114,9 @@ impl<C: Capacity + 'static> Hearing<C> {
 
     /// Decides under a policy; `is_ambiguous`: other readings of what is asked for fall under others.
     fn hear(mut self, policy: Rc<Policy>, mode: Mode, place: Place, is_ambiguous: bool) -> Step<(Opening, C)> {
+        if !is_ambiguous && logout::is_meant(&policy.auth, &self.request.headers) {
+            return self.hear_logout(&policy, mode, &place);
+        }
         let request = &self.request;
         let spoofed = credential::spoofed_claims(&request.headers, &policy.auth);
         let kind = match (Kind::of(request), policy.non_websocket) {
@@ -166,6 +171,30 @@ impl<C: Capacity + 'static> Hearing<C> {
                 })
             }
         }
+    }
+
+    /// Decides about a request for the path where a provider posts logout tokens. It needs neither an Origin nor a credential: a server posts,
+    /// and the token proves what it says.
+    fn hear_logout(mut self, policy: &Rc<Policy>, mode: Mode, place: &Place) -> Step<(Opening, C)> {
+        let admitted = self.capacity.admit(policy, Applicant::Visitor);
+        let request = &self.request;
+        let authority = place.authority().ok_or(Violation::BadUpgrade);
+        let reached = authority.and_then(|authority| admitted.and_then(|()| reach(policy, request, authority)));
+        let would_refuse = match (reached, mode) {
+            (Ok(()), _) => vec![],
+            (Err(violation), Mode::Monitor) => vec![violation],
+            (Err(violation), Mode::Enforce) => {
+                let opening = refuse(&self.policies, policy, request, violation);
+                return self.ready(opening);
+            }
+        };
+        let decision = match logout::read(&policy.auth, &request.headers, request.end) {
+            Ok(logout) => Decision::Read(Box::new(logout)),
+            Err(reply) => Decision::Answer(reply),
+        };
+        let opening = Opening::new(policy, decision, cleared(&self.policies, policy, request));
+        let record = record(request, None);
+        self.ready(Opening { would_refuse, record, ..opening })
     }
 
     fn ready(self, opening: Opening) -> Step<(Opening, C)> {
@@ -281,8 +310,15 @@ pub fn fail(policies: &Policies, request: &Request) -> Fail {
     policies.fail(Some(&place(policies, request)))
 }
 
-/// The refusal of a request, without a credential in any place where some policy looks for one: it may have been meant for that.
+/// The refusal of a request.
 fn refuse(policies: &Policies, policy: &Rc<Policy>, request: &Request, violation: Violation) -> Opening {
+    let edits = cleared(policies, policy, request);
+    let opening = Opening::new(policy, Decision::Refuse(violation), edits);
+    Opening { record: record(request, None), is_failed_attempt: counts_against_address(request, violation), ..opening }
+}
+
+/// A request that goes nowhere, without a credential in any place where some policy looks for one: it may have been meant for that.
+fn cleared(policies: &Policies, policy: &Policy, request: &Request) -> Vec<Edit> {
     let mut sources: Vec<Source> = Vec::new();
     for source in policies.all().flat_map(|policy| &policy.auth.sources) {
         if !sources.contains(source) {
@@ -295,8 +331,7 @@ fn refuse(policies: &Policies, policy: &Rc<Policy>, request: &Request, violation
     if request.headers.has("sec-websocket-protocol") {
         edits.push(Edit::remove("sec-websocket-protocol"));
     }
-    let opening = Opening::new(policy, Decision::Refuse(violation), edits);
-    Opening { record: record(request, None), is_failed_attempt: counts_against_address(request, violation), ..opening }
+    edits
 }
 
 fn record(request: &Request, credential: Option<&Verified>) -> Record {
@@ -371,12 +406,7 @@ fn judge(
     // The shape first: proxies end the connection behind a 400, which half an upgrade needs most.
     let authority = authority?;
     admitted?;
-    if policy.require_tls && !is_secure(policy, request) {
-        return Err(Violation::TlsRequired);
-    }
-    if !policy.hosts.is_empty() && !policy.hosts.iter().any(|host| host.matches(authority)) {
-        return Err(Violation::HostRefused);
-    }
+    reach(policy, request, authority)?;
     let secure = is_secure(policy, request);
     let own = if kind == Kind::Other { own_origin(headers, authority, secure) } else { None };
     let line = origin(headers).or_else(|| own.as_deref().map(str::as_bytes));
@@ -387,6 +417,17 @@ fn judge(
         Kind::Upgrade => SubprotocolOffer::new(&taken.protocols, &policy.subprotocols, policy.auth.forward),
         Kind::Other | Kind::Preflight => Ok(SubprotocolOffer::default()),
     }
+}
+
+/// Whether a request came in the way that `policy` demands, to a host that is served.
+fn reach(policy: &Policy, request: &Request, authority: &Authority) -> Result<(), Violation> {
+    if policy.require_tls && !is_secure(policy, request) {
+        return Err(Violation::TlsRequired);
+    }
+    if !policy.hosts.is_empty() && !policy.hosts.iter().any(|host| host.matches(authority)) {
+        return Err(Violation::HostRefused);
+    }
+    Ok(())
 }
 
 /// Windows to inflate in are most of what compressed connections hold, and they keep them: new connections go without once half of

@@ -3,8 +3,9 @@
 use core::time::Duration;
 use std::rc::Rc;
 
+use super::logout::LogoutRequest;
 use super::response::Pending;
-use crate::effect::Edit;
+use crate::effect::{Edit, Reply};
 use crate::policy::Policy;
 use crate::record::Record;
 use crate::token::Verified;
@@ -36,8 +37,12 @@ pub struct Opening {
 pub enum Decision {
     /// No upgrade, but judged as one: it goes on.
     Admit,
+    /// It is answered in place of the upstream, and no refusal.
+    Answer(Reply),
     /// No upgrade: it goes on and is not looked at again.
     Pass,
+    /// Its body is read first; it is answered then.
+    Read(Box<LogoutRequest>),
     /// It is answered with the violation, and its connection closed.
     Refuse(Violation),
     /// It goes on to the upstream, whose answer is awaited.
@@ -45,7 +50,9 @@ pub enum Decision {
 }
 
 impl Opening {
-    pub(super) fn new(policy: &Rc<Policy>, decision: Decision, edits: Vec<Edit>) -> Self {
+    /// A decision about a request under a policy, with what to change in it.
+    #[must_use]
+    pub fn new(policy: &Rc<Policy>, decision: Decision, edits: Vec<Edit>) -> Self {
         Self {
             policy: Rc::clone(policy),
             decision,

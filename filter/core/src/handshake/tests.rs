@@ -92,7 +92,7 @@ fn open(policies: &Policies, fields: Fields) -> Opening {
 fn refusal(opening: &Opening) -> Option<Violation> {
     match opening.decision {
         Decision::Refuse(violation) => Some(violation),
-        Decision::Admit | Decision::Pass | Decision::Upgrade(_) => None,
+        Decision::Admit | Decision::Pass | Decision::Upgrade(_) | Decision::Answer(_) | Decision::Read(_) => None,
     }
 }
 

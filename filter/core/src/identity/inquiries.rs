@@ -9,6 +9,10 @@ use crate::ask::{Ask, Asker, HttpRequest, Inquiry, Question};
 pub enum Topic {
     /// A key set, by its number.
     KeySet(usize),
+    /// A list of what is revoked, by its number.
+    Feed(usize),
+    /// A logout that is sent on, by its number.
+    Logout(usize),
 }
 
 /// The inquiries of a worker.

@@ -1,34 +1,48 @@
-//! What a worker knows of clients that no request says: the keys that providers publish, and tokens that were good before.
+//! What a worker knows of clients that no request says: the keys that providers publish, tokens that were good before, and what is revoked.
 //!
 //! ```text
-//! credential ── Identity::verify ──▶ Step::Ready(Verified | Violation)
-//!                    └─ Step::Asks(Wait::Shared(Inquiry)) ── Identity::answered ── looks again ──▲
+//! credential ── Identity::verify ──▶ Identity::admit ──▶ Step::Ready(Verified | Violation)
+//!                    └────────────────────┴─ Step::Asks(Wait::Shared(Inquiry)) ── Identity::answered ── looks again ──▲
+//!
+//! a list is fetched, somebody logs out ──▶ Identity::revision ──▶ live connections ask Identity::is_revoked
 //! ```
 //!
 //! State that comes and goes, fed with bytes and time. It is a worker's: no two workers share any of it, unless a module here says so.
 
+pub mod feed;
 pub mod inquiries;
 pub mod key_set;
 pub mod key_sets;
 pub mod location;
+pub mod logout_token;
+pub mod logouts;
+pub mod marks;
+pub mod published;
+pub mod relay;
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::fmt;
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use crate::ask::{Answer, Ask, Inquiry, Step};
-use crate::port::{self, Port};
+use crate::ask::{Answer, Ask, HttpRequest, Inquiry, Step};
+use crate::effect::Metric;
+use crate::port::{self, HostError, Port};
 use crate::secret::Secret;
-use crate::time::Moment;
-use crate::token::rules::AuthRules;
+use crate::time::{Moment, Timestamp};
+use crate::token::rules::{AuthRules, LogoutRules};
 use crate::token::signatures::Signatures;
 use crate::token::verified::VerifiedTokens;
 use crate::token::{Fault, Provider, Verified};
 use crate::violation::Violation;
+use feed::{Feed, Revoked};
 use inquiries::{Inquiries, Topic};
-use key_set::Received;
 use key_sets::{Awaited, KeySets};
+use logout_token::Flaw;
+use logouts::Logouts;
+use marks::Marks;
+use published::{Document, Documents, Received};
+use relay::Relay;
 
 /// How often a token may wait for keys: for a fetch that had begun before it came and for the next one, with two providers that accept its
 /// issuer.
@@ -39,9 +53,15 @@ pub struct Identity {
     port: Rc<dyn Port>,
     inquiries: Inquiries,
     key_sets: KeySets,
+    feeds: Documents<Feed>,
+    logouts: Logouts,
+    relay: Relay,
+    /// How often what is revoked has changed, or whether that is known.
+    revision: Cell<u32>,
     tokens: RefCell<VerifiedTokens>,
-    /// Lines of log that are not written yet.
+    /// Lines of log that are not written yet, and what is not counted yet.
     lines: RefCell<Vec<String>>,
+    counts: RefCell<Vec<Metric>>,
 }
 
 impl fmt::Debug for Identity {
@@ -55,52 +75,216 @@ impl Identity {
     #[must_use]
     pub fn new(port: Rc<dyn Port>) -> Self {
         Self {
-            tokens: RefCell::new(VerifiedTokens::new(Signatures::of(Rc::clone(&port)))),
-            port,
             inquiries: Inquiries::default(),
             key_sets: KeySets::default(),
+            feeds: Documents::default(),
+            logouts: Logouts::new(Rc::clone(&port)),
+            relay: Relay::default(),
+            revision: Cell::default(),
+            tokens: RefCell::new(VerifiedTokens::new(Signatures::of(Rc::clone(&port)))),
             lines: RefCell::default(),
+            counts: RefCell::default(),
+            port,
         }
     }
 
     /// Has what `auth` needs fetched, from the next [tick](Self::tick) on.
-    pub fn adopt(&self, auth: &AuthRules) {
+    ///
+    /// # Errors
+    /// [`HostError`] where workers share no data: a logout would not reach them all.
+    pub fn adopt(&self, auth: &AuthRules) -> Result<(), HostError> {
         auth.providers
             .iter()
             .filter_map(|provider| provider.remote.as_ref())
             .for_each(|remote| self.key_sets.want(remote));
+        if let Some(revocation) = &auth.revocation {
+            self.feeds.want(&revocation.feed);
+        }
+        if auth.logout.is_some() && !self.logouts.are_wanted() {
+            self.logouts.want()?;
+            self.revise();
+        }
+        Ok(())
     }
 
-    /// Fetches what is due.
+    /// Fetches what is due, and hears who has logged out.
     pub fn tick(&self, now: Moment) {
         self.key_sets.tick(now, &self.inquiries);
+        self.feeds.tick(now, &self.inquiries);
+        self.relay.tick(now, &self.inquiries);
+        self.hear_logouts();
     }
 
-    /// Checks a credential by `auth`.
+    fn hear_logouts(&self) {
+        // Where it fails, the next time will do.
+        if self.logouts.poll() == Ok(true) {
+            self.revise();
+        }
+    }
+
+    fn revise(&self) {
+        self.revision.set(self.revision.get().wrapping_add(1));
+    }
+
+    /// A number that changes when live connections may have been revoked.
+    #[must_use]
+    #[inline]
+    pub const fn revision(&self) -> u32 {
+        self.revision.get()
+    }
+
+    /// What a credential under `auth` can be revoked by; `None` where nothing revokes it.
+    #[must_use]
+    pub fn marks(&self, auth: &AuthRules, credential: &Verified) -> Option<Marks> {
+        self.can_revoke(auth).then(|| Marks::of(credential, auth.issuer(credential.provider())))
+    }
+
+    /// Whether anything may revoke a credential under `auth`. A logout counts under every policy that accepts the issuer's tokens.
+    #[must_use]
+    pub fn can_revoke(&self, auth: &AuthRules) -> bool {
+        auth.revocation.is_some() || self.logouts.are_wanted()
+    }
+
+    /// Whether a credential with these marks is revoked, as far as that is known.
+    #[must_use]
+    pub fn is_revoked(&self, auth: &AuthRules, marks: &Marks) -> bool {
+        self.logouts.revoke(marks) || self.revoked(auth).is_some_and(|revoked| revoked.has(marks))
+    }
+
+    /// The list of what is revoked, where there is one and it is known.
+    fn revoked(&self, auth: &AuthRules) -> Option<Rc<Revoked>> {
+        self.feeds.look(&auth.revocation.as_ref()?.feed, |feed| feed.revoked().cloned())
+    }
+
+    /// Checks a credential by `auth`, and whether it is revoked.
     ///
-    /// The violation is one of [`crate::token::verify`]'s, or [`Violation::Internal`] where what is needed could not be had.
+    /// The violation is one of [`crate::token::verify`]'s or [`admit`](Self::admit)'s, or [`Violation::Internal`] where what is needed could
+    /// not be had.
     #[must_use]
     pub fn verify(
         self: &Rc<Self>,
         auth: &Rc<AuthRules>,
         token: Secret<Vec<u8>>,
     ) -> Step<Result<Rc<Verified>, Violation>> {
-        self.verify_after(auth, token, WAITS_MAX, 0)
+        let (identity, rules) = (Rc::clone(self), Rc::clone(auth));
+        let check = move |identity: &Self, providers: &[Provider], date| {
+            identity.tokens.borrow_mut().verify(token.expose(), providers, date)
+        };
+        self.verify_after(auth, check, WAITS_MAX, 0).then(move |verified| match verified {
+            Ok(verified) => identity.admit(&rules, verified),
+            Err(violation) => Step::Ready(Err(violation)),
+        })
     }
 
-    /// Likewise; the token may wait for keys `waits_left` times more, and of the providers that lack its key so many have been asked.
-    fn verify_after(
+    /// Whether a credential that is genuine is good still. Every way to one leads through here.
+    ///
+    /// The violation is [`Violation::CredentialRevoked`], or [`Violation::Internal`] where there is no list of what is revoked.
+    #[must_use]
+    pub fn admit(
         self: &Rc<Self>,
         auth: &Rc<AuthRules>,
-        token: Secret<Vec<u8>>,
+        verified: Rc<Verified>,
+    ) -> Step<Result<Rc<Verified>, Violation>> {
+        let unknown = auth.revocation.as_ref().filter(|_| self.revoked(auth).is_none());
+        let Some(unknown) = unknown else { return Step::Ready(self.admit_known(auth, verified)) };
+        let now = self.port.now().unwrap_or_default();
+        let is_coming = |feed: &mut Feed| feed.is_coming(now).then_some(());
+        match self.feeds.inquire(&unknown.feed, now, &self.inquiries, is_coming) {
+            Some((inquiry, ())) => {
+                let (identity, auth) = (Rc::clone(self), Rc::clone(auth));
+                Step::wait(inquiry, move || Step::Ready(identity.admit_known(&auth, verified)))
+            }
+            None => Step::Ready(self.admit_known(auth, verified)),
+        }
+    }
+
+    /// Likewise, as far as it is known what is revoked.
+    fn admit_known(&self, auth: &AuthRules, verified: Rc<Verified>) -> Result<Rc<Verified>, Violation> {
+        let is_unknown = |auth: &AuthRules| {
+            auth.revocation.as_ref().is_some_and(|rules| !rules.admits_unknown) && self.revoked(auth).is_none()
+        };
+        match self.marks(auth, &verified) {
+            Some(marks) if self.is_revoked(auth, &marks) => Err(Violation::CredentialRevoked),
+            Some(_) if is_unknown(auth) => Err(Violation::Internal),
+            Some(_) | None => Ok(verified),
+        }
+    }
+
+    /// Ends the session or the sessions that a logout token names, which a provider has posted as a form. `sent_on` is a request for the
+    /// other proxies of a fleet, but for its cluster; `None` where it comes from one of them.
+    #[must_use]
+    pub fn log_out(
+        self: &Rc<Self>,
+        auth: &Rc<AuthRules>,
+        form: &[u8],
+        sent_on: Option<HttpRequest>,
+    ) -> Step<Result<(), Flaw>> {
+        let Some(LogoutRules { provider, peers, .. }) = auth.logout.clone() else {
+            return Step::Ready(Err(Flaw::Unavailable));
+        };
+        let token = match logout_token::token_of_form(form) {
+            Ok(token) => Secret::new(token),
+            Err(flaw) => return self.end_logout(Err(flaw)),
+        };
+        let check = move |_: &Self, providers: &[Provider], date| {
+            let Some(own) = providers.get(provider) else { return Ok(Err(Flaw::Unavailable)) };
+            logout_token::verify(token.expose(), own, date).map_err(|fault| match fault {
+                Fault::UnknownKey(_) => Fault::UnknownKey(vec![provider]),
+                fault @ Fault::Refused(_) => fault,
+            })
+        };
+        let identity = Rc::clone(self);
+        self.verify_after(auth, check, WAITS_MAX, 0).then(move |checked| {
+            let noted = match checked {
+                Ok(Ok(logout)) => match identity.logouts.add(&logout) {
+                    Ok(true) => {
+                        identity.hear_logouts();
+                        Ok(())
+                    }
+                    Ok(false) => Err(Flaw::Replayed),
+                    Err(HostError) => Err(Flaw::Unavailable),
+                },
+                Ok(Err(flaw)) => Err(flaw),
+                Err(Violation::Internal) => Err(Flaw::Unavailable),
+                Err(_) => Err(Flaw::Signature),
+            };
+            if let (Ok(()), Some(request)) = (noted, &sent_on) {
+                for cluster in peers {
+                    identity.send_on(HttpRequest { cluster, ..request.clone() });
+                }
+            }
+            identity.end_logout(noted)
+        })
+    }
+
+    fn send_on(&self, request: HttpRequest) {
+        let cluster = request.cluster.clone();
+        if !self.relay.send(request) {
+            self.lines
+                .borrow_mut()
+                .push(format!("a logout was not sent on to cluster {cluster}: too many are on their way"));
+        }
+    }
+
+    fn end_logout(&self, outcome: Result<(), Flaw>) -> Step<Result<(), Flaw>> {
+        self.counts.borrow_mut().push(Metric::Logouts(outcome.is_ok()));
+        Step::Ready(outcome)
+    }
+
+    /// Checks a token by `check`; it may wait for keys `waits_left` times more, and of the providers that lack its key so many have been
+    /// asked.
+    fn verify_after<T: 'static>(
+        self: &Rc<Self>,
+        auth: &Rc<AuthRules>,
+        check: impl Fn(&Self, &[Provider], Timestamp) -> Result<T, Fault> + 'static,
         waits_left: u32,
         asked_count: usize,
-    ) -> Step<Result<Rc<Verified>, Violation>> {
+    ) -> Step<Result<T, Violation>> {
         let (Ok(date), Ok(now)) = (self.port.date(), self.port.now()) else {
             return Step::Ready(Err(Violation::Internal));
         };
         let providers = self.providers(auth);
-        let verified = self.tokens.borrow_mut().verify(token.expose(), &providers, date);
+        let verified = check(self, &providers, date);
         let lacking = match verified {
             Ok(verified) => return Step::Ready(Ok(verified)),
             Err(Fault::Refused(violation)) => return Step::Ready(Err(violation)),
@@ -113,7 +297,7 @@ impl Identity {
                 let (identity, auth) = (Rc::clone(self), Rc::clone(auth));
                 let asked_count = asked_count.saturating_add(usize::from(is_to_come));
                 Step::wait(inquiry, move || {
-                    identity.verify_after(&auth, token, waits_left.saturating_sub(1), asked_count)
+                    identity.verify_after(&auth, check, waits_left.saturating_sub(1), asked_count)
                 })
             }
             // Of a provider whose keys have never been had no token is known to be bad.
@@ -146,24 +330,41 @@ impl Identity {
     /// The answer to an inquiry is there, or will never be. Gives the streams that wait for it, unless more has to be asked first.
     #[must_use]
     pub fn answered(&self, inquiry: Inquiry, answer: &Answer) -> Vec<u32> {
+        let now = self.port.now().unwrap_or_default();
+        let chance = || port::random(&*self.port).map_or(0, u16::from_le_bytes);
         match self.inquiries.topic(inquiry) {
-            Some(Topic::KeySet(number)) => {
-                let now = self.port.now().unwrap_or_default();
-                let chance = port::random(&*self.port).map_or(0, u16::from_le_bytes);
-                match self.key_sets.receive(number, answer, now, chance) {
-                    Some((_, Received::Then(request))) => {
-                        self.inquiries.ask(inquiry, request);
-                        return Vec::new();
-                    }
-                    Some((cluster, Received::Failed(failure))) => {
-                        self.lines.borrow_mut().push(format!("no keys from cluster {cluster}: {failure}"));
-                    }
-                    Some((_, Received::Fetched | Received::Unchanged)) | None => {}
+            Some(Topic::Feed(number)) => self.receive_feed(number, answer, now, chance()),
+            Some(Topic::Logout(number)) => {
+                if let Some(cluster) = self.relay.receive(number, answer, now) {
+                    self.lines.borrow_mut().push(format!("a logout was not taken by cluster {cluster}"));
                 }
             }
+            Some(Topic::KeySet(number)) => match self.key_sets.receive(number, answer, now, chance()) {
+                Some((_, Received::Then(request))) => {
+                    self.inquiries.ask(inquiry, request);
+                    return Vec::new();
+                }
+                Some((cluster, Received::Failed(failure))) => {
+                    self.lines.borrow_mut().push(format!("no keys from cluster {cluster}: {failure}"));
+                }
+                Some((_, Received::Fetched | Received::Unchanged)) | None => {}
+            },
             None => {}
         }
         self.inquiries.end(inquiry)
+    }
+
+    fn receive_feed(&self, number: usize, answer: &Answer, now: Moment, chance: u16) {
+        let receive = |feed: &mut Feed| (feed.source().cluster.clone(), feed.receive(answer, now, chance));
+        let Some((cluster, received)) = self.feeds.receive(number, receive) else { return };
+        match &received {
+            Received::Failed(failure) => {
+                self.lines.borrow_mut().push(format!("no revocations from cluster {cluster}: {failure}"));
+            }
+            Received::Fetched => self.revise(),
+            Received::Then(_) | Received::Unchanged => {}
+        }
+        self.counts.borrow_mut().push(Metric::Revocations(!matches!(received, Received::Failed(_))));
     }
 
     /// What is to be asked now.
@@ -176,5 +377,11 @@ impl Identity {
     #[must_use]
     pub fn take_lines(&self) -> Vec<String> {
         self.lines.take()
+    }
+
+    /// What is to be counted now.
+    #[must_use]
+    pub fn take_counts(&self) -> Vec<Metric> {
+        self.counts.take()
     }
 }

@@ -169,6 +169,12 @@ impl Session {
         &self.policy
     }
 
+    /// What is known of its client.
+    #[must_use]
+    pub const fn credential(&self) -> Option<&Credential> {
+        self.entry.credential.as_ref()
+    }
+
     /// Puts the connection under other policies, from its next messages on: whether they would have let it in, and what they say of messages,
     /// limits and times. Gives the violation where it cannot be judged by them, or must not be there: it is then refused.
     pub fn adopt(&mut self, policies: &Policies, now: Moment) -> Option<Violation> {

@@ -79,10 +79,13 @@ impl ClaimRules {
     ///
     /// # Errors
     /// [`Violation::CredentialInvalid`] for missing or mistyped `exp`, mistyped or future `iat`, mistyped `nbf` or
-    /// `sub`, and a wrong audience; [`Violation::CredentialExpired`] outside `nbf` to `exp` or beyond the age allowed;
+    /// `sub`, a wrong audience, and a token that is there to end sessions; [`Violation::CredentialExpired`] outside `nbf` to `exp` or beyond the age allowed;
     /// [`Violation::ClaimRefused`] for a requirement that is not met.
     pub fn check(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<Timestamp, Violation> {
         let invalid = Violation::CredentialInvalid;
+        if is_logout(claims) {
+            return Err(invalid);
+        }
         let expires_at = numeric_date(claims, "exp")?.ok_or(invalid)?;
         let not_before = numeric_date(claims, "nbf")?;
         let issued_at = numeric_date(claims, "iat")?;
@@ -122,7 +125,7 @@ impl ClaimRules {
     }
 
     /// `aud` is a string or a list of strings (RFC 7519 §4.1.3).
-    fn is_for_us(&self, audience: Option<&Value>) -> bool {
+    pub(crate) fn is_for_us(&self, audience: Option<&Value>) -> bool {
         let known = |value: &Value| value.as_str().is_some_and(|name| self.audiences.iter().any(|own| own == name));
         match audience {
             None => self.audiences.is_empty(),
@@ -135,7 +138,7 @@ impl ClaimRules {
 }
 
 /// An integer as `sub`, which RFC 7519 §4.1.2 does not know and many issuers write, becomes its decimal text. Whether it was one.
-pub(super) fn read_subject(claims: &mut Map<String, Value>) -> bool {
+pub(crate) fn read_subject(claims: &mut Map<String, Value>) -> bool {
     /// 2^53: beyond it a double is one of several integers.
     const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
     if let Some(claim @ Value::Number(_)) = claims.get_mut("sub") {
@@ -173,13 +176,24 @@ pub fn find<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value>
 }
 
 /// A NumericDate (RFC 7519 §2): seconds since the epoch, a fraction cut off.
-fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, Violation> {
+pub(crate) fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, Violation> {
     let Some(claim) = find(claims, name) else { return Ok(None) };
-    let seconds = claim.as_f64().ok_or(Violation::CredentialInvalid)?;
-    if !(0.0..=NUMERIC_DATE_MAX).contains(&seconds) {
-        return Err(Violation::CredentialInvalid);
-    }
+    seconds(claim).map(|seconds| Some(Timestamp::from_secs(seconds))).ok_or(Violation::CredentialInvalid)
+}
+
+/// The whole seconds of a NumericDate.
+#[must_use]
+pub fn seconds(claim: &Value) -> Option<u64> {
+    let seconds = claim.as_f64().filter(|seconds| (0.0..=NUMERIC_DATE_MAX).contains(seconds))?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked above")]
     let seconds = seconds as u64;
-    Ok(Some(Timestamp::from_secs(seconds)))
+    Some(seconds)
+}
+
+/// Whether a token is there to end sessions (OpenID Connect Back-Channel Logout 1.0 §2.4).
+#[must_use]
+pub fn is_logout(claims: &Map<String, Value>) -> bool {
+    let event =
+        claims.get("events").and_then(|events| events.get("http://schemas.openid.net/event/backchannel-logout"));
+    event.is_some_and(Value::is_object)
 }

@@ -43,10 +43,18 @@ impl<'a> Jws<'a> {
     /// payload are no JSON object with unique names, or when the header asks for anything but one of the signature
     /// algorithms that exist here (`none` is not one).
     pub fn parse(token: &'a [u8]) -> Result<Self, Violation> {
-        Self::parts(token).ok_or(Violation::CredentialInvalid)
+        Self::parts(token, is_token_type).ok_or(Violation::CredentialInvalid)
     }
 
-    fn parts(token: &'a [u8]) -> Option<Self> {
+    /// Likewise, a logout token.
+    ///
+    /// # Errors
+    /// Those of [`parse`](Self::parse).
+    pub fn parse_logout(token: &'a [u8]) -> Result<Self, Violation> {
+        Self::parts(token, is_logout_type).ok_or(Violation::CredentialInvalid)
+    }
+
+    fn parts(token: &'a [u8], is_type: fn(&str) -> bool) -> Option<Self> {
         if token.len() > TOKEN_LEN_MAX {
             return None;
         }
@@ -54,7 +62,7 @@ impl<'a> Jws<'a> {
         let (signed, signature) = token.rsplit_once('.')?;
         let (header, payload) = signed.split_once('.')?;
         let (header, _) = object(header)?;
-        if REFUSED_PARAMETERS.iter().any(|name| header.contains_key(*name)) || !is_token_type(header.get("typ")) {
+        if REFUSED_PARAMETERS.iter().any(|name| header.contains_key(*name)) || !has_type(header.get("typ"), is_type) {
             return None;
         }
         let key_id = match header.get("kid") {
@@ -120,15 +128,24 @@ fn object(part: &str) -> Option<(Map<String, Value>, Vec<u8>)> {
     }
 }
 
-/// Explicit typing (RFC 8725 §3.11): a token made for another purpose (`logout+jwt`, `dpop+jwt`) is no credential.
-fn is_token_type(typ: Option<&Value>) -> bool {
+/// Explicit typing (RFC 8725 §3.11), which issuers may leave out.
+fn has_type(typ: Option<&Value>, is_type: fn(&str) -> bool) -> bool {
     match typ {
         None => true,
         Some(Value::String(typ)) => {
             let typ = typ.to_ascii_lowercase();
-            let typ = typ.strip_prefix("application/").unwrap_or(&typ);
-            matches!(typ, "jwt" | "at+jwt")
+            is_type(typ.strip_prefix("application/").unwrap_or(&typ))
         }
         Some(_) => false,
     }
+}
+
+/// A token made for another purpose (`logout+jwt`, `dpop+jwt`) is no credential.
+fn is_token_type(typ: &str) -> bool {
+    matches!(typ, "jwt" | "at+jwt")
+}
+
+/// "It is RECOMMENDED that the Logout Token be explicitly typed" (OpenID Connect Back-Channel Logout 1.0 §2.4): older providers write `JWT`.
+fn is_logout_type(typ: &str) -> bool {
+    matches!(typ, "jwt" | "logout+jwt")
 }

@@ -244,7 +244,18 @@ pub fn verify(token: &[u8], providers: &[Provider], now: Timestamp) -> Result<Ve
     Ok(verify_signed(token, providers, now, &Signatures::default())?.0)
 }
 
-/// Likewise, by `signatures`; tells who signed it.
+/// The claims of a token of another kind than a credential, where one of `providers` has signed it.
+///
+/// # Errors
+/// [`Fault::UnknownKey`] where a provider may have a new key, else [`Violation::CredentialInvalid`].
+pub fn signed_claims(jws: Jws<'_>, providers: &[Provider]) -> Result<Map<String, Value>, Fault> {
+    candidates(providers, jws.claims().get("iss"), jws.algorithm(), jws.key_id())
+        .find(|(_, key)| key.verify(&jws))
+        .ok_or_else(|| unsigned(&jws, providers))?;
+    Ok(jws.into_claims().0)
+}
+
+/// [`verify`], by `signatures`; tells who signed it, and whose key may be missing.
 fn verify_signed(
     token: &[u8],
     providers: &[Provider],

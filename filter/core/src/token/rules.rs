@@ -1,8 +1,10 @@
 //! What a client has to prove, where its credential may be, and what the upstream is told of it.
 
 use core::time::Duration;
+use std::rc::Rc;
 
 use super::Provider;
+use crate::identity::feed::RemoteFeed;
 
 /// The authentication of a policy.
 #[derive(Clone, Debug)]
@@ -19,9 +21,39 @@ pub struct AuthRules {
     pub claim_headers: Vec<ClaimHeader>,
     /// How long a live connection outlasts its token; `None`: its token may end.
     pub expiry_grace: Option<Duration>,
+    /// The list of what is revoked.
+    pub revocation: Option<RevocationRules>,
+    /// Where a provider posts that a session has ended.
+    pub logout: Option<LogoutRules>,
+}
+
+/// How a list of what is revoked counts.
+#[derive(Clone, Debug)]
+pub struct RevocationRules {
+    /// The list.
+    pub feed: Rc<RemoteFeed>,
+    /// Whether a credential is good where no list could be had yet.
+    pub admits_unknown: bool,
+}
+
+/// Where a provider posts logout tokens (OpenID Connect Back-Channel Logout 1.0 §2.2).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LogoutRules {
+    /// The path, as [`crate::http::path::canonical`] writes it.
+    pub path: String,
+    /// The provider, by its number among those of the policy.
+    pub provider: usize,
+    /// Clusters that a logout is sent on to, each another proxy.
+    pub peers: Vec<Box<str>>,
 }
 
 impl AuthRules {
+    /// The issuer whose tokens the provider of this name issues, where the policy says so.
+    #[must_use]
+    pub fn issuer(&self, provider: &str) -> Option<&str> {
+        self.provider(provider)?.rules.issuer.as_deref()
+    }
+
     /// The provider of this name.
     #[must_use]
     pub fn provider(&self, name: &str) -> Option<&Provider> {

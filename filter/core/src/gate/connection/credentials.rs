@@ -205,7 +205,10 @@ impl Connection {
                 self.session.go_on_unidentified();
             }
             None if is_faulty => self.session.go_on_unidentified(),
-            None => self.look_at_calendar(worker)?,
+            None => {
+                self.look_again();
+                self.look_at_calendar(worker)?;
+            }
         }
         self.arm(worker, effects);
         Ok(self.proof.as_mut().map(|proof| proof.take_client()).unwrap_or_default())

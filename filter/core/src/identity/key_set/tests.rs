@@ -1,4 +1,5 @@
 use super::*;
+use crate::ask::HttpResponse;
 use crate::testing::MOMENT;
 
 /// With the key of RFC 8037 §A.2.
