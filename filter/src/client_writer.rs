@@ -77,7 +77,7 @@ impl ClientWriter {
             return Action::Forward;
         }
         self.state = State::Opening;
-        Action::Hold
+        Action::HoldAll
     }
 
     /// Whether it can be written now.

@@ -58,6 +58,12 @@ impl Idp {
         answer["token"].as_str().expect("a token").to_owned()
     }
 
+    /// Likewise, in RS256 and of this session.
+    pub(crate) fn token_of_session(&self, sub: &str, sid: &str) -> String {
+        let answer = self.tell("token", &json!({"sub": sub, "sid": sid, "format": "RS256"}));
+        answer["token"].as_str().expect("a token").to_owned()
+    }
+
     /// Signs with new keys from now on; the old ones stay published where `keep_old` says so.
     pub(crate) fn rotate(&self, keep_old: bool) {
         self.tell("rotate", &json!({"keep_old": keep_old}));

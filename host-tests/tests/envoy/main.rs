@@ -44,6 +44,7 @@ mod ratelimit;
 mod rates;
 mod refusals;
 mod reload;
+mod revocation;
 mod routes;
 mod signatures;
 mod tokens;

@@ -79,6 +79,7 @@ pub fn handshake(data: &[u8]) {
             assert!(opening.credential.is_some() || is_preflight, "let in without a credential");
         }
         Decision::Pass => assert!(case.policy != 3 && !is_upgrade(&edited)),
+        Decision::Answer(_) | Decision::Read(_) => panic!("no policy here has a path of its own"),
         Decision::Refuse(violation) => {
             assert_ne!(case.policy, 2, "refused in monitor mode");
             assert!(violation.answer().status.is_some(), "{violation:?} has no status");
@@ -137,7 +138,9 @@ impl Case {
     fn outcome(&self, fields: &Fields, opening: &Opening) -> (String, BTreeMap<String, Vec<Vec<u8>>>) {
         let decision = match &opening.decision {
             Decision::Admit => "admit".to_owned(),
+            Decision::Answer(_) => "answer".to_owned(),
             Decision::Pass => "pass".to_owned(),
+            Decision::Read(_) => "read".to_owned(),
             Decision::Refuse(violation) => format!("refuse: {violation:?}"),
             Decision::Upgrade(_) => "upgrade".to_owned(),
         };
