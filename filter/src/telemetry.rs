@@ -29,6 +29,8 @@ impl Telemetry {
                 | Metric::Refused(_)
                 | Metric::Revocations(_)
                 | Metric::Rule(_)
+                | Metric::TicketsIssued
+                | Metric::TicketsRedeemed
                 | Metric::WouldRefuse(_) => MetricType::Counter,
             };
             let id = abi::define_metric(kind, &name)?;

@@ -120,7 +120,7 @@ const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The answer to a request in place of the upstream's.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub struct Reply {
     /// Changes of the request first, as many as the host makes: for its own log alone.
     pub edits: Vec<Edit>,
@@ -132,6 +132,14 @@ pub struct Reply {
     pub fields: Vec<(&'static str, String)>,
     /// Its body.
     pub body: String,
+}
+
+/// Its body may be a ticket.
+impl core::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { status, details, body, .. } = self;
+        write!(f, "Reply({status} {details}, {} bytes)", body.len())
+    }
 }
 
 impl Reply {
@@ -179,6 +187,10 @@ pub enum Metric {
     Rule(Rc<str>),
     /// How long ticks take, in microseconds: a histogram.
     TickMicros,
+    /// Tickets that were issued.
+    TicketsIssued,
+    /// Tickets that were redeemed.
+    TicketsRedeemed,
     /// What monitor mode let pass.
     WouldRefuse(Violation),
 }
@@ -189,6 +201,7 @@ impl Metric {
     pub fn all() -> Vec<Self> {
         let mut all = vec![Self::Handshakes(None), Self::Active, Self::Closed(None), Self::TickMicros];
         all.extend([true, false].into_iter().flat_map(|outcome| [Self::Logouts(outcome), Self::Revocations(outcome)]));
+        all.extend([Self::TicketsIssued, Self::TicketsRedeemed]);
         for violation in Violation::ALL {
             all.push(Self::Handshakes(Some(violation)));
             all.push(Self::Refused(violation));
@@ -212,6 +225,8 @@ impl Metric {
             Self::Revocations(false) => ("revocations", "failed"),
             Self::Rule(rule) => ("rules", &**rule),
             Self::TickMicros => return "portcullis.tick_us".to_owned(),
+            Self::TicketsIssued => ("tickets", "issued"),
+            Self::TicketsRedeemed => ("tickets", "redeemed"),
             Self::WouldRefuse(violation) => ("would_refuse", violation.reason()),
         };
         ["portcullis", family, name].join(".")

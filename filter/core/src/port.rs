@@ -59,6 +59,8 @@ pub enum Cell {
     Logouts,
     /// [`crate::limits::register`].
     Register,
+    /// One cell of [`crate::identity::used`].
+    Used(usize),
 }
 
 /// Its key in the host. The number tells the layout: a host keeps its data while modules come and go.
@@ -69,6 +71,7 @@ impl fmt::Display for Cell {
             Self::LogoutPage(index) => write!(f, "portcullis.3.logouts.{index}"),
             Self::Logouts => f.write_str("portcullis.3.logouts"),
             Self::Register => f.write_str("portcullis.3.register"),
+            Self::Used(index) => write!(f, "portcullis.3.used.{index}"),
         }
     }
 }

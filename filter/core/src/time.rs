@@ -21,6 +21,12 @@ impl Timestamp {
         Self(secs.saturating_mul(1_000_000_000))
     }
 
+    /// Nanoseconds since the Unix epoch.
+    #[must_use]
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
     /// Whole seconds since the Unix epoch.
     #[must_use]
     pub const fn as_secs(self) -> u64 {

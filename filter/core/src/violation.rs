@@ -94,6 +94,10 @@ violations! {
     SchemaRefused => after("schema_refused", 1008),
     /// No allowed subprotocol was offered, or one that is a tunnel (RFC 6455 §1.9).
     SubprotocolRefused => before("subprotocol_refused", 403),
+    /// A ticket that is none of ours, is over, or was issued to another page or address (RFC 6750 §3.1).
+    TicketInvalid => before("ticket_invalid", 401),
+    /// A ticket that was redeemed before (RFC 6750 §3.1).
+    TicketUsed => before("ticket_used", 401),
     /// An upgrade in plain text (RFC 6455 §10.6).
     TlsRequired => before("tls_required", 403),
     /// A message that takes too long to come (RFC 6455 §10.4).
@@ -130,12 +134,12 @@ impl Violation {
         self.answer().reason
     }
 
-    /// Whether it is a failed attempt to get in: a credential that is wrong. One that is missing or out of date is what an honest client
+    /// Whether it is a failed attempt to get in: a credential or ticket that is wrong. One that is missing or out of date is what an honest client
     /// comes with when its session has ended, and two are what another application of the same site can leave in its cookies. An Origin
     /// that is refused, which is judged before any credential, says nothing about the address: any page can make its visitors ask.
     #[must_use]
     pub const fn is_failed_attempt(self) -> bool {
-        matches!(self, Self::CredentialInvalid)
+        matches!(self, Self::CredentialInvalid | Self::TicketInvalid | Self::TicketUsed)
     }
 }
 
@@ -169,7 +173,7 @@ mod tests {
     #[test]
     fn only_a_wrong_credential_counts_against_an_address() {
         let failed: Vec<Violation> = Violation::ALL.into_iter().filter(|v| v.is_failed_attempt()).collect();
-        assert_eq!(failed, [Violation::CredentialInvalid]);
+        assert_eq!(failed, [Violation::CredentialInvalid, Violation::TicketInvalid, Violation::TicketUsed]);
     }
 
     #[test]

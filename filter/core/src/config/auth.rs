@@ -1,6 +1,5 @@
 //! The keys of what a client has to prove: where credentials may be, and whose tokens are trusted.
 
-use core::ops::RangeInclusive;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -10,8 +9,8 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use super::claims::{claim_path, requirements};
 use super::error::{Built, ConfigError, each, within};
 use super::raw::{OnExpiry, RawAuth, RawClaimHeader, RawJwks, RawProvider, RawSecret, RawSource};
-use super::revocation;
-use super::values::Span;
+use super::values::{Span, span_within};
+use super::{revocation, tickets};
 use crate::http::Malformed;
 use crate::http::list::token;
 use crate::identity::key_set::{KeySource, RemoteKeys};
@@ -70,17 +69,23 @@ pub(super) fn auth(
     if required && providers.is_empty() {
         return Err(ConfigError::new("auth.providers", "needs a provider, or auth.required: false"));
     }
+    let tickets = raw.tickets.as_ref().map(|raw| tickets::tickets(raw, environment, warnings));
+    let tickets = tickets.transpose().map_err(within("auth.tickets"))?;
     let sources = match &raw.sources {
         Some(sources) => {
             let built = each("auth.sources", Some(sources.as_slice()), source)?;
             built.into_iter().flatten().collect()
         }
-        None => default_sources(),
+        None => default_sources(tickets.is_some()),
     };
     let has_message = raw.sources.iter().flatten().any(|source| source.message.is_some());
     if required && sources.is_empty() && !has_message {
         return Err(ConfigError::new("auth.sources", "needs a source, or auth.required: false"));
     }
+    if tickets.is_some() && providers.is_empty() {
+        return Err(ConfigError::new("auth.tickets", "needs a provider, whose credentials they are issued for"));
+    }
+    tickets::check_sources(tickets.is_some(), &sources)?;
     // Without a provider nothing can be a credential: a cookie of that name is the upstream's own.
     let sources = if providers.is_empty() { vec![] } else { sources };
     let claim_headers = claim_headers(raw.claim_headers.as_ref())?;
@@ -99,19 +104,24 @@ pub(super) fn auth(
         forward,
         claim_headers,
         expiry_grace,
+        tickets,
         revocation: revocation.transpose()?,
         logout: logout.transpose()?,
         providers,
     })
 }
 
-fn default_sources() -> Vec<Source> {
-    vec![
+fn default_sources(has_tickets: bool) -> Vec<Source> {
+    let mut sources = vec![
         Source::Header { name: "authorization".into(), scheme: "Bearer".into() },
         Source::Cookie("session".into()),
         Source::Subprotocol("bearer".into()),
         Source::Query("token".into()),
-    ]
+    ];
+    if has_tickets {
+        sources.push(Source::Ticket("ticket".into()));
+    }
+    sources
 }
 
 /// A place in a handshake; none for a message.
@@ -120,20 +130,22 @@ fn source(raw: &RawSource) -> Built<Option<Source>> {
         Ok(name) => Ok(name.to_owned()),
         Err(Malformed) => Err(ConfigError::new(key, "expected a token (RFC 9110 §5.6.2)")),
     };
-    let source = match (&raw.header, &raw.cookie, &raw.subprotocol, &raw.query, &raw.message) {
-        (Some(name), None, None, None, None) => Source::Header {
+    let parameter = |key: &str, name: &str| match name {
+        "" => Err(ConfigError::new(key, "must not be empty")),
+        name => Ok(name.to_owned()),
+    };
+    let source = match (&raw.header, &raw.cookie, &raw.subprotocol, &raw.query, &raw.ticket, &raw.message) {
+        (Some(name), None, None, None, None, None) => Source::Header {
             name: header_name(name).map_err(within("header"))?,
             scheme: as_token("prefix", raw.prefix.as_deref().unwrap_or("Bearer"))?,
         },
         _ if raw.prefix.is_some() => return Err(ConfigError::new("prefix", "belongs to a header")),
-        (None, Some(name), None, None, None) => Source::Cookie(as_token("cookie", name)?),
-        (None, None, Some(marker), None, None) => Source::Subprotocol(as_token("subprotocol", marker)?),
-        (None, None, None, Some(name), None) if name.is_empty() => {
-            return Err(ConfigError::new("query", "must not be empty"));
-        }
-        (None, None, None, Some(name), None) => Source::Query(name.clone()),
-        (None, None, None, None, Some(_)) => return Ok(None),
-        _ => return Err(ConfigError::new("", "needs one of header, cookie, subprotocol, query and message")),
+        (None, Some(name), None, None, None, None) => Source::Cookie(as_token("cookie", name)?),
+        (None, None, Some(marker), None, None, None) => Source::Subprotocol(as_token("subprotocol", marker)?),
+        (None, None, None, Some(name), None, None) => Source::Query(parameter("query", name)?),
+        (None, None, None, None, Some(name), None) => Source::Ticket(parameter("ticket", name)?),
+        (None, None, None, None, None, Some(_)) => return Ok(None),
+        _ => return Err(ConfigError::new("", "needs one of header, cookie, subprotocol, query, ticket and message")),
     };
     Ok(Some(source))
 }
@@ -279,22 +291,17 @@ fn remote_keys(raw: &RawJwks, cluster: &str, issuer: Option<&str>, algorithms: V
             None => return Err(ConfigError::new("url", "is required where the issuer is no URL to ask for it")),
         },
     };
-    let within_bounds =
-        |key: &str, raw: Option<Span>, default: Duration, bounds: RangeInclusive<Duration>, problem: &str| {
-            let span = raw.map_or(default, |Span(span)| span);
-            if bounds.contains(&span) { Ok(span) } else { Err(ConfigError::new(key, problem)) }
-        };
     let seconds = Duration::from_secs;
     Ok(RemoteKeys {
         cluster: cluster.into(),
         source,
-        refresh: within_bounds("refresh", raw.refresh, seconds(300), REFRESH_MIN..=REFRESH_MAX, "from 10s to 24h")?,
-        timeout: within_bounds("timeout", raw.timeout, seconds(2), TIMEOUT_MIN..=TIMEOUT_MAX, "from 10ms to 30s")?,
+        refresh: span_within("refresh", raw.refresh, seconds(300), REFRESH_MIN..=REFRESH_MAX, "from 10s to 24h")?,
+        timeout: span_within("timeout", raw.timeout, seconds(2), TIMEOUT_MIN..=TIMEOUT_MAX, "from 10ms to 30s")?,
         algorithms,
     })
 }
 
-fn secret(source: &RawSecret, environment: Environment<'_>) -> Built<Secret<Vec<u8>>> {
+pub(super) fn secret(source: &RawSecret, environment: Environment<'_>) -> Built<Secret<Vec<u8>>> {
     let value = match (&source.env, &source.inline) {
         (Some(name), None) => environment(name)
             .ok_or_else(|| ConfigError::new("env", "no such variable in vm_config.environment_variables"))?,

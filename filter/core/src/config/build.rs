@@ -10,7 +10,7 @@ use super::raw::{RawMessages, RawOrigin, RawPolicy, RawSubprotocols};
 use super::read::expected;
 use super::routes::authority;
 use super::values::positive;
-use super::{doors, limits};
+use super::{doors, limits, tickets};
 use crate::access::Access;
 use crate::content::envelope::{Envelope, Envelopes};
 use crate::http::Malformed;
@@ -73,6 +73,9 @@ pub(super) fn policy(
     }
     let compression = compression(raw.compression, named)?;
     let raw_auth = raw.auth.clone().unwrap_or_default();
+    let auth = auth(&raw_auth, fail, environment, warnings)?;
+    let limits = limits::limits(raw, compression)?;
+    tickets::check_store(auth.tickets.as_ref(), &limits)?;
     Ok(Policy {
         mode: raw.mode.unwrap_or(Mode::Enforce),
         fail,
@@ -87,11 +90,11 @@ pub(super) fn policy(
             warnings,
         )?,
         subprotocols,
-        auth: Rc::new(auth(&raw_auth, fail, environment, warnings)?),
+        auth: Rc::new(auth),
         credentials: credentials(&raw_auth, &messages.client, warnings)?,
         messages,
         compression,
-        limits: limits::limits(raw, compression)?,
+        limits,
         liveness: limits::liveness(raw.liveness.as_ref())?,
         log: LogRules { connections: log.connections.unwrap_or(true), refusals: log.refusals.unwrap_or(true) },
     })

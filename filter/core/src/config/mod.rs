@@ -21,6 +21,7 @@ mod read;
 mod revocation;
 mod routes;
 mod structure;
+mod tickets;
 mod unsupported;
 mod values;
 

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::error::Built;
+use super::error::{Built, ConfigError};
 use super::read::{Fields, Limit, Read, expected, one_of};
 use super::values::{Count, Span};
 use crate::access::Access;
 use crate::content::envelope::{Envelope, Envelopes};
 use crate::content::rule_sets::RuleSet;
+use crate::identity::tickets::Store;
 use crate::json::schema::Formats;
 use crate::limits::rules::OnExcess;
 use crate::message::Binary;
@@ -54,8 +55,32 @@ pub(super) enum OnExpiry {
     Ignore,
 }
 
+/// What a ticket is bound to.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Binding {
+    Address,
+    Origin,
+}
+
+/// `local`, or `{rate_limit_service: true}`.
+#[derive(Clone, Copy)]
+pub(super) struct RawStore(pub(super) Store);
+
+impl Read for RawStore {
+    fn read(value: &Value) -> Built<Self> {
+        if let Value::Object(_) = value {
+            let fields = Fields::new(value, &["rate_limit_service"])?;
+            let is_asked = fields.read::<bool>("rate_limit_service")?.unwrap_or(false);
+            return Ok(Self(if is_asked { Store::RateLimitService } else { Store::Local }));
+        }
+        one_of(value, &[("local", Self(Store::Local))])
+            .map_err(|_: ConfigError| expected("local or {rate_limit_service: true}"))
+    }
+}
+
 words! {
     Access { "allow" => Allow, "refuse" => Refuse, }
+    Binding { "address" => Address, "origin" => Origin, }
     Binary { "allow" => Allow, "refuse" => Refuse, "text" => Text, }
     BufferLimits { "default" => Default, "halved" => Halved, }
     ClaimFormat { "text" => Text, "json" => Json, "base64" => Base64, }
@@ -140,7 +165,7 @@ raw! {
         providers: Vec<RawProvider>,
         cookie: Value,
         claim_headers: BTreeMap<String, RawClaimHeader>,
-        tickets: Value,
+        tickets: RawTickets,
         renew: RawRenew,
         on_expiry: OnExpiry,
         expiry_grace: Span,
@@ -171,8 +196,16 @@ raw! {
         cookie: String,
         subprotocol: String,
         query: String,
-        ticket: Value,
+        ticket: String,
         message: String,
+    }
+
+    struct RawTickets {
+        path: String,
+        ttl: Span,
+        keys: Vec<RawSecret>,
+        bind: Vec<Binding>,
+        store: RawStore,
     }
 
     struct RawProvider {

@@ -467,9 +467,7 @@ fn what_revokes_is_where_the_policy_says() {
 #[test]
 fn features_that_do_not_exist_yet_are_refused() {
     for (pointer, value) in [
-        ("/auth/sources", json!([{"ticket": "t"}])),
         ("/auth/cookie", json!({"name": "sid"})),
-        ("/auth/tickets", json!({"path": "/t"})),
         ("/auth/providers/0/introspection", json!({"cluster": "idp"})),
         ("/log/spikes", json!({"factor": 4, "window": "10s"})),
     ] {

@@ -16,11 +16,6 @@ pub(super) fn check(raw: &RawPolicy) -> Result<(), ConfigError> {
 
 fn first(raw: &RawPolicy) -> Option<String> {
     let auth = raw.auth.clone().unwrap_or_default();
-    for (index, source) in auth.sources.iter().flatten().enumerate() {
-        if source.ticket.is_some() {
-            return Some(format!("auth.sources[{index}].ticket"));
-        }
-    }
     for (index, provider) in auth.providers.iter().flatten().enumerate() {
         if provider.introspection.is_some() {
             return Some(format!("auth.providers[{index}].introspection"));
@@ -28,7 +23,6 @@ fn first(raw: &RawPolicy) -> Option<String> {
     }
     let keys = [
         ("auth.cookie", auth.cookie.is_some()),
-        ("auth.tickets", auth.tickets.is_some()),
         ("log.spikes", raw.log.as_ref().is_some_and(|log| log.spikes.is_some())),
     ];
     keys.into_iter().find(|(_, asked)| *asked).map(|(path, _)| path.to_owned())

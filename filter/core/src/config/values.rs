@@ -1,5 +1,6 @@
 //! Values with a notation of their own: durations and integers.
 
+use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use serde_json::Value;
@@ -75,6 +76,18 @@ pub(super) fn positive(key: &str, value: Option<Count>, default: u64) -> Built<u
         Some(Count(0)) => Err(ConfigError::new(key, "must be at least 1")),
         value => Ok(value.map_or(default, |Count(count)| count)),
     }
+}
+
+/// A duration within bounds, which `problem` tells.
+pub(super) fn span_within(
+    key: &str,
+    raw: Option<Span>,
+    default: Duration,
+    bounds: RangeInclusive<Duration>,
+    problem: &str,
+) -> Built<Duration> {
+    let span = raw.map_or(default, |Span(span)| span);
+    if bounds.contains(&span) { Ok(span) } else { Err(ConfigError::new(key, problem)) }
 }
 
 #[cfg(test)]

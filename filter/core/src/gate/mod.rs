@@ -323,8 +323,19 @@ impl Gate {
     }
 
     fn decide(&mut self, opening: Opening, room: Room, context: Context, effects: &mut Effects) -> Flow {
-        let Opening { policy, decision, edits, would_refuse, record, credential, retry_after, is_failed_attempt } =
-            opening;
+        let Opening {
+            policy,
+            decision,
+            edits,
+            would_refuse,
+            record,
+            credential,
+            retry_after,
+            is_failed_attempt,
+            metric,
+            fields,
+            ticket: _,
+        } = opening;
         let Context { listener, policies, peer } = context;
         let (slots, retry_admission) = room.admissions.into_parts();
         self.slots = slots;
@@ -336,17 +347,24 @@ impl Gate {
         for violation in would_refuse {
             self.note(&policy, &record, violation, effects);
         }
+        if let Some(metric) = metric {
+            effects.count(metric, 1);
+        }
         self.phase = match decision {
             Decision::Refuse(violation) => {
-                return self.refuse(&policy, &record, violation, retry_after.or(retry_admission), edits, effects);
+                let flow = self.refuse(&policy, &record, violation, retry_after.or(retry_admission), edits, effects);
+                if let Some(Effect::Reply(reply)) = effects.list.last_mut() {
+                    reply.fields.extend(fields);
+                }
+                return flow;
             }
             Decision::Admit | Decision::Pass => {
                 self.slots = Box::default();
                 Phase::Passing
             }
             Decision::Answer(reply) => {
-                let edits = [edits, reply.edits].concat();
-                return self.reply(Reply { edits, ..reply }, effects);
+                let (edits, fields) = ([edits, reply.edits].concat(), [reply.fields, fields].concat());
+                return self.reply(Reply { edits, fields, ..reply }, effects);
             }
             Decision::Read(request) => {
                 self.slots = Box::default();

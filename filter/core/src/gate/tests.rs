@@ -5,6 +5,7 @@ mod first_message;
 mod key_sets;
 mod renewal;
 mod revocation;
+mod tickets;
 mod verdicts;
 
 use core::time::Duration;

@@ -22,8 +22,13 @@ use crate::violation::Violation;
 pub(super) struct Taken {
     /// The different tokens that were found.
     pub(super) tokens: Vec<Secret<Vec<u8>>>,
+    /// The different tickets.
+    pub(super) tickets: Vec<Secret<Vec<u8>>>,
     /// What was offered as subprotocols.
     pub(super) protocols: Vec<OfferedItem>,
+    /// The target without tickets.
+    spent: Option<Vec<u8>>,
+    /// The target without tickets and tokens.
     target: Option<Vec<u8>>,
     fields: Vec<Edit>,
 }
@@ -48,8 +53,14 @@ impl Taken {
     /// subprotocols edited by the offer.
     pub(super) fn edits(&self) -> Vec<Edit> {
         let mut edits = self.fields.clone();
-        edits.extend(self.target.as_ref().map(|target| Edit::set(":path", target.as_slice())));
+        let target = self.target.as_ref().or(self.spent.as_ref());
+        edits.extend(target.map(|target| Edit::set(":path", target.as_slice())));
         edits
+    }
+
+    /// What to change so that no ticket is left. A ticket is of no use to anybody behind us, and never goes on.
+    pub(super) fn ticket_edit(&self) -> Option<Edit> {
+        self.spent.as_ref().map(|target| Edit::set(":path", target.as_slice()))
     }
 
     /// Notes a token, unless it is known.
@@ -111,11 +122,26 @@ impl Taken {
     }
 
     fn take_query(&mut self, headers: &Headers, name: &str, shape: Shape) {
-        let target = self.target.clone().or_else(|| headers.all(":path").next().map(<[u8]>::to_vec));
-        let (values, left) = query::take(&target.unwrap_or_default(), name, shape);
+        let target = self.target.as_ref().or(self.spent.as_ref()).map(Vec::as_slice);
+        let target = target.or_else(|| headers.all(":path").next()).unwrap_or_default();
+        let (values, left) = query::take(target, name, shape);
         values.iter().for_each(|value| self.note(value));
         if !values.is_empty() {
             self.target = Some(left);
+        }
+    }
+
+    /// Whatever the parameter has is a ticket: nothing else may stand there.
+    fn take_ticket(&mut self, headers: &Headers, name: &str) {
+        let target = self.spent.as_deref().or_else(|| headers.all(":path").next()).unwrap_or_default();
+        let (values, left) = query::take(target, name, |_| true);
+        if !values.is_empty() {
+            self.spent = Some(left);
+        }
+        for value in values {
+            if !self.tickets.iter().any(|known| *known.expose() == value) {
+                self.tickets.push(Secret::new(value));
+            }
         }
     }
 
@@ -155,13 +181,19 @@ type Shape = fn(&[u8]) -> bool;
 fn take_all(headers: &Headers, protocols: &[&str], sources: &[Source], shape: Shape) -> Taken {
     let protocols = protocols.iter().map(|name| OfferedItem::plain(name)).collect();
     let mut taken = Taken { protocols, ..Taken::default() };
+    let tickets = sources.iter().filter_map(|source| if let Source::Ticket(name) = source { Some(name) } else { None });
+    tickets.for_each(|name| taken.take_ticket(headers, name));
     for source in sources {
         match source {
             Source::Cookie(name) => taken.take_cookie(headers, name, shape),
             Source::Header { name, .. } => {
                 let schemes = sources.iter().filter_map(|source| match source {
                     Source::Header { name: other, scheme } if other == name => Some(scheme.as_str()),
-                    Source::Cookie(_) | Source::Header { .. } | Source::Query(_) | Source::Subprotocol(_) => None,
+                    Source::Cookie(_)
+                    | Source::Header { .. }
+                    | Source::Query(_)
+                    | Source::Subprotocol(_)
+                    | Source::Ticket(_) => None,
                 });
                 let schemes: Vec<&str> = schemes.collect();
                 // Some servers take `_` for `-`.
@@ -176,6 +208,8 @@ fn take_all(headers: &Headers, protocols: &[&str], sources: &[Source], shape: Sh
             }
             Source::Query(name) => taken.take_query(headers, name, shape),
             Source::Subprotocol(marker) => taken.take_subprotocol(marker),
+            // They come first: what they leave of the target is what tokens are in.
+            Source::Ticket(_) => {}
         }
     }
     taken

@@ -24,10 +24,6 @@ pub(super) fn ask(opening: Opening, peer: &Peer) -> Step<Opening> {
 }
 
 impl Opening {
-    const fn is_let_in(&self) -> bool {
-        matches!(self.decision, Decision::Admit | Decision::Upgrade(_))
-    }
-
     fn limited(mut self, answer: Answer) -> Self {
         let verdict = rls::verdict(&answer);
         let global = self.policy.limits.global.as_ref();
@@ -41,7 +37,9 @@ impl Opening {
                 self.would_refuse.push(Violation::HandshakesExceeded);
                 self
             }
-            Mode::Enforce => Self { decision: Decision::Refuse(Violation::HandshakesExceeded), retry_after, ..self },
+            Mode::Enforce => {
+                Self { decision: Decision::Refuse(Violation::HandshakesExceeded), retry_after, metric: None, ..self }
+            }
         }
     }
 }

@@ -10,9 +10,12 @@
 
 mod compression;
 mod credential;
+mod endpoint;
 mod fleet;
 mod logout;
 mod opening;
+mod reading;
+mod redemption;
 mod request;
 mod response;
 mod subprotocol;
@@ -21,12 +24,11 @@ mod upgrade;
 use std::rc::Rc;
 
 use crate::ask::Step;
-use crate::effect::Edit;
+use crate::effect::{Edit, Metric};
 use crate::entry::{Credential, Entry, allows_origin};
 use crate::http::authority::Authority;
-use crate::http::headers::Headers;
-use crate::http::list::trim;
 use crate::identity::Identity;
+use crate::identity::tickets::{Bind, Bound, Ticket};
 use crate::limits::admission::Applicant;
 use crate::limits::{HeldBytes, Share};
 use crate::negotiation::Compression;
@@ -40,11 +42,13 @@ use crate::violation::Violation;
 
 use compression::DeflateOffer;
 use credential::Taken;
+use endpoint::{Asked, Endpoint};
+use reading::{Kind, asking_origin, authority, counts_against_address, is_forwarded_tls, is_secure, origin};
 use subprotocol::SubprotocolOffer;
 use upgrade::Upgrade;
 
 pub use logout::{FORM_LEN_MAX, LogoutRequest};
-pub use opening::{Decision, Opening};
+pub use opening::{Decision, Opening, Unredeemed};
 pub use request::{HttpVersion, Request};
 pub use response::{Opened, Pending};
 
@@ -84,8 +88,13 @@ pub struct Hearing<C> {
 /// the request is under.
 pub fn check<C: Capacity + 'static>(hearing: Hearing<C>) -> (Fail, Step<(Opening, C)>) {
     let peer = hearing.request.peer.clone();
+    let identity = Rc::clone(&hearing.identity);
     let (fail, step) = hearing.open();
-    let limit = move |(opening, capacity)| fleet::ask(opening, &peer).then(|opening| Step::Ready((opening, capacity)));
+    let limit = move |(opening, capacity)| {
+        let limited = fleet::ask(opening, &peer);
+        let redeemed = limited.then(move |opening| redemption::redeem(opening, &identity));
+        redeemed.then(|opening| Step::Ready((opening, capacity)))
+    };
     (fail, step.then(limit))
 }
 
@@ -94,10 +103,23 @@ struct Claim {
     policy: Rc<Policy>,
     mode: Mode,
     kind: Kind,
+    /// Where it is for the filter itself.
+    endpoint: Option<Endpoint>,
     place: Place,
     taken: Taken,
     /// Fields that the upstream would believe to be ours.
     spoofed: Vec<Edit>,
+    /// The ticket that it comes with, where that is good.
+    ticket: Option<Ticket>,
+    /// It came with one that was redeemed already.
+    is_redeemed: bool,
+}
+
+/// What a request has for a credential.
+enum Shown {
+    Nothing,
+    Ticket(Secret<Vec<u8>>),
+    Token(Secret<Vec<u8>>),
 }
 
 impl<C: Capacity + 'static> Hearing<C> {
@@ -119,13 +141,24 @@ impl<C: Capacity + 'static> Hearing<C> {
         }
         let request = &self.request;
         let spoofed = credential::spoofed_claims(&request.headers, &policy.auth);
-        let kind = match (Kind::of(request), policy.non_websocket) {
-            (Kind::Upgrade, _) => Kind::Upgrade,
-            (kind, NonWebsocket::Authenticate) => kind,
-            (_, NonWebsocket::Pass) if !is_ambiguous => {
+        let kind = Kind::of(request);
+        let endpoint = Endpoint::of(&policy, &request.headers);
+        let asked = endpoint.map(|_| Asked::of(&request.headers, kind == Kind::Preflight));
+        // What is the filter's own goes to no upstream, which could take it in monitor mode.
+        let mode = if endpoint.is_some() { Mode::Enforce } else { mode };
+        let kind = match (asked, kind, policy.non_websocket) {
+            (Some(Asked::Other), _, _) => {
+                let edits = cleared(&self.policies, &policy, request);
+                return self.ready(Opening::new(&policy, Decision::Answer(endpoint::other_method()), edits));
+            }
+            (Some(Asked::Post), _, _) => Kind::Post,
+            (Some(Asked::Preflight), _, _) => Kind::Preflight,
+            (None, Kind::Upgrade, _) => Kind::Upgrade,
+            (None, kind, NonWebsocket::Authenticate) => kind,
+            (None, _, NonWebsocket::Pass) if !is_ambiguous => {
                 return self.ready(Opening::new(&policy, Decision::Pass, spoofed));
             }
-            (_, NonWebsocket::Pass | NonWebsocket::Refuse) => {
+            (None, _, NonWebsocket::Pass | NonWebsocket::Refuse) => {
                 let violation = if is_ambiguous { Violation::BadUpgrade } else { Violation::NotWebsocket };
                 let opening = match mode {
                     Mode::Enforce => refuse(&self.policies, &policy, request, violation),
@@ -142,35 +175,76 @@ impl<C: Capacity + 'static> Hearing<C> {
         let taken = credential::take(&request.headers, &upgrade.protocols, &policy.auth.sources);
         let shape = match kind {
             Kind::Upgrade => upgrade.check(request),
-            Kind::Other | Kind::Preflight => upgrade::check_fields(&request.headers),
+            Kind::Other | Kind::Post | Kind::Preflight => upgrade::check_fields(&request.headers),
         };
         let authority = place.authority().filter(|_| !is_ambiguous).ok_or(Violation::BadUpgrade);
         let offer = judge(&policy, request, kind, shape.and(authority), &taken, &mut self.capacity);
-        let claim = Claim { policy, mode, kind, place, taken, spoofed };
-        match offer.and_then(|offer| Ok((offer, claim.token()?))) {
+        let claim = Claim { policy, mode, kind, endpoint, place, taken, spoofed, ticket: None, is_redeemed: false };
+        match offer.and_then(|offer| Ok((offer, claim.shown()?))) {
             Err(violation) => self.conclude(claim, Err(violation)),
-            Ok((offer, None)) => self.conclude(claim, Ok((offer, None))),
-            Ok((offer, Some(token))) => {
-                let mut waiting = Share::new(Rc::clone(&self.held));
-                let step = self.identity.verify(&claim.policy.auth, token);
-                let is_asked = matches!(step, Step::Asks(..));
-                if is_asked && !waiting.wait(self.request.headers.len(), claim.policy.limits.held_len_max) {
-                    return self.conclude(claim, Err(Violation::Overloaded));
-                }
-                step.then(move |verified| {
-                    if is_asked {
-                        self.capacity.resume();
+            Ok((offer, Shown::Nothing)) => self.conclude(claim, Ok((offer, None))),
+            Ok((offer, Shown::Ticket(text))) => {
+                let bound = bound(&claim, &self.request);
+                match self.identity.open(&claim.policy.auth, text.expose(), bound) {
+                    Err(violation) => self.conclude(claim, Err(violation)),
+                    Ok(ticket) => {
+                        let admitted = self.identity.admit(&claim.policy.auth, Rc::clone(&ticket.holder));
+                        self.when_known(claim, admitted, |hearing, claim, admitted| match admitted {
+                            Ok(holder) if claim.mode == Mode::Enforce => {
+                                let claim = Claim { ticket: Some(ticket), ..claim };
+                                hearing.conclude(claim, Ok((offer, Some(holder))))
+                            }
+                            // Nothing refuses it any more, and what its ticket says is to be told the upstream only where that is good.
+                            Ok(_) => {
+                                let redeemed = hearing.identity.redeem(ticket, claim.policy.limits.global.as_ref());
+                                hearing.when_known(claim, redeemed, |hearing, claim, redeemed| {
+                                    let claim = Claim { is_redeemed: redeemed.is_ok(), ..claim };
+                                    hearing.conclude(claim, redeemed.map(|holder| (offer, Some(holder))))
+                                })
+                            }
+                            Err(violation) => hearing.conclude_without(claim, offer, violation),
+                        })
                     }
-                    drop(waiting);
-                    let known = match verified {
-                        Ok(verified) => Ok((offer, Some(verified))),
-                        Err(Violation::Internal) if claim.policy.fail == Fail::Open => Ok((offer, None)),
-                        Err(violation) => Err(violation),
-                    };
-                    self.conclude(claim, known)
+                }
+            }
+            Ok((offer, Shown::Token(token))) => {
+                let verified = self.identity.verify(&claim.policy.auth, token);
+                self.when_known(claim, verified, |hearing, claim, verified| match verified {
+                    Ok(verified) => hearing.conclude(claim, Ok((offer, Some(verified)))),
+                    Err(violation) => hearing.conclude_without(claim, offer, violation),
                 })
             }
         }
+    }
+
+    /// Goes on when more is known of a credential; until then the request has its share of what may be held.
+    fn when_known(
+        mut self,
+        claim: Claim,
+        step: Step<Result<Rc<Verified>, Violation>>,
+        next: impl FnOnce(Self, Claim, Result<Rc<Verified>, Violation>) -> Step<(Opening, C)> + 'static,
+    ) -> Step<(Opening, C)> {
+        let mut waiting = Share::new(Rc::clone(&self.held));
+        let is_asked = matches!(step, Step::Asks(..));
+        if is_asked && !waiting.wait(self.request.headers.len(), claim.policy.limits.held_len_max) {
+            return self.conclude(claim, Err(Violation::Overloaded));
+        }
+        step.then(move |known| {
+            if is_asked {
+                self.capacity.resume();
+            }
+            drop(waiting);
+            next(self, claim, known)
+        })
+    }
+
+    /// Decides about a request whose credential is not good, or where that cannot be found out.
+    fn conclude_without(self, claim: Claim, offer: SubprotocolOffer, violation: Violation) -> Step<(Opening, C)> {
+        let known = match (violation, claim.policy.fail) {
+            (Violation::Internal, Fail::Open) => Ok((offer, None)),
+            (violation, _) => Err(violation),
+        };
+        self.conclude(claim, known)
     }
 
     /// Decides about a request for the path where a provider posts logout tokens. It needs neither an Origin nor a credential: a server posts,
@@ -215,13 +289,44 @@ impl<C: Capacity + 'static> Hearing<C> {
             }
             Ok(Grant { credential, claims, offer })
         });
-        let opening = self.decide(claim, grant);
+        let opening = match claim.endpoint {
+            Some(Endpoint::Tickets) => self.answer(claim, grant),
+            None => self.decide(claim, grant),
+        };
         self.ready(opening)
     }
 
+    /// Answers a request for a ticket.
+    fn answer(&self, claim: Claim, verdict: Result<Grant, Violation>) -> Opening {
+        let Self { policies, request, identity, .. } = self;
+        let policy = &claim.policy;
+        let issued = verdict.and_then(|grant| match (claim.kind, grant.credential, &policy.auth.tickets) {
+            (Kind::Preflight, _, _) => Ok((endpoint::preflight(policy), None, None)),
+            (_, Some(holder), Some(rules)) => {
+                let issued = identity.issue(rules, &holder, bound(&claim, request))?;
+                Ok((endpoint::issued(&issued), Some(holder), Some(Metric::TicketsIssued)))
+            }
+            // Of a fault that lets an upgrade pass no ticket can tell.
+            (_, _, _) => Err(Violation::Internal),
+        });
+        let opening = match issued {
+            Err(violation) => refuse(policies, policy, request, violation),
+            Ok((reply, credential, metric)) => {
+                let record = record(request, credential.as_deref());
+                let opening = Opening::new(policy, Decision::Answer(reply), cleared(policies, policy, request));
+                Opening { record, credential, metric, ..opening }
+            }
+        };
+        let line = origin(&request.headers);
+        let is_allowed =
+            allows_origin(&policy.origin, line, claim.place.authority(), is_secure(policy, request)) && line.is_some();
+        Opening { fields: if is_allowed { endpoint::sharing(line) } else { vec![] }, ..opening }
+    }
+
     fn decide(&mut self, claim: Claim, verdict: Result<Grant, Violation>) -> Opening {
+        let is_attempt = counts_against_address(&self.request, Violation::TicketUsed);
         let Self { policies, request, held, nonce, capacity, .. } = self;
-        let Claim { policy, mode, kind, place, taken, spoofed } = claim;
+        let Claim { policy, mode, kind, place, taken, spoofed, ticket, is_redeemed, endpoint: _ } = claim;
         let headers = &request.headers;
         let mut edits = spoofed;
         let (grant, mut would_refuse) = match (verdict, mode) {
@@ -233,17 +338,20 @@ impl<C: Capacity + 'static> Hearing<C> {
 
         let is_good = would_refuse.is_empty();
         let record = record(request, grant.credential.as_deref());
+        let ticket = ticket.map(|ticket| Unredeemed { ticket, is_attempt });
+        let metric = is_redeemed.then_some(Metric::TicketsRedeemed);
         let is_failed_attempt = would_refuse.iter().any(|violation| counts_against_address(request, *violation));
-        if is_good {
-            if !policy.auth.forward {
-                edits.extend(taken.edits());
-            }
-            edits.extend(grant.claims);
+        if is_good && !policy.auth.forward {
+            edits.extend(taken.edits());
+        } else {
+            edits.extend(taken.ticket_edit());
         }
+        edits.extend(grant.claims);
         if kind != Kind::Upgrade {
             let decision = if is_good { Decision::Admit } else { Decision::Pass };
             let opening = Opening::new(&policy, decision, edits);
-            return Opening { would_refuse, record, credential: grant.credential, is_failed_attempt, ..opening };
+            let credential = grant.credential;
+            return Opening { would_refuse, record, credential, is_failed_attempt, ticket, metric, ..opening };
         }
 
         let upgrade = Upgrade::read(headers);
@@ -283,7 +391,8 @@ impl<C: Capacity + 'static> Hearing<C> {
             }
         };
         let opening = Opening::new(&policy, decision, edits);
-        Opening { would_refuse, record, credential: grant.credential, is_failed_attempt, ..opening }
+        let credential = grant.credential;
+        Opening { would_refuse, record, credential, is_failed_attempt, ticket, metric, ..opening }
     }
 }
 
@@ -292,14 +401,18 @@ impl Claim {
     ///
     /// # Errors
     /// [`Violation::CredentialMissing`] where one has to be there, [`Violation::CredentialAmbiguous`] where there are two.
-    fn token(&self) -> Result<Option<Secret<Vec<u8>>>, Violation> {
-        match self.taken.tokens.as_slice() {
-            [] if self.kind == Kind::Upgrade && self.policy.awaits_first_message() => Ok(None),
-            [] if self.policy.auth.required && self.kind != Kind::Preflight => Err(Violation::CredentialMissing),
-            [] => Ok(None),
-            [token] => Ok(Some(token.clone())),
+    fn shown(&self) -> Result<Shown, Violation> {
+        // A ticket is no credential for another.
+        let tickets = if self.endpoint.is_some() { &[] } else { self.taken.tickets.as_slice() };
+        let is_needed = self.kind == Kind::Post || (self.policy.auth.required && self.kind != Kind::Preflight);
+        match (self.taken.tokens.as_slice(), tickets) {
+            ([], []) if self.kind == Kind::Upgrade && self.policy.awaits_first_message() => Ok(Shown::Nothing),
+            ([], []) if is_needed => Err(Violation::CredentialMissing),
+            ([], []) => Ok(Shown::Nothing),
+            ([token], []) => Ok(Shown::Token(token.clone())),
+            ([], [ticket]) => Ok(Shown::Ticket(ticket.clone())),
             // "Clients MUST NOT use more than one method to transmit the token in each request" (RFC 6750 §2).
-            [_, _, ..] => Err(Violation::CredentialAmbiguous),
+            ([..], [..]) => Err(Violation::CredentialAmbiguous),
         }
     }
 }
@@ -334,14 +447,16 @@ fn cleared(policies: &Policies, policy: &Policy, request: &Request) -> Vec<Edit>
     edits
 }
 
-fn record(request: &Request, credential: Option<&Verified>) -> Record {
-    Record::new(request.peer.text(), &request.headers, credential)
+/// What a ticket of this request is bound to, or was to be.
+fn bound(claim: &Claim, request: &Request) -> Bound {
+    let Claim { policy, kind, place, .. } = claim;
+    let bind = policy.auth.tickets.as_ref().map_or(Bind::NOTHING, |tickets| tickets.bind);
+    let line = place.authority().and_then(|authority| asking_origin(policy, request, *kind, authority));
+    redemption::bound(bind, line.as_deref(), &request.peer, &policy.limits)
 }
 
-/// Whether a refusal counts towards a ban of the address. Pages make the browsers of their visitors ask for images and links, which are no
-/// upgrades and have no `Origin`: what they bring along is not their address's fault. An upgrade of a browser always has one.
-fn counts_against_address(request: &Request, violation: Violation) -> bool {
-    violation.is_failed_attempt() && (upgrade::is_attempted(&request.headers) || request.headers.has("origin"))
+fn record(request: &Request, credential: Option<&Verified>) -> Record {
+    Record::new(request.peer.text(), &request.headers, credential)
 }
 
 /// What a request asks for. The port that is not written is that of its scheme.
@@ -350,32 +465,6 @@ fn place(policies: &Policies, request: &Request) -> Place {
     let port = if is_secure(policies.base(), request) { 443 } else { 80 };
     let authority = authority(headers).map(|authority| authority.with_default_port(port));
     Place::new(authority, headers.all(":path").next().unwrap_or_default())
-}
-
-/// What a request means to be.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Kind {
-    /// No upgrade.
-    Other,
-    /// What a browser asks before it sends a credential to another origin (Fetch §3.3.2): it has none itself, and no body.
-    Preflight,
-    /// An upgrade, or half of one.
-    Upgrade,
-}
-
-impl Kind {
-    fn of(request: &Request) -> Self {
-        let headers = &request.headers;
-        if upgrade::is_attempted(headers) {
-            return Self::Upgrade;
-        }
-        let asks = ["origin", "access-control-request-method"].iter().all(|name| headers.has(name));
-        if headers.one(":method") == Ok(Some(b"OPTIONS")) && asks && request.end {
-            Self::Preflight
-        } else {
-            Self::Other
-        }
-    }
 }
 
 /// What a request that is not refused may do.
@@ -396,26 +485,23 @@ fn judge(
     taken: &Taken,
     capacity: &mut dyn Capacity,
 ) -> Result<SubprotocolOffer, Violation> {
-    let headers = &request.headers;
     let admitted = match kind {
         Kind::Upgrade => {
             capacity.admit(policy, Applicant::Address).and_then(|()| capacity.admit(policy, Applicant::All))
         }
-        Kind::Other | Kind::Preflight => capacity.admit(policy, Applicant::Visitor),
+        Kind::Other | Kind::Post | Kind::Preflight => capacity.admit(policy, Applicant::Visitor),
     };
     // The shape first: proxies end the connection behind a 400, which half an upgrade needs most.
     let authority = authority?;
     admitted?;
     reach(policy, request, authority)?;
-    let secure = is_secure(policy, request);
-    let own = if kind == Kind::Other { own_origin(headers, authority, secure) } else { None };
-    let line = origin(headers).or_else(|| own.as_deref().map(str::as_bytes));
-    if !allows_origin(&policy.origin, line, Some(authority), secure) {
+    let line = asking_origin(policy, request, kind, authority);
+    if !allows_origin(&policy.origin, line.as_deref(), Some(authority), is_secure(policy, request)) {
         return Err(Violation::OriginRefused);
     }
     match kind {
         Kind::Upgrade => SubprotocolOffer::new(&taken.protocols, &policy.subprotocols, policy.auth.forward),
-        Kind::Other | Kind::Preflight => Ok(SubprotocolOffer::default()),
+        Kind::Other | Kind::Post | Kind::Preflight => Ok(SubprotocolOffer::default()),
     }
 }
 
@@ -437,37 +523,6 @@ fn compression(policy: &Policy, held: &HeldBytes) -> Compression {
         Compression::Inspect if !held.has_room(0, policy.limits.held_len_max / 2) => Compression::Refuse,
         compression => compression,
     }
-}
-
-fn is_secure(policy: &Policy, request: &Request) -> bool {
-    request.tls || (policy.trust_forwarded_proto && is_forwarded_tls(&request.headers))
-}
-
-fn is_forwarded_tls(headers: &Headers) -> bool {
-    let proto = headers.one("x-forwarded-proto").ok().flatten().unwrap_or_default();
-    proto.eq_ignore_ascii_case(b"https") || proto.eq_ignore_ascii_case(b"wss")
-}
-
-/// `:authority`, or `Host` on hosts that have no pseudo-headers; `None` when it is missing, malformed, or not the same everywhere.
-fn authority(headers: &Headers) -> Option<Authority> {
-    let mut lines = headers.all(":authority").chain(headers.all("host"));
-    let parse = |line: &[u8]| Authority::parse(line).and_then(Authority::resolved);
-    let authority = parse(lines.next()?).ok()?;
-    lines.all(|line| parse(line).as_ref() == Ok(&authority)).then_some(authority)
-}
-
-/// The origin of a page that asks its own host: browsers leave `Origin` out of a GET there, and say so in a field that no page can set
-/// (Fetch Metadata §2.1).
-fn own_origin(headers: &Headers, authority: &Authority, secure: bool) -> Option<String> {
-    let is_own = headers.one("sec-fetch-site") == Ok(Some(b"same-origin"));
-    let scheme = if secure { "https" } else { "http" };
-    let Authority { host, port } = authority;
-    is_own.then(|| format!("{scheme}://{host}{}", port.map(|port| format!(":{port}")).unwrap_or_default()))
-}
-
-/// The `Origin` of a request that has at most one (RFC 6455 §10.2).
-fn origin(headers: &Headers) -> Option<&[u8]> {
-    headers.all("origin").next().map(trim)
 }
 
 #[cfg(test)]

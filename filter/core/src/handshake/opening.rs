@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use super::logout::LogoutRequest;
 use super::response::Pending;
-use crate::effect::{Edit, Reply};
+use crate::effect::{Edit, Metric, Reply};
+use crate::identity::tickets::Ticket;
 use crate::policy::Policy;
 use crate::record::Record;
 use crate::token::Verified;
@@ -30,6 +31,21 @@ pub struct Opening {
     pub retry_after: Option<Duration>,
     /// Whether it counts towards a ban of its address.
     pub is_failed_attempt: bool,
+    /// The ticket that it comes with, until that is redeemed: last of all, so that nothing else refuses a client whose ticket is gone.
+    pub ticket: Option<Unredeemed>,
+    /// What is counted beside the handshake.
+    pub metric: Option<Metric>,
+    /// More header fields of the answer, where it is the filter's own.
+    pub fields: Vec<(&'static str, String)>,
+}
+
+/// A ticket that is good, unless it was redeemed before.
+#[derive(Debug)]
+pub struct Unredeemed {
+    /// The ticket.
+    pub ticket: Ticket,
+    /// Whether it counts towards a ban of the address if it was.
+    pub is_attempt: bool,
 }
 
 /// What to do with a request.
@@ -50,6 +66,15 @@ pub enum Decision {
 }
 
 impl Opening {
+    /// Whether it is let in, or given a ticket by which it may be.
+    pub(super) const fn is_let_in(&self) -> bool {
+        match self.decision {
+            Decision::Admit | Decision::Upgrade(_) => true,
+            Decision::Answer(_) => self.credential.is_some(),
+            Decision::Pass | Decision::Read(_) | Decision::Refuse(_) => false,
+        }
+    }
+
     /// A decision about a request under a policy, with what to change in it.
     #[must_use]
     pub fn new(policy: &Rc<Policy>, decision: Decision, edits: Vec<Edit>) -> Self {
@@ -62,6 +87,9 @@ impl Opening {
             record: Record::default(),
             retry_after: None,
             is_failed_attempt: false,
+            ticket: None,
+            metric: None,
+            fields: Vec::new(),
         }
     }
 }

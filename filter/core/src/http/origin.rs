@@ -46,6 +46,15 @@ impl Claim {
     }
 }
 
+impl core::fmt::Display for Origin {
+    /// The same text for all spellings of an origin.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { scheme, host, port } = self;
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        write!(f, "{scheme}://{host}{port}")
+    }
+}
+
 impl Origin {
     /// Whether a page of this origin came from `authority`, over https where the request came over TLS (`secure`). Where it did not, TLS
     /// may end at a proxy before Envoy, so http and https are both accepted, each at its own port.

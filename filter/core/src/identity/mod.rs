@@ -1,8 +1,11 @@
-//! What a worker knows of clients that no request says: the keys that providers publish, tokens that were good before, and what is revoked.
+//! What a worker knows of clients that no request says: the keys that providers publish, tokens that were good before, tickets that were
+//! redeemed, and what is revoked.
 //!
 //! ```text
 //! credential ── Identity::verify ──▶ Identity::admit ──▶ Step::Ready(Verified | Violation)
 //!                    └────────────────────┴─ Step::Asks(Wait::Shared(Inquiry)) ── Identity::answered ── looks again ──▲
+//! ticket ── Identity::open ──▶ Ticket ── all else is judged ── Identity::redeem ──▶ Step::Ready(Verified | Violation)
+//!                                                                    └─ Step::Asks(Wait::Own(Question)), of a fleet ──▲
 //!
 //! a list is fetched, somebody logs out ──▶ Identity::revision ──▶ live connections ask Identity::is_revoked
 //! ```
@@ -19,14 +22,21 @@ pub mod logouts;
 pub mod marks;
 pub mod published;
 pub mod relay;
+pub mod tickets;
+pub mod used;
 
 use core::cell::{Cell, RefCell};
 use core::fmt;
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use sha2::{Digest, Sha256};
+
 use crate::ask::{Answer, Ask, HttpRequest, Inquiry, Step};
 use crate::effect::Metric;
+use crate::limits::register::Register;
+use crate::limits::rls;
+use crate::limits::rules::GlobalLimits;
 use crate::port::{self, HostError, Port};
 use crate::secret::Secret;
 use crate::time::{Moment, Timestamp};
@@ -43,6 +53,8 @@ use logouts::Logouts;
 use marks::Marks;
 use published::{Document, Documents, Received};
 use relay::Relay;
+use tickets::{Bound, CLOCK_SKEW, Issued, Scope, Store, Ticket, TicketRules};
+use used::Use;
 
 /// How often a token may wait for keys: for a fetch that had begun before it came and for the next one, with two providers that accept its
 /// issuer.
@@ -88,10 +100,10 @@ impl Identity {
         }
     }
 
-    /// Has what `auth` needs fetched, from the next [tick](Self::tick) on.
+    /// Has what `auth` needs fetched, from the next [tick](Self::tick) on, and makes what workers share for it.
     ///
     /// # Errors
-    /// [`HostError`] where workers share no data: a logout would not reach them all.
+    /// [`HostError`] where workers share no data: nothing could be redeemed once, and a logout would not reach them all.
     pub fn adopt(&self, auth: &AuthRules) -> Result<(), HostError> {
         auth.providers
             .iter()
@@ -104,7 +116,7 @@ impl Identity {
             self.logouts.want()?;
             self.revise();
         }
-        Ok(())
+        if auth.tickets.is_some() { used::prepare(&*self.port) } else { Ok(()) }
     }
 
     /// Fetches what is due, and hears who has logged out.
@@ -305,6 +317,82 @@ impl Identity {
                 Step::Ready(Err(Violation::Internal))
             }
             None => Step::Ready(Err(Violation::CredentialInvalid)),
+        }
+    }
+
+    /// Issues a ticket to `holder`.
+    ///
+    /// # Errors
+    /// Those of [`tickets::seal`]; [`Violation::Internal`] for a fault of the host.
+    pub fn issue(&self, rules: &TicketRules, holder: &Verified, bound: Bound) -> Result<Issued, Violation> {
+        let random = port::random(&*self.port);
+        let (Ok(date), Ok(random), Ok(scope)) = (self.port.date(), random, self.scope(rules)) else {
+            return Err(Violation::Internal);
+        };
+        tickets::seal(rules, scope, holder, bound, date, random)
+    }
+
+    /// Opens a ticket by `auth`, without redeeming it: what would refuse it anyway is to be found out first.
+    ///
+    /// # Errors
+    /// Those of [`tickets::open`]; [`Violation::Internal`] for a fault of the host.
+    pub fn open(&self, auth: &AuthRules, ticket: &[u8], bound: Bound) -> Result<Ticket, Violation> {
+        let rules = auth.tickets.as_ref().ok_or(Violation::TicketInvalid)?;
+        let (Ok(date), Ok(scope)) = (self.port.date(), self.scope(rules)) else { return Err(Violation::Internal) };
+        tickets::open(rules, scope, &auth.providers, ticket, bound, date)
+    }
+
+    /// Redeems a ticket, once for all workers, and for all proxies where the service of `global` knows. Whatever cannot be found out is no:
+    /// a ticket is lost then.
+    ///
+    /// The violation is [`Violation::TicketUsed`], [`Violation::TicketInvalid`] where it is over by now, [`Violation::Overloaded`] where
+    /// there is no room to remember it, or [`Violation::Internal`].
+    #[must_use]
+    pub fn redeem(&self, ticket: Ticket, global: Option<&GlobalLimits>) -> Step<Result<Rc<Verified>, Violation>> {
+        let Ticket { id, expires_at, store, holder } = ticket;
+        if let Err(violation) = self.redeem_here(id.expose(), expires_at) {
+            return Step::Ready(Err(violation));
+        }
+        match (store, global) {
+            (Store::Local, _) => Step::Ready(Ok(holder)),
+            (Store::RateLimitService, None) => Step::Ready(Err(Violation::Internal)),
+            (Store::RateLimitService, Some(global)) => {
+                let digest = Sha256::digest(id.expose());
+                let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+                Step::ask(rls::question(global, &[&[("ticket", &name)]], 1), move |answer| {
+                    Step::Ready(match rls::verdict(&answer) {
+                        Some(verdict) if verdict.allowed => Ok(holder),
+                        Some(_) => Err(Violation::TicketUsed),
+                        None => Err(Violation::Internal),
+                    })
+                })
+            }
+        }
+    }
+
+    fn redeem_here(&self, id: &[u8], expires_at: Timestamp) -> Result<(), Violation> {
+        let (Ok(date), Ok(now)) = (self.port.date(), self.port.now()) else { return Err(Violation::Internal) };
+        if date >= expires_at {
+            return Err(Violation::TicketInvalid);
+        }
+        // By the clock that never goes back: the calendar may.
+        let until = now.saturating_add(expires_at.since(date)).saturating_add(CLOCK_SKEW);
+        match used::redeem(&*self.port, used::Kind::Ticket, id, until, now) {
+            Ok(Use::First) => Ok(()),
+            Ok(Use::Again) => Err(Violation::TicketUsed),
+            Ok(Use::Full) => Err(Violation::Overloaded),
+            Err(HostError) => Err(Violation::Internal),
+        }
+    }
+
+    /// Which proxies may redeem what this one issues.
+    fn scope(&self, rules: &TicketRules) -> Result<Scope, HostError> {
+        match rules.store {
+            Store::Local => {
+                let (register, _) = self.port.shared(port::Cell::Register)?.ok_or(HostError)?;
+                Ok(Scope::of_proxy(Register::seed(&register)))
+            }
+            Store::RateLimitService => Ok(Scope::FLEET),
         }
     }
 

@@ -77,6 +77,12 @@ impl core::fmt::Debug for Packed {
 }
 
 impl Packed {
+    /// What was verified before, and comes back in a ticket of ours.
+    #[must_use]
+    pub(crate) const fn restored(provider: Rc<str>, text: Rc<[u8]>, expires_at: Timestamp) -> Self {
+        Self { provider, text, expires_at }
+    }
+
     /// The name of the provider that issued it.
     #[must_use]
     pub fn provider(&self) -> &str {
@@ -136,6 +142,17 @@ impl Verified {
     #[must_use]
     pub fn meets(&self, rules: &ClaimRules) -> bool {
         rules.accept(&self.claims)
+    }
+
+    /// Checks again what `rules` ask for, times included.
+    ///
+    /// # Errors
+    /// Those of [`ClaimRules::check`]; [`Violation::CredentialInvalid`] also for another issuer.
+    pub fn check(&self, rules: &ClaimRules, now: Timestamp) -> Result<(), Violation> {
+        if !rules.accepts_issuer(self.claims.get("iss")) {
+            return Err(Violation::CredentialInvalid);
+        }
+        rules.check(&self.claims, now).map(drop)
     }
 
     /// The subject (`sub`), where there is one.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::Provider;
 use crate::identity::feed::RemoteFeed;
+use crate::identity::tickets::TicketRules;
 
 /// The authentication of a policy.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct AuthRules {
     pub claim_headers: Vec<ClaimHeader>,
     /// How long a live connection outlasts its token; `None`: its token may end.
     pub expiry_grace: Option<Duration>,
+    /// The tickets that stand in for a credential.
+    pub tickets: Option<TicketRules>,
     /// The list of what is revoked.
     pub revocation: Option<RevocationRules>,
     /// Where a provider posts that a session has ended.
@@ -99,4 +102,6 @@ pub enum Source {
     Query(String),
     /// `<marker>, <token>` or `<marker>.<base64url token>` among the subprotocols.
     Subprotocol(String),
+    /// A ticket in the query parameter of this name.
+    Ticket(String),
 }
