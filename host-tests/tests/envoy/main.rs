@@ -15,6 +15,7 @@
 //! liveness     who is gone, silent, slow or old          traps        what becomes of an Envoy whose VM was killed
 //! ratelimit    a rate limit service for a fleet, and what the core says to it
 //! fleet        two Envoys that count by it, and what they do without
+//! tickets      issued to a page and redeemed once, by whichever worker or Envoy
 //! neighbours   how long a worker is kept from its other connections
 //! signatures   Envoy's own checks of signatures, and whether they say what ours say
 //! chain        other filters before it and behind it
@@ -47,6 +48,7 @@ mod reload;
 mod revocation;
 mod routes;
 mod signatures;
+mod tickets;
 mod tokens;
 mod traps;
 mod upstream;

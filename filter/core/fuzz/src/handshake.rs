@@ -78,8 +78,9 @@ pub fn handshake(data: &[u8]) {
                 case.end && case.fields.iter().any(|(name, value)| name == ":method" && value == b"OPTIONS");
             assert!(opening.credential.is_some() || is_preflight, "let in without a credential");
         }
+        Decision::Answer(reply) => panic!("{reply:?} of a path that is none of the filter's"),
         Decision::Pass => assert!(case.policy != 3 && !is_upgrade(&edited)),
-        Decision::Answer(_) | Decision::Read(_) => panic!("no policy here has a path of its own"),
+        Decision::Read(_) => panic!("no policy here has a path for logouts"),
         Decision::Refuse(violation) => {
             assert_ne!(case.policy, 2, "refused in monitor mode");
             assert!(violation.answer().status.is_some(), "{violation:?} has no status");
@@ -138,7 +139,7 @@ impl Case {
     fn outcome(&self, fields: &Fields, opening: &Opening) -> (String, BTreeMap<String, Vec<Vec<u8>>>) {
         let decision = match &opening.decision {
             Decision::Admit => "admit".to_owned(),
-            Decision::Answer(_) => "answer".to_owned(),
+            Decision::Answer(reply) => format!("answer: {}", reply.status),
             Decision::Pass => "pass".to_owned(),
             Decision::Read(_) => "read".to_owned(),
             Decision::Refuse(violation) => format!("refuse: {violation:?}"),

@@ -21,6 +21,7 @@ mod policy;
 mod query;
 mod routes;
 mod schema;
+mod ticket;
 mod token;
 
 pub use close::close;
@@ -35,13 +36,14 @@ pub use policy::policy;
 pub use query::query;
 pub use routes::{Outcome, outcome, routes};
 pub use schema::schema;
+pub use ticket::ticket;
 pub use token::token;
 
 /// A target: its name, which is that of its file and of its corpus, and its property.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, in the order of their names.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ("close", close),
     ("content", content),
     ("cookie", cookie),
@@ -54,5 +56,6 @@ pub const TARGETS: [Target; 13] = [
     ("query", query),
     ("routes", routes),
     ("schema", schema),
+    ("ticket", ticket),
     ("token", token),
 ];

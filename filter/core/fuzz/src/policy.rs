@@ -127,6 +127,7 @@ fn behaviour(parsed: &Parsed) -> Vec<String> {
         let opening = adapter::check(&parsed.policies, &request);
         let decision = match opening.decision {
             Decision::Admit => "admit".to_owned(),
+            Decision::Answer(reply) => reply.details,
             Decision::Pass => "pass".to_owned(),
             Decision::Refuse(violation) => violation.reason().to_owned(),
             Decision::Upgrade(_) => "upgrade".to_owned(),
