@@ -91,7 +91,7 @@ pub(super) fn policy(
         )?,
         subprotocols,
         auth: Rc::new(auth),
-        credentials: credentials(&raw_auth, &messages.client, warnings)?,
+        credentials: credentials(&raw_auth, &messages.client, compression, warnings)?,
         messages,
         compression,
         limits,

@@ -11,6 +11,7 @@ use super::values::Span;
 use crate::content::authorize::Glob;
 use crate::content::credential::{CredentialMessages, FirstMessage, Renewal};
 use crate::content::envelope::Envelope;
+use crate::negotiation::Compression;
 use crate::policy::SideRules;
 
 /// How long a client may be connected without having said who it is, by default.
@@ -26,12 +27,23 @@ const CONDITIONS_MAX: usize = 8;
 pub(super) fn credentials(
     raw: &RawAuth,
     client: &SideRules,
+    compression: Compression,
     warnings: &mut Vec<String>,
 ) -> Built<Option<Rc<CredentialMessages>>> {
     let first = first_message(raw, client, warnings)?;
     let renewal = raw.renew.as_ref().map(|raw| renewal(raw, client)).transpose().map_err(within("auth.renew"))?;
     if renewal.is_some() && raw.providers.as_ref().is_none_or(Vec::is_empty) {
         return Err(ConfigError::new("auth.renew", "needs a provider"));
+    }
+    // A compressed message may refer to the ones before it, also to one that its receiver never gets.
+    if compression != Compression::Refuse {
+        if renewal.is_some() {
+            return Err(ConfigError::new("auth.renew", "needs compression: refuse, since it is swallowed"));
+        }
+        if first.as_ref().is_some_and(|first| !first.forward) {
+            let problem = "needs compression: refuse where the first message is swallowed";
+            return Err(ConfigError::new("auth.forward", problem));
+        }
     }
     let is_empty = first.is_none() && renewal.is_none();
     Ok((!is_empty).then(|| Rc::new(CredentialMessages { first, renewal })))

@@ -363,6 +363,11 @@ impl Session {
         envelope.of(&self.handshake.subprotocol) == Some(Envelope::SocketIo)
     }
 
+    /// Bytes of the client have come that are judged later: it is there.
+    pub fn hear_client(&mut self, now: Moment) {
+        self.liveness.receive_from_client(now, 0);
+    }
+
     /// Whether messages may be compressed.
     #[must_use]
     pub const fn is_deflated(&self) -> bool {

@@ -20,6 +20,8 @@ fn a_first_message_has_a_pointer_and_a_time() {
         assert!(policies.base().awaits_first_message());
     }
     assert!(!read(&based()).unwrap().policies.base().awaits_first_message());
+    let inspected = with(with(config, "/compression", json!("inspect")), "/auth/forward", json!(true));
+    assert!(read(&inspected).is_ok());
     // Alone it is a source.
     assert!(read(&with(based(), "/auth/sources", json!([{"message": ""}]))).is_ok());
 }
@@ -65,6 +67,11 @@ fn what_cannot_be_found_or_means_nothing_is_refused() {
             "auth.renew.when.type: expected a JSON Pointer",
         ),
         (renew(based(), json!({"when": {"/type": "a"}, "token": "/t", "x": 1})), "auth.renew.x: unknown field"),
+        (
+            with(message(based()), "/compression", json!("inspect")),
+            "auth.forward: needs compression: refuse where the first message is swallowed",
+        ),
+        (with(renew(based(), good_renew.clone()), "/compression", json!("inspect")), "auth.renew: needs compression: refuse"),
         (
             with(renew(with(based(), "/auth/providers", json!([])), good_renew), "/auth/required", json!(false)),
             "auth.renew: needs a provider",

@@ -273,6 +273,9 @@ impl Connection {
             return Ok(Onward::Kept);
         }
         let bytes = read(chunk, 0, chunk.len())?;
+        if !bytes.is_empty() {
+            self.session.hear_client(worker.now());
+        }
         self.hold(worker, &bytes, end, effects);
         Ok(Onward::Kept)
     }

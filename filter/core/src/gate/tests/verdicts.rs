@@ -238,3 +238,50 @@ fn monitor_mode_waits_for_no_verdict() {
         assert_eq!((live.would_refuse(), live.to_server.len()), (expected, bytes.len() + text("[2]").len()));
     }
 }
+
+/// A client that sends is there, also while nothing of it is judged.
+#[test]
+fn a_client_whose_bytes_wait_is_not_dead() {
+    let liveness = json!({"ping_interval": "1s", "pong_timeout": "1s", "idle_timeout": null, "message_timeout": null});
+    for (is_heard, expected) in [(true, None), (false, Some(Violation::Dead))] {
+        let (mut world, _) = world(&json!({"liveness": liveness}));
+        let mut live = Live::connect(&mut world);
+        live.say(Client, &auth(&token(1, "alice")));
+        for _ in 0..10 {
+            live.elapse(&world, Duration::from_millis(500));
+            if is_heard && live.refused().is_none() {
+                live.say(Client, &frame(0x8a, b""));
+            }
+        }
+        assert_eq!(live.refused(), expected);
+    }
+}
+
+/// What waits for a turn may bring a credential as well.
+#[test]
+fn a_first_message_that_waited_for_a_turn_waits_for_its_verdict() {
+    for is_renewed in [false, true] {
+        let mut all = policy(&json!({}));
+        if is_renewed {
+            all["auth"]["renew"] = json!({"when": {"/type": "auth"}, "token": "/token"});
+        }
+        let mut world = World::new(&all);
+        let (inquiry, _) = only(&due(&world));
+        let mut live = Live::connect(&mut world);
+        let worker = Rc::clone(world.plugin.worker());
+        worker.turn.begin(world.now());
+        worker.turn.look(world.now().saturating_add(Duration::from_secs(1)));
+        let long = text(&format!("[\"{}\"]", "x".repeat(5_000)));
+        let first = [auth(&token(1, "alice")), if is_renewed { auth(&token(1, "alice")) } else { vec![] }].concat();
+        live.say(Client, &[&*first, &long].concat());
+        assert!(!worker.held().is_empty());
+        world.elapse(Duration::from_secs(2));
+        live.take_turns(&world);
+        assert!(live.to_server.is_empty());
+        live.say(Client, &text("[1]"));
+        let (streams, _) = reply(&world, inquiry, 200, &key_set(&[1]));
+        assert_eq!(streams.len(), 1);
+        live.answer(&world);
+        assert_eq!((live.refused(), &live.to_server), (None, &[&*long, &text("[1]")].concat()));
+    }
+}
