@@ -161,6 +161,12 @@ impl Bootstrap {
         Ok(())
     }
 
+    /// Adds a filter in front of all others.
+    pub(crate) fn first_filter(&mut self, filter: Value) -> Result<(), Error> {
+        let filters = place(&mut self.0, &format!("{HTTP}/http_filters"))?.as_array_mut();
+        filters.map(|filters| filters.insert(0, filter)).ok_or_else(|| missing("http_filters"))
+    }
+
     /// Presents this certificate chain, with its key; both in PEM.
     pub(crate) fn certificate(&mut self, chain: &str, key: &str) -> Result<(), Error> {
         let certificate = json!({"certificate_chain": {"inline_string": chain}, "private_key": {"inline_string": key}});
@@ -309,6 +315,16 @@ mod tests {
         let plugin = format!("{HTTP}/http_filters/2/typed_config/config");
         check(&bootstrap, &format!("{plugin}/vm_config/code/local/filename"), Some(json!("/run/behind.wasm")));
         check(&bootstrap, &format!("{plugin}/configuration/value"), Some(json!("hold")));
+    }
+
+    #[test]
+    fn a_run_can_have_a_filter_of_envoys_own() {
+        let mut bootstrap = shipped();
+        bootstrap.neighbour(Position::Before, Path::new("/run/before.wasm"), "").unwrap();
+        bootstrap.first_filter(json!({"name": "first"})).unwrap();
+        for (index, name) in ["first", "before", "portcullis"].iter().enumerate() {
+            check(&bootstrap, &format!("{HTTP}/http_filters/{index}/name"), Some(json!(name)));
+        }
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub struct Launch {
     failure_policy: FailurePolicy,
     filter: bool,
     neighbours: BTreeMap<Position, Neighbour>,
+    first: Option<Value>,
     log_level: String,
     backend: Option<Runner>,
 }
@@ -76,6 +77,7 @@ impl Launch {
             failure_policy: FailurePolicy::default(),
             filter: true,
             neighbours: BTreeMap::new(),
+            first: None,
             log_level: "info".into(),
             backend: None,
         }
@@ -166,6 +168,12 @@ impl Launch {
         self
     }
 
+    /// Adds a filter of Envoy's own in front of all others, as its `http_filters` have it.
+    pub fn first_filter(mut self, filter: Value) -> Self {
+        self.first = Some(filter);
+        self
+    }
+
     /// Envoy's log level, the filter's lines included: `trace` … `critical`, `off`.
     pub fn log_level(mut self, level: &str) -> Self {
         self.log_level = level.into();
@@ -246,6 +254,9 @@ impl Launch {
         for (position, neighbour) in &self.neighbours {
             let module = files.join(&neighbour_file(*position));
             bootstrap.neighbour(*position, &module, &neighbour.configuration)?;
+        }
+        if let Some(filter) = &self.first {
+            bootstrap.first_filter(filter.clone())?;
         }
         Ok(bootstrap)
     }

@@ -61,7 +61,12 @@ pub(crate) fn answer(guest: &mut Guest<'_>, name: &'static str, handler: Handler
 
 const CALLS: [(&str, &str, Handler); 34] = [
     ("proxy_add_header_map_value", "iiiii", |guest, arguments| edit(guest, arguments, Headers::add)),
-    ("proxy_call_foreign_function", "iiiiii", |_, _| Err(status::NOT_FOUND.into())),
+    ("proxy_call_foreign_function", "iiiiii", |guest, [name, name_len, argument, len, address_at, len_at, ..]| {
+        let foreign = guest.state().profile.foreign.ok_or(status::NOT_FOUND)?;
+        let name = String::from_utf8(guest.read(name, name_len)?).map_err(|_| status::BAD_ARGUMENT)?;
+        let result = foreign(&name, &guest.read(argument, len)?)?;
+        guest.give(&result, address_at, len_at)
+    }),
     ("proxy_close_stream", "i", |guest, [kind, ..]| {
         side(kind)?;
         Ok(guest.perform_or_defer(Deferred::Close)?)

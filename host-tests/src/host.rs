@@ -212,12 +212,14 @@ impl Host {
         &self.state().http_calls
     }
 
-    /// A request of the filter's own is answered with these fields, `:status` among them; without any, it has failed.
+    /// A request of the filter's own is answered with these fields, `:status` among them, or another one that it never made; without any
+    /// field, it has failed.
     pub fn http_respond(&mut self, token: u32, fields: &[(&str, &str)], body: &[u8]) -> Result<(), Trap> {
         let state = self.store.data_mut();
-        let call = state.http_calls.iter_mut().find(|call| call.token == token).expect("a request of the filter's");
-        call.waits = false;
-        let context = call.context;
+        let context = state.http_calls.iter_mut().find(|call| call.token == token).map_or(FIRST_ROOT, |call| {
+            call.waits = false;
+            call.context
+        });
         let headers = fields.iter().fold(Headers::default(), |headers, (name, value)| headers.with(name, value));
         state.http_answer = Some((headers, body.to_vec()));
         let arguments = [token, fields.len() as u32, body.len() as u32, 0];

@@ -28,6 +28,6 @@ pub mod work;
 
 pub use headers::Headers;
 pub use host::{FIRST_ROOT, Host, StreamId, Trap};
-pub use profile::{Bodies, Fault, Faults, Profile, Replies, Wakeups, status};
+pub use profile::{Bodies, Fault, Faults, Foreign, Profile, Replies, Wakeups, status};
 pub use state::{GrpcCall, HttpCall, Log, Metric};
 pub use stream::{Action, Flow, LocalReply, Side, Stream};

@@ -13,9 +13,14 @@ pub struct Profile {
     pub faults: Faults,
     /// Applied to every serialised header map before the filter gets it.
     pub garble: Option<fn(Vec<u8>) -> Vec<u8>>,
+    /// The host's functions beside the ABI (`proxy_call_foreign_function`), none by default.
+    pub foreign: Option<Foreign>,
     /// `vm_config.environment_variables`.
     pub environment: Vec<(String, String)>,
 }
+
+/// What a host's function of this name makes of its argument, or the status of the call.
+pub type Foreign = fn(&str, &[u8]) -> Result<Vec<u8>, u32>;
 
 /// What a body callback sees after an earlier one returned Pause.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

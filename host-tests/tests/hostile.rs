@@ -26,11 +26,13 @@ const QUEUE: [&str; 2] = ["proxy_dequeue_shared_queue", "proxy_enqueue_shared_qu
 /// Calls that let go what waits for that.
 const LETTING_GO: [&str; 2] = ["proxy_continue_stream", "proxy_set_effective_context"];
 
-/// Calls whose failure decides nothing about traffic: telemetry, and properties where the policy asks for no TLS.
-const HARMLESS: [&str; 9] = [
+/// Calls whose failure decides nothing about traffic: telemetry, properties where the policy asks for no TLS, and a check of signatures that
+/// the filter makes itself then.
+const HARMLESS: [&str; 10] = [
     "environ_get",
     "environ_sizes_get",
     "fd_write",
+    "proxy_call_foreign_function",
     "proxy_define_metric",
     "proxy_get_property",
     "proxy_increment_metric",

@@ -39,6 +39,9 @@ impl Port for HostPort {
     }
 
     fn verify_signature(&self, arguments: &[u8]) -> Result<Vec<u8>, HostError> {
+        if cfg!(feature = "own_signatures") {
+            return Err(HostError);
+        }
         abi::call_foreign_function("verify_signature", arguments)
     }
 }

@@ -62,11 +62,22 @@ fn accept(mut socket: TcpStream, sockets: &Mutex<Vec<TcpStream>>) -> io::Result<
 
 /// A WebSocket through the Envoy at `address`.
 pub(crate) fn open(address: SocketAddr) -> Outcome<TcpStream> {
+    open_by(address, &Upgrade::to("/bench"))
+}
+
+/// A WebSocket by this request.
+pub(crate) fn open_by(address: SocketAddr, upgrade: &Upgrade) -> Outcome<TcpStream> {
+    let (socket, head) = ask(address, upgrade)?;
+    if head.status() == 101 { Ok(socket) } else { Err(format!("no WebSocket: {}", head.start).into()) }
+}
+
+/// What answers a request.
+pub(crate) fn ask(address: SocketAddr, upgrade: &Upgrade) -> io::Result<(TcpStream, Head)> {
     let mut socket = TcpStream::connect(address)?;
     prepare(&socket)?;
-    socket.write_all(&Upgrade::to("/bench").bytes())?;
+    socket.write_all(&upgrade.bytes())?;
     let head = read_head(&mut socket)?;
-    if head.status() == 101 { Ok(socket) } else { Err(format!("no WebSocket: {}", head.start).into()) }
+    Ok((socket, head))
 }
 
 /// Sends bytes and waits until anything answers them.

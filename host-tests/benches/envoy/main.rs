@@ -16,14 +16,19 @@
 //! | `PORTCULLIS_BENCH_IDLE` | so many clients that only answer pings, in place of all else; `ulimit -n` must be more than twice that |
 //! | `PORTCULLIS_BENCH_START` | how long an Envoy takes to start, and its memory then, in place of all else |
 //! | `PORTCULLIS_BENCH_WORK` | what rules about content cost, in time and in instructions, in place of all else |
+//! | `PORTCULLIS_BENCH_HANDSHAKES` | what handshakes with tokens cost beside Envoy's own `jwt_authn`, in place of all else |
+//! | `PORTCULLIS_BENCH_FLOOD` | how long others wait in a flood of forged tokens, in place of all else |
 //! | `PORTCULLIS_BENCH_MODULE` | the module to measure, in place of the one that is built here |
 //!
 //! A line over its goal is marked, and the exit code is then 1.
 
+mod flood;
+mod handshakes;
 mod idle;
 mod load;
 mod process;
 mod start;
+mod tokens;
 mod work;
 
 use std::error::Error;
@@ -80,6 +85,8 @@ const IDLE_COUNT: usize = 4_000;
 /// What comes and goes in one round.
 const CHURN_COUNT: usize = 1_000;
 
+const FLOOD: &str = "PORTCULLIS_BENCH_FLOOD";
+const HANDSHAKES: &str = "PORTCULLIS_BENCH_HANDSHAKES";
 const IDLE: &str = "PORTCULLIS_BENCH_IDLE";
 const START: &str = "PORTCULLIS_BENCH_START";
 const WORK: &str = "PORTCULLIS_BENCH_WORK";
@@ -91,6 +98,14 @@ fn main() -> Outcome<ExitCode> {
     let backend = Backend::start()?;
     if env::var_os(WORK).is_some() {
         let is_good = work::run(&module, &backend, rounds, span)?;
+        return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    if env::var_os(HANDSHAKES).is_some() {
+        let is_good = handshakes::run(&module, &backend, rounds)?;
+        return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    if env::var_os(FLOOD).is_some() {
+        let is_good = flood::run(&module, &backend, rounds, span)?;
         return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let neighbour = module::build_package("portcullis-neighbour")?;

@@ -1,7 +1,7 @@
 //! An Envoy with the filter before a backend, and what a test asks of the three.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -123,6 +123,13 @@ impl Counters {
             self.add(format!("refused.{reason}"), 1);
         }
     }
+}
+
+/// The filter with all features that no shipped build has: it traps on demand, and has no host verify signatures.
+pub(crate) fn test_module() -> &'static Path {
+    static MODULE: LazyLock<PathBuf> =
+        LazyLock::new(|| module::build_with(&["own_signatures", "trap"]).expect("the filter builds"));
+    &MODULE
 }
 
 /// A policy that asks for nothing before the upgrade, with these messages.

@@ -3,20 +3,18 @@
 //! The module here is built with a feature that no shipped one has, and traps when a client says so (`filter/src/trap.rs`).
 
 use std::iter;
-use std::path::PathBuf;
-use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use portcullis_envoy::FailurePolicy;
 use portcullis_envoy::peer::backend::{Mode, Play};
 use portcullis_envoy::peer::client::Upgrade;
 use portcullis_envoy::peer::frame::Draft;
 use portcullis_envoy::peer::head::Head;
 use portcullis_envoy::peer::websocket::{Event, Verdict, WebSocket};
-use portcullis_envoy::{FailurePolicy, module};
 use serde_json::json;
 
-use crate::gate::{Gate, PATIENCE, open_policy};
+use crate::gate::{Gate, PATIENCE, open_policy, test_module};
 
 #[test]
 fn a_module_that_is_loaded_again_admits_as_many_as_before() {
@@ -237,7 +235,6 @@ fn open_feed(gate: &Gate) -> WebSocket {
 }
 
 fn gate(workers: u32, failure_policy: FailurePolicy) -> Gate {
-    static MODULE: LazyLock<PathBuf> = LazyLock::new(|| module::build_with(&["trap"]).expect("the filter builds"));
     let mut policy = open_policy(json!({}));
     policy["limits"] = json!({
         "per_address": {"connections": COUNT, "handshakes": null, "failures": null},
@@ -246,7 +243,7 @@ fn gate(workers: u32, failure_policy: FailurePolicy) -> Gate {
     });
     policy["routes"] = json!([{"match": {"path": "/feed"}, "policy": {"limits": {"per_address": null}}}]);
     Gate::launch(policy, Mode::scripted(play), |launch| {
-        launch.module(&*MODULE).concurrency(workers).failure_policy(failure_policy)
+        launch.module(test_module()).concurrency(workers).failure_policy(failure_policy)
     })
 }
 
