@@ -39,6 +39,7 @@ mod integrity;
 mod keys;
 mod limits;
 mod liveness;
+mod lookups;
 mod neighbours;
 mod operations;
 mod ratelimit;

@@ -8,7 +8,9 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
 use super::claims::{claim_path, requirements};
 use super::error::{Built, ConfigError, each, within};
-use super::raw::{OnExpiry, RawAuth, RawClaimHeader, RawJwks, RawProvider, RawSecret, RawSource};
+use super::opaque::{self, CLOCK_SKEW, COOKIE_PROVIDER, TIMEOUTS};
+use super::raw::{OnExpiry, RawAuth, RawClaimHeader, RawJwks, RawProvider, RawSource};
+use super::secret::{Environment, secret, warn_of_inline};
 use super::values::{Span, span_within};
 use super::{revocation, tickets};
 use crate::http::Malformed;
@@ -16,14 +18,10 @@ use crate::http::list::token;
 use crate::identity::key_set::{KeySource, RemoteKeys};
 use crate::identity::location::Location;
 use crate::policy::Fail;
-use crate::secret::Secret;
 use crate::token::Provider;
 use crate::token::claims::ClaimRules;
 use crate::token::keys::Keys;
 use crate::token::rules::{AuthRules, ClaimFormat, ClaimHeader, Source};
-
-/// Variables of the environment, by name.
-pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// RFC 7519 §4.1.4 allows "usually no more than a few minutes"; more would outlive a revoked token.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(300);
@@ -31,10 +29,6 @@ const CLOCK_SKEW_MAX: Duration = Duration::from_secs(300);
 /// How often a key set is fetched: each worker asks for itself, and the longest time is that which a withdrawn key is accepted.
 const REFRESH_MIN: Duration = Duration::from_secs(10);
 const REFRESH_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// How long a request for one may take: a handshake waits so long for the first set.
-const TIMEOUT_MIN: Duration = Duration::from_millis(10);
-const TIMEOUT_MAX: Duration = Duration::from_secs(30);
 
 /// Headers that carry the handshake or HTTP itself: never a place for a claim or a credential.
 const RESERVED_HEADERS: [&str; 9] = [
@@ -66,28 +60,51 @@ pub(super) fn auth(
         }
         providers.push(provider);
     }
-    if required && providers.is_empty() {
-        return Err(ConfigError::new("auth.providers", "needs a provider, or auth.required: false"));
+    let mut introspecting = providers.iter().enumerate().filter(|(_, provider)| provider.lookup.is_some()).skip(1);
+    if let Some((index, _)) = introspecting.next() {
+        let at = format!("auth.providers[{index}].introspection");
+        return Err(ConfigError::new(at, "only one provider has it: a token is shown to no second service"));
     }
+    let cookie = raw.cookie.as_ref().map(|raw| opaque::cookie(raw, environment, warnings)).transpose();
+    let cookie = cookie.map_err(within("auth.cookie"))?;
+    if let (Some(_), Some(index)) = (&cookie, providers.iter().position(|provider| provider.name == COOKIE_PROVIDER)) {
+        return Err(ConfigError::new(
+            format!("auth.providers[{index}].name"),
+            "is that of the subjects of auth.cookie",
+        ));
+    }
+    if required && providers.is_empty() && cookie.is_none() {
+        return Err(ConfigError::new("auth.providers", "needs a provider, or auth.cookie, or auth.required: false"));
+    }
+    let is_cookie = |source: &Source| match (source, &cookie) {
+        (Source::Cookie(name), Some(cookie)) => *name == cookie.name,
+        (_, _) => false,
+    };
     let tickets = raw.tickets.as_ref().map(|raw| tickets::tickets(raw, environment, warnings));
     let tickets = tickets.transpose().map_err(within("auth.tickets"))?;
-    let sources = match &raw.sources {
+    let sources: Vec<Source> = match &raw.sources {
         Some(sources) => {
             let built = each("auth.sources", Some(sources.as_slice()), source)?;
             built.into_iter().flatten().collect()
         }
-        None => default_sources(tickets.is_some()),
+        None => default_sources(tickets.is_some()).into_iter().filter(|source| !is_cookie(source)).collect(),
     };
+    let is_own = |raw: &RawSource| cookie.as_ref().is_some_and(|cookie| raw.cookie.as_ref() == Some(&cookie.name));
+    if let Some(index) = raw.sources.iter().flatten().position(is_own) {
+        let at = format!("auth.sources[{index}].cookie");
+        return Err(ConfigError::new(at, "is the session cookie (auth.cookie.name), which is no token"));
+    }
     let has_message = raw.sources.iter().flatten().any(|source| source.message.is_some());
-    if required && sources.is_empty() && !has_message {
+    if required && sources.is_empty() && cookie.is_none() && !has_message {
         return Err(ConfigError::new("auth.sources", "needs a source, or auth.required: false"));
     }
-    if tickets.is_some() && providers.is_empty() {
+    if tickets.is_some() && providers.is_empty() && cookie.is_none() {
         return Err(ConfigError::new("auth.tickets", "needs a provider, whose credentials they are issued for"));
     }
     tickets::check_sources(tickets.is_some(), &sources)?;
-    // Without a provider nothing can be a credential: a cookie of that name is the upstream's own.
-    let sources = if providers.is_empty() { vec![] } else { sources };
+    // Without a provider no token is a credential: a cookie of that name is the upstream's own.
+    let is_read = |source: &Source| !providers.is_empty() || matches!(source, Source::Ticket(_));
+    let sources = sources.into_iter().filter(is_read).collect();
     let claim_headers = claim_headers(raw.claim_headers.as_ref())?;
     let expiry_grace = match raw.on_expiry.unwrap_or(OnExpiry::Close) {
         OnExpiry::Close => Some(raw.expiry_grace.map_or(Duration::ZERO, |Span(span)| span)),
@@ -102,6 +119,7 @@ pub(super) fn auth(
         required,
         sources,
         forward,
+        cookie,
         claim_headers,
         expiry_grace,
         tickets,
@@ -183,17 +201,19 @@ fn provider(raw: &RawProvider, environment: Environment<'_>, at: &str, warnings:
     let Some(name) = raw.name.clone().filter(|name| !name.is_empty()) else {
         return Err(ConfigError::new("name", "is required"));
     };
-    for (key, missing) in
-        [("issuer", raw.issuer.is_none()), ("audiences", raw.audiences.as_ref().is_none_or(Vec::is_empty))]
-    {
+    let is_asked = raw.introspection.is_some();
+    for (key, missing) in [
+        // What a provider says itself is its own.
+        ("issuer", raw.issuer.is_none() && !is_asked),
+        ("audiences", raw.audiences.as_ref().is_none_or(Vec::is_empty)),
+    ] {
         if missing {
             warnings.push(format!(
                 "{at}.{key}: not set, so tokens made for another place are accepted (RFC 8725 §3.8, §3.9)"
             ));
         }
     }
-    let algorithms = algorithms(raw.algorithms.as_deref().unwrap_or_default())?;
-    let clock_skew = raw.clock_skew.map_or(Duration::from_secs(60), |Span(span)| span);
+    let clock_skew = raw.clock_skew.map_or(CLOCK_SKEW, |Span(span)| span);
     if clock_skew > CLOCK_SKEW_MAX {
         return Err(ConfigError::new("clock_skew", "at most 5m"));
     }
@@ -204,9 +224,22 @@ fn provider(raw: &RawProvider, environment: Environment<'_>, at: &str, warnings:
         clock_skew,
         max_age: raw.max_age.map(|Span(span)| span),
         require,
+        is_asked,
     };
+    if let Some(introspection) = &raw.introspection {
+        for (key, is_set) in [("jwks", raw.jwks.is_some()), ("algorithms", raw.algorithms.is_some())] {
+            if is_set {
+                return Err(ConfigError::new(key, "belongs to keys, which introspection takes the place of"));
+            }
+        }
+        let lookup = opaque::introspection(introspection, environment, at, warnings);
+        let lookup = Rc::new(lookup.map_err(within("introspection"))?);
+        let keys = Rc::new(Keys::unknown(Vec::new()));
+        return Ok(Provider { name, keys, remote: None, lookup: Some(lookup), rules });
+    }
+    let algorithms = algorithms(raw.algorithms.as_deref().unwrap_or_default())?;
     let (keys, remote) = keys(raw, algorithms, environment, at, warnings)?;
-    Ok(Provider { name, keys: Rc::new(keys), remote: remote.map(Rc::new), rules })
+    Ok(Provider { name, keys: Rc::new(keys), remote: remote.map(Rc::new), lookup: None, rules })
 }
 
 fn algorithms(names: &[String]) -> Built<Vec<Algorithm>> {
@@ -257,10 +290,7 @@ fn keys(
         }
         (None, Some(source), None) => {
             let secret = secret(source, environment).map_err(within("jwks.secret"))?;
-            if source.inline.is_some() {
-                warnings
-                    .push(format!("{at}.jwks.secret.inline: a secret in the configuration is seen by all who see it"));
-            }
+            warn_of_inline(source, &format!("{at}.jwks.secret"), warnings);
             let keys =
                 Keys::from_secret(algorithms, &secret).map_err(|fault| ConfigError::new("jwks.secret", fault))?;
             Ok((keys, None))
@@ -296,17 +326,7 @@ fn remote_keys(raw: &RawJwks, cluster: &str, issuer: Option<&str>, algorithms: V
         cluster: cluster.into(),
         source,
         refresh: span_within("refresh", raw.refresh, seconds(300), REFRESH_MIN..=REFRESH_MAX, "from 10s to 24h")?,
-        timeout: span_within("timeout", raw.timeout, seconds(2), TIMEOUT_MIN..=TIMEOUT_MAX, "from 10ms to 30s")?,
+        timeout: span_within("timeout", raw.timeout, seconds(2), TIMEOUTS, "from 10ms to 30s")?,
         algorithms,
     })
-}
-
-pub(super) fn secret(source: &RawSecret, environment: Environment<'_>) -> Built<Secret<Vec<u8>>> {
-    let value = match (&source.env, &source.inline) {
-        (Some(name), None) => environment(name)
-            .ok_or_else(|| ConfigError::new("env", "no such variable in vm_config.environment_variables"))?,
-        (None, Some(value)) => value.clone(),
-        (None, None) | (Some(_), Some(_)) => return Err(ConfigError::new("", "needs one of env and inline")),
-    };
-    Ok(Secret::new(value.into_bytes()))
 }

@@ -2,13 +2,14 @@
 
 use std::rc::Rc;
 
-use super::auth::{Environment, auth};
+use super::auth::auth;
 use super::content::ContentCache;
 use super::error::{Built, ConfigError, each, within};
 use super::first_message::credentials;
 use super::raw::{RawMessages, RawOrigin, RawPolicy, RawSubprotocols};
 use super::read::expected;
 use super::routes::authority;
+use super::secret::Environment;
 use super::values::positive;
 use super::{doors, limits, tickets};
 use crate::access::Access;

@@ -16,10 +16,12 @@ mod error;
 mod first_message;
 mod limits;
 pub mod memory;
+mod opaque;
 mod raw;
 mod read;
 mod revocation;
 mod routes;
+mod secret;
 mod structure;
 mod tickets;
 mod unsupported;
@@ -37,8 +39,8 @@ use memory::Memory;
 use raw::RawPolicy;
 use read::Read;
 
-pub use auth::Environment;
 pub use error::ConfigError;
+pub use secret::Environment;
 
 /// A configuration that holds, and what an operator should know about it.
 #[derive(Debug)]

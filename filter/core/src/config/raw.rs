@@ -163,7 +163,7 @@ raw! {
         first_message_timeout: Span,
         forward: bool,
         providers: Vec<RawProvider>,
-        cookie: Value,
+        cookie: RawCookie,
         claim_headers: BTreeMap<String, RawClaimHeader>,
         tickets: RawTickets,
         renew: RawRenew,
@@ -216,7 +216,7 @@ raw! {
         jwks: RawJwks,
         clock_skew: Span,
         max_age: Span,
-        introspection: Value,
+        introspection: RawIntrospection,
         require: BTreeMap<String, Value>,
     }
 
@@ -227,6 +227,37 @@ raw! {
         url: String,
         refresh: Span,
         timeout: Span,
+    }
+
+    struct RawIntrospection {
+        cluster: String,
+        path: String,
+        client: RawClient,
+        timeout: Span,
+        cache: Span,
+    }
+
+    struct RawClient {
+        id: String,
+        secret: RawSecret,
+    }
+
+    struct RawCookie {
+        name: String,
+        hmac: RawHmac,
+        lookup: RawLookup,
+    }
+
+    struct RawHmac {
+        secret: RawSecret,
+        algorithm: String,
+    }
+
+    struct RawLookup {
+        cluster: String,
+        path: String,
+        timeout: Span,
+        cache: Span,
     }
 
     /// Where a secret is: never in a bare string.

@@ -116,8 +116,13 @@ fn everything() -> Value {
                 "name": "a", "issuer": "i", "audiences": ["x"], "algorithms": ["HS512", "HS256"],
                 "jwks": {"secret": {"inline": "x".repeat(64)}}, "clock_skew": "5s", "max_age": "1h",
                 "require": {"a": 1, "b": ["x", "y"], "c.d": {"contains": "z"}, "/e/f.g": {"contains": ["z"]}},
+            }, {
+                "name": "b", "audiences": ["x"],
+                "introspection": {
+                    "cluster": "idp", "path": "/introspect", "client": {"id": "gw", "secret": {"env": "SECRET"}}, "timeout": "2s", "cache": "0s",
+                },
             }],
-            "cookie": null, "tickets": null, "revocation": null, "back_channel_logout": null,
+            "cookie": {"name": "own", "lookup": {"cluster": "app", "path": "/session", "timeout": "2s", "cache": "1h"}}, "tickets": null, "revocation": null, "back_channel_logout": null,
         },
         "messages": {
             "from_client": {
@@ -145,6 +150,9 @@ fn every_key_that_exists_is_read() {
     let headers = [header("/a/b.c", "x-b", ClaimFormat::Json), header("sub", "x-user", ClaimFormat::Text)];
     assert_eq!(policy.auth.claim_headers, headers);
     assert_eq!(policy.auth.providers[0].rules.require.len(), 4);
+    let lookup = policy.auth.providers[1].lookup.as_ref().unwrap();
+    assert_eq!((lookup.timeout, lookup.cache), (Duration::from_secs(2), Duration::ZERO));
+    assert_eq!(policy.auth.cookie.as_ref().unwrap().name, "own");
     assert_eq!(parsed.warnings.len(), 1, "the inline secret");
 }
 
@@ -466,11 +474,7 @@ fn what_revokes_is_where_the_policy_says() {
 
 #[test]
 fn features_that_do_not_exist_yet_are_refused() {
-    for (pointer, value) in [
-        ("/auth/cookie", json!({"name": "sid"})),
-        ("/auth/providers/0/introspection", json!({"cluster": "idp"})),
-        ("/log/spikes", json!({"factor": 4, "window": "10s"})),
-    ] {
+    for (pointer, value) in [("/log/spikes", json!({"factor": 4, "window": "10s"}))] {
         let error = read(&with(good(), pointer, value)).unwrap_err();
         let path = pointer.trim_start_matches('/').replace("/0", "[0]").replace('/', ".");
         assert!(

@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use super::auth::{Environment, secret};
 use super::error::{Built, ConfigError, each};
 use super::raw::{Binding, RawStore, RawTickets};
+use super::secret::{Environment, secret};
 use super::values::span_within;
 use crate::http::path;
 use crate::identity::tickets::{Bind, SECRET_LEN_MIN, Store, TTL_MAX, TTL_MIN, TicketKeys, TicketRules};

@@ -15,15 +15,6 @@ pub(super) fn check(raw: &RawPolicy) -> Result<(), ConfigError> {
 }
 
 fn first(raw: &RawPolicy) -> Option<String> {
-    let auth = raw.auth.clone().unwrap_or_default();
-    for (index, provider) in auth.providers.iter().flatten().enumerate() {
-        if provider.introspection.is_some() {
-            return Some(format!("auth.providers[{index}].introspection"));
-        }
-    }
-    let keys = [
-        ("auth.cookie", auth.cookie.is_some()),
-        ("log.spikes", raw.log.as_ref().is_some_and(|log| log.spikes.is_some())),
-    ];
+    let keys = [("log.spikes", raw.log.as_ref().is_some_and(|log| log.spikes.is_some()))];
     keys.into_iter().find(|(_, asked)| *asked).map(|(path, _)| path.to_owned())
 }

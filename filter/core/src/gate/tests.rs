@@ -3,6 +3,7 @@
 mod expiry;
 mod first_message;
 mod key_sets;
+mod lookups;
 mod renewal;
 mod revocation;
 mod tickets;

@@ -1,7 +1,8 @@
 //! Where credentials are in a handshake, and how they leave it (RFC 6750 §2, §5.3).
 //!
 //! Every place that the policy names is looked at, and every one is emptied, not only the one that decides. What is no JWT by its
-//! `shape` stays, as do other cookies, parameters and subprotocols: it is the upstream's own.
+//! `shape` stays, as do other cookies, parameters and subprotocols: it is the upstream's own. Where a provider introspects, tokens have any
+//! shape, and nothing stays in those places. The session cookie is a credential of its own, by its name alone.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -20,8 +21,8 @@ use crate::violation::Violation;
 /// The credentials of a handshake, and the handshake without them.
 #[derive(Default)]
 pub(super) struct Taken {
-    /// The different tokens that were found.
-    pub(super) tokens: Vec<Secret<Vec<u8>>>,
+    /// The different ones that were found.
+    pub(super) credentials: Vec<Presented>,
     /// The different tickets.
     pub(super) tickets: Vec<Secret<Vec<u8>>>,
     /// What was offered as subprotocols.
@@ -31,6 +32,36 @@ pub(super) struct Taken {
     /// The target without tickets and tokens.
     target: Option<Vec<u8>>,
     fields: Vec<Edit>,
+}
+
+/// A credential as a request has it.
+#[derive(Clone)]
+pub(super) enum Presented {
+    /// The value of the session cookie.
+    Cookie(Secret<Vec<u8>>),
+    /// A token.
+    Token(Secret<Vec<u8>>),
+}
+
+/// What counts as a credential in its place.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Wanted {
+    /// Whatever there is.
+    Everything,
+    /// What has the shape of a JWT.
+    Jwts,
+    /// Tokens of any shape.
+    Tokens,
+}
+
+impl Wanted {
+    fn takes(self, value: &[u8]) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Jwts => shape::is_token(value),
+            Self::Tokens => !value.is_empty(),
+        }
+    }
 }
 
 /// One item of `Sec-WebSocket-Protocol`.
@@ -49,6 +80,11 @@ impl OfferedItem {
 }
 
 impl Taken {
+    /// Whether nothing was found that may be a credential.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.credentials.is_empty() && self.tickets.is_empty()
+    }
+
     /// What to change so that no credential is left in a request that goes nowhere; one that goes on has its
     /// subprotocols edited by the offer.
     pub(super) fn edits(&self) -> Vec<Edit> {
@@ -65,8 +101,17 @@ impl Taken {
 
     /// Notes a token, unless it is known.
     fn note(&mut self, token: &[u8]) {
-        if !self.tokens.iter().any(|known| known.expose() == token) {
-            self.tokens.push(Secret::new(token.to_vec()));
+        let is_known = |known: &Presented| matches!(known, Presented::Token(known) if known.expose() == token);
+        if !self.credentials.iter().any(is_known) {
+            self.credentials.push(Presented::Token(Secret::new(token.to_vec())));
+        }
+    }
+
+    /// Notes a value of the session cookie, unless it is known.
+    fn note_cookie(&mut self, value: &[u8]) {
+        let is_known = |known: &Presented| matches!(known, Presented::Cookie(known) if known.expose() == value);
+        if !self.credentials.iter().any(is_known) {
+            self.credentials.push(Presented::Cookie(Secret::new(value.to_vec())));
         }
     }
 
@@ -84,16 +129,24 @@ impl Taken {
         }
     }
 
-    fn take_header(&mut self, headers: &Headers, name: &str, schemes: &[&str], shape: Shape) {
+    fn take_header(&mut self, headers: &Headers, name: &str, schemes: &[&str], wanted: Wanted) {
         let mut rest = Vec::new();
         let mut found = false;
         for line in self.lines(headers, name) {
             // A proxy may fold repeated lines into one; no token has a comma.
-            let (tokens, other): (Vec<_>, Vec<_>) = line.split(|byte| *byte == b',').partition(|part| shape(part));
+            let is_wanted = |part: &[u8]| match wanted {
+                Wanted::Everything | Wanted::Jwts => wanted.takes(part),
+                Wanted::Tokens => shape::is_token(part) || is_opaque(trim(part), &line, name, schemes),
+            };
+            let (tokens, other): (Vec<_>, Vec<_>) = line.split(|byte| *byte == b',').partition(|part| is_wanted(part));
             tokens.iter().for_each(|part| self.note(without_scheme(trim(part), name, schemes)));
             // To those who skip a comma, there may be one more.
             let other = other.join(&b',');
-            let is_token = shape(&other);
+            let is_token = match wanted {
+                Wanted::Everything | Wanted::Jwts => wanted.takes(&other),
+                // And to those who do not, what stands beside an opaque token belongs to it.
+                Wanted::Tokens => shape::is_token(&other) || (!tokens.is_empty() && !trim(&other).is_empty()),
+            };
             if is_token {
                 self.note(&other);
             } else if !other.is_empty() || tokens.is_empty() {
@@ -106,14 +159,14 @@ impl Taken {
         }
     }
 
-    fn take_cookie(&mut self, headers: &Headers, name: &str, shape: Shape) {
+    fn take_cookie(&mut self, headers: &Headers, name: &str, wanted: Wanted, note: fn(&mut Self, &[u8])) {
         let lines = self.lines(headers, "cookie");
         let mut rest = Vec::new();
         let mut found = false;
         for line in &lines {
-            let (values, left) = cookie::take(line, name, shape);
+            let (values, left) = cookie::take(line, name, |value| wanted.takes(value));
             found |= !values.is_empty();
-            values.iter().for_each(|value| self.note(value));
+            values.iter().for_each(|value| note(self, value));
             rest.extend(left);
         }
         if found {
@@ -121,10 +174,10 @@ impl Taken {
         }
     }
 
-    fn take_query(&mut self, headers: &Headers, name: &str, shape: Shape) {
+    fn take_query(&mut self, headers: &Headers, name: &str, wanted: Wanted) {
         let target = self.target.as_ref().or(self.spent.as_ref()).map(Vec::as_slice);
         let target = target.or_else(|| headers.all(":path").next()).unwrap_or_default();
-        let (values, left) = query::take(target, name, shape);
+        let (values, left) = query::take(target, name, |value| wanted.takes(value));
         values.iter().for_each(|value| self.note(value));
         if !values.is_empty() {
             self.target = Some(left);
@@ -146,7 +199,7 @@ impl Taken {
     }
 
     /// A token counts wherever in the list it stands: servers take the item behind the marker, or the last, or try each.
-    fn take_subprotocol(&mut self, marker: &str) {
+    fn take_subprotocol(&mut self, marker: &str, wanted: Wanted) {
         let mut found = Vec::new();
         for item in &mut self.protocols {
             let behind = item.name.strip_prefix(marker).and_then(|rest| rest.strip_prefix('.'));
@@ -155,8 +208,33 @@ impl Taken {
             item.credential |= item.marker || token.is_some();
             found.extend(token);
         }
+        if found.is_empty() && wanted == Wanted::Tokens {
+            found = self.take_opaque(marker);
+        }
         found.iter().for_each(|token| self.note(token));
     }
+
+    /// Of tokens without a shape, only their place says that they are none of the subprotocols: behind the marker.
+    fn take_opaque(&mut self, marker: &str) -> Vec<Vec<u8>> {
+        let mut found = Vec::new();
+        let mut is_behind = false;
+        for item in &mut self.protocols {
+            let own = item.name.strip_prefix(marker).and_then(|rest| rest.strip_prefix('.'));
+            match own {
+                Some(token) => found.push(decoded(token).unwrap_or_else(|| token.into())),
+                None if is_behind && !item.marker => found.push(item.name.clone().into_bytes()),
+                None => {}
+            }
+            item.credential |= own.is_some() || is_behind;
+            is_behind = item.marker;
+        }
+        found
+    }
+}
+
+/// The text that an item is in base64url.
+fn decoded(item: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(item).ok().filter(|decoded| decoded.iter().all(u8::is_ascii_graphic))
 }
 
 /// The token that an item of the list is, compact or in base64url.
@@ -165,27 +243,29 @@ fn encoded(item: &str) -> Option<Vec<u8>> {
     decoded.or_else(|| shape::is_token(item.as_bytes()).then(|| item.as_bytes().to_vec()))
 }
 
-/// Finds the credentials of a handshake that offers `protocols`, in all of `sources`.
-pub(super) fn take(headers: &Headers, protocols: &[&str], sources: &[Source]) -> Taken {
-    take_all(headers, protocols, sources, shape::is_token)
+/// Finds the credentials of a handshake that offers `protocols`, in all places of `auth`.
+pub(super) fn take(headers: &Headers, protocols: &[&str], auth: &AuthRules) -> Taken {
+    let wanted = if auth.introspects() { Wanted::Tokens } else { Wanted::Jwts };
+    let mut taken = take_all(headers, protocols, &auth.sources, wanted);
+    if let Some(cookie) = &auth.cookie {
+        taken.take_cookie(headers, &cookie.name, Wanted::Tokens, Taken::note_cookie);
+    }
+    taken
 }
 
 /// What to change so that nothing is left in any place of `sources`, whatever its shape: a request that goes nowhere may still be logged.
 pub(super) fn clear(headers: &Headers, sources: &[Source]) -> Vec<Edit> {
-    take_all(headers, &[], sources, |_| true).edits()
+    take_all(headers, &[], sources, Wanted::Everything).edits()
 }
 
-/// What counts as a credential in its place.
-type Shape = fn(&[u8]) -> bool;
-
-fn take_all(headers: &Headers, protocols: &[&str], sources: &[Source], shape: Shape) -> Taken {
+fn take_all(headers: &Headers, protocols: &[&str], sources: &[Source], wanted: Wanted) -> Taken {
     let protocols = protocols.iter().map(|name| OfferedItem::plain(name)).collect();
     let mut taken = Taken { protocols, ..Taken::default() };
     let tickets = sources.iter().filter_map(|source| if let Source::Ticket(name) = source { Some(name) } else { None });
     tickets.for_each(|name| taken.take_ticket(headers, name));
     for source in sources {
         match source {
-            Source::Cookie(name) => taken.take_cookie(headers, name, shape),
+            Source::Cookie(name) => taken.take_cookie(headers, name, wanted, Taken::note),
             Source::Header { name, .. } => {
                 let schemes = sources.iter().filter_map(|source| match source {
                     Source::Header { name: other, scheme } if other == name => Some(scheme.as_str()),
@@ -201,13 +281,13 @@ fn take_all(headers: &Headers, protocols: &[&str], sources: &[Source], shape: Sh
                 for own in headers.names().filter(|own| hyphenated(own) == hyphenated(name.as_bytes())) {
                     let own = String::from_utf8_lossy(own).into_owned();
                     if !names.contains(&own) {
-                        taken.take_header(headers, &own, &schemes, shape);
+                        taken.take_header(headers, &own, &schemes, wanted);
                         names.push(own);
                     }
                 }
             }
-            Source::Query(name) => taken.take_query(headers, name, shape),
-            Source::Subprotocol(marker) => taken.take_subprotocol(marker),
+            Source::Query(name) => taken.take_query(headers, name, wanted),
+            Source::Subprotocol(marker) => taken.take_subprotocol(marker, wanted),
             // They come first: what they leave of the target is what tokens are in.
             Source::Ticket(_) => {}
         }
@@ -218,14 +298,26 @@ fn take_all(headers: &Headers, protocols: &[&str], sources: &[Source], shape: Sh
 /// The token of a header value behind one of the `schemes`. Without any, all of the value; in `authorization` nothing, which is no
 /// good token: others may read one there, as they may whatever stands around the name of the scheme.
 fn without_scheme<'a>(value: &'a [u8], name: &str, schemes: &[&str]) -> &'a [u8] {
+    let bare = if name == "authorization" { b"" } else { value };
+    behind_scheme(value, schemes).unwrap_or(bare)
+}
+
+/// What stands behind one of the `schemes`.
+fn behind_scheme<'a>(value: &'a [u8], schemes: &[&str]) -> Option<&'a [u8]> {
     let start = value.iter().position(|byte| is_token_byte(*byte)).unwrap_or_default();
     let behind = |scheme: &&str| {
         let (own, rest) = value.get(start..)?.split_at_checked(scheme.len())?;
         let ends = !rest.first().copied().is_some_and(is_token_byte);
         (own.eq_ignore_ascii_case(scheme.as_bytes()) && ends).then(|| trim(rest))
     };
-    let bare = if name == "authorization" { b"" } else { value };
-    schemes.iter().find_map(behind).unwrap_or(bare)
+    schemes.iter().find_map(behind)
+}
+
+/// Whether a value in a line of a header is a token of any shape: what stands behind one of the `schemes`, and what has no scheme, which is no
+/// good token in `authorization`. Values with other schemes are left alone there.
+fn is_opaque(value: &[u8], line: &[u8], name: &str, schemes: &[&str]) -> bool {
+    let is_bare = || name != "authorization" || !trim(line).iter().any(u8::is_ascii_whitespace);
+    behind_scheme(value, schemes).map_or_else(|| !value.is_empty() && is_bare(), |token| !token.is_empty())
 }
 
 /// Takes out every header of the client that the upstream would believe to be ours, in any spelling.

@@ -41,7 +41,7 @@ use crate::token::rules::Source;
 use crate::violation::Violation;
 
 use compression::DeflateOffer;
-use credential::Taken;
+use credential::{Presented, Taken};
 use endpoint::{Asked, Endpoint};
 use reading::{Kind, asking_origin, authority, counts_against_address, is_forwarded_tls, is_secure, origin};
 use subprotocol::SubprotocolOffer;
@@ -119,7 +119,7 @@ struct Claim {
 enum Shown {
     Nothing,
     Ticket(Secret<Vec<u8>>),
-    Token(Secret<Vec<u8>>),
+    Credential(Presented),
 }
 
 impl<C: Capacity + 'static> Hearing<C> {
@@ -172,7 +172,7 @@ impl<C: Capacity + 'static> Hearing<C> {
         };
 
         let upgrade = Upgrade::read(&request.headers);
-        let taken = credential::take(&request.headers, &upgrade.protocols, &policy.auth.sources);
+        let taken = credential::take(&request.headers, &upgrade.protocols, &policy.auth);
         let shape = match kind {
             Kind::Upgrade => upgrade.check(request),
             Kind::Other | Kind::Post | Kind::Preflight => upgrade::check_fields(&request.headers),
@@ -207,8 +207,12 @@ impl<C: Capacity + 'static> Hearing<C> {
                     }
                 }
             }
-            Ok((offer, Shown::Token(token))) => {
-                let verified = self.identity.verify(&claim.policy.auth, token);
+            Ok((offer, Shown::Credential(credential))) => {
+                let auth = &claim.policy.auth;
+                let verified = match credential {
+                    Presented::Cookie(value) => self.identity.verify_cookie(auth, &value),
+                    Presented::Token(token) => self.identity.verify(auth, token),
+                };
                 self.when_known(claim, verified, |hearing, claim, verified| match verified {
                     Ok(verified) => hearing.conclude(claim, Ok((offer, Some(verified)))),
                     Err(violation) => hearing.conclude_without(claim, offer, violation),
@@ -370,7 +374,7 @@ impl<C: Capacity + 'static> Hearing<C> {
             origin: origin(headers).map(Entry::kept_origin),
             is_tunnel: false,
             credential,
-            is_unproven: is_good && taken.tokens.is_empty() && policy.awaits_first_message(),
+            is_unproven: is_good && taken.is_empty() && policy.awaits_first_message(),
             flawed: !is_good,
         };
         let mut pending = Pending::new(
@@ -405,11 +409,11 @@ impl Claim {
         // A ticket is no credential for another.
         let tickets = if self.endpoint.is_some() { &[] } else { self.taken.tickets.as_slice() };
         let is_needed = self.kind == Kind::Post || (self.policy.auth.required && self.kind != Kind::Preflight);
-        match (self.taken.tokens.as_slice(), tickets) {
+        match (self.taken.credentials.as_slice(), tickets) {
             ([], []) if self.kind == Kind::Upgrade && self.policy.awaits_first_message() => Ok(Shown::Nothing),
             ([], []) if is_needed => Err(Violation::CredentialMissing),
             ([], []) => Ok(Shown::Nothing),
-            ([token], []) => Ok(Shown::Token(token.clone())),
+            ([credential], []) => Ok(Shown::Credential(credential.clone())),
             ([], [ticket]) => Ok(Shown::Ticket(ticket.clone())),
             // "Clients MUST NOT use more than one method to transmit the token in each request" (RFC 6750 §2).
             ([..], [..]) => Err(Violation::CredentialAmbiguous),
@@ -433,9 +437,9 @@ fn refuse(policies: &Policies, policy: &Rc<Policy>, request: &Request, violation
 /// A request that goes nowhere, without a credential in any place where some policy looks for one: it may have been meant for that.
 fn cleared(policies: &Policies, policy: &Policy, request: &Request) -> Vec<Edit> {
     let mut sources: Vec<Source> = Vec::new();
-    for source in policies.all().flat_map(|policy| &policy.auth.sources) {
-        if !sources.contains(source) {
-            sources.push(source.clone());
+    for source in policies.all().flat_map(|policy| policy.auth.places()) {
+        if !sources.contains(&source) {
+            sources.push(source);
         }
     }
     let mut edits = credential::spoofed_claims(&request.headers, &policy.auth);

@@ -13,6 +13,8 @@ pub enum Topic {
     Feed(usize),
     /// A logout that is sent on, by its number.
     Logout(usize),
+    /// A credential, by the number of the question about it.
+    Lookup(usize),
 }
 
 /// The inquiries of a worker.

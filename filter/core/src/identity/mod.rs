@@ -1,5 +1,5 @@
-//! What a worker knows of clients that no request says: the keys that providers publish, tokens that were good before, tickets that were
-//! redeemed, and what is revoked.
+//! What a worker knows of clients that no request says: the keys that providers publish, tokens that were good before, what services say of
+//! credentials that only they can read, tickets that were redeemed, and what is revoked.
 //!
 //! ```text
 //! credential ── Identity::verify ──▶ Identity::admit ──▶ Step::Ready(Verified | Violation)
@@ -19,9 +19,12 @@ pub mod key_sets;
 pub mod location;
 pub mod logout_token;
 pub mod logouts;
+pub mod lookup;
+pub mod lookups;
 pub mod marks;
 pub mod published;
 pub mod relay;
+pub mod signed_cookie;
 pub mod tickets;
 pub mod used;
 
@@ -30,6 +33,7 @@ use core::fmt;
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::ask::{Answer, Ask, HttpRequest, Inquiry, Step};
@@ -40,7 +44,7 @@ use crate::limits::rules::GlobalLimits;
 use crate::port::{self, HostError, Port};
 use crate::secret::Secret;
 use crate::time::{Moment, Timestamp};
-use crate::token::rules::{AuthRules, LogoutRules};
+use crate::token::rules::{AuthRules, LogoutRules, Proof};
 use crate::token::signatures::Signatures;
 use crate::token::verified::VerifiedTokens;
 use crate::token::{Fault, Provider, Verified};
@@ -50,6 +54,8 @@ use inquiries::{Inquiries, Topic};
 use key_sets::{Awaited, KeySets};
 use logout_token::Flaw;
 use logouts::Logouts;
+use lookup::{Lookup, Told};
+use lookups::{Known, Lookups};
 use marks::Marks;
 use published::{Document, Documents, Received};
 use relay::Relay;
@@ -65,6 +71,7 @@ pub struct Identity {
     port: Rc<dyn Port>,
     inquiries: Inquiries,
     key_sets: KeySets,
+    lookups: Lookups,
     feeds: Documents<Feed>,
     logouts: Logouts,
     relay: Relay,
@@ -78,7 +85,7 @@ pub struct Identity {
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Identity({:?}, {:?})", self.inquiries, self.key_sets)
+        write!(f, "Identity({:?}, {:?}, {:?})", self.inquiries, self.key_sets, self.lookups)
     }
 }
 
@@ -89,6 +96,7 @@ impl Identity {
         Self {
             inquiries: Inquiries::default(),
             key_sets: KeySets::default(),
+            lookups: Lookups::default(),
             feeds: Documents::default(),
             logouts: Logouts::new(Rc::clone(&port)),
             relay: Relay::default(),
@@ -170,22 +178,96 @@ impl Identity {
 
     /// Checks a credential by `auth`, and whether it is revoked.
     ///
-    /// The violation is one of [`crate::token::verify`]'s or [`admit`](Self::admit)'s, or [`Violation::Internal`] where what is needed could
-    /// not be had.
+    /// The violation is one of [`crate::token::verify`]'s or [`admit`](Self::admit)'s, [`Violation::Internal`] where what is needed could not be
+    /// had, or [`Violation::Overloaded`] where too much is being asked.
     #[must_use]
     pub fn verify(
         self: &Rc<Self>,
         auth: &Rc<AuthRules>,
         token: Secret<Vec<u8>>,
     ) -> Step<Result<Rc<Verified>, Violation>> {
-        let (identity, rules) = (Rc::clone(self), Rc::clone(auth));
-        let check = move |identity: &Self, providers: &[Provider], date| {
-            identity.tokens.borrow_mut().verify(token.expose(), providers, date)
+        let verified = match auth.asked_about(token.expose()) {
+            Some((provider, lookup)) => self.look_up(auth, &provider.name, lookup, &token),
+            None => {
+                let check = move |identity: &Self, providers: &[Provider], date| {
+                    identity.tokens.borrow_mut().verify(token.expose(), providers, date)
+                };
+                self.verify_after(auth, check, WAITS_MAX, 0)
+            }
         };
-        self.verify_after(auth, check, WAITS_MAX, 0).then(move |verified| match verified {
-            Ok(verified) => identity.admit(&rules, verified),
+        self.admit_verified(auth, verified)
+    }
+
+    fn admit_verified(
+        self: &Rc<Self>,
+        auth: &Rc<AuthRules>,
+        verified: Step<Result<Rc<Verified>, Violation>>,
+    ) -> Step<Result<Rc<Verified>, Violation>> {
+        let (identity, auth) = (Rc::clone(self), Rc::clone(auth));
+        verified.then(move |verified| match verified {
+            Ok(verified) => identity.admit(&auth, verified),
             Err(violation) => Step::Ready(Err(violation)),
         })
+    }
+
+    /// Likewise a session cookie.
+    #[must_use]
+    pub fn verify_cookie(
+        self: &Rc<Self>,
+        auth: &Rc<AuthRules>,
+        value: &Secret<Vec<u8>>,
+    ) -> Step<Result<Rc<Verified>, Violation>> {
+        let refused = Step::Ready(Err(Violation::CredentialInvalid));
+        let Some(cookie) = &auth.cookie else { return refused };
+        let name = &cookie.provider.name;
+        let verified = match &cookie.proof {
+            Proof::Lookup(lookup) => self.look_up(auth, name, lookup, value),
+            Proof::Signature(key) => match key.claims(value.expose()) {
+                Some(claims) => {
+                    let text = Value::Object(claims.clone()).to_string().into_bytes().into();
+                    Step::Ready(Ok(Rc::new(Verified::told(name, claims, text, Timestamp::from_secs(u64::MAX)))))
+                }
+                None => refused,
+            },
+        };
+        self.admit_verified(auth, verified)
+    }
+
+    /// Asks for the claims of a credential, and checks them by the rules of `provider`.
+    fn look_up(
+        self: &Rc<Self>,
+        auth: &Rc<AuthRules>,
+        provider: &str,
+        lookup: &Rc<Lookup>,
+        credential: &Secret<Vec<u8>>,
+    ) -> Step<Result<Rc<Verified>, Violation>> {
+        if !lookup.takes(credential.expose()) {
+            return Step::Ready(Err(Violation::CredentialInvalid));
+        }
+        let Ok(now) = self.port.now() else { return Step::Ready(Err(Violation::Internal)) };
+        let mark = lookup.digest(credential.expose());
+        match self.lookups.know(lookup, credential.expose(), now, &self.inquiries) {
+            Known::Told(told) => Step::Ready(self.hear(auth, provider, &told, &mark)),
+            Known::Busy => Step::Ready(Err(Violation::Overloaded)),
+            Known::Asked(inquiry, flight) => {
+                let (identity, auth, provider) = (Rc::clone(self), Rc::clone(auth), provider.to_owned());
+                Step::wait(inquiry, move || Step::Ready(identity.hear(&auth, &provider, &flight.told(), &mark)))
+            }
+        }
+    }
+
+    /// What comes of what was said about a credential, which `mark` tells from others.
+    fn hear(&self, auth: &AuthRules, provider: &str, told: &Told, mark: &[u8; 32]) -> Result<Rc<Verified>, Violation> {
+        let text = match told {
+            Told::Claims(text) => Rc::clone(text),
+            Told::No => return Err(Violation::CredentialInvalid),
+            Told::Fault(_) => return Err(Violation::Internal),
+        };
+        let rules = &auth.provider(provider).ok_or(Violation::Internal)?.rules;
+        let claims = lookup::object(&text).ok_or(Violation::Internal)?;
+        let date = self.port.date().map_err(|HostError| Violation::Internal)?;
+        let verified = Verified::told(provider, claims, text, Timestamp::default()).marked(mark);
+        Ok(Rc::new(verified.checked(rules, date)?))
     }
 
     /// Whether a credential that is genuine is good still. Every way to one leads through here.
@@ -339,7 +421,7 @@ impl Identity {
     pub fn open(&self, auth: &AuthRules, ticket: &[u8], bound: Bound) -> Result<Ticket, Violation> {
         let rules = auth.tickets.as_ref().ok_or(Violation::TicketInvalid)?;
         let (Ok(date), Ok(scope)) = (self.port.date(), self.scope(rules)) else { return Err(Violation::Internal) };
-        tickets::open(rules, scope, &auth.providers, ticket, bound, date)
+        tickets::open(rules, scope, auth, ticket, bound, date)
     }
 
     /// Redeems a ticket, once for all workers, and for all proxies where the service of `global` knows. Whatever cannot be found out is no:
@@ -437,6 +519,15 @@ impl Identity {
                 }
                 Some((_, Received::Fetched | Received::Unchanged)) | None => {}
             },
+            Some(Topic::Lookup(number)) => {
+                // Without the date nothing is kept for longer than this.
+                let date = self.port.date().unwrap_or_default();
+                if let Some((cluster, failure)) = self.lookups.receive(number, answer, now, date) {
+                    self.lines
+                        .borrow_mut()
+                        .push(format!("no answer about a credential from cluster {cluster}: {failure}"));
+                }
+            }
             None => {}
         }
         self.inquiries.end(inquiry)

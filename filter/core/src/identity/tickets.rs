@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! base64url( version 1 │ key id 4 │ nonce 24 │ sealed │ tag 16 )                    XChaCha20-Poly1305
-//! sealed:    id 16 │ ends 8 │ bound 32 │ credential ends 8 │ provider, 2 + len │ its claims, as they came
+//! sealed:    id 16 │ ends 8 │ bound 32 │ credential ends 8 │ provider, 2 + len │ its mark, 2 + len │ its claims, as they came
 //! bound to it, but not in it: version, key id, the path where tickets are issued, and which proxies may redeem
 //! ```
 //!
@@ -21,7 +21,8 @@ use sha2::{Digest, Sha256};
 
 use crate::secret::Secret;
 use crate::time::Timestamp;
-use crate::token::{Packed, Provider, Verified};
+use crate::token::rules::AuthRules;
+use crate::token::{Packed, Verified};
 use crate::violation::Violation;
 
 /// The shortest secret, in bytes: as long as the key that is made of it.
@@ -42,6 +43,9 @@ pub const TTL_MAX: Duration = Duration::from_secs(300);
 /// over.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
+/// The longest mark that tells a credential without a subject from others, in bytes: a digest, where its claims do not.
+const MARK_LEN_MAX: usize = 32;
+
 /// What comes first in every ticket: another layout has another number.
 const VERSION: u8 = 1;
 
@@ -51,7 +55,8 @@ const TAG_LEN: usize = 16;
 const HEAD_LEN: usize = 1 + KEY_ID_LEN + NONCE_LEN;
 
 /// The longest text that is looked at: no ticket is longer.
-const TEXT_LEN_MAX: usize = (HEAD_LEN + 66 + PROVIDER_LEN_MAX + CLAIMS_LEN_MAX + TAG_LEN).div_ceil(3) * 4;
+const TEXT_LEN_MAX: usize =
+    (HEAD_LEN + 68 + PROVIDER_LEN_MAX + MARK_LEN_MAX + CLAIMS_LEN_MAX + TAG_LEN).div_ceil(3) * 4;
 
 /// How many random bytes a ticket needs: those of its id and of its nonce.
 pub const RANDOM_LEN: usize = ID_LEN + NONCE_LEN;
@@ -228,10 +233,13 @@ pub fn seal(
     };
     let packed = holder.pack();
     let provider = packed.provider().as_bytes();
-    let provider_len = u16::try_from(provider.len()).map_err(|_| Violation::ClaimRefused)?;
-    if holder.text().len() > CLAIMS_LEN_MAX || provider.len() > PROVIDER_LEN_MAX {
+    // Mostly its claims tell it from others.
+    let mark = if holder.mark() == holder.text() { &[] } else { holder.mark() };
+    let is_long = provider.len() > PROVIDER_LEN_MAX || mark.len() > MARK_LEN_MAX;
+    if is_long || holder.text().len() > CLAIMS_LEN_MAX {
         return Err(Violation::ClaimRefused);
     }
+    let len = |bytes: &[u8]| u16::try_from(bytes.len()).unwrap_or_default().to_le_bytes();
     let (id, nonce) = random.split_first_chunk::<ID_LEN>().ok_or(Violation::Internal)?;
     let nonce: &[u8; NONCE_LEN] = nonce.first_chunk().ok_or(Violation::Internal)?;
     let content = [
@@ -239,8 +247,10 @@ pub fn seal(
         &now.saturating_add(lifetime).as_nanos().to_le_bytes(),
         &bound.0,
         &packed.expires_at().as_nanos().to_le_bytes(),
-        &provider_len.to_le_bytes(),
+        &len(provider),
         provider,
+        &len(mark),
+        mark,
         holder.text(),
     ];
     let key = rules.keys.0.first().ok_or(Violation::Internal)?;
@@ -259,7 +269,7 @@ pub fn seal(
 pub fn open(
     rules: &TicketRules,
     scope: Scope,
-    providers: &[Provider],
+    auth: &AuthRules,
     text: &[u8],
     bound: Bound,
     now: Timestamp,
@@ -270,7 +280,7 @@ pub fn open(
     if now >= expires_at || expires_at > latest || issued_to != bound {
         return Err(Violation::TicketInvalid);
     }
-    let provider = providers.iter().find(|provider| provider.name == packed.provider());
+    let provider = auth.provider(packed.provider());
     let (provider, holder) = provider.zip(packed.open()).ok_or(Violation::TicketInvalid)?;
     holder.check(&provider.rules, now).map_err(|violation| match violation {
         Violation::CredentialInvalid => Violation::TicketInvalid,
@@ -305,9 +315,10 @@ fn read(mut content: &[u8]) -> Option<Content> {
     let expires_at = Timestamp::from_nanos(u64::from_le_bytes(take(rest)?));
     let bound = Bound(take(rest)?);
     let credential_ends = Timestamp::from_nanos(u64::from_le_bytes(take(rest)?));
-    let provider_len = usize::from(u16::from_le_bytes(take(rest)?));
-    let (provider, claims) = rest.split_at_checked(provider_len)?;
-    let packed = Packed::restored(str::from_utf8(provider).ok()?.into(), claims.into(), credential_ends);
+    let (provider, mark) = (take_part(rest)?, take_part(rest)?);
+    let text: Rc<[u8]> = (*rest).into();
+    let mark = if mark.is_empty() { Rc::clone(&text) } else { mark.into() };
+    let packed = Packed::restored(str::from_utf8(provider).ok()?.into(), text, mark, credential_ends);
     Some(Content { id, expires_at, bound, packed })
 }
 
@@ -315,6 +326,13 @@ fn take<const LEN: usize>(rest: &mut &[u8]) -> Option<[u8; LEN]> {
     let (first, others) = rest.split_first_chunk()?;
     *rest = others;
     Some(*first)
+}
+
+fn take_part<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let len = usize::from(u16::from_le_bytes(take(rest)?));
+    let (part, others) = rest.split_at_checked(len)?;
+    *rest = others;
+    Some(part)
 }
 
 fn cipher(key: &TicketKey) -> XChaCha20Poly1305 {

@@ -154,7 +154,7 @@ pub fn subject_key(counters: &Counters, credential: &Verified) -> Key {
 pub fn subject_name(credential: &Verified) -> Cow<'_, str> {
     credential.subject().map_or_else(
         || {
-            let digest = Sha1::digest(credential.text());
+            let digest = Sha1::digest(credential.mark());
             digest.iter().fold(String::from("sha1:"), |name, byte| name + &format!("{byte:02x}")).into()
         },
         Cow::Borrowed,

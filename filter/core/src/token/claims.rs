@@ -25,6 +25,8 @@ pub struct ClaimRules {
     pub max_age: Option<Duration>,
     /// Claims by path, and what each must be.
     pub require: Vec<(String, Requirement)>,
+    /// Whether its issuer is asked for the claims: then it need not say in them who it is, nor when what it says ends.
+    pub is_asked: bool,
 }
 
 /// What a required claim must be. Numbers are compared by value: 9 is 9.0.
@@ -69,16 +71,17 @@ impl ClaimRules {
     /// Whether a token with this `iss` could be this provider's.
     #[must_use]
     pub fn accepts_issuer(&self, claim: Option<&Value>) -> bool {
-        match &self.issuer {
-            None => true,
-            Some(issuer) => claim.and_then(Value::as_str) == Some(issuer),
+        match (&self.issuer, claim) {
+            (None, _) => true,
+            (Some(_), None) => self.is_asked,
+            (Some(issuer), Some(claim)) => claim.as_str() == Some(issuer),
         }
     }
 
-    /// Checks the claims of a genuine token and gives back when it ends.
+    /// Checks the claims of a genuine credential and gives back when it ends; what ends by no claim ends never.
     ///
     /// # Errors
-    /// [`Violation::CredentialInvalid`] for missing or mistyped `exp`, mistyped or future `iat`, mistyped `nbf` or
+    /// [`Violation::CredentialInvalid`] for mistyped `exp`, a missing one where a token has to have it, mistyped or future `iat`, mistyped `nbf` or
     /// `sub`, a wrong audience, and a token that is there to end sessions; [`Violation::CredentialExpired`] outside `nbf` to `exp` or beyond the age allowed;
     /// [`Violation::ClaimRefused`] for a requirement that is not met.
     pub fn check(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<Timestamp, Violation> {
@@ -86,7 +89,8 @@ impl ClaimRules {
         if is_logout(claims) {
             return Err(invalid);
         }
-        let expires_at = numeric_date(claims, "exp")?.ok_or(invalid)?;
+        let never = Timestamp::from_secs(u64::MAX);
+        let expires_at = numeric_date(claims, "exp")?.or(self.is_asked.then_some(never)).ok_or(invalid)?;
         let not_before = numeric_date(claims, "nbf")?;
         let issued_at = numeric_date(claims, "iat")?;
         if !matches!(find(claims, "sub"), None | Some(Value::String(_))) || !self.is_for_us(find(claims, "aud")) {

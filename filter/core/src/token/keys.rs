@@ -286,7 +286,8 @@ fn bits(number: &str) -> usize {
 }
 
 /// The output length in bytes of the hash of an HMAC algorithm.
-fn hash_len(algorithm: Algorithm) -> usize {
+#[must_use]
+pub const fn hash_len(algorithm: Algorithm) -> usize {
     match algorithm {
         Algorithm::HS384 => 48,
         Algorithm::HS512 => 64,

@@ -22,6 +22,7 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
 use crate::identity::key_set::RemoteKeys;
+use crate::identity::lookup::Lookup;
 use crate::json;
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -40,11 +41,13 @@ pub struct Provider {
     pub keys: Rc<Keys>,
     /// Where it publishes them.
     pub remote: Option<Rc<RemoteKeys>>,
+    /// Where it says itself whose a token is: then it has no keys.
+    pub lookup: Option<Rc<Lookup>>,
     /// What its claims must say.
     pub rules: ClaimRules,
 }
 
-/// A token whose signature and claims hold.
+/// A credential that is genuine, and whose claims hold.
 #[derive(Clone)]
 pub struct Verified {
     provider: Rc<str>,
@@ -53,6 +56,7 @@ pub struct Verified {
     is_numbered: bool,
     /// The claims as they came.
     text: Rc<[u8]>,
+    mark: Rc<[u8]>,
     expires_at: Timestamp,
 }
 
@@ -67,6 +71,7 @@ impl core::fmt::Debug for Verified {
 pub struct Packed {
     provider: Rc<str>,
     text: Rc<[u8]>,
+    mark: Rc<[u8]>,
     expires_at: Timestamp,
 }
 
@@ -79,8 +84,8 @@ impl core::fmt::Debug for Packed {
 impl Packed {
     /// What was verified before, and comes back in a ticket of ours.
     #[must_use]
-    pub(crate) const fn restored(provider: Rc<str>, text: Rc<[u8]>, expires_at: Timestamp) -> Self {
-        Self { provider, text, expires_at }
+    pub(crate) const fn restored(provider: Rc<str>, text: Rc<[u8]>, mark: Rc<[u8]>, expires_at: Timestamp) -> Self {
+        Self { provider, text, mark, expires_at }
     }
 
     /// The name of the provider that issued it.
@@ -111,6 +116,7 @@ impl Packed {
             is_numbered,
             claims,
             text: Rc::clone(&self.text),
+            mark: Rc::clone(&self.mark),
             expires_at: self.expires_at,
         })
     }
@@ -119,17 +125,42 @@ impl Packed {
 impl Verified {
     /// One that has not been verified.
     #[cfg(test)]
-    pub(crate) fn forged(mut claims: Map<String, Value>) -> Self {
-        let text = Value::Object(claims.clone()).to_string().into_bytes().into();
+    pub(crate) fn forged(claims: Map<String, Value>) -> Self {
+        let text = Value::Object(claims.clone()).to_string().into_bytes();
+        Self::told("forged", claims, text.into(), Timestamp::from_secs(u64::MAX))
+    }
+
+    /// What a service has said of a credential that it knows: these claims, and their JSON. Whether they are right is for the caller to have
+    /// checked.
+    #[must_use]
+    pub fn told(provider: &str, mut claims: Map<String, Value>, text: Rc<[u8]>, expires_at: Timestamp) -> Self {
         let is_numbered = claims::read_subject(&mut claims);
-        Self { provider: "forged".into(), is_numbered, claims, text, expires_at: Timestamp::from_secs(u64::MAX) }
+        Self { provider: provider.into(), is_numbered, claims, mark: Rc::clone(&text), text, expires_at }
+    }
+
+    /// The same, told from others by `mark` where it names no subject: of several credentials the same may be said.
+    #[must_use]
+    pub fn marked(self, mark: &[u8]) -> Self {
+        Self { mark: mark.into(), ..self }
+    }
+
+    /// The same with its end, where `rules` hold for it.
+    ///
+    /// # Errors
+    /// Those of [`ClaimRules::check`], and [`Violation::CredentialInvalid`] for another issuer.
+    pub fn checked(self, rules: &ClaimRules, now: Timestamp) -> Result<Self, Violation> {
+        if !rules.accepts_issuer(self.claims.get("iss")) {
+            return Err(Violation::CredentialInvalid);
+        }
+        let expires_at = rules.check(&self.claims, now)?;
+        Ok(Self { expires_at, ..self })
     }
 
     /// What is kept where no rule reads the claims yet.
     #[must_use]
     pub fn pack(&self) -> Packed {
-        let Self { provider, text, expires_at, .. } = self;
-        Packed { provider: Rc::clone(provider), text: Rc::clone(text), expires_at: *expires_at }
+        let Self { provider, text, mark, expires_at, .. } = self;
+        Packed { provider: Rc::clone(provider), text: Rc::clone(text), mark: Rc::clone(mark), expires_at: *expires_at }
     }
 
     /// The name of the provider that issued it.
@@ -167,10 +198,16 @@ impl Verified {
         self.provider == other.provider && self.subject().is_some() && self.subject() == other.subject()
     }
 
-    /// The claims as they came, which tell it from every other where nothing else does.
+    /// The claims as they came.
     #[must_use]
     pub fn text(&self) -> &[u8] {
         &self.text
+    }
+
+    /// What tells it from every other where it names no subject: the claims as they came, or what it was [marked](Self::marked) with.
+    #[must_use]
+    pub fn mark(&self) -> &[u8] {
+        &self.mark
     }
 
     /// Whether the claim at `path` is a subject that the issuer writes as an integer: messages may write it so too.
@@ -285,12 +322,9 @@ fn verify_signed(
         .ok_or_else(|| unsigned(&jws, providers))?;
     let key_id = jws.key_id().map(str::to_owned);
     let signer = Signer { algorithm: jws.algorithm(), key_id, key: key.digest().clone() };
-    let (mut claims, text) = jws.into_claims();
-    let is_numbered = claims::read_subject(&mut claims);
-    let expires_at = provider.rules.check(&claims, now)?;
-    let verified =
-        Verified { provider: provider.name.as_str().into(), is_numbered, claims, text: text.into(), expires_at };
-    Ok((verified, signer))
+    let (claims, text) = jws.into_claims();
+    let verified = Verified::told(&provider.name, claims, text.into(), Timestamp::default());
+    Ok((verified.checked(&provider.rules, now)?, signer))
 }
 
 #[cfg(test)]

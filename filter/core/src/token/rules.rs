@@ -4,7 +4,10 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use super::Provider;
+use super::jws::Jws;
 use crate::identity::feed::RemoteFeed;
+use crate::identity::lookup::Lookup;
+use crate::identity::signed_cookie::CookieKey;
 use crate::identity::tickets::TicketRules;
 
 /// The authentication of a policy.
@@ -18,6 +21,8 @@ pub struct AuthRules {
     pub forward: bool,
     /// The issuers of tokens.
     pub providers: Vec<Provider>,
+    /// The session cookie of an application.
+    pub cookie: Option<SessionCookie>,
     /// What the upstream is told.
     pub claim_headers: Vec<ClaimHeader>,
     /// How long a live connection outlasts its token; `None`: its token may end.
@@ -60,8 +65,57 @@ impl AuthRules {
     /// The provider of this name.
     #[must_use]
     pub fn provider(&self, name: &str) -> Option<&Provider> {
-        self.providers.iter().find(|provider| provider.name == name)
+        let cookie = self.cookie.iter().map(|cookie| &cookie.provider);
+        self.providers.iter().chain(cookie).find(|provider| provider.name == name)
     }
+
+    /// Whether a token of any shape may be a credential, since there is a provider that is asked about it.
+    #[must_use]
+    pub fn introspects(&self) -> bool {
+        self.introspecting().is_some()
+    }
+
+    fn introspecting(&self) -> Option<(&Provider, &Rc<Lookup>)> {
+        self.providers.iter().find_map(|provider| Some((provider, provider.lookup.as_ref()?)))
+    }
+
+    /// The provider that has to be asked about a token: no JWT, or one whose issuer has no keys here. One that names an issuer of which nothing is
+    /// known here is shown to nobody.
+    #[must_use]
+    pub fn asked_about(&self, token: &[u8]) -> Option<(&Provider, &Rc<Lookup>)> {
+        let (provider, lookup) = self.introspecting()?;
+        let Ok(jws) = Jws::parse(token) else { return Some((provider, lookup)) };
+        let issuer = jws.claims().get("iss");
+        let mut with_keys = self.providers.iter().filter(|provider| provider.lookup.is_none());
+        let is_asked = !with_keys.any(|own| own.rules.accepts_issuer(issuer)) && provider.rules.accepts_issuer(issuer);
+        is_asked.then_some((provider, lookup))
+    }
+
+    /// Where a request of this policy may have credentials.
+    pub fn places(&self) -> impl Iterator<Item = Source> {
+        let cookie = self.cookie.iter().map(|cookie| Source::Cookie(cookie.name.clone()));
+        self.sources.iter().cloned().chain(cookie)
+    }
+}
+
+/// A session cookie of an application: no token, whatever it looks like.
+#[derive(Clone, Debug)]
+pub struct SessionCookie {
+    /// Its name.
+    pub name: String,
+    /// Who its subjects belong to, with the rules for what is said of them.
+    pub provider: Provider,
+    /// What shows that it is good.
+    pub proof: Proof,
+}
+
+/// What shows that a session cookie is good.
+#[derive(Clone, Debug)]
+pub enum Proof {
+    /// The word of the application.
+    Lookup(Rc<Lookup>),
+    /// Its signature.
+    Signature(CookieKey),
 }
 
 /// A claim that the upstream is told in a header of the request.

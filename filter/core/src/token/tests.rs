@@ -30,6 +30,7 @@ fn rules() -> ClaimRules {
         clock_skew: Duration::from_secs(SKEW),
         max_age: None,
         require: vec![],
+        is_asked: false,
     }
 }
 
@@ -39,12 +40,12 @@ fn ed25519_jwk() -> Value {
 
 fn asymmetric() -> Provider {
     let keys = Keys::from_jwks(vec![Algorithm::EdDSA, Algorithm::ES256], &[ed25519_jwk()]).unwrap().0;
-    Provider { name: "corp".into(), keys: Rc::new(keys), remote: None, rules: rules() }
+    Provider { name: "corp".into(), keys: Rc::new(keys), remote: None, lookup: None, rules: rules() }
 }
 
 fn symmetric() -> Provider {
     let keys = Keys::from_secret(vec![Algorithm::HS256], &Secret::new(SECRET.to_vec())).unwrap();
-    Provider { name: "own".into(), keys: Rc::new(keys), remote: None, rules: rules() }
+    Provider { name: "own".into(), keys: Rc::new(keys), remote: None, lookup: None, rules: rules() }
 }
 
 fn claims() -> Value {
@@ -428,7 +429,7 @@ fn up_to_64_keys_are_taken() {
         let mut jwks: Vec<Value> = (0..before).map(|index| other_jwk(index, id)).collect();
         jwks.push(own);
         let (keys, passed_over) = Keys::from_jwks(vec![Algorithm::EdDSA], &jwks).unwrap();
-        (Provider { name: "corp".into(), keys: Rc::new(keys), remote: None, rules: rules() }, passed_over)
+        (Provider { name: "corp".into(), keys: Rc::new(keys), remote: None, lookup: None, rules: rules() }, passed_over)
     };
     let unnamed = json!({"kty": "OKP", "crv": "Ed25519", "x": ED25519_PUBLIC});
     let (named_token, other) = (token(HEADER, &claims), token(r#"{"alg":"EdDSA"}"#, &claims));

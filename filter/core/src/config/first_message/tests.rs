@@ -71,7 +71,10 @@ fn what_cannot_be_found_or_means_nothing_is_refused() {
             with(message(based()), "/compression", json!("inspect")),
             "auth.forward: needs compression: refuse where the first message is swallowed",
         ),
-        (with(renew(based(), good_renew.clone()), "/compression", json!("inspect")), "auth.renew: needs compression: refuse"),
+        (
+            with(renew(based(), good_renew.clone()), "/compression", json!("inspect")),
+            "auth.renew: needs compression: refuse",
+        ),
         (
             with(renew(with(based(), "/auth/providers", json!([])), good_renew), "/auth/required", json!(false)),
             "auth.renew: needs a provider",

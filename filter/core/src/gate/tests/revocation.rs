@@ -511,3 +511,35 @@ fn ten_thousand_are_ended_in_batches_within_two_seconds() {
     }
     assert!(closed == 10_000 && most <= 32, "{closed} {most} {millis}");
 }
+
+/// A ticket outlives its credential for seconds: what is revoked meanwhile is refused, and the ticket is not used up by that.
+#[test]
+fn a_ticket_of_a_credential_that_is_revoked_is_refused() {
+    let tickets =
+        json!({"path": "/ticket", "keys": [{"inline": "a secret that seals, of more than 32 bytes"}], "ttl": "5m"});
+    let auth = json!({"revocation": {"cluster": "idp", "path": "/revoked.json"}, "tickets": tickets});
+    let mut world = World::new(&policy(&auth, &json!({"origin": {"missing": "allow"}})));
+    publish(&world, r#"{"sub": []}"#);
+    let bearer = format!("Bearer {}", token(&world, "alice", "s1", 0));
+    let ask = |world: &mut World, head: &[(&str, &str)]| {
+        let (mut gate, mut arrival) = (world.stream(), world.arrival());
+        arrival.request = arrival.request.map(|request| Request { headers: testing::headers(head), ..request });
+        run(|effects| gate.request(arrival, effects))
+    };
+    let post =
+        [(":method", "POST"), (":path", "/ticket"), (":authority", "chat.example.com"), ("authorization", &bearer)];
+    let (_, effects) = ask(&mut world, &post);
+    let Some(Effect::Reply(reply)) = effects.last() else { panic!("{effects:?}") };
+    let body: Value = serde_json::from_str(&reply.body).unwrap();
+    let target = format!("/chat?ticket={}", body["ticket"].as_str().unwrap());
+    let mut head = testing::upgrade();
+    head.retain(|(name, _)| *name != ":path");
+    head.push((":path", &target));
+    for (list, expected) in
+        [(r#"{"sub": ["alice"]}"#, REFUSED), (r#"{"sub": []}"#, LET_IN), (r#"{"sub": []}"#, REFUSED)]
+    {
+        publish(&world, list);
+        let (flow, effects) = ask(&mut world, &head);
+        assert_eq!((flow, status(&effects)), expected, "{list}");
+    }
+}

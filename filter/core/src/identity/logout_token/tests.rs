@@ -17,6 +17,7 @@ const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 fn rules() -> ClaimRules {
     ClaimRules {
+        is_asked: false,
         issuer: Some("https://idp/".into()),
         audiences: vec!["chat".into(), "app".into()],
         clock_skew: Duration::from_secs(SKEW),
@@ -29,7 +30,7 @@ fn rules() -> ClaimRules {
 fn provider() -> Provider {
     let key = json!({"kty": "OKP", "crv": "Ed25519", "kid": "1", "x": PUBLIC});
     let keys = Keys::from_jwks(vec![Algorithm::EdDSA], &[key]).unwrap().0;
-    Provider { name: "idp".into(), keys: Rc::new(keys), remote: None, rules: rules() }
+    Provider { name: "idp".into(), keys: Rc::new(keys), remote: None, lookup: None, rules: rules() }
 }
 
 /// The claims of a good one, with those of `other` in place of its own; `null` takes one out.

@@ -40,7 +40,12 @@ fn date(seconds: u64) -> Timestamp {
 fn holder(claims: &Value, seconds: u64) -> Verified {
     let mut all = json!({"iss": "me", "sub": "alice", "exp": NOW + seconds});
     all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
-    Packed::restored("corp".into(), all.to_string().into_bytes().into(), date(seconds)).open().unwrap()
+    restored("corp", &all.to_string(), date(seconds))
+}
+
+fn restored(provider: &str, claims: &str, expires_at: Timestamp) -> Verified {
+    let Ok(Value::Object(read)) = serde_json::from_str(claims) else { panic!("{claims}") };
+    Verified::told(provider, read, claims.as_bytes().into(), expires_at)
 }
 
 fn bound(policy: &Policy) -> Bound {
@@ -58,7 +63,7 @@ fn text(policy: &Policy) -> String {
 }
 
 fn open_at(policy: &Policy, text: &str, seconds: u64) -> Result<Ticket, Violation> {
-    open(rules(policy), Scope::of_proxy(SEED), &policy.auth.providers, text.as_bytes(), bound(policy), date(seconds))
+    open(rules(policy), Scope::of_proxy(SEED), &policy.auth, text.as_bytes(), bound(policy), date(seconds))
 }
 
 #[track_caller]
@@ -169,7 +174,7 @@ fn a_ticket_is_good_where_it_was_issued() {
     let text = text(&policy);
     let bind = rules(&policy).bind;
     let open_for = |scope, origin: Option<&[u8]>, address: &[u8]| {
-        open(rules(&policy), scope, &policy.auth.providers, text.as_bytes(), Bound::new(bind, origin, address), date(0))
+        open(rules(&policy), scope, &policy.auth, text.as_bytes(), Bound::new(bind, origin, address), date(0))
     };
     let (own, address) = (Scope::of_proxy(SEED), b"203.0.113.7".as_slice());
     check(open_for(own, ORIGIN, address), None);
@@ -195,7 +200,7 @@ fn what_is_not_bound_may_change() {
         let text = text(&policy);
         let open_for = |origin: &[u8], address: &[u8]| {
             let bound = Bound::new(rules(&policy).bind, Some(origin), address);
-            open(rules(&policy), Scope::of_proxy(SEED), &policy.auth.providers, text.as_bytes(), bound, date(0)).is_ok()
+            open(rules(&policy), Scope::of_proxy(SEED), &policy.auth, text.as_bytes(), bound, date(0)).is_ok()
         };
         assert_eq!(open_for(b"https://evil.example:443", b"203.0.113.7"), origin, "{bind}");
         assert_eq!(open_for(ORIGIN.unwrap(), b"192.0.2.1"), address, "{bind}");
@@ -238,10 +243,23 @@ fn claims_have_room_up_to_their_bound() {
     let policy = self::policy(&json!({}), &json!({"name": long}));
     let claims = json!({"iss": "me", "exp": NOW + 60, "x": "y".repeat(CLAIMS_LEN_MAX - 36)}).to_string();
     assert_eq!(claims.len(), CLAIMS_LEN_MAX);
-    let holder = Packed::restored(long.into(), claims.into_bytes().into(), date(60)).open().unwrap();
+    let holder = restored(&long, &claims, date(60));
     let random = [9; RANDOM_LEN];
     let issued = seal(rules(&policy), Scope::of_proxy(SEED), &holder, bound(&policy), date(0), random).unwrap();
     check(open_at(&policy, issued.text.expose(), 0), None);
+}
+
+/// Of several credentials without a subject the same may be said: they are counted apart, with a ticket as without.
+#[test]
+fn a_ticket_is_counted_as_the_credential_that_it_was_issued_for() {
+    let policy = plain();
+    let claims = json!({"iss": "me", "exp": NOW + 60}).to_string();
+    let own = restored("corp", &claims, date(60));
+    for (holder, mark) in [(own.clone(), claims.as_bytes()), (own.marked(&[7; 32]), &[7; 32])] {
+        let random = [9; RANDOM_LEN];
+        let issued = seal(rules(&policy), Scope::of_proxy(SEED), &holder, bound(&policy), date(0), random).unwrap();
+        assert_eq!(open_at(&policy, issued.text.expose(), 0).unwrap().holder.mark(), mark);
+    }
 }
 
 /// Services count in windows of an hour: `NOW` is the first second of one.

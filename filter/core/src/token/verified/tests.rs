@@ -19,7 +19,7 @@ const NOW: u64 = 1_800_000_000;
 fn provider(name: &str, secret: u8) -> Provider {
     let keys = Keys::from_secret(vec![Algorithm::HS256], &Secret::new(vec![secret; 32])).unwrap();
     let rules = ClaimRules { clock_skew: Duration::from_secs(60), ..ClaimRules::default() };
-    Provider { name: name.into(), keys: Rc::new(keys), remote: None, rules }
+    Provider { name: name.into(), keys: Rc::new(keys), remote: None, lookup: None, rules }
 }
 
 fn public(ids: &[Option<&str>]) -> Provider {
