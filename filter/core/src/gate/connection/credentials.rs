@@ -20,6 +20,7 @@ use crate::secret::Secret;
 use crate::token::Verified;
 use crate::turn::Turn;
 use crate::violation::Violation;
+use crate::wire::header::HEADER_LEN_MAX;
 use crate::wire::{Chunk, Side};
 
 impl Connection {
@@ -82,7 +83,9 @@ impl Connection {
             return Ok([before, bytes].concat());
         }
         let proof = self.proof.get_or_insert_with(|| new_proof(worker));
-        let message_len = usize::try_from(self.policy.messages.client.rules.message_len_max).unwrap_or(usize::MAX);
+        let rules = &self.policy.messages.client.rules;
+        let headers_len = u64::from(rules.fragments_max).saturating_mul(HEADER_LEN_MAX as u64);
+        let message_len = usize::try_from(rules.message_len_max.saturating_add(headers_len)).unwrap_or(usize::MAX);
         if proof.hold_client(&bytes, message_len, self.policy.limits.held_len_max) {
             return Ok(Vec::new());
         }

@@ -333,7 +333,7 @@ fn rules_of_claims_hold_from_the_first_message_on() {
     let messages = json!({"from_client": {"json": {}, "authorize": authorize}});
     let own = text(r#"{"type":"chat","user":"alice"}"#);
     for (rest, expected) in
-        [(own.clone(), None), (text(r#"{"type":"chat","user":"bob"}"#), Some(Violation::NotAuthorized))]
+        [(own, None), (text(r#"{"type":"chat","user":"bob"}"#), Some(Violation::NotAuthorized))]
     {
         let mut world = World::new(&policy(&json!({"messages": messages})));
         let mut live = Live::connect(&mut world);
