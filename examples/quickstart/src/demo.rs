@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::{fs, io};
 
 use tokio::runtime;
@@ -11,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::backend;
 use crate::gate::{self, Gate};
 use crate::policy::{ORIGIN, policy};
+use crate::provider::Provider;
 use crate::tokens::{Keys, SUBJECT};
 
 /// Runs the demo until it is interrupted.
@@ -18,9 +20,11 @@ use crate::tokens::{Keys, SUBJECT};
 /// # Errors
 /// No module, no Envoy, or one that does not start.
 pub(crate) fn run() -> Result<ExitCode, Box<dyn Error>> {
-    let keys = Keys::generate()?;
+    let keys = Arc::new(Keys::generate()?);
+    let provider = Arc::new(Provider::new(Arc::clone(&keys)));
     let module = gate::prepare()?;
-    let gate = Gate::open(&module, &keys, policy(&keys), backend::start()?)?;
+    let gate = Gate::open(&module, &keys, policy(&keys), backend::start(Arc::clone(&provider))?)?;
+    provider.tell(gate.client()?);
     gate.admit_own_page(policy(&keys))?;
     let authority = Authority::write(&gate.certificate.ca_pem)?;
     print!("{}", instructions(gate.envoy.address().port(), &keys.corp().text()?, authority.path()));
@@ -76,9 +80,9 @@ An Envoy with Portcullis runs before a chat service. Stop it with Ctrl-C.
   CA       {authority}
   token    for {SUBJECT}, eight hours, in the first line below
 
-In a browser, which will warn that it does not know the CA:
+In a browser, which will warn that it does not know the CA: log in by any name, talk, and log out, which ends the open WebSocket
 
-  https://localhost:{port}/#{token}
+  https://localhost:{port}/
 
 Try it in another terminal. First, once:
 

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use portcullis_envoy::peer::certificate::Certificate;
+use portcullis_envoy::peer::client::Client;
 use portcullis_envoy::{Envoy, Launch, Update, binary, module};
 use serde_json::Value;
 
-use crate::policy::{HOST, SECRET_VARIABLE};
+use crate::policy::{HOST, SECRET_VARIABLE, TICKET_KEY_VARIABLE};
 use crate::progress;
 use crate::tokens::Keys;
 
@@ -39,8 +40,7 @@ impl Gate {
         policy: Value,
         upstream: SocketAddr,
     ) -> Result<Self, Box<dyn Error>> {
-        let launch = Launch::new(module, policy, upstream).env(SECRET_VARIABLE, keys.secret());
-        Self::start(launch)
+        Self::start(launch(module, keys, policy, upstream))
     }
 
     /// Starts an Envoy with this policy and one worker before `upstream`, in plain text, behind a proxy that gives the client's
@@ -54,7 +54,7 @@ impl Gate {
         policy: Value,
         upstream: SocketAddr,
     ) -> Result<Envoy, Box<dyn Error>> {
-        let launch = Launch::new(module, policy, upstream).env(SECRET_VARIABLE, keys.secret()).trusted_hops(1);
+        let launch = launch(module, keys, policy, upstream).trusted_hops(1);
         Ok(progress::step("starting Envoy", || launch.start())?)
     }
 
@@ -71,6 +71,14 @@ impl Gate {
         let launch = launch.tls(&certificate.certificate_pem, &certificate.key_pem).concurrency(WORKERS);
         let envoy = progress::step("starting Envoy", || launch.start())?;
         Ok(Self { envoy, certificate })
+    }
+
+    /// A client of it.
+    ///
+    /// # Errors
+    /// A certificate that is none.
+    pub(crate) fn client(&self) -> std::io::Result<Client> {
+        Client::tls(self.envoy.address(), HOST, &self.certificate.ca_pem)
     }
 
     /// Where a browser finds the backend's page.
@@ -90,6 +98,12 @@ impl Gate {
             Update::Rejected => Err("the policy with the gate's own origin was refused".into()),
         }
     }
+}
+
+fn launch(module: &Path, keys: &Keys, policy: Value, upstream: SocketAddr) -> Launch {
+    Launch::new(module, policy, upstream)
+        .env(SECRET_VARIABLE, keys.secret())
+        .env(TICKET_KEY_VARIABLE, keys.ticket_key())
 }
 
 /// Two show that a decision does not depend on the worker.

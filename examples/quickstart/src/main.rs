@@ -10,6 +10,7 @@ mod demo;
 mod gate;
 mod policy;
 mod progress;
+mod provider;
 mod tally;
 mod tokens;
 

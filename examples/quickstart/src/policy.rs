@@ -10,6 +10,12 @@ pub(crate) const HOST: &str = "chat.example.com";
 pub(crate) const ORIGIN: &str = "https://app.example.com";
 /// The variable that the gate finds the secret of `partner` in.
 pub(crate) const SECRET_VARIABLE: &str = "PORTCULLIS_DEMO_SECRET";
+/// The variable that it finds the key of tickets in.
+pub(crate) const TICKET_KEY_VARIABLE: &str = "PORTCULLIS_DEMO_TICKET_KEY";
+/// Where the gate gives out tickets.
+pub(crate) const TICKET_PATH: &str = "/ws-ticket";
+/// Where the identity provider tells it of logouts.
+pub(crate) const LOGOUT_PATH: &str = "/backchannel-logout";
 /// The longest message a client may send.
 pub(crate) const MESSAGE_MAX: usize = 65_536;
 /// The same under `/feed`.
@@ -28,6 +34,7 @@ pub(crate) fn policy(keys: &Keys) -> Value {
                 {"cookie": "session"},
                 {"subprotocol": "bearer"},
                 {"query": "token"},
+                {"ticket": "ticket"},
             ],
             "providers": [
                 {
@@ -48,6 +55,8 @@ pub(crate) fn policy(keys: &Keys) -> Value {
                 },
             ],
             "claim_headers": {"sub": "x-user"},
+            "tickets": {"path": TICKET_PATH, "keys": [{"env": TICKET_KEY_VARIABLE}]},
+            "back_channel_logout": {"path": LOGOUT_PATH, "provider": "corp"},
         },
         "messages": {
             "from_client": {"max_message_bytes": MESSAGE_MAX, "max_frame_bytes": MESSAGE_MAX},
@@ -64,8 +73,10 @@ pub(crate) fn policy(keys: &Keys) -> Value {
             "per_subject": {"connections": 100},
         },
         "routes": [
-            // The page, and nothing else that is no WebSocket.
+            // The page and the identity provider, and nothing else that is no WebSocket.
             {"match": {"path": "/"}, "policy": {"non_websocket": "pass"}},
+            {"match": {"path": "/login"}, "policy": {"non_websocket": "pass"}},
+            {"match": {"path": "/logout"}, "policy": {"non_websocket": "pass"}},
             {
                 "match": {"path_prefix": "/feed"},
                 "policy": {

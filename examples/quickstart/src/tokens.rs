@@ -28,6 +28,7 @@ pub(crate) struct Keys {
     corp: EncodingKey,
     corp_public: PublicKey,
     secret: String,
+    ticket_key: String,
 }
 
 /// A public key, as JWK and as PEM.
@@ -40,8 +41,8 @@ impl Keys {
     pub(crate) fn generate() -> Result<Self, Box<dyn Error>> {
         let (corp, corp_public) = key_pair()?;
         // The private key of a new pair, which is kept nowhere else, serves as a random secret.
-        let secret = URL_SAFE_NO_PAD.encode(KeyPair::generate()?.serialized_der());
-        Ok(Self { corp, corp_public, secret })
+        let secret = || Ok::<_, Box<dyn Error>>(URL_SAFE_NO_PAD.encode(KeyPair::generate()?.serialized_der()));
+        Ok(Self { corp, corp_public, secret: secret()?, ticket_key: secret()? })
     }
 
     /// What `corp` publishes.
@@ -52,6 +53,11 @@ impl Keys {
     /// What `partner` shares with the gate.
     pub(crate) fn secret(&self) -> &str {
         &self.secret
+    }
+
+    /// What the gate seals tickets with.
+    pub(crate) fn ticket_key(&self) -> &str {
+        &self.ticket_key
     }
 
     /// The public key of `corp` as JWK: a text that faulty verifiers have taken for an HMAC secret.

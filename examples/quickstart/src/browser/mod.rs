@@ -13,9 +13,9 @@ mod driver;
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ use crate::backend;
 use crate::gate::{self, Gate};
 use crate::policy::{MESSAGE_MAX, policy};
 use crate::progress;
+use crate::provider::Provider;
 use crate::tally::Tally;
 use crate::tokens::{Keys, SUBJECT};
 use driver::Browser;
@@ -58,27 +59,22 @@ const HTTP_1: Protocol = Protocol { name: "HTTP/1.1", switches: &["--disable-htt
 /// # Errors
 /// No module, no Envoy, no Chromium, or one of them that does not start.
 pub(crate) fn run() -> Result<ExitCode, Box<dyn Error>> {
-    let keys = Keys::generate()?;
     let module = gate::prepare()?;
-    let upstream = backend::start()?;
     let mut tally = Tally::start();
     for protocol in [HTTP_2, HTTP_1] {
-        play_all(&mut tally, &protocol, &module, &keys, upstream)?;
+        play_all(&mut tally, &protocol, &module)?;
     }
-    play_alone(&mut tally, &module, &keys)?;
+    play_alone(&mut tally, &module)?;
     Ok(tally.finish())
 }
 
-fn play_all(
-    tally: &mut Tally,
-    protocol: &Protocol,
-    module: &Path,
-    keys: &Keys,
-    upstream: SocketAddr,
-) -> Result<(), Box<dyn Error>> {
-    let gate = Gate::open(module, keys, policy(keys), upstream)?;
-    gate.admit_own_page(policy(keys))?;
-    let browser = open_page(protocol, &gate, keys)?;
+fn play_all(tally: &mut Tally, protocol: &Protocol, module: &Path) -> Result<(), Box<dyn Error>> {
+    let keys = Arc::new(Keys::generate()?);
+    let provider = Arc::new(Provider::new(Arc::clone(&keys)));
+    let gate = Gate::open(module, &keys, policy(&keys), backend::start(Arc::clone(&provider))?)?;
+    provider.tell(gate.client()?);
+    gate.admit_own_page(policy(&keys))?;
+    let browser = open_page(protocol, &gate)?;
     let name = protocol.name;
     let expected = format!("open: chat.v1, received: {SUBJECT}");
     tally.row(&format!("{name}: the page asks whoami"), &expected, &browser.tell(PAGE, json!(["whoami"])));
@@ -87,11 +83,13 @@ fn play_all(
     }
     // Browsers do not tell a page why a WebSocket failed: it could spy on other sites.
     let refused = browser.tell(REFUSED, json!([]));
-    tally.row(&format!("{name}: token tampered with"), "1006, not clean", &refused);
+    tally.row(&format!("{name}: a ticket that was used"), "1006, not clean", &refused);
     check_ending(tally, &format!("{name}, after that"), protocol.ending, &browser, PAGE_CLOSES);
+    let left = browser.tell(LOGOUT, json!([]));
+    tally.row(&format!("{name}: the page's visitor logs out"), "closed: 3000 credential_revoked", &left);
     drop(browser);
-    // The page's own WebSocket, the endings, and the two behind them.
-    let opened = 1 + ENDINGS.len() + 1;
+    // The page's own WebSocket, the endings, the one whose ticket is used again, and the one behind it.
+    let opened = 1 + ENDINGS.len() + 2;
     let expected = format!("{opened} x 101, 1 x 401");
     tally.row(&format!("{name}: the access log"), &expected, &access_log(&gate, protocol, opened + 1)?);
     Ok(())
@@ -99,23 +97,28 @@ fn play_all(
 
 /// Envoy without the filter, which shows that Envoy causes the end over HTTP/2. The backend is another: without the filter no upgrade
 /// out of HTTP/2 has the `Sec-WebSocket-Key` that HTTP/1.1 asks for.
-fn play_alone(tally: &mut Tally, module: &Path, keys: &Keys) -> Result<(), Box<dyn Error>> {
+fn play_alone(tally: &mut Tally, module: &Path) -> Result<(), Box<dyn Error>> {
     let upstream = Backend::start(Mode::scripted(|head| match head.value("upgrade") {
         Some(_) => Play::answer(head.accepted()),
+        None if head.method() == "POST" => Play::answer(backend::response(&(200, "{}".to_owned()))),
         None => Play::answer(backend::page()),
     }))?;
     let gate = Gate::open_without_filter(module, upstream.address())?;
-    let browser = open_page(&HTTP_2, &gate, keys)?;
+    let browser = open_page(&HTTP_2, &gate)?;
     check_ending(tally, "HTTP/2, Envoy alone", HTTP_2.ending, &browser, PAGE_CLOSES);
     drop(browser);
     tally.row("HTTP/2, Envoy alone: the access log", "2 x 101", &access_log(&gate, &HTTP_2, 2)?);
     Ok(())
 }
 
-fn open_page(protocol: &Protocol, gate: &Gate, keys: &Keys) -> Result<Browser, Box<dyn Error>> {
+/// Opens the page, and logs in.
+fn open_page(protocol: &Protocol, gate: &Gate) -> Result<Browser, Box<dyn Error>> {
     let browser = progress::step("starting Chromium", || Browser::start(protocol.switches))?;
-    browser.go(&format!("{}/#{}", gate.origin(), keys.corp().text()?))?;
-    Ok(browser)
+    browser.go(&gate.origin())?;
+    match browser.tell(LOGIN, json!([SUBJECT])).as_str() {
+        "open" => Ok(browser),
+        end => Err(format!("no login: {end}").into()),
+    }
 }
 
 fn check_ending(
@@ -155,6 +158,29 @@ fn access_log(gate: &Gate, protocol: &Protocol, count: usize) -> Result<String, 
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// Gives a name as a visitor of the page does, and waits until it is connected.
+const LOGIN: &str = "
+    const [user, done] = arguments;
+    login.user.value = user;
+    login.requestSubmit();
+    const wait = () => {
+        const line = log.textContent.split('\\n')[0];
+        if (line) done(line.split(':')[0]); else setTimeout(wait, 10);
+    };
+    wait();
+";
+
+/// Logs out as a visitor does, and waits for the end of the page's WebSocket.
+const LOGOUT: &str = "
+    const [done] = arguments;
+    leave.click();
+    const wait = () => {
+        const lines = log.textContent.trim().split('\\n');
+        if (lines.at(-1).startsWith('closed')) done(lines.at(-1)); else setTimeout(wait, 10);
+    };
+    wait();
+";
+
 /// Uses the page as its visitor does: waits until it is connected, types a text, and waits for an answer.
 const PAGE: &str = "
     const [text, done] = arguments;
@@ -174,22 +200,28 @@ const PAGE: &str = "
 const WEBSOCKET: &str = "
     const [action, max, done] = arguments;
     const told = [];
-    const socket = connect();
-    socket.onopen = () => socket.send('hello');
-    socket.onmessage = ({ data }) => {
-        if (data !== 'hello') return;
-        told.push('echo');
-        new Function('socket', 'max', action)(socket, max);
-    };
-    socket.onclose = ({ code, reason, wasClean }) =>
-        done([...told, `${code} ${reason}`.trim(), wasClean ? 'clean' : 'not clean'].join(', '));
+    connect().then((socket) => {
+        socket.onopen = () => socket.send('hello');
+        socket.onmessage = ({ data }) => {
+            if (data !== 'hello') return;
+            told.push('echo');
+            new Function('socket', 'max', action)(socket, max);
+        };
+        socket.onclose = ({ code, reason, wasClean }) =>
+            done([...told, `${code} ${reason}`.trim(), wasClean ? 'clean' : 'not clean'].join(', '));
+    });
 ";
 
-/// The same with a token that was changed.
+/// Opens two WebSockets with one ticket, and returns the outcome of the second.
 const REFUSED: &str = "
     const [done] = arguments;
-    const socket = connect(`${location.hash.slice(1)}x`);
-    socket.onopen = () => done('open');
-    socket.onclose = ({ code, reason, wasClean }) =>
-        done([`${code} ${reason}`.trim(), wasClean ? 'clean' : 'not clean'].join(', '));
+    ticket().then(async (once) => {
+        const first = await connect(once);
+        first.onopen = async () => {
+            const socket = await connect(once);
+            socket.onopen = () => done('open');
+            socket.onclose = ({ code, reason, wasClean }) =>
+                done([`${code} ${reason}`.trim(), wasClean ? 'clean' : 'not clean'].join(', '));
+        };
+    });
 ";

@@ -20,13 +20,14 @@ mod rule_sets;
 mod scene;
 mod service;
 mod sources;
+mod tickets;
 mod times;
 mod upgrades;
 mod upstream;
 
 use std::error::Error;
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use portcullis_envoy::Envoy;
 use portcullis_envoy::peer::backend::Backend;
@@ -34,8 +35,9 @@ use portcullis_envoy::peer::client::Client;
 use serde_json::Value;
 
 use crate::gate::{self, Gate};
-use crate::policy::{HOST, policy};
+use crate::policy::policy;
 use crate::progress;
+use crate::provider::Provider;
 use crate::tokens::Keys;
 use scene::{Case, Scene, Stage, echo};
 
@@ -44,7 +46,7 @@ use scene::{Case, Scene, Stage, echo};
 /// # Errors
 /// No module, no Envoy, or one that does not start.
 pub(crate) fn run() -> Result<ExitCode, Box<dyn Error>> {
-    let keys = Keys::generate()?;
+    let keys = Arc::new(Keys::generate()?);
     let mut policy = policy(&keys);
     forgeries::add_provider(&mut policy);
     add_routes(&mut policy);
@@ -53,14 +55,15 @@ pub(crate) fn run() -> Result<ExitCode, Box<dyn Error>> {
     let gate = Gate::open(&module, &keys, policy.clone(), backend.address())?;
     let crowd = Gate::open_behind_proxy(&module, &keys, limits::tighten(policy.clone()), backend.address())?;
     let reload = Gate::open_behind_proxy(&module, &keys, reload::policy(reload::LONG), backend.address())?;
-    let service = Gate::open(&module, &keys, policy, crate::backend::start()?)?;
-    let client = |gate: &Gate| Client::tls(gate.envoy.address(), HOST, &gate.certificate.ca_pem);
+    let provider = Arc::new(Provider::new(Arc::clone(&keys)));
+    let service = Gate::open(&module, &keys, policy, crate::backend::start(Arc::clone(&provider))?)?;
+    provider.tell(service.client()?);
     let stage = Stage {
-        client: client(&gate)?,
+        client: gate.client()?,
         plain: Client::plain(gate.envoy.address()),
         crowd: Client::plain(crowd.address()),
         reload: Mutex::new(reload),
-        service: client(&service)?,
+        service: service.client()?,
         token: keys.corp().text()?,
         backend,
         keys,
@@ -84,6 +87,7 @@ pub(crate) fn run() -> Result<ExitCode, Box<dyn Error>> {
         fail_open::cases(),
         upstream::cases(),
         service::cases(),
+        tickets::cases(),
     ];
     let cases: Vec<Case> = cases.into_iter().flatten().collect();
     let mut tally = report::play(&stage, &cases);

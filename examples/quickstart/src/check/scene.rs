@@ -1,7 +1,7 @@
 //! What a case is, what all cases share, and the answers that most cases expect.
 
 use std::error::Error;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis_envoy::Envoy;
@@ -81,7 +81,7 @@ pub(super) struct Stage {
     pub(super) service: Client,
     /// Records everything.
     pub(super) backend: Backend,
-    pub(super) keys: Keys,
+    pub(super) keys: Arc<Keys>,
     /// A good token of `corp`.
     pub(super) token: String,
 }
