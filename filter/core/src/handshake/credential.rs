@@ -203,38 +203,37 @@ impl Taken {
         let mut found = Vec::new();
         for item in &mut self.protocols {
             let behind = item.name.strip_prefix(marker).and_then(|rest| rest.strip_prefix('.'));
-            let token = encoded(behind.unwrap_or(&item.name));
+            let opaque = behind.filter(|_| wanted == Wanted::Tokens);
+            let token = encoded(behind.unwrap_or(&item.name)).or_else(|| opaque.map(decoded));
             item.marker |= item.name == marker;
             item.credential |= item.marker || token.is_some();
             found.extend(token);
         }
         if found.is_empty() && wanted == Wanted::Tokens {
-            found = self.take_opaque(marker);
+            found = self.take_behind_marker();
         }
         found.iter().for_each(|token| self.note(token));
     }
 
-    /// Of tokens without a shape, only their place says that they are none of the subprotocols: behind the marker.
-    fn take_opaque(&mut self, marker: &str) -> Vec<Vec<u8>> {
+    /// Of tokens without a shape, only their place says that they are none of the subprotocols.
+    fn take_behind_marker(&mut self) -> Vec<Vec<u8>> {
         let mut found = Vec::new();
         let mut is_behind = false;
         for item in &mut self.protocols {
-            let own = item.name.strip_prefix(marker).and_then(|rest| rest.strip_prefix('.'));
-            match own {
-                Some(token) => found.push(decoded(token).unwrap_or_else(|| token.into())),
-                None if is_behind && !item.marker => found.push(item.name.clone().into_bytes()),
-                None => {}
+            if is_behind && !item.marker {
+                item.credential = true;
+                found.push(item.name.clone().into_bytes());
             }
-            item.credential |= own.is_some() || is_behind;
             is_behind = item.marker;
         }
         found
     }
 }
 
-/// The text that an item is in base64url.
-fn decoded(item: &str) -> Option<Vec<u8>> {
-    URL_SAFE_NO_PAD.decode(item).ok().filter(|decoded| decoded.iter().all(u8::is_ascii_graphic))
+/// The text that an item is in base64url, or else the item.
+fn decoded(item: &str) -> Vec<u8> {
+    let decoded = URL_SAFE_NO_PAD.decode(item).ok().filter(|decoded| decoded.iter().all(u8::is_ascii_graphic));
+    decoded.unwrap_or_else(|| item.into())
 }
 
 /// The token that an item of the list is, compact or in base64url.

@@ -96,10 +96,16 @@ impl fmt::Debug for Lookups {
 }
 
 impl Lookups {
-    /// What is known of a credential that `lookup` [takes](Lookup::takes); where that is nothing, it is asked for, once for all who want to
-    /// know.
-    pub fn know(&self, lookup: &Rc<Lookup>, credential: &[u8], now: Moment, inquiries: &Inquiries) -> Known {
-        let digest = lookup.digest(credential);
+    /// What is known of a credential that `lookup` [takes](Lookup::takes), by its [digest](Lookup::digest); where that is nothing, it is asked
+    /// for, once for all who want to know.
+    pub fn know(
+        &self,
+        lookup: &Rc<Lookup>,
+        credential: &[u8],
+        digest: [u8; 32],
+        now: Moment,
+        inquiries: &Inquiries,
+    ) -> Known {
         if let Some(text) = self.claims.borrow_mut().get(&digest, now) {
             return Known::Told(Told::Claims(text));
         }

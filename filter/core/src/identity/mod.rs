@@ -246,7 +246,7 @@ impl Identity {
         }
         let Ok(now) = self.port.now() else { return Step::Ready(Err(Violation::Internal)) };
         let mark = lookup.digest(credential.expose());
-        match self.lookups.know(lookup, credential.expose(), now, &self.inquiries) {
+        match self.lookups.know(lookup, credential.expose(), mark, now, &self.inquiries) {
             Known::Told(told) => Step::Ready(self.hear(auth, provider, &told, &mark)),
             Known::Busy => Step::Ready(Err(Violation::Overloaded)),
             Known::Asked(inquiry, flight) => {

@@ -50,6 +50,16 @@ fn signed(value: &str) -> String {
     format!("{value}.{}", jsonwebtoken::crypto::sign(value.as_bytes(), &key, Algorithm::HS256).unwrap())
 }
 
+/// The request as it goes on.
+fn edit(opening: &Opening, mut fields: Fields) -> Fields {
+    for edit in &opening.edits {
+        fields.retain(|(name, _)| *name != edit.name);
+        let text = |value: &Vec<u8>| (edit.name.clone(), String::from_utf8(value.clone()).unwrap());
+        fields.extend(edit.values.iter().map(text));
+    }
+    fields
+}
+
 /// Decides, where whoever is asked answers this. Gives what was asked.
 fn decide_with(policies: &Policies, fields: Fields, answer: (u16, &str)) -> (Opening, Vec<HttpRequest>) {
     let identity = Rc::new(Identity::new(Rc::new(MemoryPort::default())));
@@ -117,6 +127,8 @@ fn a_token_of_any_shape_is_introspected_from_each_source_and_then_gone() {
         assert_eq!(sent, token.as_bytes());
         assert_eq!(edited(&opening, &fields, name), left, "{name}: {value}");
         assert_eq!(edited(&opening, &fields, "x-user"), ["alice"]);
+        // Nothing of it is left that another look would find.
+        assert_eq!(refusal(&decide_with(&asking(), edit(&opening, fields), YES).0), Some(CredentialMissing));
         assert_eq!(opening.credential.unwrap().provider(), "asked");
     }
 }
@@ -215,6 +227,11 @@ fn two_different_credentials_are_refused_unasked() {
         let (opening, asked) = decide_with(&both, with("authorization", value), YES);
         let expected = if value == "a, b" { CredentialMissing } else { CredentialAmbiguous };
         assert_eq!((refusal(&opening), asked.len()), (Some(expected), 0), "{value}");
+    }
+    let own = token(&json!({}));
+    for protocols in [format!("bearer, {own}, bearer.b"), format!("bearer.b, {own}"), "bearer, a, bearer, b".into()] {
+        let (opening, asked) = decide_with(&both, and(bare(), "sec-websocket-protocol", &protocols), YES);
+        assert_eq!((refusal(&opening), asked.len()), (Some(CredentialAmbiguous), 0), "{protocols}");
     }
     // The same twice is one.
     let fields = and(with("authorization", "Bearer opaque"), "cookie", "session=opaque; session=opaque");

@@ -30,7 +30,12 @@ impl World {
     }
 
     fn know(&self, credential: &str) -> Known {
-        self.lookups.know(&self.app, credential.as_bytes(), self.now, &self.inquiries)
+        self.know_of(&self.app, credential)
+    }
+
+    fn know_of(&self, lookup: &Rc<Lookup>, credential: &str) -> Known {
+        let credential = credential.as_bytes();
+        self.lookups.know(lookup, credential, lookup.digest(credential), self.now, &self.inquiries)
     }
 
     /// What is known, where nobody has to be asked.
@@ -140,7 +145,7 @@ fn an_answer_is_for_its_own_service_and_question_only() {
     assert_eq!(world.lookups.receive(0, &no(), world.now, DATE), None);
     assert_eq!((flight.told(), world.known("alice")), (claims("{}"), Some(claims("{}"))));
     let other = service("other", Duration::from_secs(30));
-    let known = world.lookups.know(&other, b"alice", world.now, &world.inquiries);
+    let known = world.know_of(&other, "alice");
     assert!(matches!(known, Known::Asked(..)), "{known:?}");
 }
 
@@ -157,7 +162,7 @@ fn a_service_is_asked_so_many_questions_at_once_and_others_are_asked_all_the_sam
     assert!(matches!(world.know("7"), Known::Asked(..)), "it is asked about already");
     assert_eq!(world.asks().len(), FLIGHTS_MAX);
     let other = service("other", Duration::from_secs(30));
-    assert!(matches!(world.lookups.know(&other, b"x", world.now, &world.inquiries), Known::Asked(..)));
+    assert!(matches!(world.know_of(&other, "x"), Known::Asked(..)));
     world.receive(inquiries[0], &no());
     assert!(matches!(world.know("one more"), Known::Asked(..)));
     assert!(matches!(world.know("another"), Known::Busy));
