@@ -129,6 +129,7 @@ fn behaviour(parsed: &Parsed) -> Vec<String> {
             Decision::Admit => "admit".to_owned(),
             Decision::Answer(reply) => reply.details,
             Decision::Pass => "pass".to_owned(),
+            Decision::Read(_) => "read".to_owned(),
             Decision::Refuse(violation) => violation.reason().to_owned(),
             Decision::Upgrade(_) => "upgrade".to_owned(),
         };

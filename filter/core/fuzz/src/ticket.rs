@@ -74,8 +74,7 @@ fn with_rules<T>(act: impl FnOnce(&TicketRules, &Policies, Bound) -> T) -> T {
 
 fn open(text: &[u8]) -> Result<Ticket, Violation> {
     with_rules(|rules, policies, bound| {
-        let providers = &policies.base().auth.providers;
-        tickets::open(rules, Scope::FLEET, providers, text, bound, Timestamp::from_secs(NOW))
+        tickets::open(rules, Scope::FLEET, &policies.base().auth, text, bound, Timestamp::from_secs(NOW))
     })
 }
 
