@@ -16,6 +16,7 @@
 //! ratelimit    a rate limit service for a fleet, and what the core says to it
 //! fleet        two Envoys that count by it, and what they do without
 //! tickets      issued to a page and redeemed once, by whichever worker or Envoy
+//! lookups      credentials that only a service can read
 //! neighbours   how long a worker is kept from its other connections
 //! signatures   Envoy's own checks of signatures, and whether they say what ours say
 //! chain        other filters before it and behind it

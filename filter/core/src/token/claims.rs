@@ -89,8 +89,11 @@ impl ClaimRules {
         if is_logout(claims) {
             return Err(invalid);
         }
-        let never = Timestamp::from_secs(u64::MAX);
-        let expires_at = numeric_date(claims, "exp")?.or(self.is_asked.then_some(never)).ok_or(invalid)?;
+        let expires_at = match numeric_date(claims, "exp")? {
+            Some(end) => end,
+            None if self.is_asked => Timestamp::from_secs(u64::MAX),
+            None => return Err(invalid),
+        };
         let not_before = numeric_date(claims, "nbf")?;
         let issued_at = numeric_date(claims, "iat")?;
         if !matches!(find(claims, "sub"), None | Some(Value::String(_))) || !self.is_for_us(find(claims, "aud")) {
