@@ -312,7 +312,7 @@ impl Connection {
         let ready = self.take_ready(len_max);
         let is_verifying = self.is_verifying();
         if let Some(backlog) = &self.backlog
-            && (if is_verifying { backlog.has_ready() } else { !backlog.is_empty() })
+            && (if is_verifying { backlog.has_ready() && !backlog.is_ended() } else { !backlog.is_empty() })
         {
             worker.turn.queue(self.id, backlog.spent());
             self.is_queued = true;

@@ -332,9 +332,7 @@ fn rules_of_claims_hold_from_the_first_message_on() {
     let authorize = json!([{"when": {"/type": "*"}, "equals": {"/user": "sub"}}]);
     let messages = json!({"from_client": {"json": {}, "authorize": authorize}});
     let own = text(r#"{"type":"chat","user":"alice"}"#);
-    for (rest, expected) in
-        [(own, None), (text(r#"{"type":"chat","user":"bob"}"#), Some(Violation::NotAuthorized))]
-    {
+    for (rest, expected) in [(own, None), (text(r#"{"type":"chat","user":"bob"}"#), Some(Violation::NotAuthorized))] {
         let mut world = World::new(&policy(&json!({"messages": messages})));
         let mut live = Live::connect(&mut world);
         live.say(Client, &[auth(&good()), rest].concat());

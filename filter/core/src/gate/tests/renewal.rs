@@ -160,3 +160,14 @@ fn a_first_message_is_renewed() {
     let (after, violation) = live.elapse(&world, Duration::from_secs(10)).unwrap();
     assert_eq!((after.as_secs(), violation), (6, Violation::CredentialExpired));
 }
+
+/// The skew of clocks is for a token that had ended when it came, not for the one that takes its place.
+#[test]
+fn a_token_in_time_ends_in_time_behind_a_late_one() {
+    let mut world = World::new(&renewed(&json!({})));
+    let begin = seconds(&world);
+    let mut live = connect(&mut world, &token("alice", begin - 10));
+    live.say(Client, &auth(&token("alice", begin + 3)));
+    let (after, violation) = live.elapse(&world, Duration::from_secs(60)).unwrap();
+    assert_eq!((after.as_secs(), violation), (3, Violation::CredentialExpired));
+}

@@ -140,15 +140,17 @@ fn a_client_that_leaves_before_its_verdict_leaves_nothing_behind() {
 
 #[test]
 fn what_comes_meanwhile_is_bounded() {
-    let limits = json!({
-        "per_address": {"connections": null, "handshakes": null, "failures": null}, "per_connection": null, "held_bytes": 400_000,
-    });
-    for bytes in [text(&format!("[\"{}\"]", "x".repeat(1_000))), vec![0]] {
+    let per_address = json!({"connections": null, "handshakes": null, "failures": null});
+    let held = json!({"per_address": per_address, "per_connection": null, "held_bytes": 400_000});
+    let bytes = json!({"per_second": 1_000, "burst": 100_000});
+    let sent = json!({"per_address": per_address, "per_connection": {"bytes": bytes, "messages": null}});
+    let long = text(&format!("[\"{}\"]", "x".repeat(1_000)));
+    for (bytes, limits) in [(&long, &held), (&vec![0], &held), (&long, &sent)] {
         let (mut world, inquiry) = world(&json!({"limits": limits}));
         let mut live = Live::connect(&mut world);
         live.say(Client, &auth(&token(1, "alice")));
         let count = (0..1_000_000).take_while(|_| {
-            live.say(Client, &bytes);
+            live.say(Client, bytes);
             live.refused().is_none()
         });
         assert!(count.count() * bytes.len() < 200_000);
@@ -283,5 +285,66 @@ fn a_first_message_that_waited_for_a_turn_waits_for_its_verdict() {
         assert_eq!(streams.len(), 1);
         live.answer(&world);
         assert_eq!((live.refused(), &live.to_server), (None, &[&*long, &text("[1]")].concat()));
+    }
+}
+
+/// A world with keys and a connection that renews its token by a key that nobody knows yet. Gives what is asked then.
+fn renewing(bytes: &[u8], end: bool) -> (World, Live, Inquiry) {
+    let mut all = policy(&json!({}));
+    all["auth"]["sources"] = json!([{"header": "authorization"}]);
+    all["auth"]["renew"] = json!({"when": {"/type": "auth"}, "token": "/token"});
+    let mut world = World::new(&all);
+    let (inquiry, _) = only(&due(&world));
+    reply(&world, inquiry, 200, &key_set(&[1]));
+    let mut live = Live::connect_with(&mut world, &[("authorization", &format!("Bearer {}", token(1, "alice")))]);
+    world.elapse(Duration::from_secs(3));
+    let (onward, effects) = run(|effects| live.gate.body(Client, &bytes, end, effects));
+    assert_eq!(onward, Onward::Kept);
+    let (inquiry, _) = only(&key_sets::asks(&effects));
+    live.note(effects);
+    (world, live, inquiry)
+}
+
+#[test]
+fn a_renewal_keeps_back_what_stands_behind_it_and_nothing_else() {
+    let (before, behind, later) = (text("[1]"), text("[2]"), text("[3]"));
+    let good = auth(&token(2, "alice"));
+    for (renewal, keys, expected) in [
+        (&good, &[1, 2][..], None),
+        (&good, &[1][..], Some(Violation::CredentialInvalid)),
+        (&auth(&token(2, "bob")), &[1, 2][..], Some(Violation::CredentialInvalid)),
+    ] {
+        let (world, mut live, inquiry) = renewing(&[&*before, renewal, &behind].concat(), false);
+        live.take_turns(&world);
+        assert_eq!(live.to_server, before);
+        live.say(Server, &said("hello"));
+        assert_eq!(live.to_client, said("hello"));
+        live.say(Client, &later);
+        live.take_turns(&world);
+        assert_eq!(live.to_server, before);
+        let (streams, _) = reply(&world, inquiry, 200, &key_set(keys));
+        assert_eq!(streams.len(), 1);
+        live.answer(&world);
+        assert_eq!(live.refused(), expected);
+        let (passed, rest) = live.to_server.split_at(before.len());
+        assert_eq!(passed, before);
+        match expected {
+            None => assert_eq!(rest, [&*behind, &later].concat()),
+            Some(_) => assert!(rest[..2] == [0x88, 0x80 | 20] && rest.len() == 26, "{rest:x?}"),
+        }
+    }
+}
+
+#[test]
+fn an_end_behind_a_renewal_does_not_get_past_it() {
+    let bytes = [text("[1]"), auth(&token(2, "alice")), text("[2]")].concat();
+    for (keys, expected) in [(&[1, 2][..], [text("[1]"), text("[2]")].concat()), (&[1][..], text("[1]"))] {
+        let (world, mut live, inquiry) = renewing(&bytes, true);
+        live.take_turns(&world);
+        let (streams, _) = reply(&world, inquiry, 200, &key_set(keys));
+        assert_eq!(streams.len(), 1);
+        live.answer(&world);
+        assert!(live.to_server.starts_with(&expected));
+        assert!(live.to_server.len() == expected.len() || live.to_server[expected.len()] == 0x88);
     }
 }
