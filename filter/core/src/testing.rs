@@ -165,6 +165,9 @@ pub fn forwarded(received: &Received, chunk: &[u8]) -> Vec<u8> {
 /// The data that all workers share.
 pub type SharedData = Rc<RefCell<BTreeMap<port::Cell, (Vec<u8>, u32)>>>;
 
+/// Makes of a `VerifySignatureArguments` its `VerifySignatureResult`.
+pub type Verifier = fn(&[u8]) -> Vec<u8>;
+
 /// A host in memory, of one worker.
 #[derive(Debug, Default)]
 pub struct MemoryPort {
@@ -179,7 +182,7 @@ pub struct MemoryPort {
     /// The next call that fails: counted down with each.
     pub fails_in: Cell<Option<u32>>,
     /// What checks signatures: of arguments the result.
-    pub verifier: Cell<Option<fn(&[u8]) -> Vec<u8>>>,
+    pub verifier: Cell<Option<Verifier>>,
     /// How often it was asked to.
     pub asked_count: Cell<u32>,
     random: Rc<Cell<u64>>,

@@ -137,18 +137,10 @@ fn envoy_verifies_as_wycheproof_has_it() {
     assert!(good > 100 && bad > 1_000, "{good} {bad}");
 }
 
-/// A point that is on no curve, and the largest exponent that a key may have, and one that is no exponent.
+/// Of every length and with every exponent that the policy takes, and with neither a factor nor a signature.
 #[test]
-fn keys_that_are_none_verify_nothing() {
+fn keys_at_the_bounds_verify_nothing_of_others() {
     let host = Verifier::start();
-    let ec = |curve: &str, x: &[u8], y: &[u8]| {
-        let [x, y] = [x, y].map(|number| BASE64_URL_SAFE_NO_PAD.encode(number));
-        json!({"kty": "EC", "crv": curve, "x": x, "y": y})
-    };
-    for byte in [0, 1, 0xff] {
-        check(&host, &ec("P-256", &[byte; 32], &[byte; 32]), Algorithm::ES256, b"text", &[1; 64], false);
-        check(&host, &ec("P-384", &[byte; 48], &[byte; 48]), Algorithm::ES384, b"text", &[1; 96], false);
-    }
     for len in [256, 257, 384, 512] {
         for exponent in [&[3][..], &[1, 0, 1], &[0xff; 4], &[1, 0xff, 0xff, 0xff, 0xff]] {
             let mut n = vec![0xff; len];

@@ -25,10 +25,13 @@ pub const KEYS_TRIED_MAX: usize = 4;
 /// by the worker, is the attacker's choice.
 const RSA_BITS: core::ops::RangeInclusive<usize> = 2_048..=4_096;
 
+/// The length of a public key of Ed25519 (RFC 8032 §5.1.5).
+const ED25519_LEN: usize = 32;
+
 /// Why keys cannot be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum KeyFault {
-    /// Its members make no key: something is missing, or is no number or coordinate of one.
+    /// Its members make no key: something is missing, is no number of one, or no point of its curve.
     Malformed,
     /// Not one key fits one of the algorithms.
     NoneUsable,
@@ -254,7 +257,12 @@ impl Key {
                 (algorithm, DecodingKey::from_ec_components(x, y), Some(public))
             }
             (Some("OKP"), Some("Ed25519")) => {
-                (&[Algorithm::EdDSA], DecodingKey::from_ed_components(needed("x")?), None)
+                let x = needed("x")?;
+                // jsonwebtoken would panic for one that is shorter, and cut off what is longer.
+                if URL_SAFE_NO_PAD.decode(x).map_or(0, |x| x.len()) != ED25519_LEN {
+                    return Err(malformed);
+                }
+                (&[Algorithm::EdDSA], DecodingKey::from_ed_components(x), None)
             }
             (Some(_), _) => return Err(KeyFault::OtherUse),
             (None, _) => return Err(KeyFault::Malformed),
@@ -269,10 +277,15 @@ impl Key {
         if algorithms.is_empty() {
             return Err(KeyFault::OtherUse);
         }
-        let key = Secret::new(key.map_err(|_| malformed)?);
+        let key = key.map_err(|_| malformed)?;
+        // Of a signature it only says that it is none, but of a point that is on no curve that it is no key.
+        if algorithms.iter().any(|algorithm| jsonwebtoken::crypto::verify("", b"", &key, *algorithm).is_err()) {
+            return Err(malformed);
+        }
         let digest =
             digest(&["kty", "crv", "n", "e", "x", "y"].map(|name| member(name).unwrap_or_default().as_bytes()));
-        Ok(Self { id: member("kid").map(str::to_owned), algorithms, key, digest, public })
+        let id = member("kid").map(str::to_owned);
+        Ok(Self { id, algorithms, key: Secret::new(key), digest, public })
     }
 }
 

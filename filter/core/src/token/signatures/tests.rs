@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use super::*;
-use crate::testing::MemoryPort;
+use crate::testing::{MemoryPort, Verifier};
 use crate::token::keys::Keys;
 
 #[cfg(not(target_family = "wasm"))]
@@ -53,7 +53,7 @@ fn host(arguments: &[u8]) -> Vec<u8> {
     answer(rsa.ok().or_else(p256).or_else(p384).expect("a key that others can read"))
 }
 
-fn hosted(verifier: fn(&[u8]) -> Vec<u8>) -> (Signatures, Rc<MemoryPort>) {
+fn hosted(verifier: Verifier) -> (Signatures, Rc<MemoryPort>) {
     let port = MemoryPort::default();
     port.verifier.set(Some(verifier));
     let port = Rc::new(port);
@@ -114,7 +114,7 @@ fn the_host_is_given_what_it_can_read() {
 
 #[test]
 fn a_host_that_does_not_know_how_is_asked_once() {
-    const GARBAGE: [fn(&[u8]) -> Vec<u8>; 8] = [
+    const GARBAGE: [Verifier; 8] = [
         |_| vec![],
         |_| vec![0],
         |_| vec![8],
@@ -187,9 +187,39 @@ fn numbers_that_make_no_key_are_refused() {
     ] {
         assert_eq!(rsa(last, exponent), is_key, "{last:x} {exponent:x?}");
     }
-    for (x_len, y_len, is_key) in [(32, 32, true), (31, 33, false), (33, 32, false), (31, 32, false), (0, 0, false)] {
-        let [x, y] = [x_len, y_len].map(|len| URL_SAFE_NO_PAD.encode(vec![1; len]));
+    // The point of RFC 7515 §A.3, and the same bytes with another border between its coordinates.
+    let point = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEXH8UTNG72bfocs3-257rn0s2ldbqkLJK2KRiMohYjlrQ";
+    let point = URL_SAFE_NO_PAD.decode(point).expect("base64url");
+    for (x_len, is_key) in [(32, true), (31, false), (33, false), (0, false), (64, false)] {
+        let (x, y) = point.split_at(x_len);
+        let [x, y] = [x, y].map(|number| URL_SAFE_NO_PAD.encode(number));
         let jwk = json!({"kty": "EC", "crv": "P-256", "x": x, "y": y});
-        assert_eq!(Keys::from_jwks(vec![Algorithm::ES256], &[jwk]).is_ok(), is_key, "{x_len} {y_len}");
+        assert_eq!(Keys::from_jwks(vec![Algorithm::ES256], &[jwk]).is_ok(), is_key, "{x_len}");
+    }
+}
+
+#[test]
+fn a_point_that_is_on_no_curve_is_no_key() {
+    let ed = |x: &[u8]| json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(x)});
+    let ec = |curve: &str, len: usize, byte: u8| {
+        let number = URL_SAFE_NO_PAD.encode(vec![byte; len]);
+        json!({"kty": "EC", "crv": curve, "x": number, "y": number})
+    };
+    for jwk in [
+        ed(b""),
+        ed(&[1; 31]),
+        ed(&[1; 33]),
+        ed(&[2; 32]),
+        ec("P-256", 32, 0),
+        ec("P-256", 32, 1),
+        ec("P-256", 32, 0xff),
+        ec("P-384", 48, 1),
+    ] {
+        let algorithms = vec![Algorithm::EdDSA, Algorithm::ES256, Algorithm::ES384];
+        let keys = Keys::from_jwks(algorithms, core::slice::from_ref(&jwk));
+        if let Ok((keys, _)) = &keys {
+            Signatures::default().compare(keys, Algorithm::EdDSA, b"text", &[1; 64]);
+        }
+        assert!(keys.is_err(), "{jwk}");
     }
 }
