@@ -70,7 +70,7 @@ fn fields(mut bytes: &[u8]) -> [Vec<u8>; 4] {
 /// As Envoy answers, with jsonwebtoken in place of BoringSSL.
 fn verify(name: &str, arguments: &[u8]) -> Result<Vec<u8>, u32> {
     assert_eq!(name, "verify_signature");
-    let [key, hash, signature, text] = fields(arguments);
+    let [hash, key, signature, text] = fields(arguments);
     let algorithm = if hash == b"sha256" { Algorithm::RS256 } else { Algorithm::RS512 };
     let key = DecodingKey::from_rsa_der(&key[SPKI_HEAD_LEN..]);
     let is_good = crypto::verify(&BASE64_URL_SAFE_NO_PAD.encode(signature), &text, &key, algorithm) == Ok(true);

@@ -5,7 +5,7 @@
 //! for its length alone is refused before.
 //!
 //! ```text
-//! VerifySignatureArguments { bytes public_key = 1, string hash_function = 2, bytes signature = 3, bytes text = 4 }
+//! VerifySignatureArguments { string hash_function = 1, bytes public_key = 2, bytes signature = 3, bytes text = 4 }
 //! VerifySignatureResult    { bool result = 1, string error = 2 }        an error wherever the result is false
 //! ```
 
@@ -56,7 +56,7 @@ impl Signatures {
             return Some(false);
         };
         let mut arguments = Vec::new();
-        for (number, bytes) in [(1, public_key.der()), (2, hash.as_bytes()), (3, &signature), (4, jws.signed())] {
+        for (number, bytes) in [(1, hash.as_bytes()), (2, public_key.der()), (3, &signature), (4, jws.signed())] {
             push_bytes(&mut arguments, number, bytes);
         }
         let verdict = host.verify_signature(&arguments).ok().and_then(|answer| read(&answer));

@@ -31,7 +31,7 @@ fn answer(is_good: bool) -> Vec<u8> {
 
 /// The verdict of another implementation, which reads key and signature from what the host is given.
 fn host(arguments: &[u8]) -> Vec<u8> {
-    let [key, hash, signature, text] = parts(arguments);
+    let [hash, key, signature, text] = parts(arguments);
     let rsa = rsa::RsaPublicKey::from_public_key_der(key).map(|key| match hash {
         b"sha256" => key.verify(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(text), signature).is_ok(),
         b"sha384" => key.verify(Pkcs1v15Sign::new::<Sha384>(), &Sha384::digest(text), signature).is_ok(),
