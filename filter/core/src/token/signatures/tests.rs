@@ -5,7 +5,7 @@ use core::fmt::Debug;
 
 use p256::pkcs8::DecodePublicKey;
 use rsa::Pkcs1v15Sign;
-use rsa::signature::Verifier;
+use rsa::signature::Verifier as _;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
