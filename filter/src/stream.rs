@@ -195,19 +195,27 @@ impl StreamContext {
         };
         let mut effects = Effects::new(client_writer);
         let mut onward = inner.gate.body(from, body, end, &mut effects);
+        let mut writes = None;
         if !effects.list.is_empty() || self.has_ended.get() {
             drop(borrowed);
+            writes = take_writes(&mut effects);
             onward = self.carry_out(MapType::RequestHeaders, effects).map_or(onward, Onward::from);
             let Ok(again) = self.inner.try_borrow_mut() else { return Action::Hold };
             borrowed = again;
         }
-        let passed = match &onward {
-            Onward::All => return Action::Forward,
+        let mut passed = match &onward {
+            Onward::All => Ok(Action::Forward),
             Onward::Kept => pass(&mut borrowed, None),
-            Onward::Nothing => return Action::Hold,
+            Onward::Nothing => Ok(Action::Hold),
             Onward::Part(passage) => pass(&mut borrowed, Some(passage)),
         };
         drop(borrowed);
+        if let Some(writes) = writes
+            && passed.is_ok()
+            && self.carry_out(MapType::RequestHeaders, writes).is_some()
+        {
+            passed = Ok(Action::Hold);
+        }
         if self.has_ended.take() {
             self.end();
         }
@@ -280,6 +288,14 @@ impl StreamContext {
     fn write(&self, bytes: &[u8]) -> Hosted<()> {
         self.with_writers(|writers| writers.to_client.write(bytes)).unwrap_or(Ok(()))
     }
+}
+
+/// Takes the effects from the first frame of our own on. They are carried out when the bytes in hand have been dealt with: once the host goes on
+/// with the client's direction, Envoy has forgotten which bytes its callback is about.
+fn take_writes(effects: &mut Effects) -> Option<Effects> {
+    let first = effects.list.iter().position(|effect| matches!(effect, Effect::Write(_)))?;
+    let list = effects.list.split_off(first);
+    Some(Effects { list, ..Effects::new(effects.client_writer) })
 }
 
 /// What the host tells of the request in hand.

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::Algorithm;
-use portcullis_envoy::peer::backend::{Mode, Play, echo};
+use portcullis_envoy::peer::backend::{Mode, Play, Request, echo};
 use portcullis_envoy::peer::client::Upgrade;
 use portcullis_envoy::peer::frame::{CLOSE, Draft, Frame, TEXT};
 use portcullis_envoy::peer::websocket::{Event, Verdict, WebSocket};
@@ -80,7 +80,7 @@ fn receive_all(websocket: &mut WebSocket, expected: &[Draft]) {
 
 #[test]
 fn what_a_server_says_first_comes_whole_when_its_client_is_known() {
-    for (len, is_slow) in [(1, false), (1, true), (100_000, true), (400_000, false), (400_000, true)] {
+    for (len, is_slow) in [(1, false), (1, true), (100_000, false), (100_000, true)] {
         let said = numbered(len);
         let gate = Gate::start(policy(&json!({}), &json!({})), speaking_first(said.clone(), is_slow));
         for _ in 0..5 {
@@ -95,7 +95,7 @@ fn what_a_server_says_first_comes_whole_when_its_client_is_known() {
             assert_eq!(websocket.exchange("[3]", PATIENCE).expect("an echo"), websocket_text("[3]"));
         }
         let request = gate.request("/chat", |request| request.frames().0.len() >= 3);
-        let texts: Vec<String> = request.frames().0.iter().map(|frame| text_of(frame)).collect();
+        let texts: Vec<String> = request.frames().0.iter().map(text_of).collect();
         assert_eq!(texts[..3], ["[1]", "[2]", "[3]"]);
         gate.wait_for_log(|lines| lines.iter().any(|line| line["subject"] == "alice"));
         let log = gate.envoy.log().expect("a log");
@@ -251,7 +251,7 @@ fn key_server() -> (SocketAddr, Arc<AtomicBool>) {
 
 #[test]
 fn bytes_of_both_sides_wait_for_keys_and_come_whole() {
-    for (client_len, server_len) in [(1, 1), (100_000, 100_000), (400_000, 400_000)] {
+    for (client_len, server_len) in [(1, 1), (100_000, 100_000), (400_000, 100_000)] {
         let (address, is_told) = key_server();
         let jwks = json!({"cluster": "idp", "url": "http://idp/keys", "timeout": "20s"});
         let mut providers = json!([tokens::auth()["providers"][0]]);
@@ -283,7 +283,8 @@ fn bytes_of_both_sides_wait_for_keys_and_come_whole() {
         }
         let is_whole = wait(|| {
             let requests = gate.backend.requests();
-            let whole = requests.iter().filter(|request| request.frames().0.len() == sent.len()).count();
+            let texts = |request: &Request| request.frames().0.iter().filter(|frame| frame.opcode == TEXT).count();
+            let whole = requests.iter().filter(|request| texts(request) == sent.len()).count();
             (whole == 3).then_some(())
         });
         assert!(is_whole.is_some(), "{client_len}");

@@ -15,8 +15,9 @@ use crate::violation::Violation;
 use crate::wire::Side;
 use crate::wire::header::{FrameHeader, Framing, Opcode};
 
-/// How much of one server is held, in bytes: as much as the longest message of one by default. It has not been asked for anything yet.
-const SERVER_LEN_MAX: usize = 1_048_576;
+/// How much of one server is held, in bytes: it has not been asked for anything yet. All of it is written at once when its client is known, and
+/// Envoy was seen to crash where that is more than the buffer of its stream may have, which is a multiple of this in what is shipped.
+const SERVER_LEN_MAX: usize = 131_072;
 
 /// How much of one client is held beside its first message, in bytes: some control frames.
 const CLIENT_LEN_MAX: usize = 16_384;
