@@ -134,7 +134,8 @@ impl ClientWriter {
         self.pace.receive(body.len(), connection.policy(), plugin.shared().worker.now());
         let state = core::mem::take(&mut self.state);
         let is_kept = passage.is_none();
-        let len = body.apply(state.waiting(), Some(passage.unwrap_or(&Passage::default())))?;
+        let nothing = Passage::default();
+        let len = body.apply(state.waiting(), Some(passage.unwrap_or(&nothing)))?;
         if end {
             return Self::end(&state, len);
         }

@@ -10,7 +10,7 @@ use crate::plugin::{PluginContext, Shared};
 use crate::stream::StreamContext;
 use portcullis_core::ask::{Answer, Asker};
 use portcullis_core::effect::Metric;
-use portcullis_core::gate::{Answered, Ticked};
+use portcullis_core::gate::{Answered, Ticked, take_batch};
 use portcullis_core::ids::IdMap;
 
 /// A VM.
@@ -20,11 +20,17 @@ pub(crate) struct Vm {
     plugins: RefCell<Vec<(u32, Rc<PluginContext>)>>,
     streams: RefCell<IdMap<u32, Rc<StreamContext>>>,
     shared: Rc<Shared>,
+    /// Answers that have come, for the streams that wait for them.
+    answers: RefCell<Vec<(u32, Answer)>>,
 }
 
 impl Vm {
     fn plugin(&self, id: u32) -> Option<Rc<PluginContext>> {
         self.plugins.borrow().iter().find(|(own, _)| *own == id).map(|(_, plugin)| Rc::clone(plugin))
+    }
+
+    fn newest(&self) -> Option<Rc<PluginContext>> {
+        self.plugins.borrow().last().map(|(_, plugin)| Rc::clone(plugin))
     }
 
     fn stream(&self, id: u32) -> Option<Rc<StreamContext>> {
@@ -64,6 +70,7 @@ impl Vm {
             plugin.ask_all(asks);
             self.tell(&lines, &counts);
             self.shared.calls.expire(now).into_iter().for_each(|asker| self.answered(asker, Answer::None));
+            self.hand_out();
         }
         self.wake(id);
         // The host's main thread has a VM too, whose ticks would make a worker's look better than they are.
@@ -85,6 +92,7 @@ impl Vm {
     pub(crate) fn receive(&self, token: Token, len: usize) {
         if let Some((asker, answer)) = self.shared.calls.receive(token, len) {
             self.answered(asker, answer);
+            self.hand_out();
         }
     }
 
@@ -92,21 +100,32 @@ impl Vm {
     pub(crate) fn fail(&self, token: Token) {
         if let Some(asker) = self.shared.calls.fail(token) {
             self.answered(asker, Answer::None);
+            self.hand_out();
         }
     }
 
     fn answered(&self, asker: Asker, answer: Answer) {
         let Answered { streams, asks, lines, counts } = self.shared.worker.answered(asker, answer);
         // Any plugin may ask what all streams of the worker wait for: the newest stays longest.
-        let plugin = self.plugins.borrow().last().map(|(_, plugin)| Rc::clone(plugin));
-        if let Some(plugin) = plugin {
+        if let Some(plugin) = self.newest() {
             plugin.ask_all(asks);
         }
         self.tell(&lines, &counts);
-        for (stream, answer) in streams {
+        self.answers.borrow_mut().extend(streams);
+    }
+
+    /// Gives streams the answers that they wait for, as many as may have theirs in one callback: Envoy runs what comes of a refusal when the
+    /// callback returns, and each from within the one before. Hundreds of them are deeper than its stack.
+    fn hand_out(&self) {
+        for (stream, answer) in take_batch(&self.answers) {
             if let Some(stream) = self.stream(stream) {
                 stream.answered(answer);
             }
+        }
+        if !self.answers.borrow().is_empty()
+            && let Some(plugin) = self.newest()
+        {
+            plugin.hurry();
         }
     }
 
@@ -129,6 +148,7 @@ impl Vm {
             self.plugins.borrow_mut().retain(|(own, _)| *own != id);
             // What streams of other plugins wait for has failed as well.
             self.shared.calls.forget(id).into_iter().for_each(|asker| self.answered(asker, Answer::None));
+            self.hand_out();
         }
     }
 }

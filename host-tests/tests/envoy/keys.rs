@@ -153,3 +153,24 @@ fn a_connection_ends_with_its_token() {
     assert!((1_900..4_100).contains(&lived.as_millis()), "{lived:?}");
     long.exchange("still here", PATIENCE).expect("its token holds");
 }
+
+/// Envoy runs what comes of a refusal from within the one before, and is not to run out of its stack.
+#[test]
+fn hundreds_who_wait_together_are_refused_together() {
+    let idp = Idp::start();
+    let mut policy = policy(&idp, by_url(&idp));
+    policy["limits"] = json!({"per_address": {"connections": null, "handshakes": null, "failures": null}});
+    let address = SocketAddr::from(([127, 0, 0, 1], idp.port()));
+    let gate = Gate::launch(policy, Mode::Echo, |launch| launch.service("idp", address).concurrency(1));
+    let token = idp.token("alice", "RS256");
+    assert_eq!(status(&gate, &token), 101);
+    idp.set_mode("slow");
+    let unknown = naming_another_key(&token);
+    let statuses: Vec<u16> = thread::scope(|scope| {
+        let asked: Vec<_> = (0..500).map(|_| scope.spawn(|| status(&gate, &unknown))).collect();
+        asked.into_iter().map(|asked| asked.join().expect("a status")).collect()
+    });
+    assert!(statuses.iter().all(|status| *status == 401), "{statuses:?}");
+    idp.set_mode("fine");
+    assert_eq!(status(&gate, &token), 101);
+}

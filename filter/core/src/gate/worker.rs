@@ -29,9 +29,9 @@ const BATCH: usize = 32;
 /// which 10,000 are closed, they have gone within two seconds of it.
 const REVIEW_INTERVAL: Duration = Duration::from_millis(300);
 
-/// Takes the streams that have their turn in this callback from the start of a list.
+/// Takes those that have their turn in this callback from the start of a list.
 #[must_use]
-pub fn take_batch(list: &RefCell<Vec<u32>>) -> Vec<u32> {
+pub fn take_batch<T>(list: &RefCell<Vec<T>>) -> Vec<T> {
     let mut list = list.borrow_mut();
     let len = list.len().min(BATCH);
     list.drain(..len).collect()
