@@ -30,6 +30,7 @@ use crate::handshake::{
     self, Capacity, Decision, FORM_LEN_MAX, Hearing, LogoutRequest, Opened, Opening, Pending, Request,
 };
 use crate::http::headers::Headers;
+use crate::limits::Share;
 use crate::limits::admission::{Admissions, Applicant, Peer};
 use crate::limits::counters::Slot;
 use crate::limits::lease::Subject;
@@ -99,6 +100,8 @@ struct Reading {
     request: LogoutRequest,
     context: Context,
     body: Vec<u8>,
+    /// What of the worker's memory it takes.
+    share: Share,
     until: Moment,
 }
 
@@ -372,7 +375,8 @@ impl Gate {
                 self.fail = Fail::Closed;
                 let until = self.plugin.worker().now().saturating_add(READING_TIMEOUT);
                 let context = Context { listener, policies, peer };
-                let reading = Reading { policy, request: *request, context, body: Vec::new(), until };
+                let share = Share::new(Rc::clone(&self.plugin.worker().held));
+                let reading = Reading { policy, request: *request, context, body: Vec::new(), share, until };
                 self.phase = Phase::Reading(Box::new(reading));
                 effects.push(Effect::WakeAt(until));
                 if !edits.is_empty() {
@@ -394,7 +398,9 @@ impl Gate {
     /// Takes what has come of a body that is read.
     fn read(&mut self, chunk: &dyn Chunk, end: bool, effects: &mut Effects) -> Onward {
         let Phase::Reading(mut reading) = self.take_phase() else { return Onward::Nothing };
-        if reading.body.len().saturating_add(chunk.len()) > FORM_LEN_MAX {
+        let len = reading.body.len().saturating_add(chunk.len());
+        // Many who send the beginnings of bodies wait as handshakes do, which is for half of what may be held.
+        if len > FORM_LEN_MAX || !reading.share.wait(len, reading.policy.limits.held_len_max) {
             return self.reply(LogoutRequest::refuse(), effects).into();
         }
         match read_all(chunk) {
@@ -405,14 +411,16 @@ impl Gate {
             self.phase = Phase::Reading(reading);
             return Onward::Kept;
         }
-        let Reading { policy, request, context, body, .. } = *reading;
+        let Reading { policy, request, context, body, share, until: _ } = *reading;
         let plugin = Rc::clone(&self.plugin);
         let Worker { port, counters, identity, .. } = &**plugin.worker();
         let admissions = Admissions::new(Rc::clone(counters), context.peer.clone());
         let room = Room { before: port.memory_len(), admissions, plugin: Rc::clone(&plugin) };
-        let step = request
-            .receive(body, identity)
-            .then(move |reply| Step::Ready((Opening::new(&policy, Decision::Answer(reply), vec![]), room)));
+        // It takes its memory until its keys are there.
+        let step = request.receive(body, identity).then(move |reply| {
+            drop(share);
+            Step::Ready((Opening::new(&policy, Decision::Answer(reply), vec![]), room))
+        });
         self.follow(step, context, effects).into()
     }
 

@@ -457,6 +457,34 @@ fn a_logout_is_sent_on_to_the_fleet_once() {
     }
 }
 
+#[test]
+fn no_more_bodies_wait_than_there_is_room_for() {
+    let limits = json!({
+        "per_address": {"connections": null, "handshakes": null, "failures": null}, "held_bytes": 1_000_000,
+    });
+    let mut world = World::new(&by_logout(&json!({"limits": limits})));
+    let head = [
+        (":method", "POST"),
+        (":path", "/out"),
+        (":authority", "chat.example.com"),
+        ("content-type", "application/x-www-form-urlencoded"),
+    ];
+    let mut gates = vec![];
+    let mut refused = 0;
+    for _ in 0..30 {
+        let mut gate = world.stream();
+        let mut arrival = world.arrival();
+        arrival.request = arrival.request.map(|request| Request { headers: testing::headers(&head), ..request });
+        assert_eq!(run(|effects| gate.request(arrival, effects)).0, Flow::Hold);
+        let (_, effects) = run(|effects| gate.body(Client, &&[b'a'; 50_000][..], false, effects));
+        refused += u32::from(status(&effects).is_some());
+        gates.push(gate);
+    }
+    assert_eq!(refused, 20, "half of what may be held");
+    drop(gates);
+    assert!(world.plugin.worker().held().is_empty());
+}
+
 /// A reload that has logouts come in finds who is there already.
 #[test]
 fn connections_from_before_a_reload_are_known_after_it() {
