@@ -168,6 +168,7 @@ fn opaque_tokens_are_introspected_and_signed_ones_are_not() {
     assert_eq!(asked(&idp), 3);
     // The same provider has keys: what it signs is checked by them.
     assert_eq!(status(&gate, &bearer(&idp.token("alice", "RS256"))), 101);
+    // Of what looks like a JWT, oidc-provider says 400 `unsupported_token_type`.
     assert_eq!(status(&gate, &bearer("e30.e30.c2ln")), 401);
     assert_eq!(asked(&idp), 4);
 

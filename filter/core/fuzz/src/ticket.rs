@@ -74,7 +74,8 @@ fn with_rules<T>(act: impl FnOnce(&TicketRules, &Policies, Bound) -> T) -> T {
 
 fn open(text: &[u8]) -> Result<Ticket, Violation> {
     with_rules(|rules, policies, bound| {
-        tickets::open(rules, Scope::FLEET, &policies.base().auth, text, bound, Timestamp::from_secs(NOW))
+        let provider = |name: &str| policies.base().auth.provider(name);
+        tickets::open(rules, Scope::FLEET, provider, text, bound, Timestamp::from_secs(NOW))
     })
 }
 

@@ -15,6 +15,7 @@ use super::values::{Span, span_within};
 use super::{revocation, tickets};
 use crate::http::Malformed;
 use crate::http::list::token;
+use crate::http::path;
 use crate::identity::key_set::{KeySource, RemoteKeys};
 use crate::identity::location::Location;
 use crate::policy::Fail;
@@ -115,6 +116,12 @@ pub(super) fn auth(
         raw.revocation.as_ref().map(|raw| revocation::revocation(raw, fail).map_err(within("auth.revocation")));
     let logout = raw.back_channel_logout.as_ref();
     let logout = logout.map(|raw| revocation::logout(raw, &providers).map_err(within("auth.back_channel_logout")));
+    let logout = logout.transpose()?;
+    if let (Some(tickets), Some(logout)) = (&tickets, &logout)
+        && path::canonical(tickets.path.as_bytes()) == logout.path
+    {
+        return Err(ConfigError::new("auth.back_channel_logout.path", "is that of auth.tickets"));
+    }
     Ok(AuthRules {
         required,
         sources,
@@ -124,7 +131,7 @@ pub(super) fn auth(
         expiry_grace,
         tickets,
         revocation: revocation.transpose()?,
-        logout: logout.transpose()?,
+        logout,
         providers,
     })
 }

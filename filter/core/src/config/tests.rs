@@ -474,17 +474,8 @@ fn what_revokes_is_where_the_policy_says() {
 
 #[test]
 fn features_that_do_not_exist_yet_are_refused() {
-    for (pointer, value) in [("/log/spikes", json!({"factor": 4, "window": "10s"}))] {
-        let error = read(&with(good(), pointer, value)).unwrap_err();
-        let path = pointer.trim_start_matches('/').replace("/0", "[0]").replace('/', ".");
-        assert!(
-            error.ends_with(": not supported yet")
-                && error.starts_with(
-                    path.split('[').next().unwrap().rsplit_once('.').map_or(path.as_str(), |(parent, _)| parent)
-                ),
-            "{error}"
-        );
-    }
+    let error = read(&with(good(), "/log/spikes", json!({"factor": 4, "window": "10s"}))).unwrap_err();
+    assert_eq!(error, "log.spikes: not supported yet");
 }
 
 #[test]

@@ -27,16 +27,17 @@ use crate::port::{self, HostError, Port};
 /// 130 bytes.
 pub const LOGOUTS_MAX: u64 = 16_384;
 
-/// How many stand in one value of the host, which is copied for each that is new.
-const PAGE_COUNT: u64 = 32;
-
-/// How many values there are.
-const PAGES: u64 = LOGOUTS_MAX / PAGE_COUNT;
-
 /// The length of one logout, in bytes.
 const LOGOUT_LEN: usize = 72;
 
-const PAGE_LEN: usize = LOGOUT_LEN * PAGE_COUNT as usize;
+/// The length of one value of the host, which is copied for each logout that is new, in bytes.
+const PAGE_LEN: usize = 32 * LOGOUT_LEN;
+
+/// How many logouts stand in one.
+const PAGE_COUNT: u64 = (PAGE_LEN / LOGOUT_LEN) as u64;
+
+/// How many values there are.
+const PAGES: u64 = LOGOUTS_MAX / PAGE_COUNT;
 
 /// How often a logout is written where others write at the same time; each round that fails is one in which another one got through.
 const ROUNDS_MAX: u32 = 128;
@@ -151,11 +152,26 @@ impl Logouts {
                     continue;
                 }
             }
-            // Where it fails, another one has told for us.
-            self.port.share(port::Cell::Logouts, &after.to_le_bytes(), Some(version))?;
+            self.advance(next, version)?;
             if is_free {
                 return Ok(true);
             }
+        }
+        Err(HostError)
+    }
+
+    /// Tells all workers that the logout of this number is written, unless another one has.
+    fn advance(&self, number: u64, mut version: u32) -> Result<(), HostError> {
+        for _ in 0..ROUNDS_MAX {
+            let after = number.wrapping_add(1);
+            if self.port.share(port::Cell::Logouts, &after.to_le_bytes(), Some(version))? {
+                return Ok(());
+            }
+            let (next, known) = self.head()?;
+            if next != number {
+                return Ok(());
+            }
+            version = known;
         }
         Err(HostError)
     }

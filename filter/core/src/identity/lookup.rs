@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! session cookie ── GET <path>, Cookie: <name>=<value> ──▶ 200 {…}: claims   401, 403, 404: no               else: a fault
-//! opaque token ──── POST <path>, token=<token> ──────────▶ 200 {"active": true, …}: claims   {"active": false}: no   else: a fault
+//! opaque token ──── POST <path>, token=<token> ──────────▶ 200 {"active": true, …}: claims   {"active": false}, 400: no   else: a fault
 //! ```
 //!
 //! Tokens are introspected by RFC 7662. Nothing else of the client's request is in the question. Redirects are not followed.
@@ -157,6 +157,8 @@ impl Lookup {
         match (response.status, &self.form) {
             (200, _) => {}
             (401 | 403 | 404, Form::Cookie(_)) => return Told::No,
+            // A provider may not introspect what it does not take for a token of its own (oidc-provider says so of any JWT).
+            (400, Form::Introspection(_)) => return Told::No,
             (status, _) => return Told::Fault(Failure::Status(status)),
         }
         if response.body.len() > ANSWER_LEN_MAX {

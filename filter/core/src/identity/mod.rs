@@ -421,7 +421,7 @@ impl Identity {
     pub fn open(&self, auth: &AuthRules, ticket: &[u8], bound: Bound) -> Result<Ticket, Violation> {
         let rules = auth.tickets.as_ref().ok_or(Violation::TicketInvalid)?;
         let (Ok(date), Ok(scope)) = (self.port.date(), self.scope(rules)) else { return Err(Violation::Internal) };
-        tickets::open(rules, scope, auth, ticket, bound, date)
+        tickets::open(rules, scope, |name| auth.provider(name), ticket, bound, date)
     }
 
     /// Redeems a ticket, once for all workers, and for all proxies where the service of `global` knows. Whatever cannot be found out is no:
@@ -459,7 +459,7 @@ impl Identity {
         }
         // By the clock that never goes back: the calendar may.
         let until = now.saturating_add(expires_at.since(date)).saturating_add(CLOCK_SKEW);
-        match used::redeem(&*self.port, used::Kind::Ticket, id, until, now) {
+        match used::redeem(&*self.port, id, until, now) {
             Ok(Use::First) => Ok(()),
             Ok(Use::Again) => Err(Violation::TicketUsed),
             Ok(Use::Full) => Err(Violation::Overloaded),

@@ -30,15 +30,6 @@ const ENTRY_LEN: usize = DIGEST_LEN + 4;
 /// How often a cell is tried that others change at the same time. Each round that fails is one in which another worker got through.
 const ROUNDS_MAX: u32 = 128;
 
-/// What is used, since no two kinds may meet in an entry.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kind {
-    /// A token that says that somebody has logged out.
-    LogoutToken,
-    /// A ticket of ours.
-    Ticket,
-}
-
 /// What comes of a use.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Use {
@@ -70,8 +61,8 @@ pub fn prepare(port: &dyn Port) -> Result<(), HostError> {
 ///
 /// # Errors
 /// [`HostError`], also where too many others change the cell: then it may have been used or not.
-pub fn redeem(port: &dyn Port, kind: Kind, id: &[u8], until: Moment, now: Moment) -> Result<Use, HostError> {
-    let (cell, digest) = place(kind, id);
+pub fn redeem(port: &dyn Port, id: &[u8], until: Moment, now: Moment) -> Result<Use, HostError> {
+    let (cell, digest) = place(id);
     let until = seconds(until).checked_add(1).ok_or(HostError)?;
     for _ in 0..ROUNDS_MAX {
         // A cell that is not there could be made by two workers at once, each of which would be the first.
@@ -100,12 +91,8 @@ const EMPTY: [u8; 1] = [1];
 const CELL_LEN_MAX: usize = EMPTY.len() + ENTRIES_MAX * ENTRY_LEN;
 
 /// The cell of an id, and its digest there.
-fn place(kind: Kind, id: &[u8]) -> (Cell, [u8; DIGEST_LEN]) {
-    let kind = match kind {
-        Kind::LogoutToken => 1,
-        Kind::Ticket => 2,
-    };
-    let hash: [u8; 32] = Sha256::new_with_prefix([kind]).chain_update(id).finalize().into();
+fn place(id: &[u8]) -> (Cell, [u8; DIGEST_LEN]) {
+    let hash: [u8; 32] = Sha256::digest(id).into();
     let number = hash.last_chunk().map_or(0, |last| u16::from_le_bytes(*last));
     (Cell::Used(usize::from(number) % CELLS), hash.first_chunk().copied().unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! The signature checks of one worker: by the host, where it has its own and they are the same, and else by [`Key::verify`].
+//! The signature checks of one worker: by the host, where it has its own and they are the same, and else by our own arithmetic.
 //!
 //! Envoy's `verify_signature` is BoringSSL, which takes a hundredth of the time that a module takes: of RSA it knows PKCS #1 v1.5, of ECDSA
 //! signatures in DER. A host without it is asked once. A host that has it is trusted as it is for clocks and headers; what is no signature

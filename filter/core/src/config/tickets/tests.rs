@@ -112,3 +112,14 @@ fn tickets_and_their_sources_go_together() {
     let open = with(with(good(), "/auth", json!({"required": false})), "/auth/tickets", least());
     refuse(&open, "auth.tickets: needs a provider");
 }
+
+#[test]
+fn a_path_is_for_one_thing() {
+    let provider = good()["auth"]["providers"][0]["name"].clone();
+    let policy = with(with(good(), "/auth/tickets", least()), "/auth/providers/0/audiences", json!(["chat"]));
+    let policy = with(policy, "/auth/providers/0/issuer", json!("https://idp.example.com/"));
+    let logout =
+        |path: &Value| with(policy.clone(), "/auth/back_channel_logout", json!({"path": path, "provider": provider}));
+    refuse(&logout(&least()["path"]), "auth.back_channel_logout.path: is that of auth.tickets");
+    assert!(read(&logout(&json!("/backchannel-logout"))).is_ok());
+}

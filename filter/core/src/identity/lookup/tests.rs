@@ -119,8 +119,10 @@ fn statuses_say_yes_no_or_nothing() {
         check(&cookie(), status, body, &Told::No);
         check(&introspection(), status, body, &Told::Fault(Failure::Status(status)));
     }
+    check(&cookie(), 400, body, &Told::Fault(Failure::Status(400)));
+    check(&introspection(), 400, body, &Told::No);
     for status in
-        [100, 101, 201, 204, 206, 301, 302, 303, 304, 307, 308, 400, 402, 405, 407, 408, 410, 429, 500, 502, 503, 504]
+        [100, 101, 201, 204, 206, 301, 302, 303, 304, 307, 308, 402, 405, 407, 408, 410, 429, 500, 502, 503, 504]
     {
         for lookup in [cookie(), introspection()] {
             check(&lookup, status, body, &Told::Fault(Failure::Status(status)));

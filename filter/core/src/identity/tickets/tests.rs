@@ -63,7 +63,14 @@ fn text(policy: &Policy) -> String {
 }
 
 fn open_at(policy: &Policy, text: &str, seconds: u64) -> Result<Ticket, Violation> {
-    open(rules(policy), Scope::of_proxy(SEED), &policy.auth, text.as_bytes(), bound(policy), date(seconds))
+    open(
+        rules(policy),
+        Scope::of_proxy(SEED),
+        |name| policy.auth.provider(name),
+        text.as_bytes(),
+        bound(policy),
+        date(seconds),
+    )
 }
 
 #[track_caller]
@@ -174,7 +181,14 @@ fn a_ticket_is_good_where_it_was_issued() {
     let text = text(&policy);
     let bind = rules(&policy).bind;
     let open_for = |scope, origin: Option<&[u8]>, address: &[u8]| {
-        open(rules(&policy), scope, &policy.auth, text.as_bytes(), Bound::new(bind, origin, address), date(0))
+        open(
+            rules(&policy),
+            scope,
+            |name| policy.auth.provider(name),
+            text.as_bytes(),
+            Bound::new(bind, origin, address),
+            date(0),
+        )
     };
     let (own, address) = (Scope::of_proxy(SEED), b"203.0.113.7".as_slice());
     check(open_for(own, ORIGIN, address), None);
@@ -200,7 +214,15 @@ fn what_is_not_bound_may_change() {
         let text = text(&policy);
         let open_for = |origin: &[u8], address: &[u8]| {
             let bound = Bound::new(rules(&policy).bind, Some(origin), address);
-            open(rules(&policy), Scope::of_proxy(SEED), &policy.auth, text.as_bytes(), bound, date(0)).is_ok()
+            open(
+                rules(&policy),
+                Scope::of_proxy(SEED),
+                |name| policy.auth.provider(name),
+                text.as_bytes(),
+                bound,
+                date(0),
+            )
+            .is_ok()
         };
         assert_eq!(open_for(b"https://evil.example:443", b"203.0.113.7"), origin, "{bind}");
         assert_eq!(open_for(ORIGIN.unwrap(), b"192.0.2.1"), address, "{bind}");

@@ -16,13 +16,13 @@ fn at(seconds: u64) -> Moment {
 }
 
 fn redeem_ticket(port: &dyn Port, id: &[u8]) -> Result<Use, HostError> {
-    redeem(port, Kind::Ticket, id, at(30), at(0))
+    redeem(port, id, at(30), at(0))
 }
 
 /// Ids of one cell.
 fn neighbours() -> impl Iterator<Item = [u8; 8]> {
-    let (cell, _) = place(Kind::Ticket, &0_u64.to_le_bytes());
-    (0_u64..).map(u64::to_le_bytes).filter(move |id| place(Kind::Ticket, id).0 == cell)
+    let (cell, _) = place(&0_u64.to_le_bytes());
+    (0_u64..).map(u64::to_le_bytes).filter(move |id| place(id).0 == cell)
 }
 
 /// A host that has somebody come between when a cell is read.
@@ -77,7 +77,6 @@ fn what_is_used_once_is_used_on_every_worker() {
         assert_eq!(redeem_ticket(worker, b"one"), Ok(Use::Again));
     }
     assert_eq!(redeem_ticket(&beside, b"two"), Ok(Use::First));
-    assert_eq!(redeem(&beside, Kind::LogoutToken, b"one", at(30), at(0)), Ok(Use::First));
     // What is there stays, whoever prepares it again.
     prepare(&beside).unwrap();
     assert_eq!(redeem_ticket(&beside, b"two"), Ok(Use::Again));
@@ -120,9 +119,9 @@ fn a_full_cell_forgets_nothing_before_its_time() {
     assert_eq!(redeem_ticket(&port, last), Ok(Use::Full));
     assert!(first.iter().all(|id| redeem_ticket(&port, id) == Ok(Use::Again)));
     for (seconds, expected) in [(29, Use::Full), (30, Use::Full), (31, Use::First)] {
-        assert_eq!(redeem(&port, Kind::Ticket, last, at(60), at(seconds)), Ok(expected), "{seconds}");
+        assert_eq!(redeem(&port, last, at(60), at(seconds)), Ok(expected), "{seconds}");
     }
-    let (cell, _) = place(Kind::Ticket, last);
+    let (cell, _) = place(last);
     assert_eq!(port.data.borrow().get(&cell).unwrap().0.len(), EMPTY.len() + ENTRY_LEN);
 }
 
@@ -161,7 +160,7 @@ fn a_cell_that_was_never_made_is_no_place_to_use_anything() {
 fn a_cell_of_any_bytes_is_read() {
     for len in 0..64 {
         let port = port();
-        let (cell, _) = place(Kind::Ticket, b"one");
+        let (cell, _) = place(b"one");
         port.share(cell, &vec![0xff; len], None).unwrap();
         assert_eq!(redeem_ticket(&port, b"one"), Ok(Use::First), "{len}");
         assert_eq!(redeem_ticket(&port, b"one"), Ok(Use::Again), "{len}");
