@@ -15,6 +15,13 @@ pub(crate) const SECRET: &str = "an HMAC secret of more than 32 bytes";
 /// What tokens are accepted beyond their end, in seconds.
 pub(crate) const SKEW: u64 = 2;
 
+/// Where tickets are issued, and where logouts are posted.
+pub(crate) const TICKET_PATH: &str = "/ticket";
+pub(crate) const LOGOUT_PATH: &str = "/logout";
+
+/// How long tickets are good, in seconds.
+pub(crate) const TICKET_TTL: u64 = 5;
+
 /// Where keys are published.
 pub(crate) const KEYS_PATH: &str = "/keys";
 
@@ -56,17 +63,27 @@ impl Signer {
     }
 }
 
-/// A token of `subject` that ends then, in seconds of the calendar.
-pub(crate) fn token(signer: Signer, subject: &'static str, exp: u64) -> String {
-    type Tokens = BTreeMap<(Signer, &'static str, u64), String>;
+/// A token of a session of `subject` that ends then, in seconds of the calendar.
+pub(crate) fn token(signer: Signer, subject: &'static str, session: u8, exp: u64) -> String {
+    type Tokens = BTreeMap<(Signer, &'static str, u8, u64), String>;
     thread_local! {
         static TOKENS: RefCell<Tokens> = const { RefCell::new(BTreeMap::new()) };
     }
     let sign = || {
-        let claims = json!({"iss": "https://idp.example.com/", "aud": "chat", "sub": subject, "exp": exp});
+        let sid = session.to_string();
+        let claims = json!({"iss": "https://idp.example.com/", "aud": "chat", "sub": subject, "sid": sid, "exp": exp});
         signer.sign(&claims)
     };
-    TOKENS.with_borrow_mut(|tokens| tokens.entry((signer, subject, exp)).or_insert_with(sign).clone())
+    TOKENS.with_borrow_mut(|tokens| tokens.entry((signer, subject, session, exp)).or_insert_with(sign).clone())
+}
+
+/// The form of a logout of a session; `date` and `number` tell it from others.
+pub(crate) fn logout(signer: Signer, session: u8, date: u64, number: u32) -> Vec<u8> {
+    let claims = json!({
+        "iss": "https://idp.example.com/", "aud": "chat", "iat": date, "exp": date + 60, "jti": number.to_string(),
+        "events": {"http://schemas.openid.net/event/backchannel-logout": {}}, "sid": session.to_string(),
+    });
+    format!("logout_token={}", signer.sign(&claims)).into_bytes()
 }
 
 /// What the place where keys are published says when these are: them, or nothing that is a set. Tells whether it is one.

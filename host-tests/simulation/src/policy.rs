@@ -8,7 +8,7 @@ use portcullis_core::wire::Side;
 use serde_json::{Value, json};
 
 use crate::dice::Dice;
-use crate::identity::{KEYS_PATH, SECRET, SKEW};
+use crate::identity::{KEYS_PATH, LOGOUT_PATH, SECRET, SKEW, TICKET_PATH, TICKET_TTL};
 
 /// How many kinds of messages a policy is about, and how many kinds of everything else: each pair of them is a policy.
 pub(crate) const KINDS: usize = 48;
@@ -25,6 +25,8 @@ pub(crate) struct Terms {
     pub(crate) is_published: bool,
     /// A connection may outlive its token.
     pub(crate) outlives_token: bool,
+    pub(crate) has_tickets: bool,
+    pub(crate) has_logout: bool,
     /// Another list of origins, which a reload may bring.
     pub(crate) is_elsewhere: bool,
     pub(crate) per_address: u32,
@@ -136,6 +138,8 @@ impl Terms {
             needs_credential: !dice.one_in(3),
             is_published: identity.one_in(3),
             outlives_token: identity.one_in(4),
+            has_tickets: identity.one_in(2),
+            has_logout: identity.one_in(2),
             is_elsewhere: dice.one_in(6),
             per_address: dice.pick(&[1, 3, 20]),
             per_subject: dice.pick(&[1, 2, 10]),
@@ -169,6 +173,7 @@ impl Terms {
                 service
             }
         };
+        let header = json!({"header": "authorization"});
         let (algorithm, jwks) = match self.is_published {
             true => (
                 "EdDSA",
@@ -184,7 +189,13 @@ impl Terms {
             "origin": {"allow": [if self.is_elsewhere { "https://other.example.com" } else { "https://*.example.com" }]},
             "auth": {
                 "required": self.needs_credential,
-                "sources": [{"header": "authorization"}],
+                "sources": if self.has_tickets { json!([header, {"ticket": "ticket"}]) } else { json!([header]) },
+                "tickets": self.has_tickets.then(|| json!({
+                    "path": TICKET_PATH,
+                    "ttl": format!("{TICKET_TTL}s"),
+                    "keys": [{"inline": "a secret that seals, of more than 32 bytes"}],
+                })),
+                "back_channel_logout": self.has_logout.then(|| json!({"path": LOGOUT_PATH, "provider": "corp"})),
                 "providers": [{
                     "name": "corp",
                     "issuer": "https://idp.example.com/",

@@ -268,8 +268,12 @@ impl Port for SimulatedPort {
     fn shared(&self, cell: port::Cell) -> Result<Option<(Vec<u8>, u32)>, HostError> {
         self.count(cell)?;
         let data = self.proxy.data.borrow();
-        // A bucket that nobody has changed is as the first worker made it.
-        let unchanged = || matches!(cell, port::Cell::Bucket(_)).then(|| (vec![0; BUCKET_LEN], 1));
+        // What nobody has changed is as the first worker made it.
+        let unchanged = || match cell {
+            port::Cell::Bucket(_) => Some((vec![0; BUCKET_LEN], 1)),
+            port::Cell::Used(_) => Some((vec![1], 1)),
+            port::Cell::LogoutPage(_) | port::Cell::Logouts | port::Cell::Register => None,
+        };
         Ok(data.get(&cell).cloned().or_else(unchanged))
     }
 

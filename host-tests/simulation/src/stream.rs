@@ -63,6 +63,7 @@ pub(crate) enum Waits {
 pub(crate) struct Decided {
     pub(crate) flow: Flow,
     pub(crate) refusal: Option<Violation>,
+    pub(crate) is_served: bool,
     pub(crate) has_erred: bool,
     pub(crate) judged: Judged,
 }
@@ -100,6 +101,10 @@ pub(crate) struct Seen {
     /// What nobody has checked yet.
     pub(crate) decided: Option<Decided>,
     pub(crate) replies: Vec<(Violation, bool)>,
+    /// The filter has answered, and no refusal.
+    pub(crate) is_served: bool,
+    /// What it said, until that is noted.
+    pub(crate) answer: Option<(u16, String)>,
     pub(crate) refusals: Vec<Violation>,
     pub(crate) ways: [Way; 2],
     pub(crate) writers: [Writer; 2],
@@ -218,7 +223,8 @@ impl Stream {
             let lacks_keys = seen.attempt.flaw(&seen.terms, *date, known.keys.as_ref()) == Some(Violation::Internal);
             seen.is_anonymous = seen.terms.is_published && seen.terms.is_fail_open && (lacks_keys || has_erred);
             let refusal = seen.replies.last().map(|(violation, _)| *violation);
-            seen.decided = Some(Decided { flow, refusal, has_erred, judged: seen.judged.clone() });
+            let is_served = seen.is_served;
+            seen.decided = Some(Decided { flow, refusal, is_served, has_erred, judged: seen.judged.clone() });
         }
         let is_upgrade = seen.attempt.is_upgrade && !seen.terms.is_monitor;
         match flow {
@@ -518,7 +524,11 @@ impl Stream {
             seen.has_slots = false;
             match violation {
                 Some(violation) => seen.replies.push((violation, !has_failed)),
-                None => seen.blame(format!("a reply says {reason:?}")),
+                None if seen.attempt.errand.is_none() => seen.blame(format!("a reply says {reason:?}")),
+                None => {
+                    seen.is_served = true;
+                    seen.answer = (!has_failed).then(|| (reply.status, reply.body.clone()));
+                }
             }
         }
         if has_failed {

@@ -4,12 +4,12 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use portcullis_core::effect::Flow;
-use portcullis_core::time::Timestamp;
+use portcullis_core::time::{Moment, Timestamp};
 use portcullis_core::violation::Violation;
 use portcullis_core::wire::Side;
 
 use super::World;
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, Errand};
 use crate::identity::SKEW;
 use crate::model::Way;
 use crate::policy::{Global, IDLE_MILLIS, LATE_MILLIS, LIFETIME_MILLIS, MESSAGE_MILLIS, PONG_MILLIS, Terms};
@@ -19,6 +19,9 @@ use crate::vm::Vm;
 /// How long a live connection may go by a policy of before: as long as a policy takes to settle and connections to be looked at, and three
 /// ticks that come as late as they may.
 const FOLLOWED_WITHIN: Duration = Duration::from_millis(1_800 + 3 * LATE_MILLIS);
+
+/// How far two looks at the calendar may be apart that judge one thing.
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// How long the tokens that end may last.
 const TOKEN_SPAN: Duration = Duration::from_secs(10);
@@ -42,11 +45,13 @@ impl World {
     }
 
     /// What has to hold of a request that was decided about, or waits; `counts`: how many had slots before and after, where that is known.
-    pub(super) fn check_request(&self, stream: &Stream, counts: Option<[[usize; 3]; 2]>) {
+    pub(super) fn check_request(&mut self, vm: &Vm, stream: &Stream, counts: Option<[[usize; 3]; 2]>) {
         let after = self.counts(&stream.seen.borrow().attempt);
         let mut seen = stream.seen.borrow_mut();
         let terms = seen.terms;
-        let Some(Decided { flow, refusal, has_erred, judged: Judged { dates, known } }) = seen.decided.take() else {
+        let Some(Decided { flow, refusal, is_served, has_erred, judged: Judged { dates, known } }) =
+            seen.decided.take()
+        else {
             if seen.waits.is_some() && !seen.replies.is_empty() {
                 seen.blame("a request is answered and waits".to_owned());
             }
@@ -55,10 +60,25 @@ impl World {
         // Keys go with the last policy that names them, and what the host loses may have been one.
         let is_certain = self.report.reload_count == 0 && self.proxy.error_count() == 0;
         let keys = if is_certain { known.keys.as_ref() } else { Some(&known.keys_ever) };
-        let [flaw, later_flaw] =
-            dates.map(|date| seen.attempt.flaw(&terms, date, keys).filter(|_| seen.attempt.is_upgrade));
+        let attempt = seen.attempt;
+        if let Some(Errand::Logout(_)) = attempt.errand {
+            if flow == Flow::Forward && !(terms.is_fail_open && has_erred) {
+                seen.blame("a logout goes on".to_owned());
+            }
+            return;
+        }
+        let is_used = attempt.ticket.is_some_and(|ticket| self.tickets[ticket.number].is_used);
+        let is_revoked = counts.is_some() && is_certain && self.is_logged_out(vm, &attempt);
+        let [flaw, later_flaw] = dates.map(|date| {
+            let flaw = attempt.flaw(&terms, date, keys);
+            let flaw = flaw.or_else(|| (is_revoked && terms.has_logout).then_some(Violation::CredentialRevoked));
+            let flaw = flaw.or_else(|| (is_used && terms.has_tickets).then_some(Violation::TicketUsed));
+            flaw.filter(|_| attempt.is_judged())
+        });
         let is_keyless = terms.is_published && (flaw == Some(Violation::Internal) || !is_certain);
-        let may_pass = terms.is_monitor || (terms.is_fail_open && (has_erred || is_keyless));
+        // What the filter answers itself goes to no upstream.
+        let is_enforced = !terms.is_monitor || (attempt.errand.is_some() && terms.has_tickets);
+        let may_pass = !is_enforced || (terms.is_fail_open && (has_erred || is_keyless));
         let maxima = [terms.per_address, terms.per_subject, terms.in_all].map(|max| max as usize);
         let is_full = counts.is_none_or(|[before, after]| {
             before.iter().chain(&after).zip(maxima.into_iter().chain(maxima)).any(|(count, max)| *count >= max)
@@ -72,8 +92,10 @@ impl World {
             _ if is_over && is_known => Some(format!("too many are admitted: {after:?} of {maxima:?}")),
             (Flow::Forward | Flow::Wait, None) => {
                 let is_named = seen.request.iter().any(|(name, _)| name == "authorization");
-                if may_pass || !seen.attempt.is_upgrade {
+                if may_pass || !attempt.is_judged() {
                     None
+                } else if attempt.errand.is_some() && terms.has_tickets {
+                    Some("what the filter was asked goes on".to_owned())
                 } else if flaw.is_some() {
                     Some(format!("{flaw:?} goes on"))
                 } else if is_named && flow == Flow::Forward {
@@ -83,24 +105,57 @@ impl World {
                 }
             }
             (Flow::Forward | Flow::Wait, Some(_)) => Some("a request is answered and goes on".to_owned()),
+            (Flow::Hold, None) if is_served => {
+                let is_good = flaw.is_none() || later_flaw.is_none() || !is_certain;
+                (!is_good).then(|| format!("{:?} is answered in spite of {flaw:?}", attempt.errand))
+            }
             (Flow::Hold, None) => Some("a request is kept without an answer".to_owned()),
             (Flow::Hold, Some(violation)) => {
                 let is_right = match violation {
                     Violation::Internal => has_erred || is_keyless,
-                    _ if terms.is_monitor => false,
+                    _ if !is_enforced => false,
                     Violation::ConnectionsExceeded => is_full || is_lax || self.report.reload_count > 0,
                     Violation::HandshakesExceeded => terms.handshakes > 0 || terms.global != Global::Nothing,
                     Violation::Banned => attempts >= 2,
                     Violation::Overloaded => terms.has_little_room || self.report.is_memory_short,
                     Violation::CredentialInvalid if is_keyless => true,
+                    Violation::CredentialRevoked => self.is_said_to_be_out(&attempt),
+                    Violation::TicketUsed => attempt.ticket.is_some_and(|ticket| self.tickets[ticket.number].is_tried),
+                    // A ticket ends a moment before what is known of it, and so does what it is given for.
+                    Violation::TicketInvalid | Violation::CredentialExpired
+                        if attempt.flaw(&terms, self.proxy.date().saturating_add(MOMENT), keys) == Some(violation) =>
+                    {
+                        true
+                    }
                     violation => [flaw, later_flaw].contains(&Some(violation)),
                 };
                 (!is_right).then(|| format!("refused for {violation:?}, not {flaw:?}; {after:?} of {maxima:?}"))
             }
         };
+        if let Some(ticket) = attempt.ticket {
+            let ticket = &mut self.tickets[ticket.number];
+            let is_let_in = flow == Flow::Forward && is_enforced && terms.has_tickets && !may_pass;
+            if is_let_in && ticket.is_used {
+                seen.blame("a ticket lets in twice".to_owned());
+            }
+            ticket.is_used |= is_let_in;
+            ticket.is_tried |=
+                flow == Flow::Forward || matches!(refusal, Some(Violation::Internal | Violation::TicketUsed));
+        }
         if let Some(fault) = fault {
             seen.blame(fault);
         }
+    }
+
+    /// Whether somebody has said that the session of a client has ended.
+    fn is_said_to_be_out(&self, attempt: &Attempt) -> bool {
+        attempt.credential.is_some_and(|credential| self.logouts.contains_key(&credential.session))
+    }
+
+    /// Whether a worker has to know that the session of a client has ended: it has ticked since.
+    fn is_logged_out(&self, vm: &Vm, attempt: &Attempt) -> bool {
+        let since = attempt.credential.and_then(|credential| *self.logouts.get(&credential.session)?);
+        since.is_some_and(|since| vm.ticked_at.get() > since)
     }
 
     /// What has to hold of a stream at any time.
@@ -144,6 +199,7 @@ impl World {
                     client.sent_count() > seen.terms.burst || matches!(seen.terms.global, Global::Messages { .. })
                 }
                 Violation::Overloaded => seen.terms.has_little_room,
+                Violation::CredentialRevoked => self.is_said_to_be_out(&seen.attempt),
                 Violation::CredentialExpired => {
                     seen.attempt.credential.is_some_and(|credential| self.proxy.date() >= credential.ends_at())
                 }
@@ -166,7 +222,7 @@ impl World {
             say("a Close of ours without a refusal".to_owned());
         }
         if self.has_outlived(&seen) && is_live {
-            say("a connection has outlived its token".to_owned());
+            say("a connection has outlived its token or its session".to_owned());
         }
         let is_known = seen.error_count == 0 && !seen.is_over && is_live && seen.refusals.is_empty();
         if is_known && is_quiet && seen.reload_count == 0 && is_enforced {
@@ -181,24 +237,35 @@ impl World {
         }
     }
 
-    /// Whether a connection should have ended with its token.
+    /// Whether a connection should have ended with its token or its session.
     fn has_outlived(&self, seen: &Seen) -> bool {
-        let late = Duration::from_secs(SKEW + 1) + Duration::from_millis(2 * LATE_MILLIS);
-        self.token_end(seen).is_some_and(|end| self.proxy.date() > end.saturating_add(late))
+        let late = Duration::from_secs(SKEW + 1) + Duration::from_millis(3 * LATE_MILLIS);
+        let is_past = |end: Timestamp| self.proxy.date() > end.saturating_add(late);
+        let is_out = |since: Moment| self.proxy.now() > since.saturating_add(late);
+        self.token_end(seen).is_some_and(is_past) || self.session_end(seen).is_some_and(is_out)
     }
 
-    /// Whether a connection has to end with its token before long.
+    /// Whether a connection has to end with its token or its session before long.
     pub(super) fn ends_soon(&self, seen: &Seen) -> bool {
-        self.token_end(seen).is_some_and(|end| end < self.proxy.date().saturating_add(TOKEN_SPAN))
+        let is_soon = |end: Timestamp| end < self.proxy.date().saturating_add(TOKEN_SPAN);
+        self.token_end(seen).is_some_and(is_soon) || self.session_end(seen).is_some()
     }
 
     /// When the token of a connection ends that has to end with it, if nothing else ends it.
     fn token_end(&self, seen: &Seen) -> Option<Timestamp> {
-        let Seen { terms, attempt, .. } = seen;
-        let is_bound = !terms.outlives_token && !terms.is_monitor && !terms.is_fail_open && seen.reload_count == 0;
-        let is_quiet = seen.ends().is_empty() && !seen.is_over;
-        let is_certain = is_bound && is_quiet && self.proxy.error_count() == 0;
-        attempt.credential.filter(|_| is_certain).map(|credential| credential.ends_at())
+        let is_bound = !seen.terms.outlives_token && self.is_bound(seen);
+        seen.attempt.credential.filter(|_| is_bound).map(|credential| credential.ends_at())
+    }
+
+    /// When the session of a connection ended that has to end with it, if nothing else ends it.
+    fn session_end(&self, seen: &Seen) -> Option<Moment> {
+        let is_bound = seen.terms.has_logout && self.is_bound(seen);
+        seen.attempt.credential.filter(|_| is_bound).and_then(|credential| *self.logouts.get(&credential.session)?)
+    }
+
+    fn is_bound(&self, seen: &Seen) -> bool {
+        let is_enforced = !seen.terms.is_monitor && !seen.terms.is_fail_open && seen.reload_count == 0;
+        is_enforced && seen.ends().is_empty() && !seen.is_over && self.proxy.error_count() == 0
     }
 
     /// A refused client is told before it is reset, where it can be.

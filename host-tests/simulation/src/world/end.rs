@@ -5,7 +5,7 @@ use crate::stream::Stream;
 
 impl World {
     /// Everything ends, and comes back.
-    pub(super) fn settle(&self) {
+    pub(super) fn settle(&mut self) {
         self.note(|| "all is left to end".to_owned());
         self.proxy.disturb(0, 0);
         self.proxy.take_memory(8_000_000);

@@ -5,16 +5,19 @@ mod chunks;
 mod end;
 
 use core::cell::RefCell;
+use core::time::Duration;
+use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
 use portcullis_core::ask::Answer;
 use portcullis_core::effect::Flow;
 use portcullis_core::testing::switching_protocols;
+use portcullis_core::time::{Moment, Timestamp};
 use portcullis_core::wire::Side;
 
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, Errand};
 use crate::dice::Dice;
-use crate::identity::{KeyIds, publish};
+use crate::identity::{self, KeyIds, Signer, TICKET_TTL, publish};
 use crate::model::Way;
 use crate::policy::{self, KINDS};
 use crate::proxy::Proxy;
@@ -24,6 +27,17 @@ use crate::vm::Vm;
 use crate::{Bug, Report, show};
 
 pub(crate) use chunks::chunks;
+
+/// A ticket that was issued.
+struct Issued {
+    text: String,
+    attempt: Attempt,
+    ends_at: Timestamp,
+    /// Somebody has come with it who may have been let in.
+    is_tried: bool,
+    /// Somebody was let in.
+    is_used: bool,
+}
 
 /// The world.
 pub(crate) struct World {
@@ -44,6 +58,10 @@ pub(crate) struct World {
     forged: Vec<&'static str>,
     /// The keys that the issuer publishes.
     published: KeyIds,
+    /// The tickets that were issued.
+    tickets: Vec<Issued>,
+    /// Sessions that somebody said had ended, and those of which a worker has said that they have, since when.
+    logouts: BTreeMap<u8, Option<Moment>>,
     bug: Option<Bug>,
     report: Report,
 }
@@ -66,6 +84,8 @@ impl World {
             has_lost_unknown: false,
             forged: Vec::new(),
             published: KeyIds::from([1]),
+            tickets: Vec::new(),
+            logouts: BTreeMap::new(),
             bug,
             report: Report::default(),
             dice,
@@ -154,7 +174,51 @@ impl World {
         let vm = self.dice.below(self.vms.len());
         let (terms, _) = policy::policy(self.messages, self.others[vm]);
         let attempt = Attempt::new(&self.dice, &self.identity, &terms, self.proxy.date());
+        let number = self.identity.below(self.tickets.len());
+        let attempt = match self.tickets.get(number).filter(|_| self.identity.one_in(3)) {
+            Some(ticket) => ticket.attempt.redeem(&self.identity, &terms, number, ticket.ends_at),
+            None => attempt,
+        };
         self.request(vm, attempt);
+        if terms.has_logout && self.identity.one_in(12) {
+            self.log_out(vm);
+        }
+    }
+
+    /// The issuer tells a worker that a session has ended.
+    fn log_out(&mut self, vm: usize) {
+        let session = self.identity.pick(&[1, 2, 3, 4, 5, 6]);
+        let (terms, _) = policy::policy(self.messages, self.others[vm]);
+        self.logouts.entry(session).or_default();
+        let stream = self.request(vm, Attempt::logout(session));
+        let signer = if terms.is_published { Signer::Key(1) } else { Signer::Secret };
+        let form = identity::logout(signer, session, self.proxy.date().as_secs(), stream.id);
+        let vm = Rc::clone(&self.vms[vm]);
+        if vm.stream(stream.id).is_some() {
+            self.deliver(&vm, &stream, Side::Client, &form, true);
+        }
+    }
+
+    /// Notes what the filter has answered.
+    fn note_answer(&mut self, stream: &Stream) {
+        let mut seen = stream.seen.borrow_mut();
+        let (attempt, terms) = (seen.attempt, seen.terms);
+        match (seen.answer.take(), attempt.errand) {
+            (Some((201, body)), Some(Errand::Ticket)) => {
+                let [_, date] = seen.judged.dates;
+                let text = body.split('"').nth(3).unwrap_or_default().to_owned();
+                let until = date.saturating_add(Duration::from_secs(TICKET_TTL));
+                let ends_at = attempt.credential.map_or(until, |credential| credential.ends_at().min(until));
+                self.tickets.push(Issued { text, attempt, ends_at, is_tried: false, is_used: false });
+            }
+            (Some((200, _)), Some(Errand::Logout(session))) => {
+                self.logouts.insert(session, Some(self.proxy.now()));
+            }
+            (Some((400, _)), Some(Errand::Logout(_)))
+                if terms.is_published || terms.has_little_room || self.proxy.error_count() > 0 => {}
+            (None, _) => {}
+            (Some(answer), errand) => seen.blame(format!("{errand:?} is answered {answer:?}")),
+        }
     }
 
     fn request(&mut self, vm: usize, attempt: Attempt) -> Rc<Stream> {
@@ -172,7 +236,7 @@ impl World {
         let seen = Seen {
             terms,
             attempt,
-            request: attempt.fields(),
+            request: attempt.fields(&self.tickets.iter().map(|ticket| ticket.text.clone()).collect::<Vec<_>>()),
             is_forwarded: false,
             is_answered: false,
             is_up: false,
@@ -182,6 +246,8 @@ impl World {
             judged: Judged::default(),
             decided: None,
             replies: Vec::new(),
+            is_served: false,
+            answer: None,
             refusals: Vec::new(),
             ways: [way(Side::Client), way(Side::Server)],
             writers,
@@ -200,7 +266,7 @@ impl World {
         vm.streams.borrow_mut().insert(id, Rc::clone(&stream));
         self.note(|| format!("{id}: asks for a connection: {attempt:?} {writable:?} {terms:?}"));
         // Where keys are published, any may be one that nobody knows of.
-        if (attempt.is_forged(&terms) || terms.is_published) && attempt.is_upgrade {
+        if (attempt.is_forged(&terms) || terms.is_published) && attempt.is_judged() {
             self.forged.push(attempt.address);
         }
         let counts = self.counts(&attempt);
@@ -208,7 +274,7 @@ impl World {
         self.report.request_count += 1;
         // Others may have left meanwhile.
         let counts = [counts, self.counts(&attempt)];
-        self.check_request(&stream, Some(counts));
+        self.check_request(&vm, &stream, Some(counts));
         self.tidy(&vm, &stream);
         stream
     }
@@ -304,7 +370,7 @@ impl World {
         self.deliver(&vm, &stream, from, if self.dice.one_in(2) { b"" } else { b"early" }, false);
     }
 
-    fn pass_time(&self) {
+    fn pass_time(&mut self) {
         self.proxy.advance(self.dice.pick(&[0, 1, 5, 50, 100, 100, 100, 400, 1_000]));
         for vm in self.vms.clone() {
             let millis = self.proxy.now().since(vm.ticked_at.get()).as_millis();
@@ -314,13 +380,15 @@ impl World {
         }
     }
 
-    fn tick(&self, vm: &Rc<Vm>) {
+    fn tick(&mut self, vm: &Rc<Vm>) {
         self.note(|| format!("a tick at {:?}", self.proxy.now()));
         vm.tick();
-        vm.all_streams().iter().for_each(|stream| self.tidy(vm, stream));
+        for stream in vm.all_streams() {
+            self.tidy(vm, &stream);
+        }
     }
 
-    fn wake(&self) {
+    fn wake(&mut self) {
         let Some((vm, stream)) = self.pick_stream(Stream::is_kept) else { return };
         stream.wake(&vm);
         self.tidy(&vm, &stream);
@@ -343,7 +411,9 @@ impl World {
             self.note(|| format!("a service answers {answer:?}"));
             vm.receive(token, answer);
         }
-        vm.all_streams().iter().for_each(|stream| self.tidy(&vm, stream));
+        for stream in vm.all_streams() {
+            self.tidy(&vm, &stream);
+        }
     }
 
     /// The issuer is asked for its keys, of which it may have new ones.
@@ -360,14 +430,14 @@ impl World {
     }
 
     /// A client or server goes without a word.
-    fn leave(&self) {
+    fn leave(&mut self) {
         let Some((vm, stream)) = self.pick_stream(|_| true) else { return };
         self.end(&vm, &stream);
     }
 
-    fn end(&self, vm: &Rc<Vm>, stream: &Rc<Stream>) {
+    fn end(&mut self, vm: &Rc<Vm>, stream: &Rc<Stream>) {
         self.note(|| format!("{}: ends", stream.id));
-        self.check_request(stream, None);
+        self.check_request(vm, stream, None);
         self.check_stream(stream);
         stream.end(vm);
         vm.streams.borrow_mut().remove(&stream.id);
@@ -437,12 +507,13 @@ impl World {
     }
 
     /// What the host does behind a callback: it ends streams that were reset or answered.
-    fn tidy(&self, vm: &Rc<Vm>, stream: &Rc<Stream>) {
+    fn tidy(&mut self, vm: &Rc<Vm>, stream: &Rc<Stream>) {
         let (is_over, is_reset, is_told) = {
             let seen = stream.seen.borrow();
             (seen.is_over, seen.is_reset, seen.replies.iter().any(|(_, is_told)| *is_told))
         };
-        self.check_request(stream, None);
+        self.check_request(vm, stream, None);
+        self.note_answer(stream);
         self.check_stream(stream);
         if is_reset && !is_over {
             self.check_told(stream);
