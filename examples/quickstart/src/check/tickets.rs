@@ -1,6 +1,6 @@
 //! Tickets in place of a token, and the end of a login: each at the gate before the demo's own backend, with its identity provider.
 
-use portcullis_envoy::peer::client::Answer;
+use portcullis_envoy::peer::client::{Answer, Upgrade};
 use serde_json::Value;
 
 use super::scene::{Case, Got, Scene, bearer, echo, ending};
@@ -13,21 +13,21 @@ pub(super) fn cases() -> Vec<Case> {
             let answer = post(scene, TICKET_PATH, &authorization(&scene.stage.token), "")?;
             let kept = answer.head.value("cache-control").unwrap_or("kept").to_owned();
             let (status, ticket) = (answer.status(), member(&answer, "ticket"));
-            let upgrade = || scene.stranger_to(&format!("/chat?ticket={ticket}"));
+            let upgrade = || with_ticket(scene, &ticket);
             let echo = echo(&mut scene.stage.service.open(&upgrade())?, "hello")?;
             let again = scene.stage.service.ask(&upgrade())?;
             Ok(format!("{status} {kept}, 101, {echo}, {} {}", again.status(), member(&again, "error")))
         }),
         Case::new("a ticket that another page uses", "403 origin_refused, 101, echo", |scene| {
             let ticket = member(&post(scene, TICKET_PATH, &authorization(&scene.stage.token), "")?, "ticket");
-            let upgrade = || scene.stranger_to(&format!("/chat?ticket={ticket}"));
+            let upgrade = || with_ticket(scene, &ticket);
             let refused = scene.stage.service.ask(&upgrade().origin(&format!("{ORIGIN}.evil.example")))?;
             // It is not used up by that.
             let echo = echo(&mut scene.stage.service.open(&upgrade())?, "hello")?;
             Ok(format!("{} {}, 101, {echo}", refused.status(), member(&refused, "error")))
         }),
         Case::new("a ticket that is made up", "401 ticket_invalid", |scene| {
-            let answer = scene.stage.service.ask(&scene.stranger_to("/chat?ticket=AXhtYWRlIHVw"))?;
+            let answer = scene.stage.service.ask(&with_ticket(scene, "AXhtYWRlIHVw"))?;
             Ok(format!("{} {}", answer.status(), member(&answer, "error")))
         }),
         Case::new("a ticket without a credential", "401 credential_missing", |scene| {
@@ -44,6 +44,10 @@ pub(super) fn cases() -> Vec<Case> {
             Ok(answer.status().to_string())
         }),
     ]
+}
+
+fn with_ticket(scene: &Scene<'_>, ticket: &str) -> Upgrade {
+    Upgrade::to(&format!("{}&ticket={ticket}", scene.target("/chat"))).host(HOST).origin(ORIGIN)
 }
 
 /// Logs in, opens a connection, logs out, and tries again.
