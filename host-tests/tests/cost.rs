@@ -7,9 +7,9 @@ use portcullis_host_tests::scenario::{Gate, TICK, limited_policy, limited_policy
 use portcullis_host_tests::{Side, StreamId};
 use serde_json::{Value, json};
 
-/// For a chunk with one frame whose payload is not read: 3,138 from the client when this was written (2,753 before reloads, monitoring and turns were
-/// followed). Both directions together take Envoy's runtime about a microsecond, a thirtieth of what a message of 128 bytes costs Envoy.
-const FRAME_MAX: u64 = 3_150;
+/// For a chunk with one frame whose payload is not read: 3,721 from the client and 3,746 from the server when this was written (3,138 before messages could bring credentials and
+/// what is revoked was looked for; 2,753 before reloads, monitoring and turns were followed). Both directions together take Envoy's runtime about a microsecond, a thirtieth of what a message of 128 bytes costs Envoy.
+const FRAME_MAX: u64 = 3_760;
 
 /// What the default limits and times add to that: 245 for the client when this was written, nothing for the server.
 const LIMITS_MAX: u64 = 300;
@@ -48,8 +48,8 @@ fn cost(gate: &mut Gate, stream: StreamId, from: Side, bytes: &[u8]) -> u64 {
     gate.instructions()
 }
 
-/// The same where the first bytes are looked at: 3,083 and 3,074 when this was written, where the first two show that they are no tunnel.
-const HEAD_MAX: u64 = 3_200;
+/// The same where the first bytes are looked at: 3,781 and 3,806 when this was written, where the first two show that they are no tunnel.
+const HEAD_MAX: u64 = 3_820;
 
 #[track_caller]
 fn check_frames((mut gate, stream): (Gate, StreamId), max: u64) {
@@ -149,9 +149,9 @@ fn a_byte_costs_the_same_wherever_in_a_frame_it_comes() {
     );
 }
 
-/// Before anything is known about its sender: a millisecond, as a check of a signature takes. 2,977,306 when this was written, with its
+/// Before anything is known about its sender: a millisecond, as a check of a signature takes. 3,003,019 when this was written, with its
 /// line in the log.
-const PATH_MAX: u64 = 3_000_000;
+const PATH_MAX: u64 = 3_020_000;
 
 /// Whatever a path is made of, its readings cost no more than what is bounded, and nothing where no route asks for a path.
 #[test]

@@ -109,7 +109,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "module-size",
-        rule: "portcullis.wasm is at most 1.40 MiB",
+        rule: "portcullis.wasm is at most 1.55 MiB",
         needs: &[],
         action: Action::Call(measure_module),
         hint: "Each megabyte costs an Envoy a second of start and 20 MB: find what grew before raising the bound.",
@@ -195,8 +195,8 @@ fn add_target(workspace: &Workspace) -> Outcome {
     }
 }
 
-/// What the module may weigh, in bytes: 1.40 MiB. An Envoy compiles it whole at its start, at about a second per MiB.
-const MODULE_LEN_MAX: u64 = 1_468_006;
+/// What the module may weigh, in bytes: 1.55 MiB. An Envoy compiles it whole at its start, at about a second per MiB.
+const MODULE_LEN_MAX: u64 = 1_625_292;
 
 fn measure_module(workspace: &Workspace) -> Outcome {
     match fs::metadata(workspace.target.join("wasm32-wasip1/release/portcullis.wasm")) {
@@ -238,8 +238,8 @@ mod tests {
 
     #[test]
     fn a_module_of_its_bound_passes_and_one_byte_more_fails() {
-        let expected = "1468006 bytes = 1.40 MiB, at most 1468006 bytes = 1.40 MiB";
-        assert_eq!(judge_module_len(1_468_006), Outcome::Passed(expected.to_owned()));
+        let expected = "1625292 bytes = 1.55 MiB, at most 1625292 bytes = 1.55 MiB";
+        assert_eq!(judge_module_len(1_625_292), Outcome::Passed(expected.to_owned()));
         assert!(matches!(judge_module_len(1_625_293), Outcome::Failed(_)));
     }
 }
