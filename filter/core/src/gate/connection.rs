@@ -4,6 +4,7 @@
 //! Close brings.
 
 mod credentials;
+mod revocation;
 
 use core::cell::RefCell;
 use core::time::Duration;
@@ -14,7 +15,6 @@ use super::proof::Proof;
 use super::worker::{Plugin, Worker};
 use crate::ask::Ask;
 use crate::effect::{ClientWriter, Effect, Effects, Metric, Onward, Passage};
-use crate::entry::Credential;
 use crate::identity::marks::Marks;
 use crate::limits::counters::Slot;
 use crate::limits::lease::{Lease, Subject};
@@ -411,11 +411,6 @@ impl Connection {
         self.listener.other_than(&self.policies).is_some()
     }
 
-    /// Whether it may have been revoked since it was looked at.
-    fn is_unreviewed(&self, worker: &Worker) -> bool {
-        self.revision != Some(worker.identity.revision())
-    }
-
     pub(super) fn review(&self, worker: &Worker, effects: &mut Effects) {
         let (identity, auth) = (&worker.identity, &self.policy.auth);
         // One without marks has none to be found, or came before there was anything that revokes.
@@ -441,35 +436,6 @@ impl Connection {
         if self.is_unreviewed(worker) {
             self.look_at_revocations(worker, effects);
         }
-    }
-
-    /// What is revoked has to be found anew: by another policy, or of another credential.
-    fn look_again(&mut self) {
-        (self.marks, self.revision, self.is_revoked) = (None, None, false);
-    }
-
-    /// Ends it where its credential is revoked.
-    #[cold]
-    fn look_at_revocations(&mut self, worker: &Worker, effects: &mut Effects) {
-        let identity = &worker.identity;
-        self.revision = Some(identity.revision());
-        if self.session.violation().is_some() || self.is_revoked {
-            return;
-        }
-        if self.marks.is_none() {
-            let credential = self.session.credential().and_then(Credential::open);
-            self.marks = credential.and_then(|own| identity.marks(&self.policy.auth, &own)).map(Box::new);
-        }
-        let is_revoked = self.marks.as_deref().is_some_and(|marks| identity.is_revoked(&self.policy.auth, marks));
-        if !is_revoked {
-            return;
-        }
-        match self.policy.mode {
-            Mode::Enforce => self.session.refuse(Violation::CredentialRevoked, None, worker.now()),
-            Mode::Monitor => self.is_revoked = true,
-        }
-        self.report(Violation::CredentialRevoked, None, 1, effects);
-        self.arm(worker, effects);
     }
 
     #[cold]

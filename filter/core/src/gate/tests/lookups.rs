@@ -223,7 +223,7 @@ fn no_more_is_asked_than_a_service_is_to_answer() {
                 assert_eq!((flow, status(&effects), asked(&effects).len()), (Flow::Hold, Some(503), 0), "{number}");
             }
         }
-        // Who is known is let in all the while.
+        // A client that is known is let in all the while.
         assert_eq!(ask_as(&mut world, "alice").1, Flow::Forward);
         for (mut gate, inquiry) in waiting {
             reply(&world, inquiry, http(404, ""));
