@@ -16,6 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::published::Failure;
 use crate::ask::{Answer, HttpRequest};
 use crate::json;
 use crate::secret::Secret;
@@ -70,27 +71,6 @@ impl fmt::Debug for Told {
             Self::Claims(text) => write!(f, "Claims({} bytes)", text.len()),
             Self::No => f.write_str("No"),
             Self::Fault(failure) => write!(f, "Fault({failure:?})"),
-        }
-    }
-}
-
-/// Why nothing is known of a credential.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Failure {
-    /// No answer came within the time, or it was too long.
-    NoAnswer,
-    /// The status says neither yes nor no. Redirects are not followed.
-    Status(u16),
-    /// The answer is not what it should be: a JSON object with names that stand once, and for a token with `active`, true or false.
-    Malformed,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoAnswer => f.write_str("no answer, or one that is too long"),
-            Self::Status(status) => write!(f, "status {status}"),
-            Self::Malformed => f.write_str("the answer is no JSON object of the right shape"),
         }
     }
 }

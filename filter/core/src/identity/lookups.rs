@@ -14,7 +14,8 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use super::inquiries::{Inquiries, Topic};
-use super::lookup::{Failure, Lookup, Told, object};
+use super::lookup::{Lookup, Told, object};
+use super::published::Failure;
 use crate::ask::{Answer, Inquiry};
 use crate::time::{Moment, Timestamp};
 use crate::token::claims;

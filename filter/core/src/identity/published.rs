@@ -42,7 +42,7 @@ const ETAG_LEN_MAX: usize = 256;
 pub enum Failure {
     /// No answer came within the time, or it was too long.
     NoAnswer,
-    /// The status is neither 200 nor, where that was asked for, 304. Redirects are not followed.
+    /// The status is none that says something: of a document neither 200 nor, where that was asked for, 304. Redirects are not followed.
     Status(u16),
     /// The answer is not what it should be: strict JSON with the members that are needed.
     Malformed,
