@@ -1,4 +1,4 @@
-//! Who issues what clients come in with, and what its services say.
+//! The issuer of what clients come in with, and what its services say.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,7 +35,7 @@ const PUBLIC: [&str; 3] = [
     "gTl3Dqh9F19Wo1Rmw0x-zMuNipG07jeiXfYPW4_Js5Q",
 ];
 
-/// Who signs a token.
+/// The signer of a token.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Signer {
     /// The issuer, by the secret.

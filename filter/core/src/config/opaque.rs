@@ -19,7 +19,7 @@ use crate::token::claims::ClaimRules;
 use crate::token::keys::Keys;
 use crate::token::rules::{Proof, SessionCookie};
 
-/// Whose the subjects of session cookies are.
+/// The provider that the subjects of session cookies belong to.
 pub(super) const COOKIE_PROVIDER: &str = "cookie";
 
 /// How long a request may take: a handshake waits so long.

@@ -1,4 +1,4 @@
-//! Who has logged out, for all workers of a proxy: a log of a fixed length in the data that they share.
+//! The users and sessions that have logged out, for all workers of a proxy: a log of a fixed length in the data that they share.
 //!
 //! ```text
 //! head   how many logouts there have been (u64)
@@ -45,7 +45,7 @@ const ROUNDS_MAX: u32 = 128;
 /// One logout.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Logout {
-    /// Whose user or session it is.
+    /// The issuer of its user or session.
     pub issuer: u64,
     /// The user.
     pub subject: Digest,

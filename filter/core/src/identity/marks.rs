@@ -43,7 +43,7 @@ pub fn digest(name: Name, text: &str) -> Digest {
 /// What one credential can be revoked by: 64 bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Marks {
-    /// Whose user and session these are: half a digest, as a policy trusts a handful of issuers.
+    /// The issuer of its user and session: half a digest, as a policy trusts a handful of issuers.
     pub issuer: u64,
     /// The user.
     pub subject: Digest,

@@ -78,7 +78,7 @@ pub struct TicketRules {
     pub keys: TicketKeys,
     /// What has to be the same when they are redeemed.
     pub bind: Bind,
-    /// Who knows which were redeemed.
+    /// Where it is known which were redeemed.
     pub store: Store,
 }
 
@@ -96,7 +96,7 @@ impl Bind {
     pub const NOTHING: Self = Self { address: false, origin: false };
 }
 
-/// Who knows which tickets were redeemed.
+/// Where it is known which tickets were redeemed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Store {
     /// The workers of the proxy that has issued it: no other takes it, nor the same one once it was started anew.
@@ -202,7 +202,7 @@ pub struct Ticket {
     pub id: Secret<[u8; ID_LEN]>,
     /// When it ends.
     pub expires_at: Timestamp,
-    /// Who knows whether it was redeemed.
+    /// Where it is known whether it was redeemed.
     pub store: Store,
     /// The client that it was issued to.
     pub holder: Rc<Verified>,

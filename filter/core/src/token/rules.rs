@@ -103,7 +103,7 @@ impl AuthRules {
 pub struct SessionCookie {
     /// Its name.
     pub name: String,
-    /// Who its subjects belong to, with the rules for what is said of them.
+    /// The provider that its subjects belong to, with the rules for what is said of them.
     pub provider: Provider,
     /// What shows that it is good.
     pub proof: Proof,
