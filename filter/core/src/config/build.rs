@@ -52,6 +52,8 @@ pub(super) fn policy(
     warnings: &mut Vec<String>,
 ) -> Built<Policy> {
     let fail = raw.fail.unwrap_or(Fail::Closed);
+    let hosts = each("hosts", raw.hosts.as_deref(), |text: &String| authority(text))?;
+    let origin = origin(&raw.origin.clone().unwrap_or_default(), hosts.is_empty(), warnings)?;
     let messages = raw.messages.clone().unwrap_or_default();
     let log = raw.log.clone().unwrap_or_default();
     let mut build = |at: &str, raw: Option<RawMessages>, defaults| {
@@ -84,12 +86,8 @@ pub(super) fn policy(
         trust_forwarded_proto: raw.trust_forwarded_proto.unwrap_or(false),
         buffer_limits: raw.buffer_limits.unwrap_or(BufferLimits::Default),
         non_websocket: raw.non_websocket.unwrap_or(NonWebsocket::Pass),
-        hosts: each("hosts", raw.hosts.as_deref(), |text: &String| authority(text))?,
-        origin: origin(
-            &raw.origin.clone().unwrap_or_default(),
-            raw.hosts.as_ref().is_none_or(Vec::is_empty),
-            warnings,
-        )?,
+        hosts,
+        origin,
         subprotocols,
         auth: Rc::new(auth),
         credentials: credentials(&raw_auth, &messages.client, compression, warnings)?,
