@@ -1,4 +1,4 @@
-//! Envoy's admin endpoint: one GET a connection, and the few answers that are read.
+//! Envoy's admin endpoint: one request a connection, and the few answers that are read.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -17,7 +17,19 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// # Errors
 /// [`Error::Admin`] for a status other than 200.
 pub(crate) fn get(address: SocketAddr, path: &str) -> Result<String, Error> {
-    let answer = exchange(address, path).map_err(Error::io(format!("GET {path} from {address}")))?;
+    ask(address, "GET", path)
+}
+
+/// Has Envoy do what `POST path` says.
+///
+/// # Errors
+/// [`Error::Admin`] for a status other than 200.
+pub(crate) fn post(address: SocketAddr, path: &str) -> Result<(), Error> {
+    ask(address, "POST", path).map(drop)
+}
+
+fn ask(address: SocketAddr, method: &str, path: &str) -> Result<String, Error> {
+    let answer = exchange(address, method, path).map_err(Error::io(format!("{method} {path} from {address}")))?;
     let unusable = |answer: &str| Error::Admin { path: path.into(), answer: answer.into() };
     let (head, body) = split(&answer, b"\r\n\r\n").ok_or_else(|| unusable("an answer without a head"))?;
     let head = String::from_utf8_lossy(head).to_ascii_lowercase();
@@ -72,10 +84,10 @@ pub(crate) fn listener(text: &str, name: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(address["address"].as_str()?.parse().ok()?, port))
 }
 
-fn exchange(address: SocketAddr, path: &str) -> std::io::Result<Vec<u8>> {
+fn exchange(address: SocketAddr, method: &str, path: &str) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: envoy\r\nConnection: close\r\n\r\n")?;
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: envoy\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     Ok(answer)

@@ -109,6 +109,14 @@ impl Envoy {
         self.running.log()
     }
 
+    /// From now on it logs what is at least of `level` (`trace` … `critical`, `off`): all of it, or one of its components (`wasm`, `http`, …).
+    ///
+    /// # Errors
+    /// Those of [`Envoy::stats`].
+    pub fn set_log_level(&self, component: Option<&str>, level: &str) -> Result<(), Error> {
+        admin::post(self.admin, &format!("/logging?{}={level}", component.unwrap_or("level")))
+    }
+
     /// Puts another policy in place, as an operator does, and waits until Envoy has taken or refused it.
     ///
     /// Open connections stay. All of the launch but its policy stays too.

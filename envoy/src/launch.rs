@@ -46,7 +46,6 @@ pub struct Launch {
     filter: bool,
     neighbours: BTreeMap<Position, Neighbour>,
     first: Option<Value>,
-    log_level: String,
     backend: Option<Runner>,
 }
 
@@ -78,7 +77,6 @@ impl Launch {
             filter: true,
             neighbours: BTreeMap::new(),
             first: None,
-            log_level: "info".into(),
             backend: None,
         }
     }
@@ -174,12 +172,6 @@ impl Launch {
         self
     }
 
-    /// Envoy's log level, the filter's lines included: `trace` … `critical`, `off`.
-    pub fn log_level(mut self, level: &str) -> Self {
-        self.log_level = level.into();
-        self
-    }
-
     /// Where it runs, whatever the environment says.
     pub fn backend(mut self, backend: Runner) -> Self {
         self.backend = Some(backend);
@@ -209,7 +201,7 @@ impl Launch {
         for (position, neighbour) in &self.neighbours {
             copy(&neighbour.module, &files.join(&neighbour_file(*position)))?;
         }
-        let arguments = Arguments::new(files.path(), self.workers, &self.log_level);
+        let arguments = Arguments::new(files.path(), self.workers);
         let running = match self.backend.map_or_else(Runner::from_env, Ok)? {
             Runner::Process => process::start(&arguments)?,
             #[cfg(feature = "container")]

@@ -7,11 +7,13 @@ use std::process::{Child, Command, Stdio};
 use crate::runner::{Arguments, Running};
 use crate::{Error, binary};
 
-/// Starts it; its output goes to a file in the folder.
+/// Starts it; its output goes to a file below the folder, which it watches: in the folder itself a trace would have a line about each of its lines.
 pub(crate) fn start(arguments: &Arguments) -> Result<Box<dyn Running>, Error> {
     let program = binary::find()?;
-    let log = arguments.folder().join("log");
-    let child = File::create(&log)
+    let output = arguments.folder().join("output");
+    let log = output.join("log");
+    let child = fs::create_dir(&output)
+        .and_then(|()| File::create(&log))
         .and_then(|output| {
             let errors = output.try_clone()?;
             Command::new(&program).args(arguments.list()).stdin(Stdio::null()).stdout(output).stderr(errors).spawn()

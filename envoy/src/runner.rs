@@ -52,13 +52,13 @@ impl Arguments {
     /// The file that Envoy writes its admin endpoint's address to, in the folder.
     pub(crate) const ADMIN: &str = "admin";
 
-    pub(crate) fn new(folder: &Path, workers: u32, log_level: &str) -> Self {
+    pub(crate) fn new(folder: &Path, workers: u32) -> Self {
         let file = |name: &str| folder.join(name).display().to_string();
         let pairs = [
             ("--config-path", file(Self::BOOTSTRAP)),
             ("--admin-address-path", file(Self::ADMIN)),
             ("--concurrency", workers.to_string()),
-            ("--log-level", log_level.into()),
+            ("--log-level", "info".into()),
             // The access log waits this long; by default ten seconds, longer than a test.
             ("--file-flush-interval-msec", "50".into()),
         ];

@@ -49,6 +49,7 @@ mod refusals;
 mod reload;
 mod revocation;
 mod routes;
+mod secrets;
 mod signatures;
 mod tickets;
 mod tokens;
