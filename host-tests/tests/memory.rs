@@ -1,8 +1,13 @@
 //! The memory of a worker: for the extremes of what a policy may say, the worst that peers can do about it, and the sum that is printed
 //! at start.
+//!
+//! `PORTCULLIS_TICKETS` says how many tickets are issued, by default 5,000.
+
+use std::env;
+use std::time::Duration;
 
 use portcullis_host_tests::frame;
-use portcullis_host_tests::scenario::{Gate, RULE_SETS, policy_with, switching_protocols, token_with, upgrade};
+use portcullis_host_tests::scenario::{Gate, RULE_SETS, page, policy_with, switching_protocols, token_with, upgrade};
 use portcullis_host_tests::{Headers, StreamId};
 use serde_json::{Value, json};
 
@@ -328,4 +333,36 @@ fn types_that_a_client_makes_up_are_not_kept() {
     assert!(longest.is_some_and(|len| len < 200), "{longest:?}");
     assert_eq!(gate.grpc_calls().len(), 3, "the handshake, what has no type that the policy names, and what has");
     check(&mut gate, 1, "types");
+}
+
+#[test]
+fn tickets_take_nothing_whether_they_are_redeemed_or_not() {
+    let count: u64 = env::var("PORTCULLIS_TICKETS").map_or(5_000, |count| count.parse().expect("a number"));
+    let tickets = json!({"path": "/ws-ticket", "keys": [{"inline": "a secret that seals, of more than 32 bytes"}]});
+    let sources = json!([{"header": "authorization"}, {"ticket": "ticket"}]);
+    let log = json!({"connections": false, "refusals": false});
+    let mut gate = gate(&policy_with(json!({"auth": {"tickets": tickets, "sources": sources}, "log": log})));
+    let to = |head: Headers, path: &str| head.without(":path").with(":path", path);
+    let post = to(page(), "/ws-ticket").without(":method").with(":method", "POST").with("content-length", "0");
+    let mut len = None;
+    for number in 0..count {
+        let stream = gate.request(&post);
+        let reply = gate.stream(stream).reply.as_ref().expect("an answer");
+        assert_eq!(reply.status, 201, "{number}");
+        let body: Value = serde_json::from_slice(&reply.body).expect("JSON");
+        gate.delete(stream).unwrap();
+        // One of ten comes to something: a hundred a second for the thirty seconds that they are good.
+        if number % 10 == 0 {
+            let path = format!("/chat?ticket={}", body["ticket"].as_str().expect("a ticket"));
+            let stream = gate.request(&to(upgrade().without("authorization"), &path));
+            assert!(gate.stream(stream).request.passed, "{number}: {:?}", gate.stream(stream).reply);
+            gate.delete(stream).unwrap();
+            gate.elapse(Duration::from_millis(10));
+        }
+        if number == count / 10 {
+            len = Some(gate.memory_len().unwrap());
+        }
+    }
+    assert_eq!(Some(gate.memory_len().unwrap()), len, "{count} tickets");
+    gate.check_manners();
 }
