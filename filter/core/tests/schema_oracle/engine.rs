@@ -59,9 +59,12 @@ pub(crate) fn judge(schema: &Schema, text: &str) -> Verdict {
         Ok(document) => document,
         Err(violation) => return Verdict::Refused(format!("{violation:?} when read")),
     };
+    let fault = schema.explain(document.root());
+    assert!(fault.as_ref().is_none_or(|fault| !fault.keyword.is_empty()), "{text}");
     match schema.check(document.root()) {
-        Ok(_) => Verdict::Valid,
-        Err(Violation::SchemaRefused) => Verdict::Invalid,
+        Ok(_) if fault.is_none() => Verdict::Valid,
+        Err(Violation::SchemaRefused) if fault.is_some() => Verdict::Invalid,
+        Ok(_) | Err(Violation::SchemaRefused) => Verdict::Refused(format!("with {fault:?}")),
         Err(violation) => Verdict::Refused(format!("{violation:?}")),
     }
 }

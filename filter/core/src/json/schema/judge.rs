@@ -1,5 +1,6 @@
 //! Whether an instance satisfies a compiled schema: one walk, that ends at the first fault and allocates nothing, but for
-//! `unevaluated…`, which has to know which children the other keywords evaluated (JSON Schema 2020-12 Core §7.7, §11).
+//! `unevaluated…`, which has to know which children the other keywords evaluated (JSON Schema 2020-12 Core §7.7, §11). A second walk over
+//! what was refused tells the keyword and the place ([`super::trail`]).
 
 use super::constant::are_unique;
 use super::program::{
@@ -7,6 +8,7 @@ use super::program::{
     Place, Program, Property, StringRules, TRUE, Types,
 };
 use super::steps::{Exhausted, Steps};
+use super::trail::{Fault, Trail};
 use crate::json::document::{Form, Items, Members, Value, fingerprint};
 use crate::json::number::Decimal;
 use crate::regex::Regex;
@@ -79,13 +81,46 @@ pub(super) struct Judge<'p> {
     evaluated_room: usize,
     /// The resources whose schemas are being applied, the outermost first: the dynamic scope (Core §7.1).
     scope: Vec<usize>,
+    /// What is not satisfied, where that is to be told.
+    trail: Option<Trail>,
 }
 
 impl<'p> Judge<'p> {
     /// `len`: the length of the message, in bytes.
     pub(super) fn new(program: &'p Program, len: usize) -> Self {
         let evaluated_room = len.saturating_add(EVALUATED_LEN_MIN);
-        Self { program, steps: Steps::new(len), depth_left: DEPTH_MAX, evaluated_room, scope: Vec::new() }
+        Self { program, steps: Steps::new(len), depth_left: DEPTH_MAX, evaluated_room, scope: Vec::new(), trail: None }
+    }
+
+    /// The fault that ends the walk over a value, where there is one.
+    pub(super) fn explain(mut self, value: Value<'_>) -> Option<Fault> {
+        self.trail = Some(Trail::default());
+        let is_satisfied = self.judge(value).ok()?;
+        self.trail.filter(|_| !is_satisfied).map(Trail::into_fault)
+    }
+
+    /// The instance in hand does not satisfy `keyword`.
+    fn fail(&mut self, keyword: &'static str) -> Verdict {
+        if let Some(trail) = &mut self.trail {
+            trail.begin(keyword);
+        }
+        Ok(false)
+    }
+
+    /// The member of this name does not satisfy `schema`, which `keyword` has.
+    fn fail_member(&mut self, name: &str, schema: Place, keyword: &'static str) -> Verdict {
+        if let Some(trail) = &mut self.trail {
+            if schema == FALSE {
+                trail.begin(keyword);
+            }
+            trail.leave(name);
+        }
+        Ok(false)
+    }
+
+    /// Likewise the item of this index.
+    fn fail_item(&mut self, index: usize, schema: Place, keyword: &'static str) -> Verdict {
+        if self.trail.is_some() { self.fail_member(&index.to_string(), schema, keyword) } else { Ok(false) }
     }
 
     /// Applies the whole schema.
@@ -101,7 +136,7 @@ impl<'p> Judge<'p> {
     fn apply(&mut self, place: Place, value: Value<'_>, evaluated: Option<&mut Evaluated>) -> Verdict {
         match place {
             TRUE => return Ok(true),
-            FALSE => return Ok(false),
+            FALSE => return self.fail("false"),
             _ => {}
         }
         let Some(node) = self.program.nodes.get(place) else { return Err(Exhausted) };
@@ -149,12 +184,22 @@ impl<'p> Judge<'p> {
         for (index, child) in children(value).enumerate() {
             if !evaluated.contains(index) {
                 if !self.apply(schema, child, None)? {
-                    return Ok(false);
+                    return self.fail_unevaluated(schema, value, index);
                 }
                 evaluated.insert(index);
             }
         }
         Ok(true)
+    }
+
+    fn fail_unevaluated(&mut self, schema: Place, value: Value<'_>, index: usize) -> Verdict {
+        match value.form() {
+            Form::Object(members) if self.trail.is_some() => {
+                let name = members.map(|(name, _)| name).nth(index);
+                self.fail_member(name.unwrap_or_default(), schema, "unevaluatedProperties")
+            }
+            _ => self.fail_item(index, schema, "unevaluatedItems"),
+        }
     }
 
     fn apply_keywords(&mut self, place: Place, value: Value<'_>, mut evaluated: Option<&mut Evaluated>) -> Verdict {
@@ -164,12 +209,12 @@ impl<'p> Judge<'p> {
             self.steps.spend_often_on(token, NUMBER_READS)?;
         }
         if !is_of_type(node.types, form, value) {
-            return Ok(false);
+            return self.fail("type");
         }
         if let Some(constants) = &node.constants
             && !self.is_constant(constants, value)?
         {
-            return Ok(false);
+            return self.fail(constants.keyword);
         }
         let is_satisfied = match form {
             Form::Array(items) => match &node.array {
@@ -226,41 +271,55 @@ impl<'p> Judge<'p> {
             && is_plain_integer
             && let Ok(number) = token.parse::<i64>()
         {
-            return Ok((least..=greatest).contains(&number));
+            return match number {
+                number if number < least => self.fail("minimum"),
+                number if number > greatest => self.fail("maximum"),
+                _ => Ok(true),
+            };
         }
-        let Some(number) = Decimal::parse(token.as_bytes()) else { return Ok(false) };
+        // Beyond what numbers are compared by: it has a type, and is within no bound.
+        let Some(number) = Decimal::parse(token.as_bytes()) else { return self.fail("type") };
         if rules.multiple_of.is_some() {
             self.steps.spend(DIVISION_STEPS)?;
         }
-        Ok(rules.minimum.is_none_or(|minimum| number >= minimum)
-            && rules.exclusive_minimum.is_none_or(|minimum| number > minimum)
-            && rules.maximum.is_none_or(|maximum| number <= maximum)
-            && rules.exclusive_maximum.is_none_or(|maximum| number < maximum)
-            && rules.multiple_of.is_none_or(|divisor| number.is_multiple_of(&divisor)))
+        match () {
+            () if rules.minimum.is_some_and(|minimum| number < minimum) => self.fail("minimum"),
+            () if rules.exclusive_minimum.is_some_and(|minimum| number <= minimum) => self.fail("exclusiveMinimum"),
+            () if rules.maximum.is_some_and(|maximum| number > maximum) => self.fail("maximum"),
+            () if rules.exclusive_maximum.is_some_and(|maximum| number >= maximum) => self.fail("exclusiveMaximum"),
+            () if rules.multiple_of.is_some_and(|divisor| !number.is_multiple_of(&divisor)) => self.fail("multipleOf"),
+            () => Ok(true),
+        }
     }
 
     fn is_string_within(&mut self, rules: &StringRules, string: &str) -> Verdict {
         // A code point has one to four bytes.
         let len = string.len();
-        if len < rules.len_min || len.div_ceil(4) > rules.len_max {
-            return Ok(false);
+        if len < rules.len_min {
+            return self.fail("minLength");
+        }
+        if len.div_ceil(4) > rules.len_max {
+            return self.fail("maxLength");
         }
         if len > rules.len_max || len.div_ceil(4) < rules.len_min {
             self.steps.spend_on(string)?;
             let count = string.chars().count();
-            if count < rules.len_min || count > rules.len_max {
-                return Ok(false);
+            if count < rules.len_min {
+                return self.fail("minLength");
+            }
+            if count > rules.len_max {
+                return self.fail("maxLength");
             }
         }
         if let Some(pattern) = &rules.pattern {
             self.spend_on_pattern(pattern, string)?;
             if !pattern.is_match(string) {
-                return Ok(false);
+                return self.fail("pattern");
             }
         }
         let Some(format) = rules.format else { return Ok(true) };
         self.steps.spend_often_on(string, FORMAT_READS)?;
-        Ok(format.is_valid(string))
+        if format.is_valid(string) { Ok(true) } else { self.fail("format") }
     }
 
     /// Each automaton of a pattern looks at each character, which is read before.
@@ -277,8 +336,11 @@ impl<'p> Judge<'p> {
         items: Items<'_>,
         mut evaluated: Option<&mut Evaluated>,
     ) -> Verdict {
-        if items.len() < rules.len_min || items.len() > rules.len_max {
-            return Ok(false);
+        if items.len() < rules.len_min {
+            return self.fail("minItems");
+        }
+        if items.len() > rules.len_max {
+            return self.fail("maxItems");
         }
         let mut matches: usize = 0;
         let is_about_all = rules.items.is_some() || rules.contains.is_some();
@@ -289,7 +351,7 @@ impl<'p> Judge<'p> {
                 let schema = rules.prefix.get(index).copied().or(rules.items);
                 if let Some(schema) = schema {
                     if !self.apply(schema, item, None)? {
-                        return Ok(false);
+                        return self.fail_item(index, schema, "items");
                     }
                     note(&mut evaluated, index);
                 }
@@ -304,9 +366,9 @@ impl<'p> Judge<'p> {
         if let Some(contains) = &rules.contains
             && (matches < contains.count_min || matches > contains.count_max)
         {
-            return Ok(false);
+            return self.fail("contains");
         }
-        if rules.unique { are_unique(array, &mut self.steps) } else { Ok(true) }
+        if rules.unique && !are_unique(array, &mut self.steps)? { self.fail("uniqueItems") } else { Ok(true) }
     }
 
     #[inline(never)]
@@ -317,8 +379,11 @@ impl<'p> Judge<'p> {
         members: Members<'_>,
         mut evaluated: Option<&mut Evaluated>,
     ) -> Verdict {
-        if members.len() < rules.len_min || members.len() > rules.len_max {
-            return Ok(false);
+        if members.len() < rules.len_min {
+            return self.fail("minProperties");
+        }
+        if members.len() > rules.len_max {
+            return self.fail("maxProperties");
         }
         self.steps.spend(members.len().saturating_mul(MEMBER_STEPS).saturating_add(rules.required_count >> 3))?;
         let mut required = Required::new(rules.required_count);
@@ -335,7 +400,7 @@ impl<'p> Judge<'p> {
                 if let Some(schema) = property.schema {
                     is_evaluated = true;
                     if !self.apply(schema, value, None)? {
-                        return Ok(false);
+                        return self.fail_member(text, schema, "properties");
                     }
                 }
             }
@@ -344,7 +409,7 @@ impl<'p> Judge<'p> {
                 if pattern.is_match(text) {
                     is_evaluated = true;
                     if !self.apply(*schema, value, None)? {
-                        return Ok(false);
+                        return self.fail_member(text, *schema, "patternProperties");
                     }
                 }
             }
@@ -353,7 +418,7 @@ impl<'p> Judge<'p> {
             {
                 is_evaluated = true;
                 if !self.apply(schema, value, None)? {
-                    return Ok(false);
+                    return self.fail_member(text, schema, "additionalProperties");
                 }
             }
             if is_evaluated {
@@ -362,12 +427,12 @@ impl<'p> Judge<'p> {
             if let Some(schema) = rules.names
                 && !self.apply(schema, name, None)?
             {
-                return Ok(false);
+                return self.fail("propertyNames");
             }
             index = index.saturating_add(1);
         }
         if !required.is_complete() {
-            return Ok(false);
+            return self.fail("required");
         }
         self.has_dependent(&rules.dependent_required, object)
     }
@@ -381,7 +446,7 @@ impl<'p> Judge<'p> {
             for other in required {
                 self.steps.spend(object.child_count())?;
                 if object.get(other).is_none() {
-                    return Ok(false);
+                    return self.fail("dependentRequired");
                 }
             }
         }
@@ -405,17 +470,17 @@ impl<'p> Judge<'p> {
         if let Some(place) = rules.not
             && self.apply(place, value, None)?
         {
-            return Ok(false);
+            return self.fail("not");
         }
         if let Some(places) = &rules.any_of
             && self.count(places, value, evaluated.as_deref_mut(), 1)? == 0
         {
-            return Ok(false);
+            return self.fail("anyOf");
         }
         if let Some(places) = &rules.one_of
             && self.count(places, value, evaluated.as_deref_mut(), 2)? != 1
         {
-            return Ok(false);
+            return self.fail("oneOf");
         }
         match &rules.condition {
             Some(Condition { when, then, otherwise }) => {

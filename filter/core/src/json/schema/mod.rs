@@ -17,6 +17,7 @@ mod judge;
 mod program;
 mod spelling;
 mod steps;
+mod trail;
 mod uri;
 
 use super::document::Value;
@@ -28,6 +29,7 @@ use steps::Exhausted;
 
 pub use fault::SchemaFault;
 pub use format::Formats;
+pub use trail::Fault;
 
 /// A compiled schema.
 #[derive(Debug)]
@@ -61,6 +63,12 @@ impl Schema {
             Ok(false) => Err(Violation::SchemaRefused),
             Err(Exhausted) => Err(Violation::JsonRefused),
         }
+    }
+
+    /// The keyword that a value does not satisfy, and where in it. It takes as much work as [`Self::check`].
+    #[must_use]
+    pub fn explain(&self, value: Value<'_>) -> Option<Fault> {
+        Judge::new(&self.0, value.document_len()).explain(value)
     }
 }
 

@@ -63,6 +63,8 @@ impl Default for Types {
 /// `enum` and `const`: strings and numbers apart, in their order.
 #[derive(Debug, Default)]
 pub(super) struct Constants {
+    /// The keyword that they are of.
+    pub(super) keyword: &'static str,
     pub(super) strings: Vec<Box<str>>,
     pub(super) numbers: Vec<Decimal>,
     pub(super) others: Vec<Constant>,

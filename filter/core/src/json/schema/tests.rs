@@ -19,6 +19,73 @@ fn check(schema: &Value, accepted: &[&str], refused: &[&str]) {
     let judge = |text: &str| schema.check(read(text, &BOUNDS).unwrap().root());
     accepted.iter().for_each(|text| assert_eq!(judge(text).map(drop), Ok(()), "{text}"));
     refused.iter().for_each(|text| assert_eq!(judge(text), Err(SchemaRefused), "{text}"));
+    accepted.iter().for_each(|text| assert_eq!(schema.explain(read(text, &BOUNDS).unwrap().root()), None, "{text}"));
+    refused.iter().for_each(|text| check_fault(&schema, text));
+}
+
+/// What is refused is explained, by a keyword and a place that is there.
+#[track_caller]
+fn check_fault(schema: &Schema, text: &str) {
+    let fault = schema.explain(read(text, &BOUNDS).unwrap().root()).unwrap_or_else(|| panic!("unexplained: {text}"));
+    assert_ne!(fault.keyword, "", "{text}");
+    let instance: Value = serde_json::from_str(text).unwrap();
+    assert!(instance.pointer(&fault.instance).is_some(), "{fault:?} of {text}");
+}
+
+#[test]
+fn a_refusal_has_its_keyword_and_its_place() {
+    let address = json!({"type": "object", "required": ["zip"], "properties": {"zip": {"pattern": "^[0-9]+$"}}, "additionalProperties": false});
+    let schema = json!({
+        "type": "object",
+        "properties": {
+            "kind": {"const": "order"}, "unit": {"enum": ["kg", "l"]}, "to": {"$ref": "#/$defs/address"},
+            "count": {"type": "integer", "minimum": 1, "maximum": 9}, "share": {"exclusiveMaximum": 1, "multipleOf": 0.25},
+            "lines": {"minItems": 1, "maxItems": 3, "uniqueItems": true, "items": {"allOf": [{"maxLength": 3}, {"not": {"const": "bad"}}]}},
+            "when": {"format": "date"}, "who": {"anyOf": [{"type": "string"}, {"required": ["id"]}]}, "a/b~c": false,
+            "one": {"oneOf": [{"minimum": 0}, {"maximum": 5}]}, "any": {"contains": {"const": 1}},
+            "if": {"if": {"required": ["a"]}, "then": {"required": ["b"]}},
+        },
+        "propertyNames": {"maxLength": 5},
+        "unevaluatedProperties": false,
+        "$defs": {"address": address},
+    });
+    let schema = Schema::compile(&schema, Formats::Assert, &mut Builder::default()).unwrap();
+    for (text, keyword, instance) in [
+        ("[]", "type", ""),
+        (r#"{"kind":"offer"}"#, "const", "/kind"),
+        (r#"{"unit":"m"}"#, "enum", "/unit"),
+        (r#"{"to":{}}"#, "required", "/to"),
+        (r#"{"to":{"zip":"A"}}"#, "pattern", "/to/zip"),
+        (r#"{"to":{"zip":"1","x":1}}"#, "additionalProperties", "/to/x"),
+        (r#"{"count":"1"}"#, "type", "/count"),
+        (r#"{"count":0}"#, "minimum", "/count"),
+        (r#"{"count":10}"#, "maximum", "/count"),
+        (r#"{"share":1.0}"#, "exclusiveMaximum", "/share"),
+        (r#"{"share":0.3}"#, "multipleOf", "/share"),
+        (r#"{"lines":[]}"#, "minItems", "/lines"),
+        (r#"{"lines":["a","b","a"]}"#, "uniqueItems", "/lines"),
+        (r#"{"lines":["a","abcd"]}"#, "maxLength", "/lines/1"),
+        (r#"{"lines":["bad"]}"#, "not", "/lines/0"),
+        (r#"{"when":"today"}"#, "format", "/when"),
+        (r#"{"who":{"id":1},"kind":1}"#, "const", "/kind"),
+        (r#"{"who":{}}"#, "anyOf", "/who"),
+        (r#"{"a/b~c":1}"#, "properties", "/a~1b~0c"),
+        (r#"{"one":3}"#, "oneOf", "/one"),
+        (r#"{"any":[2]}"#, "contains", "/any"),
+        (r#"{"if":{"a":1}}"#, "required", "/if"),
+        (r#"{"longer":1}"#, "propertyNames", ""),
+        (r#"{"new":1}"#, "unevaluatedProperties", "/new"),
+    ] {
+        let fault = schema.explain(read(text, &BOUNDS).unwrap().root()).unwrap_or_else(|| panic!("accepted: {text}"));
+        assert_eq!((fault.keyword, fault.instance.as_str()), (keyword, instance), "{text}");
+    }
+    // What a client calls its members never makes the place longer than it may be.
+    let name = "\u{e4}".repeat(5);
+    let nested = format!("{}1{}", format!("{{\"{name}\":").repeat(30), "}".repeat(30));
+    let deep = json!({"type": "object", "additionalProperties": {"$ref": "#"}});
+    let deep = Schema::compile(&deep, Formats::Assert, &mut Builder::default()).unwrap();
+    let fault = deep.explain(read(&nested, &BOUNDS).unwrap().root()).unwrap();
+    assert_eq!((fault.keyword, fault.instance.len()), ("type", 128));
 }
 
 #[track_caller]

@@ -357,7 +357,8 @@ fn constants(all: &Keywords<'_>) -> Compiled<Option<Constants>> {
         (None, Some(constant)) => vec![constant],
         (Some(listed), Some(constant)) => listed.iter().filter(|value| is_equal(value, constant)).collect(),
     };
-    let mut constants = Constants::default();
+    let keyword = if all.get("const").is_some() { "const" } else { "enum" };
+    let mut constants = Constants { keyword, ..Constants::default() };
     for value in values {
         match Constant::new(value) {
             Some(Constant::String(string)) => constants.strings.push(string),
