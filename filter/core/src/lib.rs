@@ -38,7 +38,7 @@
 //! The layers:
 //!
 //! ```text
-//! L0  access ask effect ids letter port secret time violation             values, and what a skin answers at once
+//! L0  access ask effect ids letter port refusal secret time violation            values, and what a skin answers at once
 //! L1  wire/{header,mask,utf8,deflate,close}   http/{headers,list,…}  regex
 //!     protobuf                                                           bytes in, values out
 //! L2  json/{reader,schema}  content/{patterns,views,tunnels,envelope,authorize}
@@ -93,6 +93,7 @@ pub mod policy;
 pub mod port;
 mod protobuf;
 pub mod record;
+pub mod refusal;
 pub mod regex;
 pub mod secret;
 pub mod session;

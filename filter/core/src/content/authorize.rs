@@ -127,14 +127,17 @@ impl Authorizations {
     }
 
     /// Whether `sender` may send `message`. A sender without a token has no claims.
-    #[must_use]
-    pub fn allow(&self, message: Value<'_>, sender: Option<&Verified>) -> bool {
+    ///
+    /// # Errors
+    /// The index of the first rule that does not hold.
+    pub fn check(&self, message: Value<'_>, sender: Option<&Verified>) -> Result<(), usize> {
         let found: Vec<Found<'_>> = self.pointers.iter().map(|pointer| Found::new(pointer, message)).collect();
-        self.rules.iter().all(|rule| match rule.concern(&found) {
+        let holds = |rule: &Rule| match rule.concern(&found) {
             Concern::No => true,
             Concern::Unknown => false,
             Concern::Yes => sender.is_some_and(|sender| rule.is_met(&found, sender)),
-        })
+        };
+        self.rules.iter().position(|rule| !holds(rule)).map_or(Ok(()), Err)
     }
 
     /// The index of `pointer`, which is remembered.

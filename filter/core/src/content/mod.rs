@@ -20,6 +20,7 @@ use crate::json::document::{Form, Twins, Value};
 use crate::json::pointer::{Pointer, Referent};
 use crate::json::reader::{Bounds, read};
 use crate::json::schema::Schema;
+use crate::refusal::{Cause, Refusal};
 use crate::token::Verified;
 use crate::violation::Violation;
 use crate::wire::Side;
@@ -83,15 +84,6 @@ pub struct Handshake {
     pub exempt: Exempt,
 }
 
-/// Why a message is refused.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Refusal {
-    /// What it did wrong.
-    pub violation: Violation,
-    /// The rule that it matched: for logs and counters, never for the peer.
-    pub rule: Option<Rc<str>>,
-}
-
 /// What of a text that is allowed matters for those behind it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Judged<'a> {
@@ -99,12 +91,6 @@ pub struct Judged<'a> {
     pub kind: Option<Cow<'a, str>>,
     /// How many binary messages are due behind it.
     pub attachments: u32,
-}
-
-impl From<Violation> for Refusal {
-    fn from(violation: Violation) -> Self {
-        Self { violation, rule: None }
-    }
 }
 
 impl ContentRules {
@@ -137,7 +123,8 @@ impl ContentRules {
         }
     }
 
-    /// Judges a whole text; `attachments` binary messages of an earlier one have not come, and `search` is for a credential in it.
+    /// Judges a whole text; `attachments` binary messages of an earlier one have not come, and `search` is for a credential in it. The path of
+    /// a refusal begins with the side's keys.
     ///
     /// # Errors
     /// [`Violation::CredentialMissing`] where it has to bring one, [`Violation::InvalidJson`], [`Violation::InvalidUtf8`], [`Violation::JsonRefused`], [`Violation::SchemaRefused`], [`Violation::PatternRefused`] with
@@ -151,33 +138,36 @@ impl ContentRules {
         search: Option<&Search<'_>>,
     ) -> Result<Judged<'_>, Refusal> {
         // The handshake refuses such a connection, except under monitor mode.
-        let envelope = self.envelope.of(&handshake.subprotocol).ok_or(Violation::SchemaRefused)?;
+        let envelope =
+            self.envelope.of(&handshake.subprotocol).ok_or(Violation::SchemaRefused).map_err(within("envelope"))?;
         let Some(json) = &self.json else {
             self.search(text, 0)?;
             search.map_or(Ok(()), Search::receive_unread)?;
             return Ok(Judged::default());
         };
-        let packet = envelope.open(text, from)?;
+        let packet = envelope.open(text, from).map_err(within("envelope"))?;
         // Only packets of the transport itself may stand between a packet and its attachments.
         if attachments > 0 && (packet.json.is_some() || !packet.head.is_empty()) {
-            return Err(Violation::SchemaRefused.into());
+            return Err(Refusal::at(Violation::SchemaRefused, "envelope"));
         }
         let Some(inside) = packet.json else {
             self.search(text, 0)?;
             search.map_or(Ok(()), |search| search.receive_packet(&packet))?;
             return Ok(Judged { kind: self.read_type().then(Cow::default), attachments });
         };
-        let document = read(inside, &json.bounds)?;
-        let message = envelope.message(&packet, &document, from)?;
-        let kind = message.map_or(Ok(None), |message| json.schemas.kind(message))?;
+        let document = read(inside, &json.bounds).map_err(within("json"))?;
+        let message = envelope.message(&packet, &document, from).map_err(within("envelope"))?;
+        let kind =
+            message.map_or(Ok(None), |message| json.schemas.kind(message)).map_err(within("json.discriminator"))?;
         let (steps, name) = message.map_or(Ok((0, None)), |message| json.schemas.check(message, kind))?;
         self.search(text, steps)?;
         let sender = handshake.sender.as_deref();
         let goes_nowhere = search.map_or(Ok(false), |search| search.receive(envelope, &packet, &document))?;
-        if !goes_nowhere
-            && !message.is_none_or(|message| self.authorize.is_empty() || self.authorize.allow(message, sender))
-        {
-            return Err(Violation::NotAuthorized.into());
+        if let Some(message) = message.filter(|_| !goes_nowhere && !self.authorize.is_empty()) {
+            self.authorize.check(message, sender).map_err(|index| {
+                let cause = Cause { at: format!("authorize[{index}]"), kind: kind.map(shown), ..Cause::default() };
+                Refusal::because(Violation::NotAuthorized, cause)
+            })?;
         }
         let kind = self.read_type().then(|| match name {
             Some(name) => Cow::Borrowed(name),
@@ -203,7 +193,10 @@ impl ContentRules {
             found.is_some()
         });
         match found {
-            Some(rule) => Err(Refusal { violation: Violation::PatternRefused, rule: Some(Rc::clone(rule)) }),
+            Some(rule) => {
+                let cause = Cause { at: patterns.place(rule), rule: Some(Rc::clone(rule)), ..Cause::default() };
+                Err(Refusal::because(Violation::PatternRefused, cause))
+            }
             None => Ok(()),
         }
     }
@@ -232,19 +225,52 @@ impl Schemas {
     }
 
     /// The steps that it took to see that a message of this type is what it has to be, and the name that the schema of its type has.
-    fn check(&self, message: Value<'_>, kind: Option<&str>) -> Result<(u64, Option<&str>), Violation> {
+    fn check(&self, message: Value<'_>, kind: Option<&str>) -> Result<(u64, Option<&str>), Refusal> {
         let (schema, name) = match self {
             Self::Any => return Ok((0, None)),
             Self::ByType { schemas, otherwise, .. } => match kind.and_then(|kind| schemas.get_key_value(kind)) {
                 Some((name, schema)) => (schema, Some(name.as_str())),
                 None if *otherwise => return Ok((0, None)),
-                None => return Err(Violation::SchemaRefused),
+                None => return Err(unknown_type(kind)),
             },
             Self::One(schema) => (schema, None),
         };
-        Ok((schema.check(message)?, name))
+        let steps = schema.check(message).map_err(|violation| refused_by(schema, name, message, violation))?;
+        Ok((steps, name))
     }
 }
+
+/// A violation of what stands at this path.
+fn within(at: &'static str) -> impl Fn(Violation) -> Refusal {
+    move |violation| Refusal::at(violation, at)
+}
+
+/// A type that no schema has, where others are refused.
+#[cold]
+fn unknown_type(kind: Option<&str>) -> Refusal {
+    let cause = Cause { at: "json.otherwise".to_owned(), kind: kind.map(shown), ..Cause::default() };
+    Refusal::because(Violation::SchemaRefused, cause)
+}
+
+/// A schema has refused a message, or it took too much work to find out.
+#[cold]
+fn refused_by(schema: &Schema, name: Option<&str>, message: Value<'_>, violation: Violation) -> Refusal {
+    let fault = match violation {
+        Violation::SchemaRefused => schema.explain(message),
+        _ => None,
+    };
+    let (keyword, instance) = fault.map(|fault| (fault.keyword, fault.instance)).unzip();
+    let at = name.map_or_else(|| "json.schema".to_owned(), |name| format!("json.schemas.{name}"));
+    Refusal::because(violation, Cause { at, kind: name.map(shown), keyword, instance, ..Cause::default() })
+}
+
+/// A type as it is told: a client may make up any.
+fn shown(kind: &str) -> String {
+    kind.chars().take(TYPE_LEN_MAX).collect()
+}
+
+/// The longest type in a log, in characters.
+const TYPE_LEN_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests;

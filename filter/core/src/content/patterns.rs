@@ -44,6 +44,15 @@ impl Patterns {
         own.and_then(|index| self.names.get(index)).or_else(|| self.find_built_in(view, message))
     }
 
+    /// Where in the keys of its side a rule stands.
+    #[must_use]
+    pub fn place(&self, rule: &Rc<str>) -> String {
+        match self.names.iter().position(|own| Rc::ptr_eq(own, rule)) {
+            Some(index) => format!("deny_patterns[{index}]"),
+            None => "rule_sets".to_owned(),
+        }
+    }
+
     /// How many automata of the operator's expressions look at each character.
     #[must_use]
     pub fn scan_count(&self) -> usize {

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::config::parse;
+use crate::refusal::{Cause, Refusal};
 
 const HONEST: [&str; 24] = [
     "say \"hi\" to Ann & Bob, it's five o'clock -- or so",
@@ -49,7 +50,7 @@ fn rules(deny: serde_json::Value) -> Rc<ContentRules> {
 
 fn judge(rules: &ContentRules, text: &str) -> Option<String> {
     let refusal = rules.judge(text, Side::Client, &Handshake::default(), 0, None).err()?;
-    Some(refusal.rule.map(|rule| rule.to_string()).unwrap_or_default())
+    Some(refusal.rule().map(|rule| rule.to_string()).unwrap_or_default())
 }
 
 #[test]
@@ -324,4 +325,46 @@ fn no_type_hides_in_an_array() {
     );
     check("/0", &["[]", r#"["chat",["admin"]]"#, r#"{"0":"chat"}"#], &[r#"["admin"]"#, r#"[["admin"]]"#]);
     check("/a/type", &[r#"{"a":{}}"#, r#"{"b":[]}"#, "1"], &[r#"{"a":[{"type":"admin"}]}"#]);
+}
+
+#[test]
+fn a_refusal_says_what_of_the_policy_refuses() {
+    let config = json!({
+        "auth": {"required": false},
+        "messages": {"from_client": {
+            "json": {
+                "discriminator": "/type", "max_depth": 3,
+                "schemas": {"say": {"properties": {"text": {"maxLength": 3}}}, "admin.ban": {}},
+            },
+            "authorize": [{"when": {"/type": "say"}, "equals": {"/type": "sub"}, "missing": "allow"}, {"when": {"/type": "admin.*"}, "claims": {"role": ["admin"]}}],
+            "deny_patterns": [{"name": "a", "regex": "aaa"}, {"name": "card", "regex": "[0-9]{16}"}],
+            "rule_sets": ["sql_injection"],
+        }},
+    });
+    let parsed = parse(config.to_string().as_bytes(), &|_| None).unwrap();
+    let rules = Rc::clone(&parsed.policies.base().messages.client.content);
+    let check = |text: &str, violation: Violation, cause: Cause| {
+        let refusal = rules.judge(text, Side::Client, &Handshake::default(), 0, None).expect_err(text);
+        let cause = if cause == Cause::default() { None } else { Some(Box::new(cause)) };
+        assert_eq!(refusal, Refusal { violation, cause }, "{text}");
+    };
+    let at = |at: &str| Cause { at: at.to_owned(), ..Cause::default() };
+    let of = |kind: &str, cause: Cause| Cause { kind: Some(kind.to_owned()), ..cause };
+    let by = |rule: &str, cause: Cause| Cause { rule: Some(rule.into()), ..cause };
+    check("{", Violation::InvalidJson, at("json"));
+    check("[[[[]]]]", Violation::JsonRefused, at("json"));
+    check(r#"{"type":{}}"#, Violation::SchemaRefused, at("json.discriminator"));
+    check(r#"{"type":"shout"}"#, Violation::SchemaRefused, of("shout", at("json.otherwise")));
+    check("{}", Violation::SchemaRefused, at("json.otherwise"));
+    let text =
+        Cause { keyword: Some("maxLength"), instance: Some("/text".to_owned()), ..of("say", at("json.schemas.say")) };
+    check(r#"{"type":"say","text":"long"}"#, Violation::SchemaRefused, text);
+    check(r#"{"type":"say"}"#, Violation::NotAuthorized, of("say", at("authorize[0]")));
+    check(r#"{"type":"admin.ban"}"#, Violation::NotAuthorized, of("admin.ban", at("authorize[1]")));
+    check(r#"{"type":"say","x":"1234567812345678"}"#, Violation::PatternRefused, by("card", at("deny_patterns[1]")));
+    let union = r#"{"type":"say","x":"' UNION SELECT password FROM users --"}"#;
+    let refusal = rules.judge(union, Side::Client, &Handshake::default(), 0, None).expect_err(union);
+    assert_eq!(refusal.cause.map(|cause| cause.at), Some("rule_sets".to_owned()));
+    let long = format!(r#"{{"type":"{}"}}"#, "é".repeat(1_000));
+    check(&long, Violation::SchemaRefused, of(&"é".repeat(64), at("json.otherwise")));
 }

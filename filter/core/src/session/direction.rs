@@ -23,11 +23,12 @@ use super::payload::Payload;
 use super::received::{Overlooked, Received};
 use super::scan::Scan;
 use super::terms::Terms;
+use crate::content::Judged;
 use crate::content::credential::Search;
-use crate::content::{Judged, Refusal};
 use crate::limits::Blocks;
 use crate::message::Reassembly;
 use crate::policy::Mode;
+use crate::refusal::Refusal;
 use crate::time::Moment;
 use crate::violation::Violation;
 use crate::wire::deflate::Inflater;
@@ -187,7 +188,7 @@ impl Direction {
                 }
             }
         };
-        let (violation, rule) = refusal.map(|Refusal { violation, rule }| (violation, rule)).unzip();
+        let (violation, rule) = refusal.map(|refusal| (refusal.violation, refusal.rule().cloned())).unzip();
         match terms.mode {
             // A message that is begun and not finished before a Close is no message.
             Mode::Enforce if violation.is_some() || self.closed => self.message_held = Blocks::default(),

@@ -5,10 +5,11 @@
 use core::cell::Cell;
 
 use super::terms::Terms;
+use crate::content::Judged;
 use crate::content::tunnels::{Conversation, Head, Judgement, Protocol};
-use crate::content::{Judged, Refusal};
 use crate::limits::Blocks;
 use crate::policy::Mode;
+use crate::refusal::{Cause, Refusal};
 use crate::violation::Violation;
 use crate::wire::Side;
 use crate::wire::deflate::Inflater;
@@ -310,7 +311,13 @@ impl Plain {
     }
 
     fn refusal(&self, violation: Violation) -> Refusal {
-        Refusal { violation, rule: self.tunnel.map(|protocol| protocol.name().into()) }
+        match self.tunnel {
+            Some(protocol) => {
+                let cause = Cause { at: "tunnels".to_owned(), rule: Some(protocol.name().into()), ..Cause::default() };
+                Refusal::because(violation, cause)
+            }
+            None => violation.into(),
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 use super::*;
 use crate::config;
-use crate::content::{Handshake, Judged, Refusal};
+use crate::content::{Handshake, Judged};
 use crate::policy::Policy;
+use crate::refusal::Refusal;
 use crate::wire::Side;
 
 /// What a client's text brings under an envelope and these rules of `auth`.

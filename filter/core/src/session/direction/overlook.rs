@@ -2,7 +2,7 @@
 
 use super::reading::Reading;
 use super::{Direction, Frame};
-use crate::content::Refusal;
+use crate::refusal::Refusal;
 use crate::session::payload::Payload;
 use crate::session::received::Overlooked;
 use crate::session::scan::Scan;
@@ -12,7 +12,8 @@ use crate::wire::{Chunk, Unreadable};
 
 impl Direction {
     /// Counts what was found, once for each rule.
-    pub(super) fn note(&mut self, Refusal { violation, rule }: Refusal) {
+    pub(super) fn note(&mut self, refusal: Refusal) {
+        let (violation, rule) = (refusal.violation, refusal.rule().cloned());
         let overlooked = &mut self.found.overlooked;
         match overlooked.iter_mut().find(|known| known.violation == violation && known.rule == rule) {
             Some(known) => known.count = known.count.saturating_add(1),

@@ -1,0 +1,106 @@
+//! Why something is refused: for the peer a reason of the closed list, for the operator what to look at next.
+
+use std::rc::Rc;
+
+use crate::violation::Violation;
+
+/// What is refused, and why.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    /// What the peer did wrong, which is all that it is told.
+    pub violation: Violation,
+    /// What is behind that, where more can be said.
+    pub cause: Option<Box<Cause>>,
+}
+
+/// What is behind a refusal: for logs and counters, never for the peer. None of it is a value of a message or of a credential.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Cause {
+    /// The path in the policy of what refuses.
+    pub at: String,
+    /// The rule that was matched: a deny pattern, a rule of a rule set, or the protocol of a tunnel.
+    pub rule: Option<Rc<str>>,
+    /// The type of the message.
+    pub kind: Option<String>,
+    /// The keyword of JSON Schema that is not satisfied.
+    pub keyword: Option<&'static str>,
+    /// Where in the message, as a JSON Pointer (RFC 6901).
+    pub instance: Option<String>,
+    /// What is wrong with a credential.
+    pub detail: Option<Detail>,
+    /// The key that a token names (RFC 7515 §4.1.4).
+    pub key_id: Option<String>,
+}
+
+/// What is wrong with a credential.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Detail {
+    /// Its provider does not use this algorithm.
+    Algorithm,
+    /// It is for others.
+    Audience,
+    /// It is over, or too old.
+    Expired,
+    /// It is none, or a member of it has the wrong type.
+    Format,
+    /// No provider has this issuer.
+    Issuer,
+    /// Its provider has no such key.
+    Key,
+    /// It is not valid yet.
+    NotBefore,
+    /// No key of its provider has made its signature.
+    Signature,
+}
+
+impl Refusal {
+    /// The same, because of what stands at this path of the policy.
+    #[must_use]
+    pub fn at(violation: Violation, at: impl Into<String>) -> Self {
+        Self::because(violation, Cause { at: at.into(), ..Cause::default() })
+    }
+
+    /// A violation with its cause.
+    #[must_use]
+    pub fn because(violation: Violation, cause: Cause) -> Self {
+        Self { violation, cause: Some(Box::new(cause)) }
+    }
+
+    /// The rule that was matched.
+    #[must_use]
+    pub fn rule(&self) -> Option<&Rc<str>> {
+        self.cause.as_ref()?.rule.as_ref()
+    }
+
+    /// The same, where the path begins with `prefix`.
+    #[must_use]
+    pub fn within(mut self, prefix: &str) -> Self {
+        if let Some(cause) = &mut self.cause {
+            cause.at.insert_str(0, prefix);
+        }
+        self
+    }
+}
+
+impl From<Violation> for Refusal {
+    fn from(violation: Violation) -> Self {
+        Self { violation, cause: None }
+    }
+}
+
+impl Detail {
+    /// Its name in logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Algorithm => "algorithm",
+            Self::Audience => "audience",
+            Self::Expired => "expired",
+            Self::Format => "format",
+            Self::Issuer => "issuer",
+            Self::Key => "key",
+            Self::NotBefore => "not_before",
+            Self::Signature => "signature",
+        }
+    }
+}
