@@ -204,6 +204,7 @@ impl Liveness {
     }
 
     /// The Ping that is wanted (RFC 6455 §5.5.2), not masked: it is for the client.
+    #[inline]
     pub(crate) fn ping(&self) -> Option<Vec<u8>> {
         self.wanted.is_some().then(|| [&[0x89, 0x08][..], &self.nonce].concat())
     }

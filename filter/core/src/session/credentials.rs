@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use super::expiry::Expiry;
 use super::introduction::Introduction;
+use super::received::Received;
 use super::{CLOSE_GRACE, Session, State};
+use crate::content::credential::Brought;
 use crate::entry::Credential;
 use crate::policy::{Mode, Policy};
 use crate::secret::Secret;
@@ -40,6 +42,26 @@ impl Session {
     #[must_use]
     pub fn is_introducing(&self) -> bool {
         self.introduction == Introduction::Asked
+    }
+
+    /// Follows what the last chunk of one side says of who the client is: `brought`, where that was looked for.
+    #[cold]
+    pub(super) fn introduce(&mut self, from: Side, brought: Option<Brought>, mode: Mode, received: &mut Received) {
+        match brought {
+            Some(Brought::NoCredential) if received.violation.is_none() => self.introduction = Introduction::Over,
+            Some(Brought::Token(token)) => {
+                self.token = Some(Box::new(token));
+                if matches!(self.introduction, Introduction::Awaited(_)) {
+                    self.introduction = Introduction::Asked;
+                }
+            }
+            Some(Brought::NoCredential | Brought::Nothing) | None => {}
+        }
+        // It says nothing more, and not who it is.
+        let is_unproven = matches!(self.introduction, Introduction::Awaited(_)) && self.policy.auth.required;
+        if from == Side::Client && is_unproven && self.from_client.is_closed() && mode == Mode::Enforce {
+            received.violation.get_or_insert(Violation::CredentialMissing);
+        }
     }
 
     /// Takes the credential that the last chunk of the client brought. Nothing behind it has been judged.

@@ -173,6 +173,7 @@ impl Direction {
     }
 
     /// Judges a chunk.
+    #[inline]
     pub(super) fn receive<C: Chunk + ?Sized>(&mut self, chunk: &C, terms: &Terms<'_>) -> Result<Received, Unreadable> {
         self.found = Found::default();
         let ping = if self.is_between_frames() { terms.ping.take() } else { None };
@@ -278,6 +279,7 @@ impl Direction {
     }
 
     /// Whether it holds no memory, as between the messages of most connections.
+    #[inline]
     pub(super) fn is_bare(&self) -> bool {
         let Self { payload, inflater, message_held, frame_held, pace, .. } = self;
         payload.is_none()
@@ -349,14 +351,17 @@ impl Direction {
         self.payload.as_ref().is_some_and(Payload::is_judged)
     }
 
-    /// Goes on with `frame`, as much of it as has come.
+    /// Goes on with the frame in hand, which is `frame` by now: as much of it as has come.
     fn go_on<C: Chunk + ?Sized>(
         &mut self,
         scan: &mut Scan<'_, C>,
-        frame: Frame,
+        frame: &Frame,
         terms: &Terms<'_>,
     ) -> Result<(), Fault> {
-        self.frame = Some(frame);
+        if let Some(own) = &mut self.frame {
+            // Its header stays what it was.
+            (own.left, own.passing, own.swallowed) = (frame.left, frame.passing, frame.swallowed);
+        }
         if frame.left == 0 { self.end_frame(scan, frame, terms) } else { Ok(()) }
     }
 
@@ -372,7 +377,7 @@ impl Direction {
             scan.advance(len);
             scan.skip();
             frame.left = frame.left.saturating_sub(len as u64);
-            return self.go_on(scan, frame, terms);
+            return self.go_on(scan, &frame, terms);
         }
         if is_data {
             self.message_at = self.message_at.max(terms.now);
@@ -409,13 +414,13 @@ impl Direction {
             let held = if is_data { self.take_message() } else { self.frame_held.take() };
             scan.pass(held)?;
         }
-        self.go_on(scan, frame, terms)
+        self.go_on(scan, &frame, terms)
     }
 
     fn end_frame<C: Chunk + ?Sized>(
         &mut self,
         scan: &mut Scan<'_, C>,
-        frame: Frame,
+        frame: &Frame,
         terms: &Terms<'_>,
     ) -> Result<(), Fault> {
         let FrameHeader { fin, opcode, .. } = frame.header;
@@ -439,32 +444,8 @@ impl Direction {
             }
             Opcode::Ping | Opcode::Pong | Opcode::Reserved => {}
             Opcode::Binary | Opcode::Continuation | Opcode::Text => {
-                if fin && !self.is_judged() {
-                    self.finish_unjudged();
-                }
-                if fin && let Some(payload) = self.payload.take() {
-                    let is_compressed = payload.is_compressed();
-                    self.found.read_len =
-                        self.found.read_len.saturating_add(payload.plain_len()).saturating_add(MESSAGE_LEN);
-                    let inflater = self.inflater.as_deref_mut();
-                    match payload.finish(inflater, self.framing.from, terms, self.attachments) {
-                        Ok(Judged { kind, attachments }) => {
-                            if kind.is_some_and(|kind| !self.fits_type(&kind, terms)) {
-                                return self.exceed(scan, terms);
-                            }
-                            self.attachments = attachments;
-                            if terms.mode == Mode::Enforce && terms.search.is_some_and(Search::is_swallowed) {
-                                self.swallow_message(scan);
-                                self.found.left = scan.cut();
-                                return Ok(());
-                            }
-                        }
-                        Err(refusal @ Refusal { violation: Violation::InvalidDeflate, .. }) if is_compressed => {
-                            self.lose_inflater();
-                            return Err(refusal.into());
-                        }
-                        Err(refusal) => return Err(refusal.into()),
-                    }
+                if fin && self.payload.is_some() && !self.end_message(scan, terms)? {
+                    return Ok(());
                 }
                 if self.is_held() && !fin && !frame.passing {
                     if self.message_held.is_empty() {
@@ -501,6 +482,38 @@ impl Direction {
             }
         }
         Ok(())
+    }
+
+    /// The message in hand has ended, of which something was read. Gives whether it goes on.
+    #[inline(never)]
+    fn end_message<C: Chunk + ?Sized>(&mut self, scan: &mut Scan<'_, C>, terms: &Terms<'_>) -> Result<bool, Fault> {
+        if !self.is_judged() {
+            self.finish_unjudged();
+        }
+        let Some(payload) = self.payload.take() else { return Ok(true) };
+        let is_compressed = payload.is_compressed();
+        self.found.read_len = self.found.read_len.saturating_add(payload.plain_len()).saturating_add(MESSAGE_LEN);
+        match payload.finish(self.inflater.as_deref_mut(), self.framing.from, terms, self.attachments) {
+            Ok(Judged { kind, .. }) if kind.as_ref().is_some_and(|kind| !self.fits_type(kind, terms)) => {
+                self.exceed(scan, terms)?;
+                Ok(false)
+            }
+            Ok(Judged { attachments, .. }) => {
+                self.attachments = attachments;
+                let is_swallowed = terms.mode == Mode::Enforce && terms.search.is_some_and(Search::is_swallowed);
+                if is_swallowed {
+                    self.swallow_message(scan);
+                    self.found.left = scan.cut();
+                }
+                Ok(!is_swallowed)
+            }
+            Err(refusal) => {
+                if is_compressed && refusal.violation == Violation::InvalidDeflate {
+                    self.lose_inflater();
+                }
+                Err(refusal.into())
+            }
+        }
     }
 
     /// The frame in hand has ended, and its message perhaps.

@@ -27,7 +27,7 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use crate::content::Handshake;
-use crate::content::credential::{Brought, Search};
+use crate::content::credential::Search;
 use crate::content::envelope::Envelope;
 use crate::content::tunnels::Conversation;
 use crate::entry::{Credential, Entry};
@@ -410,16 +410,11 @@ impl Session {
         budget: &dyn Budget,
     ) -> Result<Received, Unreadable> {
         match &self.state {
-            State::Open => self.judge(from, chunk, now, budget),
-            State::Closing(closing) if from == Side::Server && closing.server_until.is_some() => {
-                let received = self.judge(from, chunk, now, budget)?;
-                // The first verdict sticks.
-                Ok(Received { violation: None, rule: None, ..received })
-            }
-            State::Closing(_) => {
+            State::Closing(closing) if from == Side::Client || closing.server_until.is_none() => {
                 let keep = self.direction_mut(from).finish_frame(chunk.len());
                 Ok(Received::pass(Vec::new(), keep))
             }
+            State::Open | State::Closing(_) => self.judge(from, chunk, now, budget),
         }
     }
 
@@ -472,7 +467,9 @@ impl Session {
             pong: liveness.pong(),
             pongs_due,
         };
-        let mut received = direction.receive(chunk, &terms)?;
+        let mut outcome = direction.receive(chunk, &terms);
+        // It stays where it is: a move costs as much as it is long.
+        let Ok(received) = &mut outcome else { return outcome };
         let pong_count = direction.pong_count();
         if direction.is_closed() {
             self.end_by.get_or_insert_with(|| now.saturating_add(PEER_CLOSE_TIMEOUT));
@@ -486,40 +483,49 @@ impl Session {
             liveness.sent(now);
         }
         let grows = direction.unasked_len() > 0;
-        let memory_len =
-            |client: &Direction, server: &Direction| client.memory_len().saturating_add(server.memory_len());
-        if !(share.is_empty() && from_client.is_bare() && from_server.is_bare()) {
-            share.set(memory_len(from_client, from_server));
+        let holds = !(share.is_empty() && from_client.is_bare() && from_server.is_bare());
+        if search.is_some() || self.introduction != Introduction::Over {
+            let brought = search.map(Search::into_brought);
+            self.introduce(from, brought, mode, received);
         }
-        match search.map(Search::into_brought) {
-            Some(Brought::NoCredential) if received.violation.is_none() => self.introduction = Introduction::Over,
-            Some(Brought::Token(token)) => {
-                self.token = Some(Box::new(token));
-                if matches!(self.introduction, Introduction::Awaited(_)) {
-                    self.introduction = Introduction::Asked;
-                }
-            }
-            Some(Brought::NoCredential | Brought::Nothing) | None => {}
-        }
-        // It says nothing more, and not who it is.
-        let is_unproven = matches!(self.introduction, Introduction::Awaited(_)) && policy.auth.required;
-        if from == Side::Client && is_unproven && from_client.is_closed() && mode == Mode::Enforce {
-            received.violation.get_or_insert(Violation::CredentialMissing);
+        if holds {
+            self.count_held();
         }
         // What is held was asked for before; a window grows while it is used.
-        if received.violation.is_none() && grows && !share.all().has_room(0, policy.limits.held_len_max) {
-            match mode {
-                Mode::Enforce => received.violation = Some(Violation::Overloaded),
-                Mode::Monitor => {
-                    received.overlooked.push(Overlooked { violation: Violation::Overloaded, rule: None, count: 1 });
-                    match from {
-                        Side::Client => from_client.shed(),
-                        Side::Server => from_server.shed(),
-                    }
-                    share.set(memory_len(from_client, from_server));
-                }
+        if grows && received.violation.is_none() {
+            self.check_room(from, mode, received);
+        }
+        if is_closing || received.violation.is_some() {
+            self.conclude(from, mode, received, now);
+        }
+        outcome
+    }
+
+    /// Tells the worker how much is held.
+    fn count_held(&mut self) {
+        self.share.set(self.from_client.memory_len().saturating_add(self.from_server.memory_len()));
+    }
+
+    /// A way needs more memory than was asked for: where there is none for it, the connection ends, or what needs it is not judged any more.
+    #[cold]
+    fn check_room(&mut self, from: Side, mode: Mode, received: &mut Received) {
+        if self.share.all().has_room(0, self.policy.limits.held_len_max) {
+            return;
+        }
+        match mode {
+            Mode::Enforce => received.violation = Some(Violation::Overloaded),
+            Mode::Monitor => {
+                received.overlooked.push(Overlooked { violation: Violation::Overloaded, rule: None, count: 1 });
+                self.direction_mut(from).shed();
+                self.count_held();
             }
         }
+    }
+
+    /// Ends the connection for what was found, or the server's part in one that has ended: the first verdict sticks.
+    #[cold]
+    fn conclude(&mut self, from: Side, mode: Mode, received: &mut Received, now: Moment) {
+        let is_closing = matches!(self.state, State::Closing(_));
         match (received.violation, mode) {
             (None, _) if is_closing && self.from_server.is_closed() => self.stop_server(None),
             (None, _) => {}
@@ -530,7 +536,9 @@ impl Session {
             }
             (Some(_), Mode::Monitor) => {}
         }
-        Ok(received)
+        if is_closing {
+            (received.violation, received.rule) = (None, None);
+        }
     }
 
     /// Ends the connection for `violation`; the first verdict sticks. Both peers are told at once.

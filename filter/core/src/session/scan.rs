@@ -59,6 +59,7 @@ impl<'a, C: Chunk + ?Sized> Scan<'a, C> {
     }
 
     /// The next bytes, `wanted` of them, or fewer at the end of the chunk.
+    #[inline]
     pub(super) fn peek(&mut self, wanted: usize) -> Result<&[u8], Unreadable> {
         self.get(self.at, wanted.min(self.left()))
     }
@@ -119,6 +120,7 @@ impl<'a, C: Chunk + ?Sized> Scan<'a, C> {
         self.passage
     }
 
+    #[inline]
     fn get(&mut self, start: usize, len: usize) -> Result<&[u8], Unreadable> {
         let offset = start.wrapping_sub(self.window_start);
         let end = offset.saturating_add(len);

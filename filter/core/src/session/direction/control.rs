@@ -29,6 +29,7 @@ impl Direction {
     }
 
     /// What a control frame carries, all of which is held or not decided about.
+    #[inline(never)]
     fn control_payload<C: Chunk + ?Sized>(
         &self,
         scan: &mut Scan<'_, C>,

@@ -54,7 +54,7 @@ impl Direction {
             }
             self.frame_held = Blocks::default();
             scan.skip();
-            return self.go_on(scan, Frame { swallowed, ..frame }, terms);
+            return self.go_on(scan, &Frame { swallowed, ..frame }, terms);
         }
         if header.opcode == Opcode::Binary {
             if let Some(search) = terms.search.filter(|_| !terms.rules.is_text(header.opcode)) {
@@ -75,7 +75,7 @@ impl Direction {
         if !waits {
             scan.pass(self.frame_held.take())?;
         }
-        self.go_on(scan, Frame { passing: !waits, ..frame }, terms)
+        self.go_on(scan, &Frame { passing: !waits, ..frame }, terms)
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<Option<FrameHeader>, Violation> {
@@ -94,7 +94,10 @@ impl Direction {
         }
         let start = Self::start(scan, header)?;
         let is_readable = !header.compressed || self.inflater.is_some();
-        self.payload = Payload::new(header, start, self.framing.from, terms).filter(|_| is_readable);
+        self.payload = None;
+        if is_readable && let Some(payload) = Payload::new(header, start, self.framing.from, terms) {
+            self.payload = Some(payload);
+        }
         self.whole = terms.rules.whole || self.payload.as_ref().is_some_and(Payload::is_whole);
         self.overlooked = false;
         self.is_binary = header.opcode == Opcode::Binary;
