@@ -62,13 +62,14 @@ impl Vm {
         let Some(plugin) = self.plugin(id) else { return };
         let begin = host::now();
         if let Ok(now) = begin {
-            let Ticked { due, is_review_due, asks, lines, counts, .. } = plugin.tick(now);
+            let Ticked { due, is_review_due, asks, lines, records, counts, .. } = plugin.tick(now);
             if is_review_due {
                 self.streams.borrow().values().for_each(|stream| stream.review());
             }
             due.into_iter().filter_map(|id| self.stream(id)).for_each(|stream| stream.tick());
             plugin.ask_all(asks);
             self.tell(&lines, &counts);
+            records.iter().for_each(|record| abi::log(LogLevel::Warn, record));
             self.shared.calls.expire(now).into_iter().for_each(|asker| self.answered(asker, Answer::None));
             self.hand_out();
         }
@@ -106,6 +107,7 @@ impl Vm {
 
     fn answered(&self, asker: Asker, answer: Answer) {
         let Answered { streams, asks, lines, counts } = self.shared.worker.answered(asker, answer);
+        let counts: Vec<_> = counts.into_iter().map(|metric| (metric, 1)).collect();
         // Any plugin may ask what all streams of the worker wait for: the newest stays longest.
         if let Some(plugin) = self.newest() {
             plugin.ask_all(asks);
@@ -130,9 +132,9 @@ impl Vm {
     }
 
     /// Logs and counts what no stream does.
-    fn tell(&self, lines: &[String], counts: &[Metric]) {
+    fn tell(&self, lines: &[String], counts: &[(Metric, i64)]) {
         lines.iter().for_each(|line| abi::log(LogLevel::Warn, &format!("portcullis: {line}")));
-        counts.iter().for_each(|metric| self.shared.telemetry.count(metric, 1));
+        counts.iter().for_each(|(metric, count)| self.shared.telemetry.count(metric, *count));
     }
 
     pub(crate) fn end(&self, id: u32) {

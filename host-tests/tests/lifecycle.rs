@@ -485,11 +485,18 @@ fn a_log_line_says_who_it_is_about() {
         gate.logs().iter().map(|log| log.text.as_str()).filter(|text| text.starts_with('{')).collect();
     let about =
         r#""address":"203.0.113.7:51234","host":"chat.example.com","path":"/chat","origin":"https://app.example.com","#;
-    let ids = r#""request_id":"4e2a6f1e-0000-4000-8000-000000000001","provider":"corp","subject":"alice""#;
-    let closed = format!(r#"{{"event":"closed","stream":{},"reason":"peer","duration_ms":0,{about}{ids}}}"#, stream.0);
+    let ids = r#""request_id":"4e2a6f1e-0000-4000-8000-000000000001","user_agent":"portcullis-host-tests","provider":"corp","subject":"alice""#;
+    let of = |event: &str, stream: StreamId| {
+        let (worker, _) =
+            lines[0].split_once("\"connection\":\"").and_then(|(_, rest)| rest.split_once('-')).expect("a worker");
+        format!(r#"{{"event":"{event}","connection":"{worker}-{}","policy":"base","#, stream.0)
+    };
+    let opened = format!(r#"{}{about}{ids}}}"#, of("opened", stream));
+    let sent = r#""messages_from_client":0,"messages_from_server":0,"bytes_from_client":0,"bytes_from_server":0,"#;
+    let closed = format!(r#"{}"reason":"peer","duration_ms":0,{sent}{about}{ids}}}"#, of("closed", stream));
     let refused = format!(
-        r#"{{"event":"refused","stream":{},"reason":"bad_upgrade","address":"203.0.113.7:51234","host":"chat.example.com","path":"/a%20b%22c"}}"#,
-        stranger.0
+        r#"{}"reason":"bad_upgrade","address":"203.0.113.7:51234","host":"chat.example.com","path":"/a%20b%22c","user_agent":"portcullis-host-tests"}}"#,
+        of("refused", stranger)
     );
-    assert_eq!(lines, [closed, refused]);
+    assert_eq!(lines, [opened, closed, refused]);
 }

@@ -227,9 +227,15 @@ fn check_crowd(faults: [Faults; 2], pace: Duration) {
     let policy = policy_with(json!({"liveness": {"jitter": 0, "max_lifetime": "60s"}}));
     let [early, late] = faults;
     let mut gate = Gate::on(Profile { faults: early, ..Profile::default() }, &policy);
-    let mut streams: Vec<StreamId> = (0..500).map(|_| gate.connect()).collect();
+    // Each has an address of its own, and so lines of its own.
+    let connect = |gate: &mut Gate, number: u32| {
+        let [_, _, high, low] = number.to_be_bytes();
+        gate.property("source.address", Some(format!("10.0.{high}.{low}:50000").as_bytes()));
+        gate.connect()
+    };
+    let mut streams: Vec<StreamId> = (0..500).map(|number| connect(&mut gate, number)).collect();
     gate.elapse(TICK);
-    streams.extend((0..500).map(|_| gate.connect()));
+    streams.extend((500..1_000).map(|number| connect(&mut gate, number)));
     gate.inject(late);
     gate.elapse(60 * SECOND - 2 * TICK);
     let mut cut: Vec<StreamId> = Vec::new();
@@ -264,7 +270,8 @@ fn check_crowd(faults: [Faults; 2], pace: Duration) {
 fn cut_streams(gate: &Gate) -> Vec<StreamId> {
     let lines = gate.logs().iter().filter_map(|log| serde_json::from_str::<Value>(&log.text).ok());
     let refused = lines.filter(|line| line["event"] == "refused");
-    refused.map(|line| StreamId(line["stream"].as_u64().expect("an id") as u32)).collect()
+    let id = |line: Value| line["connection"].as_str()?.split_once('-')?.1.parse().ok();
+    refused.map(|line| StreamId(id(line).expect("an id"))).collect()
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use crate::ask::Ask;
 use crate::time::Moment;
 use crate::violation::Violation;
+use crate::wire::Side;
 
 /// One thing that a skin has to do.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -168,6 +169,56 @@ impl Reply {
     }
 }
 
+/// The kinds of messages that are counted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MessageKind {
+    /// A text message.
+    Text,
+    /// A binary message.
+    Binary,
+    /// A control frame.
+    Control,
+}
+
+impl MessageKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Text, Self::Binary, Self::Control];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Binary => "binary",
+            Self::Control => "control",
+        }
+    }
+}
+
+/// What is watched for spikes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Watched {
+    /// Upgrades that came, let in or not.
+    Handshakes,
+    /// What was refused, before the upgrade and after.
+    Failures,
+    /// Messages and control frames of clients.
+    Messages,
+}
+
+impl Watched {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Handshakes, Self::Failures, Self::Messages];
+
+    /// Its name in metrics and logs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Handshakes => "handshakes",
+            Self::Failures => "failures",
+            Self::Messages => "messages",
+        }
+    }
+}
+
 /// A counter, but for one gauge and one histogram.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Metric {
@@ -185,6 +236,14 @@ pub enum Metric {
     Revocations(bool),
     /// Messages that matched a rule.
     Rule(Rc<str>),
+    /// Bytes of a side.
+    Bytes(Side),
+    /// Fetches of a key set: whether they succeeded.
+    KeySets(bool),
+    /// Messages and control frames of a side.
+    Messages(Side, MessageKind),
+    /// More of it came than used to.
+    Spikes(Watched),
     /// How long ticks take, in microseconds: a histogram.
     TickMicros,
     /// Tickets that were issued.
@@ -201,7 +260,12 @@ impl Metric {
     pub fn all() -> Vec<Self> {
         let mut all = vec![Self::Handshakes(None), Self::Active, Self::Closed(None), Self::TickMicros];
         all.extend([true, false].into_iter().flat_map(|outcome| [Self::Logouts(outcome), Self::Revocations(outcome)]));
-        all.extend([Self::TicketsIssued, Self::TicketsRedeemed]);
+        all.extend([Self::TicketsIssued, Self::TicketsRedeemed, Self::KeySets(true), Self::KeySets(false)]);
+        for side in [Side::Client, Side::Server] {
+            all.extend(MessageKind::ALL.map(|kind| Self::Messages(side, kind)));
+            all.push(Self::Bytes(side));
+        }
+        all.extend(Watched::ALL.map(Self::Spikes));
         for violation in Violation::ALL {
             all.push(Self::Handshakes(Some(violation)));
             all.push(Self::Refused(violation));
@@ -214,8 +278,18 @@ impl Metric {
     /// Its name in the host.
     #[must_use]
     pub fn name(&self) -> String {
+        let from = |side: &Side| match side {
+            Side::Client => "from_client",
+            Side::Server => "from_server",
+        };
         let (family, name) = match self {
             Self::Active => ("connections", "active"),
+            Self::Bytes(side) => ("bytes", from(side)),
+            Self::KeySets(true) => ("jwks", "fetched"),
+            Self::KeySets(false) => ("jwks", "failed"),
+            Self::Messages(Side::Client, kind) => ("messages.from_client", kind.name()),
+            Self::Messages(Side::Server, kind) => ("messages.from_server", kind.name()),
+            Self::Spikes(watched) => ("spikes", watched.name()),
             Self::Closed(violation) => ("connections.closed", violation.map_or("peer", Violation::reason)),
             Self::Handshakes(violation) => ("handshakes", violation.map_or("accepted", Violation::reason)),
             Self::Logouts(true) => ("logouts", "accepted"),

@@ -98,6 +98,7 @@ pub mod regex;
 pub mod secret;
 pub mod session;
 pub mod succession;
+pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;

@@ -1,30 +1,41 @@
-//! Lines of log: one of JSON for each refusal and each connection that ended.
+//! Lines of log: one of JSON for each refusal, and for each connection that opens or ends.
 //!
 //! They carry reasons, addresses and sizes, never a payload and never a credential, in printable ASCII.
 //!
 //! ```text
-//! {"event":"refused","stream":7,"reason":"origin_refused","address":"203.0.113.7:51234","host":"chat.example.com","path":"/chat",…}
+//! {"event":"refused","connection":"5bd1e995-7","policy":"base","reason":"origin_refused","at":"origin","address":"203.0.113.7:51234",…}
 //! ```
 
 mod shown;
 
 use crate::effect::{Effect, Level};
 use crate::http::headers::Headers;
+use crate::limits::address::Address;
 use crate::policy::Mode;
+use crate::refusal::{Cause, Detail, Refusal};
 use crate::token::Verified;
 use crate::violation::Violation;
+use crate::wire::{Side, Sides};
 
 /// The longest text of a peer in a line, in bytes: an origin or path beyond it tells nothing more.
 const TEXT_LEN_MAX: usize = 256;
 
-/// The members of a line.
-const NAMES: [&str; 7] = ["address", "host", "path", "origin", "request_id", "provider", "subject"];
+/// The longest `user_agent`, in bytes: each connection keeps its own.
+const AGENT_LEN_MAX: usize = 64;
+
+/// The members of a line that are told of a request.
+const NAMES: [&str; 8] = ["address", "host", "path", "origin", "request_id", "user_agent", "provider", "subject"];
+
+/// How much of a line is not [texts](Record), or a little less: where it is more, the line is copied once.
+const LINE_LEN: usize = 192;
 
 /// The client and request that a line is about. Each connection keeps one all its life, so names are not among it.
 #[derive(Debug, Default)]
 pub struct Record {
     /// What is known, in the order of [`NAMES`], with spaces between, which no [`printable`] text has.
     texts: Box<str>,
+    /// The address, or its subnet, as a number: addresses that have one share their lines.
+    group: u64,
 }
 
 impl Record {
@@ -32,6 +43,7 @@ impl Record {
     #[must_use]
     pub fn new(address: &[u8], headers: &Headers, credential: Option<&Verified>) -> Self {
         let header = |name| headers.all(name).next().unwrap_or_default();
+        let agent = header("user-agent");
         let provider = credential.map(Verified::provider).unwrap_or_default();
         let subject = credential.and_then(Verified::subject).unwrap_or_default();
         let texts = [
@@ -40,10 +52,17 @@ impl Record {
             shown::path(header(":path")),
             printable(&shown::origin(header("origin"))),
             printable(header("x-request-id")),
+            printable(agent.get(..AGENT_LEN_MAX).unwrap_or(agent)),
             printable(provider.as_bytes()),
             printable(subject.as_bytes()),
         ];
-        Self { texts: texts.join(" ").into_boxed_str() }
+        Self { texts: texts.join(" ").into_boxed_str(), group: Address::parse(address).map_or(0, group) }
+    }
+
+    /// What lines are counted by: the same for addresses of one subnet.
+    #[must_use]
+    pub const fn group(&self) -> u64 {
+        self.group
     }
 
     /// It is known by now who the client is.
@@ -55,44 +74,175 @@ impl Record {
         self.texts = texts.join(" ").into_boxed_str();
     }
 
-    /// A refusal, or what monitor mode let pass, with the rule or protocol that was found.
+    /// A refusal, or what monitor mode let pass, of what a side sent.
     #[must_use]
-    pub fn refused(&self, stream: u32, violation: Violation, rule: Option<&str>, mode: Mode) -> Effect {
+    pub fn refused(&self, of: Scene<'_>, refusal: &Refusal, from: Option<Side>, mode: Mode) -> Effect {
+        let Refusal { violation, cause } = refusal;
         let event = match mode {
             Mode::Enforce => "refused",
             Mode::Monitor => "would_refuse",
         };
-        let rule = rule.map(|rule| format!(",\"rule\":\"{rule}\"")).unwrap_or_default();
-        self.line(Level::Warn, stream, event, violation.reason(), &rule)
-    }
-
-    /// The end of a connection that lived for `millis`, and how often it broke a rule in monitor mode without a line of its own.
-    #[must_use]
-    pub fn closed(&self, stream: u32, violation: Option<Violation>, millis: u64, unlogged_count: u32) -> Effect {
-        let reason = violation.map_or("peer", Violation::reason);
-        let unlogged = match unlogged_count {
-            0 => String::new(),
-            count => format!(",\"unlogged\":{count}"),
+        let mut line = self.line(of, event);
+        line.add("reason", violation.reason());
+        let side = match from {
+            Some(Side::Client) => "client",
+            Some(Side::Server) => "server",
+            None => "",
         };
-        self.line(Level::Info, stream, "closed", reason, &format!(",\"duration_ms\":{millis}{unlogged}"))
+        line.add("from", side);
+        let nothing = Cause::default();
+        let cause = cause.as_deref().unwrap_or(&nothing);
+        let key = if cause.at.is_empty() { violation.key() } else { &cause.at };
+        match key.strip_prefix('.') {
+            Some(key) => line.add_text("at", &format!("messages.from_{side}.{key}")),
+            None => line.add_text("at", key),
+        }
+        line.add("detail", cause.detail.map_or("", Detail::name));
+        line.add_text("kid", cause.key_id.as_deref().unwrap_or_default());
+        line.add_text("rule", cause.rule.as_deref().unwrap_or_default());
+        line.add_text("type", cause.kind.as_deref().unwrap_or_default());
+        line.add("keyword", cause.keyword.unwrap_or_default());
+        line.add_text("instance", cause.instance.as_deref().unwrap_or_default());
+        let holder = cause.holder.as_ref().map(|(provider, subject)| (provider.as_str(), subject.as_str()));
+        Effect::Log(Level::Warn, self.told(line, holder))
     }
 
-    fn line(&self, level: Level, stream: u32, event: &str, reason: &str, more: &str) -> Effect {
-        let known = NAMES.iter().zip(self.texts.split(' ')).filter(|(_, text)| !text.is_empty());
-        let members: String = known.map(|(name, text)| format!(",\"{name}\":\"{text}\"")).collect();
-        let line = format!("{{\"event\":\"{event}\",\"stream\":{stream},\"reason\":\"{reason}\"{more}{members}}}");
-        Effect::Log(level, line)
+    /// A connection that is up.
+    #[must_use]
+    pub fn opened(&self, of: Scene<'_>) -> Effect {
+        Effect::Log(Level::Info, self.told(self.line(of, "opened"), None))
+    }
+
+    /// The end of a connection.
+    #[must_use]
+    pub fn closed(&self, of: Scene<'_>, end: &End) -> Effect {
+        let End { violation, by, code, duration_millis, messages, bytes, unlogged } = end;
+        let mut line = self.line(of, "closed");
+        line.add("reason", violation.map_or("peer", Violation::reason));
+        line.add("by", by);
+        if let Some(code) = code {
+            line.add_number("code", u64::from(*code));
+        }
+        line.add_number("duration_ms", *duration_millis);
+        line.add_number("messages_from_client", messages.client);
+        line.add_number("messages_from_server", messages.server);
+        line.add_number("bytes_from_client", bytes.client);
+        line.add_number("bytes_from_server", bytes.server);
+        if *unlogged > 0 {
+            line.add_number("unlogged", u64::from(*unlogged));
+        }
+        Effect::Log(Level::Info, self.told(line, None))
+    }
+
+    fn line(&self, of: Scene<'_>, event: &str) -> Line {
+        let mut line = Line::new(event, self.texts.len());
+        line.add("connection", &format!("{:08x}-{}", of.worker, of.stream));
+        line.add_text("policy", of.policy);
+        line
+    }
+
+    /// The line with what is known of the request; `holder` is whose credential it came with, where that is not good.
+    fn told(&self, mut line: Line, holder: Option<(&str, &str)>) -> String {
+        for (name, text) in NAMES.iter().zip(self.texts.split(' ')) {
+            match (*name, holder) {
+                ("provider", Some((provider, _))) => line.add_text(name, provider),
+                ("subject", Some((_, subject))) => line.add_text(name, subject),
+                (name, _) => line.add(name, text),
+            }
+        }
+        line.end()
+    }
+}
+
+/// An address of IPv4, or a subnet of IPv6.
+fn group(address: Address) -> u64 {
+    let bytes = address.group(IPV6_PREFIX).to_bytes();
+    let (halves, _) = bytes.get(1..).unwrap_or_default().as_chunks();
+    halves.iter().fold(0, |group, half| group ^ u64::from_be_bytes(*half))
+}
+
+/// What is one client, mostly (RFC 4291 §2.5.4).
+const IPV6_PREFIX: u8 = 64;
+
+/// What a line is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene<'a> {
+    /// The worker's name, which no other has.
+    pub worker: u32,
+    /// The stream's number in its worker.
+    pub stream: u32,
+    /// The policy that it is under: `base`, or `routes[3]`.
+    pub policy: &'a str,
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub struct End {
+    /// Why, unless a peer wanted it.
+    pub violation: Option<Violation>,
+    /// Who ended it: `client`, `server` or `filter`.
+    pub by: &'static str,
+    /// The close code, where there was a Close frame.
+    pub code: Option<u16>,
+    /// How long it was up.
+    pub duration_millis: u64,
+    /// The messages and control frames of each side.
+    pub messages: Sides<u64>,
+    /// The bytes of each side.
+    pub bytes: Sides<u64>,
+    /// How often it broke a rule in monitor mode without a line of its own.
+    pub unlogged: u32,
+}
+
+/// A line of JSON, member by member. What is empty is left out.
+struct Line(String);
+
+impl Line {
+    fn new(event: &str, texts_len: usize) -> Self {
+        let mut line = String::with_capacity(texts_len.saturating_add(LINE_LEN));
+        line.push_str("{\"event\":\"");
+        line.push_str(event);
+        line.push('"');
+        Self(line)
+    }
+
+    /// Adds a text that is printable.
+    fn add(&mut self, name: &str, text: &str) {
+        if !text.is_empty() {
+            [",\"", name, "\":\"", text, "\""].iter().for_each(|part| self.0.push_str(part));
+        }
+    }
+
+    /// Adds any text.
+    fn add_text(&mut self, name: &str, text: &str) {
+        self.add(name, &printable(text.as_bytes()));
+    }
+
+    fn add_number(&mut self, name: &str, number: u64) {
+        [",\"", name, "\":", &number.to_string()].iter().for_each(|part| self.0.push_str(part));
+    }
+
+    fn end(mut self) -> String {
+        self.0.push('}');
+        self.0
     }
 }
 
 /// A peer's text as visible ASCII, everything else percent-encoded, cut at [`TEXT_LEN_MAX`]: no line breaks, escapes or
 /// letters that run the other way reach a log, and nothing that ends a JSON string.
 fn printable(text: &[u8]) -> String {
+    let text = text.get(..TEXT_LEN_MAX).unwrap_or(text);
+    let is_plain = |byte: u8| matches!(byte, b'!'..=b'~' if !matches!(byte, b'"' | b'%' | b'\\'));
+    match str::from_utf8(text) {
+        Ok(text) if text.bytes().all(is_plain) => return text.to_owned(),
+        Ok(_) | Err(_) => {}
+    }
     let mut printable = String::new();
-    for byte in text.iter().take(TEXT_LEN_MAX) {
-        match byte {
-            b'!'..=b'~' if !matches!(byte, b'"' | b'%' | b'\\') => printable.push(char::from(*byte)),
-            byte => printable.push_str(&format!("%{byte:02X}")),
+    for byte in text.iter().copied() {
+        if is_plain(byte) {
+            printable.push(char::from(byte));
+        } else {
+            printable.push_str(&format!("%{byte:02X}"));
         }
     }
     printable
@@ -102,29 +252,63 @@ fn printable(text: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    const OF: Scene<'static> = Scene { worker: 0xab, stream: 7, policy: "routes[3]" };
+
+    fn read(effect: Effect) -> serde_json::Value {
+        let Effect::Log(_, line) = effect else { panic!("no line") };
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+
     #[test]
     fn a_line_is_json_whatever_peers_say() {
-        let fields = [(":path", "/a\"b?token=x"), ("origin", "https://x.example\r\n"), ("x-request-id", "")];
+        let fields = [
+            (":path", "/a\"b?token=x"),
+            ("origin", "https://x.example\r\n"),
+            ("x-request-id", ""),
+            ("user-agent", &"y".repeat(99)),
+        ];
         let fields = fields.map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()));
         let record = Record::new(b"@\x1b[31m\\", &Headers::new(fields.to_vec()), None);
-        let Effect::Log(Level::Warn, line) = record.refused(7, Violation::BadUpgrade, Some("card"), Mode::Enforce)
-        else {
-            panic!("no line")
+        let cause = Cause {
+            at: "messages.from_client.json.schemas[\"a b\"]".into(),
+            kind: Some("\"\n".into()),
+            keyword: Some("type"),
+            instance: Some("/ä".into()),
+            ..Cause::default()
         };
-        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let refusal = Refusal::because(Violation::SchemaRefused, cause);
         assert_eq!(
-            line,
+            read(record.refused(OF, &refusal, Some(Side::Client), Mode::Enforce)),
             serde_json::json!({
-                "event": "refused", "stream": 7, "reason": "bad_upgrade", "rule": "card", "address": "@%1B[31m%5C", "path": "/a%22b",
-                "origin": "https://x.example%0D%0A",
+                "event": "refused", "connection": "000000ab-7", "policy": "routes[3]", "reason": "schema_refused", "from": "client",
+                "at": "messages.from_client.json.schemas[%22a%20b%22]", "type": "%22%0A", "keyword": "type", "instance": "/%C3%A4",
+                "address": "@%1B[31m%5C", "path": "/a%22b", "origin": "https://x.example%0D%0A", "user_agent": "y".repeat(64),
             })
         );
-        let Effect::Log(Level::Info, line) = record.closed(7, None, 12, 3) else { panic!("no line") };
-        assert!(
-            line.starts_with(
-                "{\"event\":\"closed\",\"stream\":7,\"reason\":\"peer\",\"duration_ms\":12,\"unlogged\":3,"
-            ),
-            "{line}"
+        let refusal = Refusal::invalid(Detail::Key).with(|cause| {
+            cause.key_id = Some("k\u{7f}1".into());
+            cause.holder = Some(("corp".into(), "a b".into()));
+        });
+        let line = read(record.refused(OF, &refusal, None, Mode::Monitor));
+        let members = ["event", "reason", "at", "detail", "kid", "provider", "subject"]
+            .map(|name| line[name].as_str().unwrap_or_default());
+        assert_eq!(members, ["would_refuse", "credential_invalid", "auth.providers", "key", "k%7F1", "corp", "a%20b"]);
+        let line = read(record.refused(OF, &Violation::InvalidUtf8.into(), Some(Side::Server), Mode::Enforce));
+        assert_eq!(line["at"], "messages.from_server.utf8");
+    }
+
+    #[test]
+    fn an_end_says_who_ended_what() {
+        let (messages, bytes) = (Sides { client: 1, server: 2 }, Sides { client: 30, server: 40 });
+        let end =
+            End { violation: None, by: "client", code: Some(1_000), duration_millis: 12, messages, bytes, unlogged: 3 };
+        assert_eq!(
+            read(Record::default().closed(OF, &end)),
+            serde_json::json!({
+                "event": "closed", "connection": "000000ab-7", "policy": "routes[3]", "reason": "peer", "by": "client", "code": 1_000,
+                "duration_ms": 12, "messages_from_client": 1, "messages_from_server": 2, "bytes_from_client": 30, "bytes_from_server": 40,
+                "unlogged": 3,
+            })
         );
     }
 }

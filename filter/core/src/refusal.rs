@@ -28,6 +28,8 @@ pub struct Cause {
     pub instance: Option<String>,
     /// What is wrong with a credential.
     pub detail: Option<Detail>,
+    /// Who issued it, and to whom, where it is genuine.
+    pub holder: Option<(String, String)>,
     /// The key that a token names (RFC 7515 §4.1.4).
     pub key_id: Option<String>,
 }
@@ -66,19 +68,29 @@ impl Refusal {
         Self { violation, cause: Some(Box::new(cause)) }
     }
 
+    /// A credential that is not good.
+    #[must_use]
+    pub fn invalid(detail: Detail) -> Self {
+        Self::because(Violation::CredentialInvalid, Cause { detail: Some(detail), ..Cause::default() })
+    }
+
+    /// One that is genuine, and not good now.
+    #[must_use]
+    pub fn untimely(detail: Detail) -> Self {
+        Self::because(Violation::CredentialExpired, Cause { detail: Some(detail), ..Cause::default() })
+    }
+
+    /// The same with more of its cause.
+    #[must_use]
+    pub fn with(mut self, add: impl FnOnce(&mut Cause)) -> Self {
+        add(self.cause.get_or_insert_default());
+        self
+    }
+
     /// The rule that was matched.
     #[must_use]
     pub fn rule(&self) -> Option<&Rc<str>> {
         self.cause.as_ref()?.rule.as_ref()
-    }
-
-    /// The same, where the path begins with `prefix`.
-    #[must_use]
-    pub fn within(mut self, prefix: &str) -> Self {
-        if let Some(cause) = &mut self.cause {
-            cause.at.insert_str(0, prefix);
-        }
-        self
     }
 }
 

@@ -134,6 +134,47 @@ impl Violation {
         self.answer().reason
     }
 
+    /// The key of the policy that this is about; one that begins with a dot is of the side that it is found on. Empty where no key is.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::BadUpgrade
+            | Self::BadUpstreamHandshake
+            | Self::BadVersion
+            | Self::Internal
+            | Self::PolicyChanged
+            | Self::ProtocolError
+            | Self::UpstreamRefused => "",
+            Self::Banned => "limits.per_address.failures",
+            Self::ClaimRefused | Self::CredentialExpired | Self::CredentialInvalid => "auth.providers",
+            Self::ConnectionsExceeded => "limits",
+            Self::CredentialAmbiguous | Self::CredentialMissing => "auth.sources",
+            Self::CredentialRevoked => "auth.revocation",
+            Self::Dead => "liveness.pong_timeout",
+            Self::FragmentsExceeded => ".max_fragments",
+            Self::HandshakesExceeded => "limits.per_address.handshakes",
+            Self::HostRefused => "hosts",
+            Self::Idle => "liveness.idle_timeout",
+            Self::InvalidDeflate => "compression",
+            Self::InvalidJson | Self::JsonRefused | Self::SchemaRefused => ".json",
+            Self::InvalidUtf8 => ".utf8",
+            Self::Lifetime => "liveness.max_lifetime",
+            Self::MessageTooBig => ".max_message_bytes",
+            Self::NotAuthorized => ".authorize",
+            Self::NotWebsocket => "non_websocket",
+            Self::OriginRefused => "origin",
+            Self::Overloaded => "limits.held_bytes",
+            Self::PatternRefused => ".rule_sets",
+            Self::RateExceeded => "limits",
+            Self::SubprotocolRefused => "subprotocols",
+            Self::TicketInvalid | Self::TicketUsed => "auth.tickets",
+            Self::TlsRequired => "require_tls",
+            Self::TooSlow => "liveness.message_timeout",
+            Self::TunnelRefused => ".tunnels",
+            Self::TypeRefused => ".binary",
+        }
+    }
+
     /// Whether it is a failed attempt to get in: a credential or ticket that is wrong. One that is missing or out of date is what an honest client
     /// comes with when its session has ended, and two are what another application of the same site can leave in its cookies. An Origin
     /// that is refused, which is judged before any credential, says nothing about the address: any page can make its visitors ask.

@@ -1,16 +1,18 @@
 //! From keys as written to a policy: defaults filled in, values given their meaning, combinations checked.
 
+use core::ops::RangeInclusive;
+use core::time::Duration;
 use std::rc::Rc;
 
 use super::auth::auth;
 use super::content::ContentCache;
 use super::error::{Built, ConfigError, each, within};
 use super::first_message::credentials;
-use super::raw::{RawMessages, RawOrigin, RawPolicy, RawSubprotocols};
-use super::read::expected;
+use super::raw::{RawMessages, RawOrigin, RawPolicy, RawSpikes, RawSubprotocols};
+use super::read::{Limit, expected};
 use super::routes::authority;
 use super::secret::Environment;
-use super::values::positive;
+use super::values::{positive, span_within};
 use super::{doors, limits, tickets};
 use crate::access::Access;
 use crate::content::envelope::{Envelope, Envelopes};
@@ -20,6 +22,7 @@ use crate::http::origin::{OriginPattern, OriginRules};
 use crate::message::{Binary, MessageRules};
 use crate::negotiation::{Compression, SubprotocolRules};
 use crate::policy::{BufferLimits, Fail, LogRules, Mode, NonWebsocket, Policy, SideRules};
+use crate::telemetry::spikes::SpikeRules;
 use crate::wire::Sides;
 
 const FROM_CLIENT: MessageRules = MessageRules {
@@ -95,9 +98,32 @@ pub(super) fn policy(
         compression,
         limits,
         liveness: limits::liveness(raw.liveness.as_ref())?,
-        log: LogRules { connections: log.connections.unwrap_or(true), refusals: log.refusals.unwrap_or(true) },
+        log: LogRules {
+            connections: log.connections.unwrap_or(true),
+            refusals: log.refusals.unwrap_or(true),
+            spikes: spikes(log.spikes.as_ref()).map_err(within("log.spikes"))?,
+        },
     })
 }
+
+fn spikes(raw: Option<&Limit<RawSpikes>>) -> Built<Option<SpikeRules>> {
+    let raw = match raw {
+        Some(Limit::Off) => return Ok(None),
+        Some(Limit::At(raw)) => raw,
+        None => &RawSpikes::default(),
+    };
+    let factor = raw.factor.unwrap_or(4.0);
+    if !(1.1..=1_000.0).contains(&factor) {
+        return Err(ConfigError::new("factor", "from 1.1 to 1000"));
+    }
+    let window = span_within("window", raw.window, SPIKE_WINDOW, SPIKE_WINDOWS, "from 1s to 10m")?;
+    Ok(Some(SpikeRules { factor, window }))
+}
+
+const SPIKE_WINDOW: Duration = Duration::from_secs(10);
+
+/// Ticks come ten times a second, and an operator looks within minutes.
+const SPIKE_WINDOWS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
 
 fn origin(raw: &RawOrigin, any_host: bool, warnings: &mut Vec<String>) -> Built<OriginRules> {
     let pattern = |text: &String| {

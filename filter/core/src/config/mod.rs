@@ -24,7 +24,6 @@ mod routes;
 mod secret;
 mod structure;
 mod tickets;
-mod unsupported;
 mod values;
 
 use std::rc::Rc;
@@ -111,7 +110,6 @@ fn policy(
     cache: &mut ContentCache,
     warnings: &mut Vec<String>,
 ) -> Result<Policy, ConfigError> {
-    unsupported::check(raw)?;
     build::policy(raw, environment, cache, warnings)
 }
 

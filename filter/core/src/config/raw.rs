@@ -376,7 +376,12 @@ raw! {
     struct RawLog {
         connections: bool,
         refusals: bool,
-        spikes: Value,
+        spikes: Limit<RawSpikes>,
+    }
+
+    struct RawSpikes {
+        factor: f64,
+        window: Span,
     }
 
     struct RawMatch {

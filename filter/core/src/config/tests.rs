@@ -14,6 +14,7 @@ use crate::message::Binary;
 use crate::negotiation::Compression;
 use crate::policy::routes::Place;
 use crate::policy::{BufferLimits, Fail, Mode, NonWebsocket, Policy};
+use crate::telemetry::spikes::SpikeRules;
 use crate::token::rules::{ClaimFormat, ClaimHeader, Source};
 
 /// The secret that [`read`] finds in its environment.
@@ -473,9 +474,19 @@ fn what_revokes_is_where_the_policy_says() {
 }
 
 #[test]
-fn features_that_do_not_exist_yet_are_refused() {
-    let error = read(&with(good(), "/log/spikes", json!({"factor": 4, "window": "10s"}))).unwrap_err();
-    assert_eq!(error, "log.spikes: not supported yet");
+fn spikes_are_watched_unless_the_policy_says_no() {
+    let spikes =
+        |value: Value| read(&with(good(), "/log/spikes", value)).map(|parsed| parsed.policies.base().log.spikes);
+    let rules = |factor: f64, seconds: u64| Ok(Some(SpikeRules { factor, window: Duration::from_secs(seconds) }));
+    assert_eq!(spikes(json!({})), rules(4.0, 10));
+    assert_eq!(spikes(json!({"factor": 2.5, "window": "1m"})), rules(2.5, 60));
+    assert_eq!(spikes(Value::Null), Ok(None));
+    for factor in [json!(1), json!(-4), json!(1e9)] {
+        refuse_at("/log/spikes", json!({"factor": factor}), "log.spikes.factor: from 1.1 to 1000");
+    }
+    for window in ["0s", "999ms", "601s"] {
+        refuse_at("/log/spikes", json!({"window": window}), "log.spikes.window: from 1s to 10m");
+    }
 }
 
 #[test]

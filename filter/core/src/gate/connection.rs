@@ -14,7 +14,7 @@ use std::rc::Rc;
 use super::proof::Proof;
 use super::worker::{Plugin, Worker};
 use crate::ask::Ask;
-use crate::effect::{ClientWriter, Effect, Effects, Metric, Onward, Passage};
+use crate::effect::{ClientWriter, Effect, Effects, Metric, Onward, Passage, Watched};
 use crate::identity::marks::Marks;
 use crate::limits::counters::Slot;
 use crate::limits::lease::{Lease, Subject};
@@ -22,13 +22,14 @@ use crate::limits::rules::OnExcess;
 use crate::policy::routes::Policies;
 use crate::policy::{Mode, Policy};
 use crate::port::{self, HostError};
-use crate::record::Record;
+use crate::record::{End, Record, Scene};
+use crate::refusal::Refusal;
 use crate::session::{Budget, Due, Overlooked, Received, Session};
 use crate::succession::Listener;
 use crate::time::Moment;
 use crate::turn::{self, Backlog, Full, Turn};
 use crate::violation::Violation;
-use crate::wire::{Chunk, Side, Unreadable};
+use crate::wire::{Chunk, Side, Sides, Unreadable};
 
 /// How many lines a connection logs about what monitor mode lets pass: a client that breaks a rule with each frame breaks it some 100,000 times a
 /// second. Counters count all of it, and the line of its end says how much has no line.
@@ -74,6 +75,9 @@ pub struct Connection {
     is_revoked: bool,
     /// What monitor mode has let pass.
     overlooked_count: u32,
+    /// How much each side has sent: messages with control frames, and bytes.
+    messages: Sides<u64>,
+    bytes: Sides<u64>,
 }
 
 impl Connection {
@@ -107,6 +111,8 @@ impl Connection {
             revision: None,
             is_revoked: false,
             overlooked_count: 0,
+            messages: Sides::default(),
+            bytes: Sides::default(),
         }
     }
 
@@ -133,6 +139,9 @@ impl Connection {
         self.lease = plugin.worker().leases.lease(&self.subject, &self.policy.limits);
         self.review_proof(plugin.worker(), effects);
         self.arm(plugin.worker(), effects);
+        if self.policy.log.connections {
+            self.log(plugin.worker(), |connection, of| connection.record.opened(of), effects);
+        }
         self.follow_policies(plugin.worker(), effects);
     }
 
@@ -260,7 +269,7 @@ impl Connection {
                 Err(Full::TooMuch | Full::NoRoom) => Violation::Overloaded,
             };
         if self.session.violation().is_none() {
-            self.report(violation, None, 1, effects);
+            self.report(worker, &violation.into(), None, 1, effects);
             self.session.refuse(violation, Some(Side::Client), worker.now());
             self.arm(worker, effects);
         }
@@ -390,7 +399,7 @@ impl Connection {
         }
         let due = self.session.tick(worker.now());
         if let Due::Refused(violation) = due {
-            self.report(violation, None, 1, effects);
+            self.report(worker, &violation.into(), None, 1, effects);
         }
         self.review_proof(worker, effects);
         let is_ping_due = due == Due::Ping && effects.client_writer == ClientWriter::Open;
@@ -445,7 +454,7 @@ impl Connection {
         self.policy = Rc::clone(self.session.policy());
         self.look_again();
         if let Some(violation) = violation {
-            self.report(violation, None, 1, effects);
+            self.report(worker, &violation.into(), None, 1, effects);
         }
         self.lease = worker.leases.lease(&self.subject, &self.policy.limits);
         self.review_proof(worker, effects);
@@ -467,7 +476,7 @@ impl Connection {
             return;
         }
         if self.session.violation().is_none() {
-            self.report(Violation::Internal, None, 1, effects);
+            self.report(worker, &Violation::Internal.into(), None, 1, effects);
         }
         self.session.refuse(Violation::Internal, None, worker.now());
         self.drop_proof(worker, effects);
@@ -488,8 +497,22 @@ impl Connection {
         if self.policy.log.connections {
             let lived = worker.port.now().map(|now| now.since(self.opened_at)).unwrap_or_default();
             let millis = u64::try_from(lived.as_millis()).unwrap_or(u64::MAX);
-            let unlogged_count = self.overlooked_count.saturating_sub(LOGGED_MAX);
-            effects.push(self.record.closed(self.id, violation, millis, unlogged_count));
+            let (by, code) = match (violation, self.session.ended_by()) {
+                (Some(violation), _) => ("filter", violation.answer().close_code),
+                (None, Some((Side::Client, code))) => ("client", code),
+                (None, Some((Side::Server, code))) => ("server", code),
+                (None, None) => ("", None),
+            };
+            let end = End {
+                violation,
+                by,
+                code,
+                duration_millis: millis,
+                messages: self.messages,
+                bytes: self.bytes,
+                unlogged: self.overlooked_count.saturating_sub(LOGGED_MAX),
+            };
+            self.log(worker, |connection, of| connection.record.closed(of, &end), effects);
         }
     }
 
@@ -511,16 +534,17 @@ impl Connection {
         if !asks.is_empty() {
             effects.list.extend(asks.into_iter().map(Effect::Ask));
         }
-        let Received { mut passage, violation, rule, overlooked, swallowed } =
+        let Received { mut passage, violation, cause, overlooked, swallowed } =
             received.map_err(|Unreadable| HostError)?;
+        self.count(worker, from, chunk.len());
         if end {
             self.session.finish(from, worker.now());
         }
         if let Some(violation) = violation {
-            self.report(violation, rule, 1, effects);
+            self.report_found(worker, Refusal { violation, cause }, from, 1, effects);
         }
         if !overlooked.is_empty() || swallowed > 0 {
-            self.report_passed(overlooked, swallowed, effects);
+            self.report_passed(worker, from, overlooked, swallowed, effects);
         }
         if self.session.is_pressed() {
             self.arm(worker, effects);
@@ -555,20 +579,53 @@ impl Connection {
         Ok(self.session.transmit(to, port::random(&*worker.port)?))
     }
 
+    /// Counts what came of a side: what is judged later is counted then.
+    #[inline]
+    fn count(&mut self, worker: &Worker, from: Side, len: usize) {
+        let counts = self.session.counts(from);
+        let left = if from == Side::Client { self.session.left() } else { 0 };
+        let len = len.saturating_sub(left);
+        worker.watch.receive(from, counts, len);
+        let (messages, bytes) = (self.messages.of_mut(from), self.bytes.of_mut(from));
+        *messages = messages.saturating_add(counts.total().into());
+        *bytes = bytes.saturating_add(len as u64);
+    }
+
     #[cold]
-    fn report_passed(&mut self, overlooked: Vec<Overlooked>, swallowed: u32, effects: &mut Effects) {
-        for Overlooked { violation, rule, count } in overlooked {
-            self.report(violation, rule, count, effects);
+    fn report_passed(
+        &mut self,
+        worker: &Worker,
+        from: Side,
+        overlooked: Vec<Overlooked>,
+        swallowed: u32,
+        effects: &mut Effects,
+    ) {
+        for Overlooked { violation, cause, count } in overlooked {
+            self.report_found(worker, Refusal { violation, cause }, from, count, effects);
         }
         if swallowed > 0 {
             effects.count(Metric::Refused(Violation::RateExceeded), swallowed);
         }
     }
 
-    /// Counts and logs a violation that was found so often, and the rule that found it.
+    /// Reports what was found in what a side sent.
     #[cold]
-    fn report(&mut self, violation: Violation, rule: Option<Rc<str>>, count: u32, effects: &mut Effects) {
+    fn report_found(&mut self, worker: &Worker, mut refusal: Refusal, from: Side, count: u32, effects: &mut Effects) {
+        if let Some(cause) = refusal.cause.as_mut().filter(|cause| !cause.at.is_empty()) {
+            let side = match from {
+                Side::Client => "messages.from_client.",
+                Side::Server => "messages.from_server.",
+            };
+            cause.at.insert_str(0, side);
+        }
+        self.report(worker, &refusal, Some(from), count, effects);
+    }
+
+    /// Counts and logs what was refused, or would have been, so often.
+    #[cold]
+    fn report(&mut self, worker: &Worker, refusal: &Refusal, from: Option<Side>, count: u32, effects: &mut Effects) {
         let Policy { mode, log, .. } = &*self.policy;
+        let (mode, violation) = (*mode, refusal.violation);
         let (metric, metric_count, line_count) = match mode {
             Mode::Enforce => (Metric::Refused(violation), 1, 1),
             Mode::Monitor => {
@@ -578,13 +635,23 @@ impl Connection {
             }
         };
         effects.count(metric, metric_count);
+        worker.watch.note(Watched::Failures);
         if log.refusals {
-            let line = || self.record.refused(self.id, violation, rule.as_deref(), *mode);
-            (0..line_count).for_each(|_| effects.push(line()));
+            for _ in 0..line_count {
+                self.log(worker, |connection, of| connection.record.refused(of, refusal, from, mode), effects);
+            }
         }
-        if let Some(rule) = rule {
-            effects.count(Metric::Rule(rule), count);
+        if let Some(rule) = refusal.rule() {
+            effects.count(Metric::Rule(Rc::clone(rule)), count);
         }
+    }
+
+    /// Writes a line, where its address has not had its share.
+    #[cold]
+    fn log(&self, worker: &Worker, line: impl FnOnce(&Self, Scene<'_>) -> Effect, effects: &mut Effects) {
+        let policy = self.policies.label(&self.policy);
+        let of = Scene { worker: worker.name, stream: self.id, policy: &policy };
+        worker.watch.log(self.record.group(), worker.now(), || line(self, of), effects);
     }
 
     /// Has the connection ticked when it is due.

@@ -25,7 +25,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::ask::{Answer, Ask, Asker, Rest, Step, Wait};
-use crate::effect::{Edit, Effect, Effects, Flow, Metric, Onward, Passage, Reply};
+use crate::effect::{Edit, Effect, Effects, Flow, Metric, Onward, Passage, Reply, Watched};
 use crate::handshake::{
     self, Capacity, Decision, FORM_LEN_MAX, Hearing, LogoutRequest, Opened, Opening, Pending, Request,
 };
@@ -37,7 +37,8 @@ use crate::limits::lease::Subject;
 use crate::policy::routes::Policies;
 use crate::policy::{Fail, Mode, Policy};
 use crate::port::{self, HostError};
-use crate::record::Record;
+use crate::record::{Record, Scene};
+use crate::refusal::Refusal;
 use crate::session::Birth;
 use crate::succession::Listener;
 use crate::time::Moment;
@@ -347,15 +348,20 @@ impl Gate {
         if is_failed_attempt {
             peer.fail(counters, &policy.limits);
         }
-        for violation in would_refuse {
-            self.note(&policy, &record, violation, effects);
+        if matches!(decision, Decision::Upgrade(_) | Decision::Refuse(_)) {
+            self.plugin.worker().watch.note(Watched::Handshakes);
+        }
+        let label = policies.label(&policy);
+        for refusal in would_refuse {
+            self.note(&policy, &label, &record, refusal, effects);
         }
         if let Some(metric) = metric {
             effects.count(metric, 1);
         }
         self.phase = match decision {
-            Decision::Refuse(violation) => {
-                let flow = self.refuse(&policy, &record, violation, retry_after.or(retry_admission), edits, effects);
+            Decision::Refuse(refusal) => {
+                let retry_after = retry_after.or(retry_admission);
+                let flow = self.refuse(&policy, &label, &record, refusal, (retry_after, edits), effects);
                 if let Some(Effect::Reply(reply)) = effects.list.last_mut() {
                     reply.fields.extend(fields);
                 }
@@ -436,10 +442,14 @@ impl Gate {
     fn early_bytes(&mut self, effects: &mut Effects) -> Onward {
         let Phase::Pending(upgrade) = self.take_phase() else { return Onward::Nothing };
         let policy = upgrade.pending.policy();
+        let label = upgrade.policies.label(policy);
         match policy.mode {
-            Mode::Enforce => self.refuse(policy, &upgrade.record, Violation::BadUpgrade, None, vec![], effects).into(),
+            Mode::Enforce => {
+                let refusal = Violation::BadUpgrade.into();
+                self.refuse(policy, &label, &upgrade.record, refusal, (None, vec![]), effects).into()
+            }
             Mode::Monitor => {
-                self.note(policy, &upgrade.record, Violation::BadUpgrade, effects);
+                self.note(policy, &label, &upgrade.record, Violation::BadUpgrade.into(), effects);
                 self.phase = Phase::Passing;
                 Onward::All
             }
@@ -455,6 +465,7 @@ impl Gate {
     ) -> Result<Flow, HostError> {
         let Upgrade { listener, policies, pending, record, subject } = upgrade;
         let policy = Rc::clone(pending.policy());
+        let label = policies.label(&policy);
         let port = &self.plugin.worker().port;
         let headers = headers()?;
         let birth = Birth { at: port.now()?, nonce: port::random(&**port)? };
@@ -467,11 +478,11 @@ impl Gate {
                 return Ok(Flow::Forward);
             }
             (Err(violation), Mode::Enforce) => {
-                return Ok(self.refuse(&policy, &record, violation, None, vec![], effects));
+                return Ok(self.refuse(&policy, &label, &record, violation.into(), (None, vec![]), effects));
             }
             // What is no 101, and the client takes for one.
             (Err(violation), Mode::Monitor) => {
-                self.note(&policy, &record, violation, effects);
+                self.note(&policy, &label, &record, violation.into(), effects);
                 self.slots = Box::default();
                 self.phase = Phase::Passing;
                 return Ok(Flow::Forward);
@@ -482,7 +493,7 @@ impl Gate {
             effects.push(Effect::Edit(edits));
         }
         if let Some(violation) = would_refuse {
-            self.note(&policy, &record, violation, effects);
+            self.note(&policy, &label, &record, violation.into(), effects);
         }
         effects.count(Metric::Handshakes(None), 1);
         effects.count(Metric::Active, 1);
@@ -505,26 +516,50 @@ impl Gate {
         }
     }
 
-    fn note(&self, policy: &Policy, record: &Record, violation: Violation, effects: &mut Effects) {
-        effects.count(Metric::WouldRefuse(violation), 1);
-        if policy.log.refusals {
-            effects.push(record.refused(self.id, violation, None, Mode::Monitor));
-        }
+    /// Counts and logs what monitor mode lets pass; `label` is what the policy is called.
+    fn note(&self, policy: &Policy, label: &str, record: &Record, refusal: Refusal, effects: &mut Effects) {
+        effects.count(Metric::WouldRefuse(refusal.violation), 1);
+        self.log(policy, label, record, refusal, Mode::Monitor, effects);
     }
 
     fn refuse(
         &mut self,
         policy: &Policy,
+        label: &str,
         record: &Record,
-        violation: Violation,
-        retry_after: Option<Duration>,
-        edits: Vec<Edit>,
+        refusal: Refusal,
+        (retry_after, edits): (Option<Duration>, Vec<Edit>),
         effects: &mut Effects,
     ) -> Flow {
-        if policy.log.refusals {
-            effects.push(record.refused(self.id, violation, None, Mode::Enforce));
-        }
+        let violation = refusal.violation;
+        self.log(policy, label, record, refusal, Mode::Enforce, effects);
         self.turn_away(violation, retry_after, edits, effects)
+    }
+
+    #[cold]
+    fn log(
+        &self,
+        policy: &Policy,
+        label: &str,
+        record: &Record,
+        mut refusal: Refusal,
+        mode: Mode,
+        effects: &mut Effects,
+    ) {
+        let worker = self.plugin.worker();
+        worker.watch.note(Watched::Failures);
+        if !policy.log.refusals {
+            return;
+        }
+        if let Some(cause) = &mut refusal.cause
+            && cause.at.is_empty()
+            && let Some((provider, _)) = &cause.holder
+            && let Some(index) = policy.auth.providers.iter().position(|own| own.name == *provider)
+        {
+            cause.at = format!("auth.providers[{index}]");
+        }
+        let of = Scene { worker: worker.name, stream: self.id, policy: label };
+        worker.watch.log(record.group(), worker.now(), || record.refused(of, &refusal, None, mode), effects);
     }
 
     /// Answers the request in place of the upstream.

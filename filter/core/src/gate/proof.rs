@@ -10,8 +10,8 @@ use std::rc::Rc;
 
 use crate::ask::Rest;
 use crate::limits::{HeldBytes, Share};
+use crate::refusal::Refusal;
 use crate::token::Verified;
-use crate::violation::Violation;
 use crate::wire::Side;
 use crate::wire::header::{FrameHeader, Framing, Opcode};
 
@@ -29,7 +29,7 @@ const TRANSPORT_LEN_MAX: u64 = 4_096;
 const ROOM_DIVISOR: u64 = 2;
 
 /// How the judgement of a credential goes on with an answer.
-type Verdict = Rest<Result<Rc<Verified>, Violation>>;
+type Verdict = Rest<Result<Rc<Verified>, Refusal>>;
 
 /// What is being found out about a client, and what waits for it.
 #[derive(Debug)]

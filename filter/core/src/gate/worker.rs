@@ -14,8 +14,9 @@ use crate::limits::counters::Counters;
 use crate::limits::lease::Leases;
 use crate::limits::rls;
 use crate::policy::routes::Policies;
-use crate::port::{HostError, Port};
+use crate::port::{self, HostError, Port};
 use crate::succession::{Listener, Succession};
+use crate::telemetry::watch::Watch;
 use crate::time::Moment;
 use crate::timers::Wheel;
 use crate::turn::Turn;
@@ -50,8 +51,10 @@ pub struct Ticked {
     pub asks: Vec<Ask>,
     /// What to log, as warnings.
     pub lines: Vec<String>,
-    /// What to count.
-    pub counts: Vec<Metric>,
+    /// What to log as it is: lines of JSON, about the worker.
+    pub records: Vec<String>,
+    /// What to count, and how much of it.
+    pub counts: Vec<(Metric, i64)>,
 }
 
 /// What an answer leads to.
@@ -76,6 +79,9 @@ pub struct Worker {
     pub(super) leases: Rc<Leases>,
     pub(super) identity: Rc<Identity>,
     pub(super) turn: Turn,
+    /// What tells it from the others of its proxy in logs.
+    pub(super) name: u32,
+    pub(super) watch: Watch,
     succession: Succession<Policies>,
     /// What of [`Identity::revision`] live connections were looked at for, and when.
     reviewed: Cell<u32>,
@@ -92,11 +98,13 @@ impl Worker {
         Self {
             now: Cell::new(port.now().unwrap_or_default()),
             identity: Rc::new(Identity::new(Rc::clone(&port))),
-            port,
             held: Rc::default(),
             leases: Rc::new(Leases::new(Rc::clone(&counters))),
             counters,
             turn: Turn::default(),
+            name: port::random(&*port).map_or(0, u32::from_le_bytes),
+            watch: Watch::new(port::random(&*port).map_or(0, u64::from_le_bytes)),
+            port,
             succession: Succession::default(),
             reviewed: Cell::default(),
             reviewed_at: Cell::default(),
@@ -235,9 +243,12 @@ impl Plugin {
         let Worker { counters, turn, .. } = &*self.worker;
         let is_behind = !self.due.borrow().is_empty() || counters.is_behind() || turn.is_behind();
         let identity = &self.worker.identity;
-        let (asks, lines, counts) = (identity.take_asks(), identity.take_lines(), identity.take_counts());
+        let (asks, lines) = (identity.take_asks(), identity.take_lines());
+        let mut counts: Vec<(Metric, i64)> = identity.take_counts().into_iter().map(|metric| (metric, 1)).collect();
+        let spikes = self.policies.borrow().as_ref().and_then(|policies| policies.base().log.spikes);
+        let records = self.worker.watch.tell(spikes, now, &mut counts);
         let next = if is_behind { Self::TICK_BEHIND } else { Self::TICK };
-        Ticked { due, is_review_due, asks, lines, counts, next }
+        Ticked { due, is_review_due, asks, lines, records, counts, next }
     }
 
     /// The policies in force.

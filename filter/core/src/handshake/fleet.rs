@@ -7,6 +7,7 @@ use crate::limits::admission::Peer;
 use crate::limits::lease::Entry;
 use crate::limits::rls;
 use crate::policy::Mode;
+use crate::refusal::Refusal;
 use crate::violation::Violation;
 
 /// Asks about a handshake that would be let in, where its policy says so.
@@ -23,6 +24,10 @@ pub(super) fn ask(opening: Opening, peer: &Peer) -> Step<Opening> {
     Step::ask(question, |answer| Step::Ready(opening.limited(answer)))
 }
 
+fn exceeded() -> Refusal {
+    Refusal::at(Violation::HandshakesExceeded, "limits.global")
+}
+
 impl Opening {
     fn limited(mut self, answer: Answer) -> Self {
         let verdict = rls::verdict(&answer);
@@ -34,12 +39,10 @@ impl Opening {
         match self.policy.mode {
             _ if is_allowed => self,
             Mode::Monitor => {
-                self.would_refuse.push(Violation::HandshakesExceeded);
+                self.would_refuse.push(exceeded());
                 self
             }
-            Mode::Enforce => {
-                Self { decision: Decision::Refuse(Violation::HandshakesExceeded), retry_after, metric: None, ..self }
-            }
+            Mode::Enforce => Self { decision: Decision::Refuse(exceeded()), retry_after, metric: None, ..self },
         }
     }
 }

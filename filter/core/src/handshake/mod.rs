@@ -35,6 +35,7 @@ use crate::negotiation::Compression;
 use crate::policy::routes::{Ambiguous, Place, Policies};
 use crate::policy::{Fail, Mode, NonWebsocket, Policy};
 use crate::record::Record;
+use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::token::Verified;
 use crate::token::rules::Source;
@@ -161,10 +162,10 @@ impl<C: Capacity + 'static> Hearing<C> {
             (None, _, NonWebsocket::Pass | NonWebsocket::Refuse) => {
                 let violation = if is_ambiguous { Violation::BadUpgrade } else { Violation::NotWebsocket };
                 let opening = match mode {
-                    Mode::Enforce => refuse(&self.policies, &policy, request, violation),
+                    Mode::Enforce => refuse(&self.policies, &policy, request, violation.into()),
                     Mode::Monitor => {
                         let opening = Opening::new(&policy, Decision::Pass, spoofed);
-                        Opening { would_refuse: vec![violation], record: record(request, None), ..opening }
+                        Opening { would_refuse: vec![violation.into()], record: record(request, None), ..opening }
                     }
                 };
                 return self.ready(opening);
@@ -178,15 +179,16 @@ impl<C: Capacity + 'static> Hearing<C> {
             Kind::Other | Kind::Post | Kind::Preflight => upgrade::check_fields(&request.headers),
         };
         let authority = place.authority().filter(|_| !is_ambiguous).ok_or(Violation::BadUpgrade);
-        let offer = judge(&policy, request, kind, shape.and(authority), &taken, &mut self.capacity);
+        let offer =
+            judge(&policy, request, kind, shape.and(authority), &taken, &mut self.capacity).map_err(Refusal::from);
         let claim = Claim { policy, mode, kind, endpoint, place, taken, spoofed, ticket: None, is_redeemed: false };
         match offer.and_then(|offer| Ok((offer, claim.shown()?))) {
-            Err(violation) => self.conclude(claim, Err(violation)),
+            Err(refusal) => self.conclude(claim, Err(refusal)),
             Ok((offer, Shown::Nothing)) => self.conclude(claim, Ok((offer, None))),
             Ok((offer, Shown::Ticket(text))) => {
                 let bound = bound(&claim, &self.request);
                 match self.identity.open(&claim.policy.auth, text.expose(), bound) {
-                    Err(violation) => self.conclude(claim, Err(violation)),
+                    Err(refusal) => self.conclude(claim, Err(refusal)),
                     Ok(ticket) => {
                         let admitted = self.identity.admit(&claim.policy.auth, Rc::clone(&ticket.holder));
                         self.when_known(claim, admitted, |hearing, claim, admitted| match admitted {
@@ -202,7 +204,7 @@ impl<C: Capacity + 'static> Hearing<C> {
                                     hearing.conclude(claim, redeemed.map(|holder| (offer, Some(holder))))
                                 })
                             }
-                            Err(violation) => hearing.conclude_without(claim, offer, violation),
+                            Err(refusal) => hearing.conclude_without(claim, offer, refusal),
                         })
                     }
                 }
@@ -215,7 +217,7 @@ impl<C: Capacity + 'static> Hearing<C> {
                 };
                 self.when_known(claim, verified, |hearing, claim, verified| match verified {
                     Ok(verified) => hearing.conclude(claim, Ok((offer, Some(verified)))),
-                    Err(violation) => hearing.conclude_without(claim, offer, violation),
+                    Err(refusal) => hearing.conclude_without(claim, offer, refusal),
                 })
             }
         }
@@ -225,13 +227,13 @@ impl<C: Capacity + 'static> Hearing<C> {
     fn when_known(
         mut self,
         claim: Claim,
-        step: Step<Result<Rc<Verified>, Violation>>,
-        next: impl FnOnce(Self, Claim, Result<Rc<Verified>, Violation>) -> Step<(Opening, C)> + 'static,
+        step: Step<Result<Rc<Verified>, Refusal>>,
+        next: impl FnOnce(Self, Claim, Result<Rc<Verified>, Refusal>) -> Step<(Opening, C)> + 'static,
     ) -> Step<(Opening, C)> {
         let mut waiting = Share::new(Rc::clone(&self.held));
         let is_asked = matches!(step, Step::Asks(..));
         if is_asked && !waiting.wait(self.request.headers.len(), claim.policy.limits.held_len_max) {
-            return self.conclude(claim, Err(Violation::Overloaded));
+            return self.conclude(claim, Err(Violation::Overloaded.into()));
         }
         step.then(move |known| {
             if is_asked {
@@ -243,10 +245,10 @@ impl<C: Capacity + 'static> Hearing<C> {
     }
 
     /// Decides about a request whose credential is not good, or where that cannot be found out.
-    fn conclude_without(self, claim: Claim, offer: SubprotocolOffer, violation: Violation) -> Step<(Opening, C)> {
-        let known = match (violation, claim.policy.fail) {
+    fn conclude_without(self, claim: Claim, offer: SubprotocolOffer, refusal: Refusal) -> Step<(Opening, C)> {
+        let known = match (refusal.violation, claim.policy.fail) {
             (Violation::Internal, Fail::Open) => Ok((offer, None)),
-            (violation, _) => Err(violation),
+            (_, _) => Err(refusal),
         };
         self.conclude(claim, known)
     }
@@ -260,9 +262,9 @@ impl<C: Capacity + 'static> Hearing<C> {
         let reached = authority.and_then(|authority| admitted.and_then(|()| reach(policy, request, authority)));
         let would_refuse = match (reached, mode) {
             (Ok(()), _) => vec![],
-            (Err(violation), Mode::Monitor) => vec![violation],
+            (Err(violation), Mode::Monitor) => vec![violation.into()],
             (Err(violation), Mode::Enforce) => {
-                let opening = refuse(&self.policies, policy, request, violation);
+                let opening = refuse(&self.policies, policy, request, violation.into());
                 return self.ready(opening);
             }
         };
@@ -283,7 +285,7 @@ impl<C: Capacity + 'static> Hearing<C> {
     fn conclude(
         mut self,
         claim: Claim,
-        known: Result<(SubprotocolOffer, Option<Rc<Verified>>), Violation>,
+        known: Result<(SubprotocolOffer, Option<Rc<Verified>>), Refusal>,
     ) -> Step<(Opening, C)> {
         let grant = known.and_then(|(offer, credential)| {
             let claims = credential::claim_headers(&claim.policy.auth, credential.as_deref())?;
@@ -301,7 +303,7 @@ impl<C: Capacity + 'static> Hearing<C> {
     }
 
     /// Answers a request for a ticket.
-    fn answer(&self, claim: Claim, verdict: Result<Grant, Violation>) -> Opening {
+    fn answer(&self, claim: Claim, verdict: Result<Grant, Refusal>) -> Opening {
         let Self { policies, request, identity, .. } = self;
         let policy = &claim.policy;
         let issued = verdict.and_then(|grant| match (claim.kind, grant.credential, &policy.auth.tickets) {
@@ -311,10 +313,10 @@ impl<C: Capacity + 'static> Hearing<C> {
                 Ok((endpoint::issued(&issued), Some(holder), Some(Metric::TicketsIssued)))
             }
             // Of a fault that lets an upgrade pass no ticket can tell.
-            (_, _, _) => Err(Violation::Internal),
+            (_, _, _) => Err(Violation::Internal.into()),
         });
         let opening = match issued {
-            Err(violation) => refuse(policies, policy, request, violation),
+            Err(refusal) => refuse(policies, policy, request, refusal),
             Ok((reply, credential, metric)) => {
                 let record = record(request, credential.as_deref());
                 let opening = Opening::new(policy, Decision::Answer(reply), cleared(policies, policy, request));
@@ -327,7 +329,7 @@ impl<C: Capacity + 'static> Hearing<C> {
         Opening { fields: if is_allowed { endpoint::sharing(line) } else { vec![] }, ..opening }
     }
 
-    fn decide(&mut self, claim: Claim, verdict: Result<Grant, Violation>) -> Opening {
+    fn decide(&mut self, claim: Claim, verdict: Result<Grant, Refusal>) -> Opening {
         let is_attempt = counts_against_address(&self.request, Violation::TicketUsed);
         let Self { policies, request, held, nonce, capacity, .. } = self;
         let Claim { policy, mode, kind, place, taken, spoofed, ticket, is_redeemed, endpoint: _ } = claim;
@@ -335,16 +337,16 @@ impl<C: Capacity + 'static> Hearing<C> {
         let mut edits = spoofed;
         let (grant, mut would_refuse) = match (verdict, mode) {
             (Ok(grant), _) => (grant, vec![]),
-            (Err(violation), Mode::Enforce) => return refuse(policies, &policy, request, violation),
+            (Err(refusal), Mode::Enforce) => return refuse(policies, &policy, request, refusal),
             // It goes on as it came, credential and all: monitoring must not break what the upstream would accept.
-            (Err(violation), Mode::Monitor) => (Grant::default(), vec![violation]),
+            (Err(refusal), Mode::Monitor) => (Grant::default(), vec![refusal]),
         };
 
         let is_good = would_refuse.is_empty();
         let record = record(request, grant.credential.as_deref());
         let ticket = ticket.map(|ticket| Unredeemed { ticket, is_attempt });
         let metric = is_redeemed.then_some(Metric::TicketsRedeemed);
-        let is_failed_attempt = would_refuse.iter().any(|violation| counts_against_address(request, *violation));
+        let is_failed_attempt = would_refuse.iter().any(|refusal| counts_against_address(request, refusal.violation));
         if is_good && !policy.auth.forward {
             edits.extend(taken.edits());
         } else {
@@ -387,10 +389,10 @@ impl<C: Capacity + 'static> Hearing<C> {
         );
         let decision = match (capacity.keep(&mut pending), mode) {
             (true, _) => Decision::Upgrade(Box::new(pending)),
-            (false, Mode::Enforce) => return refuse(policies, &policy, request, Violation::Overloaded),
+            (false, Mode::Enforce) => return refuse(policies, &policy, request, Violation::Overloaded.into()),
             // There is no memory to judge it either.
             (false, Mode::Monitor) => {
-                would_refuse.push(Violation::Overloaded);
+                would_refuse.push(Violation::Overloaded.into());
                 Decision::Pass
             }
         };
@@ -428,10 +430,11 @@ pub fn fail(policies: &Policies, request: &Request) -> Fail {
 }
 
 /// The refusal of a request.
-fn refuse(policies: &Policies, policy: &Rc<Policy>, request: &Request, violation: Violation) -> Opening {
+fn refuse(policies: &Policies, policy: &Rc<Policy>, request: &Request, refusal: Refusal) -> Opening {
     let edits = cleared(policies, policy, request);
-    let opening = Opening::new(policy, Decision::Refuse(violation), edits);
-    Opening { record: record(request, None), is_failed_attempt: counts_against_address(request, violation), ..opening }
+    let is_failed_attempt = counts_against_address(request, refusal.violation);
+    let opening = Opening::new(policy, Decision::Refuse(refusal), edits);
+    Opening { record: record(request, None), is_failed_attempt, ..opening }
 }
 
 /// A request that goes nowhere, without a credential in any place where some policy looks for one: it may have been meant for that.

@@ -9,8 +9,8 @@ use crate::effect::{Edit, Metric, Reply};
 use crate::identity::tickets::Ticket;
 use crate::policy::Policy;
 use crate::record::Record;
+use crate::refusal::Refusal;
 use crate::token::Verified;
-use crate::violation::Violation;
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct Opening {
     /// What to change in it, whatever the decision is.
     pub edits: Vec<Edit>,
     /// In monitor mode, what it would have been refused for.
-    pub would_refuse: Vec<Violation>,
+    pub would_refuse: Vec<Refusal>,
     /// The client that asks, where a credential says so.
     pub credential: Option<Rc<Verified>>,
     /// What a line of log says of it.
@@ -60,7 +60,7 @@ pub enum Decision {
     /// Its body is read first; it is answered then.
     Read(Box<LogoutRequest>),
     /// It is answered with the violation, and its connection closed.
-    Refuse(Violation),
+    Refuse(Refusal),
     /// It goes on to the upstream, whose answer is awaited.
     Upgrade(Box<Pending>),
 }

@@ -27,9 +27,9 @@ pub(super) fn redeem(mut opening: Opening, identity: &Identity) -> Step<Opening>
     identity.redeem(ticket, opening.policy.limits.global.as_ref()).then(move |redeemed| {
         Step::Ready(match redeemed {
             Ok(_) => Opening { metric: Some(Metric::TicketsRedeemed), ..opening },
-            Err(violation) => {
-                let is_failed_attempt = is_attempt && violation.is_failed_attempt();
-                Opening { decision: Decision::Refuse(violation), is_failed_attempt, ..opening }
+            Err(refusal) => {
+                let is_failed_attempt = is_attempt && refusal.violation.is_failed_attempt();
+                Opening { decision: Decision::Refuse(refusal), is_failed_attempt, ..opening }
             }
         })
     })

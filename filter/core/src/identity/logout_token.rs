@@ -15,11 +15,11 @@ use serde_json::{Map, Value};
 use super::logouts::Logout;
 use super::marks::{ABSENT, Name, digest, issuer_number};
 use crate::http::query;
+use crate::refusal::Refusal;
 use crate::time::Timestamp;
 use crate::token::claims::{self, ClaimRules};
 use crate::token::jws::Jws;
 use crate::token::{Fault, Provider, signed_claims};
-use crate::violation::Violation;
 
 /// How long ago a logout token may have been issued: "no more than two minutes" is what §2.4 recommends for its life; providers that send it
 /// again do so within minutes.
@@ -120,7 +120,7 @@ fn check(mut claims: Map<String, Value>, rules: &ClaimRules, now: Timestamp) -> 
     if rules.audiences.is_empty() || !rules.is_for_us(claims.get("aud")) {
         return Err(Flaw::Audience);
     }
-    let date = |name: &str| claims::numeric_date(&claims, name).map_err(|_: Violation| Flaw::Time);
+    let date = |name: &str| claims::numeric_date(&claims, name).map_err(|_: Refusal| Flaw::Time);
     let issued_at = date("iat")?.ok_or(Flaw::Time)?;
     let expires_at = date("exp")?.ok_or(Flaw::Time)?;
     let later = now.saturating_add(rules.clock_skew);

@@ -42,6 +42,7 @@ use crate::limits::register::Register;
 use crate::limits::rls;
 use crate::limits::rules::GlobalLimits;
 use crate::port::{self, HostError, Port};
+use crate::refusal::{Detail, Refusal};
 use crate::secret::Secret;
 use crate::time::{Moment, Timestamp};
 use crate::token::rules::{AuthRules, LogoutRules, Proof};
@@ -185,7 +186,7 @@ impl Identity {
         self: &Rc<Self>,
         auth: &Rc<AuthRules>,
         token: Secret<Vec<u8>>,
-    ) -> Step<Result<Rc<Verified>, Violation>> {
+    ) -> Step<Result<Rc<Verified>, Refusal>> {
         let verified = match auth.asked_about(token.expose()) {
             Some((provider, lookup)) => self.look_up(auth, &provider.name, lookup, &token),
             None => {
@@ -201,12 +202,12 @@ impl Identity {
     fn admit_verified(
         self: &Rc<Self>,
         auth: &Rc<AuthRules>,
-        verified: Step<Result<Rc<Verified>, Violation>>,
-    ) -> Step<Result<Rc<Verified>, Violation>> {
+        verified: Step<Result<Rc<Verified>, Refusal>>,
+    ) -> Step<Result<Rc<Verified>, Refusal>> {
         let (identity, auth) = (Rc::clone(self), Rc::clone(auth));
         verified.then(move |verified| match verified {
             Ok(verified) => identity.admit(&auth, verified),
-            Err(violation) => Step::Ready(Err(violation)),
+            Err(refusal) => Step::Ready(Err(refusal)),
         })
     }
 
@@ -216,9 +217,9 @@ impl Identity {
         self: &Rc<Self>,
         auth: &Rc<AuthRules>,
         value: &Secret<Vec<u8>>,
-    ) -> Step<Result<Rc<Verified>, Violation>> {
-        let refused = Step::Ready(Err(Violation::CredentialInvalid));
-        let Some(cookie) = &auth.cookie else { return refused };
+    ) -> Step<Result<Rc<Verified>, Refusal>> {
+        let refused = |detail| Step::Ready(Err(Refusal::invalid(detail)));
+        let Some(cookie) = &auth.cookie else { return refused(Detail::Format) };
         let name = &cookie.provider.name;
         let verified = match &cookie.proof {
             Proof::Lookup(lookup) => self.look_up(auth, name, lookup, value),
@@ -227,7 +228,7 @@ impl Identity {
                     let text = Value::Object(claims.clone()).to_string().into_bytes().into();
                     Step::Ready(Ok(Rc::new(Verified::told(name, claims, text, Timestamp::from_secs(u64::MAX)))))
                 }
-                None => refused,
+                None => refused(Detail::Signature),
             },
         };
         self.admit_verified(auth, verified)
@@ -240,15 +241,15 @@ impl Identity {
         provider: &str,
         lookup: &Rc<Lookup>,
         credential: &Secret<Vec<u8>>,
-    ) -> Step<Result<Rc<Verified>, Violation>> {
+    ) -> Step<Result<Rc<Verified>, Refusal>> {
         if !lookup.takes(credential.expose()) {
-            return Step::Ready(Err(Violation::CredentialInvalid));
+            return Step::Ready(Err(Refusal::invalid(Detail::Format)));
         }
-        let Ok(now) = self.port.now() else { return Step::Ready(Err(Violation::Internal)) };
+        let Ok(now) = self.port.now() else { return Step::Ready(Err(Violation::Internal.into())) };
         let mark = lookup.digest(credential.expose());
         match self.lookups.know(lookup, credential.expose(), mark, now, &self.inquiries) {
             Known::Told(told) => Step::Ready(self.hear(auth, provider, &told, &mark)),
-            Known::Busy => Step::Ready(Err(Violation::Overloaded)),
+            Known::Busy => Step::Ready(Err(Violation::Overloaded.into())),
             Known::Asked(inquiry, flight) => {
                 let (identity, auth, provider) = (Rc::clone(self), Rc::clone(auth), provider.to_owned());
                 Step::wait(inquiry, move || Step::Ready(identity.hear(&auth, &provider, &flight.told(), &mark)))
@@ -257,11 +258,11 @@ impl Identity {
     }
 
     /// What comes of what was said about a credential, which `mark` tells from others.
-    fn hear(&self, auth: &AuthRules, provider: &str, told: &Told, mark: &[u8; 32]) -> Result<Rc<Verified>, Violation> {
+    fn hear(&self, auth: &AuthRules, provider: &str, told: &Told, mark: &[u8; 32]) -> Result<Rc<Verified>, Refusal> {
         let text = match told {
             Told::Claims(text) => Rc::clone(text),
-            Told::No => return Err(Violation::CredentialInvalid),
-            Told::Fault(_) => return Err(Violation::Internal),
+            Told::No => return Err(Violation::CredentialInvalid.into()),
+            Told::Fault(_) => return Err(Violation::Internal.into()),
         };
         let rules = &auth.provider(provider).ok_or(Violation::Internal)?.rules;
         let claims = lookup::object(&text).ok_or(Violation::Internal)?;
@@ -274,11 +275,7 @@ impl Identity {
     ///
     /// The violation is [`Violation::CredentialRevoked`], or [`Violation::Internal`] where there is no list of what is revoked.
     #[must_use]
-    pub fn admit(
-        self: &Rc<Self>,
-        auth: &Rc<AuthRules>,
-        verified: Rc<Verified>,
-    ) -> Step<Result<Rc<Verified>, Violation>> {
+    pub fn admit(self: &Rc<Self>, auth: &Rc<AuthRules>, verified: Rc<Verified>) -> Step<Result<Rc<Verified>, Refusal>> {
         let unknown = auth.revocation.as_ref().filter(|_| self.revoked(auth).is_none());
         let Some(unknown) = unknown else { return Step::Ready(self.admit_known(auth, verified)) };
         let now = self.port.now().unwrap_or_default();
@@ -293,13 +290,15 @@ impl Identity {
     }
 
     /// Likewise, as far as it is known what is revoked.
-    fn admit_known(&self, auth: &AuthRules, verified: Rc<Verified>) -> Result<Rc<Verified>, Violation> {
+    fn admit_known(&self, auth: &AuthRules, verified: Rc<Verified>) -> Result<Rc<Verified>, Refusal> {
         let is_unknown = |auth: &AuthRules| {
             auth.revocation.as_ref().is_some_and(|rules| !rules.admits_unknown) && self.revoked(auth).is_none()
         };
         match self.marks(auth, &verified) {
-            Some(marks) if self.is_revoked(auth, &marks) => Err(Violation::CredentialRevoked),
-            Some(_) if is_unknown(auth) => Err(Violation::Internal),
+            Some(marks) if self.is_revoked(auth, &marks) => {
+                Err(Refusal::from(Violation::CredentialRevoked).with(|cause| cause.holder = Some(verified.holder())))
+            }
+            Some(_) if is_unknown(auth) => Err(Violation::Internal.into()),
             Some(_) | None => Ok(verified),
         }
     }
@@ -339,7 +338,7 @@ impl Identity {
                     Err(HostError) => Err(Flaw::Unavailable),
                 },
                 Ok(Err(flaw)) => Err(flaw),
-                Err(Violation::Internal) => Err(Flaw::Unavailable),
+                Err(Refusal { violation: Violation::Internal, .. }) => Err(Flaw::Unavailable),
                 Err(_) => Err(Flaw::Signature),
             };
             if let (Ok(()), Some(request)) = (noted, &sent_on) {
@@ -373,15 +372,15 @@ impl Identity {
         check: impl Fn(&Self, &[Provider], Timestamp) -> Result<T, Fault> + 'static,
         waits_left: u32,
         asked_count: usize,
-    ) -> Step<Result<T, Violation>> {
+    ) -> Step<Result<T, Refusal>> {
         let (Ok(date), Ok(now)) = (self.port.date(), self.port.now()) else {
-            return Step::Ready(Err(Violation::Internal));
+            return Step::Ready(Err(Violation::Internal.into()));
         };
         let providers = self.providers(auth);
         let verified = check(self, &providers, date);
         let lacking = match verified {
             Ok(verified) => return Step::Ready(Ok(verified)),
-            Err(Fault::Refused(violation)) => return Step::Ready(Err(violation)),
+            Err(Fault::Refused(refusal)) => return Step::Ready(Err(refusal)),
             Err(Fault::UnknownKey(lacking)) => lacking,
         };
         let remotes = lacking.iter().filter_map(|index| auth.providers.get(*index)?.remote.as_ref());
@@ -396,9 +395,9 @@ impl Identity {
             }
             // Of a provider whose keys have never been had no token is known to be bad.
             None if remotes.clone().any(|remote| self.key_sets.keys(remote).is_none()) => {
-                Step::Ready(Err(Violation::Internal))
+                Step::Ready(Err(Violation::Internal.into()))
             }
-            None => Step::Ready(Err(Violation::CredentialInvalid)),
+            None => Step::Ready(Err(Refusal::invalid(Detail::Key))),
         }
     }
 
@@ -418,9 +417,11 @@ impl Identity {
     ///
     /// # Errors
     /// Those of [`tickets::open`]; [`Violation::Internal`] for a fault of the host.
-    pub fn open(&self, auth: &AuthRules, ticket: &[u8], bound: Bound) -> Result<Ticket, Violation> {
+    pub fn open(&self, auth: &AuthRules, ticket: &[u8], bound: Bound) -> Result<Ticket, Refusal> {
         let rules = auth.tickets.as_ref().ok_or(Violation::TicketInvalid)?;
-        let (Ok(date), Ok(scope)) = (self.port.date(), self.scope(rules)) else { return Err(Violation::Internal) };
+        let (Ok(date), Ok(scope)) = (self.port.date(), self.scope(rules)) else {
+            return Err(Violation::Internal.into());
+        };
         tickets::open(rules, scope, |name| auth.provider(name), ticket, bound, date)
     }
 
@@ -430,22 +431,22 @@ impl Identity {
     /// The violation is [`Violation::TicketUsed`], [`Violation::TicketInvalid`] where it is over by now, [`Violation::Overloaded`] where
     /// there is no room to remember it, or [`Violation::Internal`].
     #[must_use]
-    pub fn redeem(&self, ticket: Ticket, global: Option<&GlobalLimits>) -> Step<Result<Rc<Verified>, Violation>> {
+    pub fn redeem(&self, ticket: Ticket, global: Option<&GlobalLimits>) -> Step<Result<Rc<Verified>, Refusal>> {
         let Ticket { id, expires_at, store, holder } = ticket;
         if let Err(violation) = self.redeem_here(id.expose(), expires_at) {
-            return Step::Ready(Err(violation));
+            return Step::Ready(Err(violation.into()));
         }
         match (store, global) {
             (Store::Local, _) => Step::Ready(Ok(holder)),
-            (Store::RateLimitService, None) => Step::Ready(Err(Violation::Internal)),
+            (Store::RateLimitService, None) => Step::Ready(Err(Violation::Internal.into())),
             (Store::RateLimitService, Some(global)) => {
                 let digest = Sha256::digest(id.expose());
                 let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
                 Step::ask(rls::question(global, &[&[("ticket", &name)]], 1), move |answer| {
                     Step::Ready(match rls::verdict(&answer) {
                         Some(verdict) if verdict.allowed => Ok(holder),
-                        Some(_) => Err(Violation::TicketUsed),
-                        None => Err(Violation::Internal),
+                        Some(_) => Err(Violation::TicketUsed.into()),
+                        None => Err(Violation::Internal.into()),
                     })
                 })
             }
@@ -515,9 +516,13 @@ impl Identity {
                     return Vec::new();
                 }
                 Some((cluster, Received::Failed(failure))) => {
+                    self.counts.borrow_mut().push(Metric::KeySets(false));
                     self.lines.borrow_mut().push(format!("no keys from cluster {cluster}: {failure}"));
                 }
-                Some((_, Received::Fetched | Received::Unchanged)) | None => {}
+                Some((_, Received::Fetched | Received::Unchanged)) => {
+                    self.counts.borrow_mut().push(Metric::KeySets(true));
+                }
+                None => {}
             },
             Some(Topic::Lookup(number)) => {
                 // Without the date nothing is kept for longer than this.

@@ -19,6 +19,7 @@ use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use sha2::{Digest, Sha256};
 
+use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::token::{Packed, Provider, Verified};
@@ -272,18 +273,18 @@ pub fn open<'p>(
     text: &[u8],
     bound: Bound,
     now: Timestamp,
-) -> Result<Ticket, Violation> {
+) -> Result<Ticket, Refusal> {
     let content = unseal(rules, scope, text).ok_or(Violation::TicketInvalid)?;
     let Content { id, expires_at, bound: issued_to, packed } = read(&content).ok_or(Violation::TicketInvalid)?;
     let latest = now.saturating_add(TTL_MAX).saturating_add(CLOCK_SKEW);
     if now >= expires_at || expires_at > latest || issued_to != bound {
-        return Err(Violation::TicketInvalid);
+        return Err(Violation::TicketInvalid.into());
     }
     let provider = provider(packed.provider());
     let (provider, holder) = provider.zip(packed.open()).ok_or(Violation::TicketInvalid)?;
-    holder.check(&provider.rules, now).map_err(|violation| match violation {
-        Violation::CredentialInvalid => Violation::TicketInvalid,
-        violation => violation,
+    holder.check(&provider.rules, now).map_err(|refusal| match refusal.violation {
+        Violation::CredentialInvalid => Refusal { violation: Violation::TicketInvalid, ..refusal },
+        _ => refusal,
     })?;
     Ok(Ticket { id: Secret::new(id), expires_at, store: rules.store, holder: Rc::new(holder) })
 }

@@ -15,6 +15,7 @@ use crate::limits::rules::LimitRules;
 use crate::liveness::LivenessRules;
 use crate::message::MessageRules;
 use crate::negotiation::{Compression, SubprotocolRules};
+use crate::telemetry::spikes::SpikeRules;
 use crate::token::rules::AuthRules;
 use crate::wire::Sides;
 
@@ -133,8 +134,10 @@ pub struct SideRules {
 /// What a policy logs.
 #[derive(Clone, Copy, Debug)]
 pub struct LogRules {
-    /// One line for each connection that ended.
+    /// One line for each connection that opened, and one for its end.
     pub connections: bool,
     /// One line for each refusal.
     pub refusals: bool,
+    /// What is told as out of the ordinary, where it is.
+    pub spikes: Option<SpikeRules>,
 }

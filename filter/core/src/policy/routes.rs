@@ -1,5 +1,6 @@
 //! Which policy a request is under: of the first route that matches it, in whatever way it is read.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::{Fail, Mode, Policy};
@@ -100,6 +101,15 @@ impl Policies {
         let is_enforced = all.iter().any(|policy| policy.mode == Mode::Enforce);
         let mode = if is_enforced { Mode::Enforce } else { Mode::Monitor };
         Err(Ambiguous { policy, mode, fail: strictest(&all) })
+    }
+
+    /// What a policy of these is called in logs: `base`, or its route's path.
+    #[must_use]
+    pub fn label(&self, policy: &Rc<Policy>) -> Cow<'static, str> {
+        match self.routes.iter().position(|route| Rc::ptr_eq(&route.policy, policy)) {
+            Some(index) => format!("routes[{index}]").into(),
+            None => "base".into(),
+        }
     }
 
     /// What a fault does to a request before it is judged, by the strictest of the policies that it may be under; `None` where nothing

@@ -29,6 +29,7 @@ use crate::limits::Blocks;
 use crate::message::Reassembly;
 use crate::policy::Mode;
 use crate::refusal::Refusal;
+use crate::telemetry::Counts;
 use crate::time::Moment;
 use crate::violation::Violation;
 use crate::wire::deflate::Inflater;
@@ -68,6 +69,8 @@ pub(super) struct Direction {
     inflater: Option<Box<Inflater>>,
     /// A Close has passed.
     closed: bool,
+    /// The code of its Close, where that has one.
+    close_code: Option<u16>,
     /// Half a frame has passed, and the rest never will.
     severed: bool,
     /// The message in hand is too much, and goes nowhere.
@@ -113,6 +116,8 @@ struct Found {
     swallowed: u32,
     /// How many Pongs were for us.
     pongs: u32,
+    /// What began in it.
+    counts: Counts,
     /// How much was read of whole messages since [`Budget::goes_on`](super::Budget::goes_on) was asked.
     read_len: usize,
     /// How many bytes at the end of the chunk have to wait.
@@ -157,6 +162,7 @@ impl Direction {
             payload: None,
             inflater,
             closed: false,
+            close_code: None,
             severed: false,
             swallowed: false,
             lax: false,
@@ -189,7 +195,7 @@ impl Direction {
                 }
             }
         };
-        let (violation, rule) = refusal.map(|refusal| (refusal.violation, refusal.rule().cloned())).unzip();
+        let (violation, cause) = refusal.map(|Refusal { violation, cause }| (violation, cause)).unzip();
         match terms.mode {
             // A message that is begun and not finished before a Close is no message.
             Mode::Enforce if violation.is_some() || self.closed => self.message_held = Blocks::default(),
@@ -204,7 +210,17 @@ impl Direction {
             passage.before.splice(..0, ping);
         }
         let Found { swallowed, ref mut overlooked, .. } = self.found;
-        Ok(Received { passage, violation, rule: rule.flatten(), overlooked: core::mem::take(overlooked), swallowed })
+        Ok(Received { passage, violation, cause: cause.flatten(), overlooked: core::mem::take(overlooked), swallowed })
+    }
+
+    /// The code of its Close.
+    pub(super) const fn close_code(&self) -> Option<u16> {
+        self.close_code
+    }
+
+    /// What began in the last chunk.
+    pub(super) const fn counts(&self) -> Counts {
+        self.found.counts
     }
 
     /// How many answers to pings of ours the last chunk held.

@@ -38,6 +38,7 @@ use crate::policy::routes::{Ambiguous, Place, Policies};
 use crate::policy::{Mode, Policy, SideRules};
 use crate::port::HostError;
 use crate::secret::Secret;
+use crate::telemetry::Counts;
 use crate::time::{Moment, Timestamp};
 use crate::violation::Violation;
 use crate::wire::deflate::Inflater;
@@ -81,6 +82,8 @@ pub struct Session {
     state: State,
     /// When it is reset.
     end_by: Option<Moment>,
+    /// Which side ended it, and with what code.
+    ended_by: Option<(Side, Option<u16>)>,
     liveness: Liveness,
     expiry: Expiry,
     introduction: Introduction,
@@ -155,6 +158,7 @@ impl Session {
             handshake,
             state: State::Open,
             end_by: None,
+            ended_by: None,
             liveness: Liveness::new(birth.at, birth.nonce),
             expiry: Expiry::default(),
             introduction,
@@ -389,8 +393,22 @@ impl Session {
         }
     }
 
+    /// The side that ended it, unless we did, and the code of its Close, where there was one.
+    #[must_use]
+    pub const fn ended_by(&self) -> Option<(Side, Option<u16>)> {
+        self.ended_by
+    }
+
+    /// What began in the last bytes of one side.
+    #[must_use]
+    #[inline]
+    pub const fn counts(&self, from: Side) -> Counts {
+        self.direction(from).counts()
+    }
+
     /// `from` sends nothing any more, with a Close or without: the other may finish, but not stay.
     pub fn finish(&mut self, from: Side, now: Moment) {
+        self.ended_by.get_or_insert((from, None));
         self.end_by.get_or_insert_with(|| now.saturating_add(PEER_CLOSE_TIMEOUT));
         if from == Side::Server {
             self.stop_server(None);
@@ -473,6 +491,7 @@ impl Session {
         let pong_count = direction.pong_count();
         if direction.is_closed() {
             self.end_by.get_or_insert_with(|| now.saturating_add(PEER_CLOSE_TIMEOUT));
+            self.ended_by.get_or_insert((from, direction.close_code()));
         }
         match from {
             Side::Client if chunk.is_empty() => {}
@@ -515,7 +534,7 @@ impl Session {
         match mode {
             Mode::Enforce => received.violation = Some(Violation::Overloaded),
             Mode::Monitor => {
-                received.overlooked.push(Overlooked { violation: Violation::Overloaded, rule: None, count: 1 });
+                received.overlooked.push(Overlooked { violation: Violation::Overloaded, cause: None, count: 1 });
                 self.direction_mut(from).shed();
                 self.count_held();
             }
@@ -537,7 +556,7 @@ impl Session {
             (Some(_), Mode::Monitor) => {}
         }
         if is_closing {
-            (received.violation, received.rule) = (None, None);
+            (received.violation, received.cause) = (None, None);
         }
     }
 

@@ -1,8 +1,7 @@
 //! What came of a chunk: what goes on of it, and what was found in it.
 
-use std::rc::Rc;
-
 use crate::effect::Passage;
+use crate::refusal::Cause;
 use crate::violation::Violation;
 
 /// What came of a chunk.
@@ -12,8 +11,8 @@ pub struct Received {
     pub passage: Passage,
     /// The violation that was found in it, which ends the connection.
     pub violation: Option<Violation>,
-    /// The rule that it broke, where the policy has many: for logs and counters, never for the peer.
-    pub rule: Option<Rc<str>>,
+    /// What is behind it. Its path begins with the side's keys.
+    pub cause: Option<Box<Cause>>,
     /// What passed in monitor mode and would have been refused.
     pub overlooked: Vec<Overlooked>,
     /// How many messages and control frames were too much, and swallowed.
@@ -25,8 +24,8 @@ pub struct Received {
 pub struct Overlooked {
     /// What was found.
     pub violation: Violation,
-    /// The rule, as in [`Received`].
-    pub rule: Option<Rc<str>>,
+    /// What is behind the first of them, as in [`Received`].
+    pub cause: Option<Box<Cause>>,
     /// How often.
     pub count: u32,
 }
@@ -37,7 +36,7 @@ impl Received {
         Self {
             passage: Passage { before, keep, after: Vec::new() },
             violation: None,
-            rule: None,
+            cause: None,
             overlooked: Vec::new(),
             swallowed: 0,
         }

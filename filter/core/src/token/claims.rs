@@ -5,6 +5,7 @@ use core::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::json::number::Decimal;
+use crate::refusal::{Detail, Refusal};
 use crate::time::Timestamp;
 use crate::violation::Violation;
 
@@ -84,51 +85,60 @@ impl ClaimRules {
     /// [`Violation::CredentialInvalid`] for mistyped `exp`, a missing one where a token has to have it, mistyped or future `iat`, mistyped `nbf` or
     /// `sub`, a wrong audience, and a token that is there to end sessions; [`Violation::CredentialExpired`] outside `nbf` to `exp` or beyond the age allowed;
     /// [`Violation::ClaimRefused`] for a requirement that is not met.
-    pub fn check(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<Timestamp, Violation> {
-        let invalid = Violation::CredentialInvalid;
+    pub fn check(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<Timestamp, Refusal> {
+        let malformed = || Refusal::invalid(Detail::Format);
         if is_logout(claims) {
-            return Err(invalid);
+            return Err(malformed());
         }
         let expires_at = match numeric_date(claims, "exp")? {
             Some(end) => end,
             None if self.is_asked => Timestamp::from_secs(u64::MAX),
-            None => return Err(invalid),
+            None => return Err(malformed()),
         };
         let not_before = numeric_date(claims, "nbf")?;
         let issued_at = numeric_date(claims, "iat")?;
-        if !matches!(find(claims, "sub"), None | Some(Value::String(_))) || !self.is_for_us(find(claims, "aud")) {
-            return Err(invalid);
+        if !matches!(find(claims, "sub"), None | Some(Value::String(_))) {
+            return Err(malformed());
+        }
+        if !self.is_for_us(find(claims, "aud")) {
+            return Err(Refusal::invalid(Detail::Audience));
         }
 
         let later = now.saturating_add(self.clock_skew);
         if issued_at.is_some_and(|issued_at| issued_at > later) {
-            return Err(invalid);
+            return Err(Refusal::invalid(Detail::NotBefore));
         }
         // "The current date/time MUST be before the expiration date/time" (RFC 7519 §4.1.4).
-        if now >= expires_at.saturating_add(self.clock_skew) || not_before.is_some_and(|from| from > later) {
-            return Err(Violation::CredentialExpired);
+        if now >= expires_at.saturating_add(self.clock_skew) {
+            return Err(Refusal::untimely(Detail::Expired));
+        }
+        if not_before.is_some_and(|from| from > later) {
+            return Err(Refusal::untimely(Detail::NotBefore));
         }
         if let Some(max_age) = self.max_age {
-            let issued_at = issued_at.ok_or(invalid)?;
+            let issued_at = issued_at.ok_or_else(malformed)?;
             if now >= issued_at.saturating_add(max_age).saturating_add(self.clock_skew) {
-                return Err(Violation::CredentialExpired);
+                return Err(Refusal::untimely(Detail::Expired));
             }
         }
-
-        if self.is_met(claims) { Ok(expires_at) } else { Err(Violation::ClaimRefused) }
+        match self.unmet(claims) {
+            None => Ok(expires_at),
+            Some(claim) => Err(Refusal::at(Violation::ClaimRefused, format!("require.{claim}"))),
+        }
     }
 
     /// Whether the claims of a genuine token meet the rules, whatever the time is.
     #[must_use]
     pub fn accept(&self, claims: &Map<String, Value>) -> bool {
-        self.accepts_issuer(claims.get("iss")) && self.is_for_us(claims.get("aud")) && self.is_met(claims)
+        self.accepts_issuer(claims.get("iss")) && self.is_for_us(claims.get("aud")) && self.unmet(claims).is_none()
     }
 
-    fn is_met(&self, claims: &Map<String, Value>) -> bool {
-        let met = |(path, requirement): &(String, Requirement)| {
+    /// The first claim that is not what it has to be.
+    fn unmet(&self, claims: &Map<String, Value>) -> Option<&str> {
+        let is_met = |(path, requirement): &&(String, Requirement)| {
             find(claims, path).is_some_and(|claim| requirement.is_met(claim))
         };
-        self.require.iter().all(met)
+        self.require.iter().find(|own| !is_met(own)).map(|(path, _)| path.as_str())
     }
 
     /// `aud` is a string or a list of strings (RFC 7519 §4.1.3).
@@ -183,9 +193,10 @@ pub fn find<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value>
 }
 
 /// A NumericDate (RFC 7519 §2): seconds since the epoch, a fraction cut off.
-pub(crate) fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, Violation> {
+pub(crate) fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, Refusal> {
     let Some(claim) = find(claims, name) else { return Ok(None) };
-    seconds(claim).map(|seconds| Some(Timestamp::from_secs(seconds))).ok_or(Violation::CredentialInvalid)
+    let seconds = seconds(claim).ok_or_else(|| Refusal::invalid(Detail::Format))?;
+    Ok(Some(Timestamp::from_secs(seconds)))
 }
 
 /// The whole seconds of a NumericDate.

@@ -6,7 +6,7 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
 use crate::json;
-use crate::violation::Violation;
+use crate::refusal::{Detail, Refusal};
 
 /// The longest token that is looked at, checked before anything is decoded. Envoy's own limit for all headers together
 /// is 60 KiB; tokens with many groups reach 4 KiB.
@@ -42,16 +42,16 @@ impl<'a> Jws<'a> {
     /// [`Violation::CredentialInvalid`] when it is too long, has not three parts of canonical base64url, when header or
     /// payload are no JSON object with unique names, or when the header asks for anything but one of the signature
     /// algorithms that exist here (`none` is not one).
-    pub fn parse(token: &'a [u8]) -> Result<Self, Violation> {
-        Self::parts(token, is_token_type).ok_or(Violation::CredentialInvalid)
+    pub fn parse(token: &'a [u8]) -> Result<Self, Refusal> {
+        Self::parts(token, is_token_type).ok_or_else(|| Refusal::invalid(Detail::Format))
     }
 
     /// Likewise, a logout token.
     ///
     /// # Errors
     /// Those of [`parse`](Self::parse).
-    pub fn parse_logout(token: &'a [u8]) -> Result<Self, Violation> {
-        Self::parts(token, is_logout_type).ok_or(Violation::CredentialInvalid)
+    pub fn parse_logout(token: &'a [u8]) -> Result<Self, Refusal> {
+        Self::parts(token, is_logout_type).ok_or_else(|| Refusal::invalid(Detail::Format))
     }
 
     fn parts(token: &'a [u8], is_type: fn(&str) -> bool) -> Option<Self> {

@@ -24,9 +24,9 @@ use serde_json::{Map, Value};
 use crate::identity::key_set::RemoteKeys;
 use crate::identity::lookup::Lookup;
 use crate::json;
+use crate::refusal::{Detail, Refusal};
 use crate::secret::Secret;
 use crate::time::Timestamp;
-use crate::violation::Violation;
 use claims::ClaimRules;
 use jws::Jws;
 use keys::{KEYS_TRIED_MAX, Key, KeyDigest, Keys};
@@ -148,12 +148,22 @@ impl Verified {
     ///
     /// # Errors
     /// Those of [`ClaimRules::check`], and [`Violation::CredentialInvalid`] for another issuer.
-    pub fn checked(self, rules: &ClaimRules, now: Timestamp) -> Result<Self, Violation> {
-        if !rules.accepts_issuer(self.claims.get("iss")) {
-            return Err(Violation::CredentialInvalid);
-        }
-        let expires_at = rules.check(&self.claims, now)?;
+    pub fn checked(self, rules: &ClaimRules, now: Timestamp) -> Result<Self, Refusal> {
+        let expires_at = self.ends_at(rules, now)?;
         Ok(Self { expires_at, ..self })
+    }
+
+    /// When it ends, where `rules` hold for it.
+    fn ends_at(&self, rules: &ClaimRules, now: Timestamp) -> Result<Timestamp, Refusal> {
+        let is_issuer = rules.accepts_issuer(self.claims.get("iss"));
+        let checked = if is_issuer { rules.check(&self.claims, now) } else { Err(Refusal::invalid(Detail::Issuer)) };
+        checked.map_err(|refusal| refusal.with(|cause| cause.holder = Some(self.holder())))
+    }
+
+    /// The names of its provider and its subject; the latter is empty where there is none.
+    #[must_use]
+    pub fn holder(&self) -> (String, String) {
+        (self.provider().to_owned(), self.subject().unwrap_or_default().to_owned())
     }
 
     /// What is kept where no rule reads the claims yet.
@@ -179,11 +189,8 @@ impl Verified {
     ///
     /// # Errors
     /// Those of [`ClaimRules::check`]; [`Violation::CredentialInvalid`] also for another issuer.
-    pub fn check(&self, rules: &ClaimRules, now: Timestamp) -> Result<(), Violation> {
-        if !rules.accepts_issuer(self.claims.get("iss")) {
-            return Err(Violation::CredentialInvalid);
-        }
-        rules.check(&self.claims, now).map(drop)
+    pub fn check(&self, rules: &ClaimRules, now: Timestamp) -> Result<(), Refusal> {
+        self.ends_at(rules, now).map(drop)
     }
 
     /// The subject (`sub`), where there is one.
@@ -235,20 +242,20 @@ pub enum Fault {
     /// Providers, by index, that accept its issuer and its algorithm have no key that the token can mean: they may have a new one.
     UnknownKey(Vec<usize>),
     /// It breaks a rule.
-    Refused(Violation),
+    Refused(Refusal),
 }
 
-impl From<Violation> for Fault {
-    fn from(violation: Violation) -> Self {
-        Self::Refused(violation)
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
     }
 }
 
-impl From<Fault> for Violation {
+impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::UnknownKey(_) => Self::CredentialInvalid,
-            Fault::Refused(violation) => violation,
+            Fault::UnknownKey(_) => Self::invalid(Detail::Key),
+            Fault::Refused(refusal) => refusal,
         }
     }
 }
@@ -286,7 +293,17 @@ fn unsigned(jws: &Jws<'_>, providers: &[Provider]) -> Fault {
     };
     let lacking: Vec<usize> =
         providers.iter().enumerate().filter(|(_, provider)| lacks_key(provider)).map(|(index, _)| index).collect();
-    if lacking.is_empty() { Fault::Refused(Violation::CredentialInvalid) } else { Fault::UnknownKey(lacking) }
+    if !lacking.is_empty() {
+        return Fault::UnknownKey(lacking);
+    }
+    let accepting = || providers.iter().filter(|provider| provider.rules.accepts_issuer(issuer));
+    let detail = match () {
+        () if accepting().next().is_none() => Detail::Issuer,
+        () if !accepting().any(|provider| provider.keys.lists(algorithm)) => Detail::Algorithm,
+        () if candidates(providers, issuer, algorithm, id).next().is_none() => Detail::Key,
+        () => Detail::Signature,
+    };
+    Fault::Refused(Refusal::invalid(detail).with(|cause| cause.key_id = id.map(str::to_owned)))
 }
 
 /// Checks a compact token against the trusted providers, by our own arithmetic.
@@ -294,7 +311,7 @@ fn unsigned(jws: &Jws<'_>, providers: &[Provider]) -> Fault {
 /// # Errors
 /// [`Violation::CredentialInvalid`] when it is malformed or no provider's key fits, [`Violation::CredentialExpired`]
 /// when it is genuine but outside its time, [`Violation::ClaimRefused`] when a required claim is not met.
-pub fn verify(token: &[u8], providers: &[Provider], now: Timestamp) -> Result<Verified, Violation> {
+pub fn verify(token: &[u8], providers: &[Provider], now: Timestamp) -> Result<Verified, Refusal> {
     Ok(verify_signed(token, providers, now, &Signatures::default())?.0)
 }
 

@@ -93,7 +93,7 @@ const HEADER: &str = r#"{"alg":"EdDSA","kid":"ed","typ":"JWT"}"#;
 #[track_caller]
 fn check_with(provider: Provider, token: &str, expected: Result<(), Violation>) {
     let verified = verify(token.as_bytes(), &[provider], Timestamp::from_secs(NOW));
-    assert_eq!(verified.map(|_: Verified| ()), expected);
+    assert_eq!(verified.map(|_: Verified| ()).map_err(|refusal| refusal.violation), expected);
 }
 
 #[track_caller]

@@ -70,9 +70,9 @@ impl VerifiedTokens {
             let entry = set.remove(index);
             if let Some(provider) = entry.provider(providers) {
                 // What is over stays over; anything else may be right under the next policy.
-                let checked = provider.rules.check(&entry.verified.claims, now);
                 let verified = Rc::clone(&entry.verified);
-                if checked != Err(Violation::CredentialExpired) {
+                let checked = verified.check(&provider.rules, now);
+                if !checked.as_ref().is_err_and(|refusal| refusal.violation == Violation::CredentialExpired) {
                     set.push(entry);
                 }
                 return Ok(checked.map(|_| verified)?);

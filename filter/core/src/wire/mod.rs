@@ -47,6 +47,15 @@ impl<T> Sides<T> {
         }
     }
 
+    /// That of one side, to be changed.
+    #[must_use]
+    pub const fn of_mut(&mut self, side: Side) -> &mut T {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        }
+    }
+
     /// Both, the client's first.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         [&self.client, &self.server].into_iter()

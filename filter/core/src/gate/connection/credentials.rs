@@ -16,6 +16,7 @@ use crate::limits::admission::{Admissions, Applicant};
 use crate::limits::lease::Subject;
 use crate::policy::{Fail, Mode};
 use crate::port::HostError;
+use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::token::Verified;
 use crate::turn::Turn;
@@ -89,7 +90,7 @@ impl Connection {
         if proof.hold_client(&bytes, message_len, self.policy.limits.held_len_max) {
             return Ok(Vec::new());
         }
-        self.turn_away(worker, Violation::Overloaded, effects)
+        self.turn_away(worker, &Violation::Overloaded.into(), effects)
     }
 
     /// Has a credential verified. Gives what goes on to the server with the verdict; nothing yet, where that is not known.
@@ -106,7 +107,7 @@ impl Connection {
         }
         let token_len = token.expose().len();
         if !proof.fits(token_len, self.policy.limits.held_len_max) {
-            return self.decide(worker, Err(Violation::Overloaded), effects).map(Some);
+            return self.decide(worker, Err(Violation::Overloaded.into()), effects).map(Some);
         }
         let step = worker.identity.verify(&self.policy.auth, token);
         self.follow(worker, step, token_len, effects)
@@ -116,7 +117,7 @@ impl Connection {
     fn follow(
         &mut self,
         worker: &Worker,
-        step: Step<Result<Rc<Verified>, Violation>>,
+        step: Step<Result<Rc<Verified>, Refusal>>,
         token_len: usize,
         effects: &mut Effects,
     ) -> Result<Option<Vec<u8>>, HostError> {
@@ -153,7 +154,7 @@ impl Connection {
     fn resume(
         &mut self,
         worker: &Worker,
-        step: Step<Result<Rc<Verified>, Violation>>,
+        step: Step<Result<Rc<Verified>, Refusal>>,
         token_len: usize,
         effects: &mut Effects,
     ) -> Result<(), HostError> {
@@ -188,23 +189,24 @@ impl Connection {
     fn decide(
         &mut self,
         worker: &Worker,
-        known: Result<Rc<Verified>, Violation>,
+        known: Result<Rc<Verified>, Refusal>,
         effects: &mut Effects,
     ) -> Result<Vec<u8>, HostError> {
         let is_first = self.session.is_introducing();
-        let violation = known.and_then(|verified| self.identify(worker, &verified, is_first)).err();
-        let is_faulty = violation == Some(Violation::Internal) && self.policy.fail == Fail::Open;
-        match violation.filter(|_| !is_faulty) {
-            Some(violation) => {
+        let refusal = known.and_then(|verified| Ok(self.identify(worker, &verified, is_first)?)).err();
+        let is_faulty = self.policy.fail == Fail::Open
+            && refusal.as_ref().is_some_and(|refusal| refusal.violation == Violation::Internal);
+        match refusal.filter(|_| !is_faulty) {
+            Some(refusal) => {
                 if let Subject::Address(peer) = &self.subject
-                    && violation.is_failed_attempt()
+                    && refusal.violation.is_failed_attempt()
                 {
                     peer.fail(&worker.counters, &self.policy.limits);
                 }
                 if self.policy.mode == Mode::Enforce {
-                    return self.turn_away(worker, violation, effects);
+                    return self.turn_away(worker, &refusal, effects);
                 }
-                self.report(violation, None, 1, effects);
+                self.report(worker, &refusal, None, 1, effects);
                 self.session.go_on_unidentified();
             }
             None if is_faulty => self.session.go_on_unidentified(),
@@ -241,15 +243,10 @@ impl Connection {
     }
 
     /// Refuses the client for what it brought, or did not. Gives what its server is told.
-    fn turn_away(
-        &mut self,
-        worker: &Worker,
-        violation: Violation,
-        effects: &mut Effects,
-    ) -> Result<Vec<u8>, HostError> {
+    fn turn_away(&mut self, worker: &Worker, refusal: &Refusal, effects: &mut Effects) -> Result<Vec<u8>, HostError> {
         if self.session.violation().is_none() {
-            self.report(violation, None, 1, effects);
-            self.session.refuse_message(violation, worker.now());
+            self.report(worker, refusal, None, 1, effects);
+            self.session.refuse_message(refusal.violation, worker.now());
         }
         self.proof = None;
         self.arm(worker, effects);
@@ -271,7 +268,7 @@ impl Connection {
             None => backlog.has_room(chunk.len(), limits.held_len_max),
         };
         if !may_wait {
-            let close = self.turn_away(worker, Violation::Overloaded, effects)?;
+            let close = self.turn_away(worker, &Violation::Overloaded.into(), effects)?;
             self.let_go(worker, &close, effects);
             return Ok(Onward::Kept);
         }
@@ -339,7 +336,7 @@ impl Connection {
             return Ok(Onward::Part(Passage::default()));
         }
         if !proof.hold_server(&read(chunk, 0, chunk.len())?, self.policy.limits.held_len_max) {
-            self.report(Violation::Overloaded, None, 1, effects);
+            self.report(worker, &Violation::Overloaded.into(), None, 1, effects);
             self.session.refuse(Violation::Overloaded, None, worker.now());
             self.drop_proof(worker, effects);
             self.arm(worker, effects);

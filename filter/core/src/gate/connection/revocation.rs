@@ -38,7 +38,7 @@ impl Connection {
             Mode::Enforce => self.session.refuse(Violation::CredentialRevoked, None, worker.now()),
             Mode::Monitor => self.is_revoked = true,
         }
-        self.report(Violation::CredentialRevoked, None, 1, effects);
+        self.report(worker, &Violation::CredentialRevoked.into(), None, 1, effects);
         self.arm(worker, effects);
     }
 }

@@ -367,7 +367,7 @@ fn the_endpoint_takes_forms_of_a_provider_and_nothing_else() {
         assert_eq!(run(|effects| gate.body(Client, &&b"more"[..], true, effects)).0, Onward::Nothing);
     }
     let counts = world.plugin.tick(world.now()).counts;
-    assert_eq!(counts.iter().filter(|metric| **metric == Metric::Logouts(true)).count(), 4);
+    assert_eq!(counts.iter().filter(|counted| **counted == (Metric::Logouts(true), 1)).count(), 4);
 }
 
 #[test]

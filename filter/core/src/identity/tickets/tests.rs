@@ -63,14 +63,15 @@ fn text(policy: &Policy) -> String {
 }
 
 fn open_at(policy: &Policy, text: &str, seconds: u64) -> Result<Ticket, Violation> {
-    open(
+    let opened = open(
         rules(policy),
         Scope::of_proxy(SEED),
         |name| policy.auth.provider(name),
         text.as_bytes(),
         bound(policy),
         date(seconds),
-    )
+    );
+    opened.map_err(|refusal| refusal.violation)
 }
 
 #[track_caller]
@@ -189,6 +190,7 @@ fn a_ticket_is_good_where_it_was_issued() {
             Bound::new(bind, origin, address),
             date(0),
         )
+        .map_err(|refusal| refusal.violation)
     };
     let (own, address) = (Scope::of_proxy(SEED), b"203.0.113.7".as_slice());
     check(open_for(own, ORIGIN, address), None);

@@ -11,11 +11,14 @@ use crate::wire::{Chunk, Unreadable};
 impl Direction {
     /// Checks what a Close says.
     pub(super) fn check_close<C: Chunk + ?Sized>(
-        &self,
+        &mut self,
         scan: &mut Scan<'_, C>,
         header: &FrameHeader,
     ) -> Result<(), Fault> {
-        Ok(check_payload(&self.control_payload(scan, header)?)?)
+        let payload = self.control_payload(scan, header)?;
+        check_payload(&payload)?;
+        self.close_code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+        Ok(())
     }
 
     /// Whether a Pong answers a ping of ours.

@@ -47,6 +47,7 @@ impl Direction {
             return Ok(self.overlook(scan, terms)?);
         }
         received?;
+        self.found.counts.add(header.opcode);
         let swallowed = self.weigh(&header, terms)?;
         if swallowed {
             if !header.opcode.is_control() {

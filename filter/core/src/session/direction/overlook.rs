@@ -2,7 +2,7 @@
 
 use super::reading::Reading;
 use super::{Direction, Frame};
-use crate::refusal::Refusal;
+use crate::refusal::{Cause, Refusal};
 use crate::session::payload::Payload;
 use crate::session::received::Overlooked;
 use crate::session::scan::Scan;
@@ -11,13 +11,12 @@ use crate::wire::header::Opcode;
 use crate::wire::{Chunk, Unreadable};
 
 impl Direction {
-    /// Counts what was found, once for each rule.
-    pub(super) fn note(&mut self, refusal: Refusal) {
-        let (violation, rule) = (refusal.violation, refusal.rule().cloned());
+    /// Counts what was found, once for each rule and place in the policy.
+    pub(super) fn note(&mut self, Refusal { violation, cause }: Refusal) {
         let overlooked = &mut self.found.overlooked;
-        match overlooked.iter_mut().find(|known| known.violation == violation && known.rule == rule) {
+        match overlooked.iter_mut().find(|known| known.violation == violation && is_of_one_kind(&known.cause, &cause)) {
             Some(known) => known.count = known.count.saturating_add(1),
-            None => overlooked.push(Overlooked { violation, rule, count: 1 }),
+            None => overlooked.push(Overlooked { violation, cause, count: 1 }),
         }
     }
 
@@ -88,3 +87,9 @@ impl Direction {
 
 #[cfg(test)]
 mod tests;
+
+/// Whether the same rule stands behind both.
+fn is_of_one_kind(one: &Option<Box<Cause>>, other: &Option<Box<Cause>>) -> bool {
+    let rule = |cause: &Option<Box<Cause>>| cause.as_ref().map(|cause| (cause.at.clone(), cause.rule.clone()));
+    rule(one) == rule(other)
+}

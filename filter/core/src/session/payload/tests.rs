@@ -10,6 +10,7 @@ use crate::content::tunnels::Exempt;
 use crate::entry::Entry;
 use crate::limits::{HeldBytes, Share};
 use crate::policy::routes::Place;
+use crate::refusal::Cause;
 use crate::session::Session;
 use crate::testing::{BIRTH, MOMENT as NOW, Unlimited, frame};
 use crate::violation::Violation::{
@@ -65,7 +66,7 @@ fn check(messages: &Value, opcode: u8, payload: &[u8], violation: Option<Violati
                 passed.extend(received.passage.before);
                 passed.extend(&chunk[..received.passage.keep]);
                 passed.extend(received.passage.after);
-                found = found.or_else(|| received.violation.map(|violation| (violation, received.rule)));
+                found = found.or_else(|| received.violation.map(|violation| (violation, rule_in(received.cause))));
             }
             let found_rule = found.as_ref().and_then(|(_, rule)| rule.as_deref());
             let said = String::from_utf8_lossy(payload);
@@ -229,7 +230,11 @@ fn patterns_see_what_readers_see() {
 fn rule_of(messages: &Value, text: &[u8]) -> Option<String> {
     let mut session = open(messages, Handshake::default(), &Rc::default());
     let received = session.receive(Side::Client, frame(0x81, text).as_slice(), NOW, &Unlimited).unwrap();
-    received.rule.map(|rule| rule.to_string())
+    rule_in(received.cause).map(|rule| rule.to_string())
+}
+
+fn rule_in(cause: Option<Box<Cause>>) -> Option<Rc<str>> {
+    cause?.rule
 }
 
 #[test]

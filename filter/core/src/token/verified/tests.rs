@@ -8,6 +8,7 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::json;
 
 use super::*;
+use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::token::claims::ClaimRules;
 use crate::token::keys::KEYS_TRIED_MAX;
@@ -49,7 +50,15 @@ fn now() -> Timestamp {
     Timestamp::from_secs(NOW)
 }
 
-const INVALID: Fault = Fault::Refused(Violation::CredentialInvalid);
+const INVALID: Fault = Fault::Refused(Refusal { violation: Violation::CredentialInvalid, cause: None });
+
+/// The same without its cause.
+fn bare(fault: Fault) -> Fault {
+    match fault {
+        Fault::Refused(refusal) => Fault::Refused(refusal.violation.into()),
+        fault @ Fault::UnknownKey(_) => fault,
+    }
+}
 
 #[test]
 fn a_token_is_verified_once() {
@@ -79,7 +88,11 @@ fn what_is_kept_is_judged_by_the_policy_at_hand() {
         tokens.verify(&token, &[provider("a", 1)], now()).unwrap();
         for _ in 0..2 {
             let verified = tokens.verify(&token, &providers, now());
-            assert_eq!(verified.as_ref().map(|verified| verified.provider()).map_err(Fault::clone), expected, "{name}");
+            assert_eq!(
+                verified.as_ref().map(|verified| verified.provider()).map_err(|fault| bare(fault.clone())),
+                expected,
+                "{name}"
+            );
             assert_eq!(verify(&token, &providers, now()).is_ok(), expected.is_ok(), "{name}");
         }
     }
@@ -93,7 +106,7 @@ fn what_is_kept_ends_with_the_token() {
     assert!(tokens.verify(&token, &providers, Timestamp::from_secs(NOW + 359)).is_ok());
     for _ in 0..2 {
         let late = tokens.verify(&token, &providers, Timestamp::from_secs(NOW + 360));
-        assert_eq!(late.err(), Some(Fault::Refused(Violation::CredentialExpired)));
+        assert_eq!(late.err().map(bare), Some(Fault::Refused(Violation::CredentialExpired.into())));
     }
     assert_eq!(Rc::strong_count(&first), 1, "nothing is kept of it");
 }
@@ -105,7 +118,7 @@ fn what_fails_is_not_kept_and_spoils_nothing() {
     let first = tokens.verify(&good, &providers, now()).unwrap();
     for index in 0..2_000 {
         let forged = token("", 2, &index.to_string());
-        assert_eq!(tokens.verify(&forged, &providers, now()).err(), Some(INVALID));
+        assert_eq!(tokens.verify(&forged, &providers, now()).err().map(bare), Some(INVALID));
     }
     assert!(Rc::ptr_eq(&first, &tokens.verify(&good, &providers, now()).unwrap()));
 }
@@ -132,7 +145,8 @@ fn a_token_is_tried_with_few_keys() {
     for header in ["", r#","kid":"x""#] {
         let token = token(header, 1, "alice");
         assert!(verify(&token, &before(KEYS_TRIED_MAX - 1), now()).is_ok(), "{header}");
-        assert_eq!(verify(&token, &before(KEYS_TRIED_MAX), now()).err(), Some(Violation::CredentialInvalid));
+        let refusal = verify(&token, &before(KEYS_TRIED_MAX), now()).err().unwrap();
+        assert_eq!(refusal.violation, Violation::CredentialInvalid);
     }
 }
 
@@ -150,6 +164,6 @@ fn a_key_that_may_be_new_is_told() {
         let signature = URL_SAFE_NO_PAD.encode([0; 64]);
         let token = format!("{}.{}.{signature}", URL_SAFE_NO_PAD.encode(&header), URL_SAFE_NO_PAD.encode("{}"));
         let fault = VerifiedTokens::default().verify(token.as_bytes(), &[public(ids)], now()).err();
-        assert_eq!(fault, Some(expected), "{header} {ids:?}");
+        assert_eq!(fault.map(bare), Some(expected), "{header} {ids:?}");
     }
 }
