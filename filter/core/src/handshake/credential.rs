@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 
-use super::upgrade::hyphenated;
+use super::upgrade::is_named;
 use crate::effect::Edit;
 use crate::http::headers::Headers;
 use crate::http::list::{is_token_byte, trim};
@@ -277,7 +277,7 @@ fn take_all(headers: &Headers, protocols: &[&str], sources: &[Source], wanted: W
                 let schemes: Vec<&str> = schemes.collect();
                 // Some servers take `_` for `-`.
                 let mut names: Vec<String> = Vec::new();
-                for own in headers.names().filter(|own| hyphenated(own) == hyphenated(name.as_bytes())) {
+                for own in headers.names().filter(|own| is_named(own, name)) {
                     let own = String::from_utf8_lossy(own).into_owned();
                     if !names.contains(&own) {
                         taken.take_header(headers, &own, &schemes, wanted);
@@ -323,7 +323,7 @@ fn is_opaque(value: &[u8], line: &[u8], name: &str, schemes: &[&str]) -> bool {
 pub(super) fn spoofed_claims(headers: &Headers, auth: &AuthRules) -> Vec<Edit> {
     headers
         .names()
-        .filter(|name| auth.claim_headers.iter().any(|own| own.name == hyphenated(name)))
+        .filter(|name| auth.claim_headers.iter().any(|own| is_named(name, &own.name)))
         .map(|name| Edit::remove(&String::from_utf8_lossy(name)))
         .collect()
 }

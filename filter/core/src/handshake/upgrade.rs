@@ -33,7 +33,7 @@ pub(super) fn is_attempted(headers: &Headers) -> bool {
     headers.has("upgrade")
         || headers.has(":protocol")
         || headers.all(":method").any(|method| method == b"CONNECT")
-        || headers.names().any(|name| hyphenated(name).starts_with("sec-websocket-"))
+        || headers.names().any(|name| begins_as(name, "sec-websocket-"))
 }
 
 /// What the fields of an upgrade say, as far as they can be read: one that is only monitored goes on with that.
@@ -156,15 +156,20 @@ fn has_body(headers: &Headers) -> bool {
 /// Fields of the drafts, and fields that only some servers read as ours (`Sec_WebSocket_Key`).
 fn is_other_dialect(headers: &Headers) -> bool {
     headers.names().any(|name| {
-        let hyphenated = hyphenated(name);
-        DRAFT_FIELDS.contains(&hyphenated.as_str())
-            || (name.contains(&b'_') && (hyphenated.starts_with("sec-websocket-") || hyphenated == "origin"))
+        DRAFT_FIELDS.iter().any(|field| is_named(name, field))
+            || (name.contains(&b'_') && begins_as(name, "sec-websocket-"))
     })
 }
 
-/// A name as servers see it that take `_` for `-`.
-pub(super) fn hyphenated(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).replace('_', "-")
+/// Whether servers that take `_` for `-` take a name for another.
+pub(super) fn is_named(name: &[u8], other: &str) -> bool {
+    let hyphen = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    name.len() == other.len() && name.iter().zip(other.as_bytes()).all(|(own, byte)| hyphen(*own) == hyphen(*byte))
+}
+
+/// Likewise, its beginning.
+fn begins_as(name: &[u8], start: &str) -> bool {
+    name.get(..start.len()).is_some_and(|own| is_named(own, start))
 }
 
 #[cfg(test)]
