@@ -26,7 +26,8 @@ impl Connection {
         if self.session.violation().is_some() || self.is_revoked {
             return;
         }
-        if self.marks.is_none() {
+        // Otherwise its claims would be read for nothing.
+        if self.marks.is_none() && identity.can_revoke(&self.policy.auth) {
             let credential = self.session.credential().and_then(Credential::open);
             self.marks = credential.and_then(|own| identity.marks(&self.policy.auth, &own)).map(Box::new);
         }
