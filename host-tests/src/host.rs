@@ -1,5 +1,6 @@
 //! The host: one VM, its root contexts, its streams, and clocks that only a test moves.
 
+use std::collections::BTreeMap;
 use std::mem;
 use std::{cell::RefCell, fmt, rc::Rc, time::Duration};
 
@@ -286,6 +287,11 @@ impl Host {
     /// How often the filter made a call.
     pub fn calls(&self, name: &str) -> u64 {
         self.state().calls.get(name).copied().unwrap_or(0)
+    }
+
+    /// How often the filter made each call.
+    pub fn call_counts(&self) -> &BTreeMap<&'static str, u64> {
+        &self.state().calls
     }
 
     /// The size of the module's memory in bytes: it never shrinks.
