@@ -58,9 +58,9 @@ impl Series {
         let weight = if self.windows == 0 { 1.0 } else { WEIGHT };
         self.usual = usual + (heard - usual) * weight;
         self.windows = self.windows.saturating_add(1);
-        let begins = is_spiking && !core::mem::replace(&mut self.is_spiking, is_spiking);
+        let was_spiking = core::mem::replace(&mut self.is_spiking, is_spiking);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was a count before")]
-        begins.then_some(Spike { count: count as u64, usual })
+        (is_spiking && !was_spiking).then_some(Spike { count: count as u64, usual })
     }
 }
 
