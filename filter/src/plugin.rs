@@ -12,7 +12,7 @@ use crate::host::heap;
 use crate::host::port::HostPort;
 use crate::telemetry::Telemetry;
 use portcullis_core::ask::{Ask, Asker};
-use portcullis_core::config;
+use portcullis_core::config::{self, ConfigError};
 use portcullis_core::gate::{Plugin, Ticked, Worker, take_batch};
 use portcullis_core::time::Moment;
 
@@ -80,25 +80,26 @@ impl PluginContext {
         match self.try_configure(len) {
             Ok(()) => true,
             Err(problem) => {
-                abi::log(LogLevel::Critical, &format!("portcullis: {problem}"));
+                problem.tell();
                 false
             }
         }
     }
 
-    fn try_configure(&self, len: usize) -> Result<(), String> {
+    fn try_configure(&self, len: usize) -> Result<(), Unconfigured> {
         let begin = host::now().unwrap_or_else(|_| self.shared.worker.now());
         let bytes = abi::buffer(BufferType::PluginConfiguration, 0, len);
-        let bytes = bytes.map_err(|_| "the host does not give out the policy")?;
+        let bytes = bytes.map_err(|_| Unconfigured::Host("the host does not give out the policy"))?;
         let (parsed, policies_len) = heap::peak(|| config::parse(&bytes, &variable));
-        let mut parsed = parsed.map_err(|error| format!("policy refused: {error}"))?;
-        self.shared.telemetry.define(&parsed.policies).map_err(|_| "the host defines no metrics")?;
+        let mut parsed = parsed.map_err(Unconfigured::Policy)?;
+        let telemetry = &self.shared.telemetry;
+        telemetry.define(&parsed.policies).map_err(|_| Unconfigured::Host("the host defines no metrics"))?;
         let warnings = core::mem::take(&mut parsed.warnings);
-        self.tick_every(Plugin::TICK).map_err(|_| "the host gives no ticks")?;
+        self.tick_every(Plugin::TICK).map_err(|_| Unconfigured::Host("the host gives no ticks"))?;
         let property = |name| abi::property(name).unwrap_or_default();
         let identity = [property("plugin_name"), property("plugin_root_id")].join(&0);
         let need = self.plugin.configure(identity, parsed, policies_len, begin);
-        let need = need.map_err(|_| "the host shares no data between its workers")?;
+        let need = need.map_err(|_| Unconfigured::Host("the host shares no data between its workers"))?;
         self.register_queue();
         for warning in &warnings {
             abi::log(LogLevel::Warn, &format!("portcullis: {warning}"));
@@ -210,3 +211,33 @@ impl PluginContext {
         Ok(())
     }
 }
+
+/// Why no policy was taken.
+enum Unconfigured {
+    /// The host lacks something.
+    Host(&'static str),
+    /// The policy is wrong.
+    Policy(ConfigError),
+}
+
+impl Unconfigured {
+    /// Logs it: a line for each fault of a policy.
+    fn tell(&self) {
+        let log = |problem: &str| abi::log(LogLevel::Critical, &format!("portcullis: {problem}"));
+        match self {
+            Self::Host(problem) => log(problem),
+            Self::Policy(error) => {
+                for fault in error.faults().iter().take(FAULT_LINES_MAX) {
+                    log(&format!("policy refused: {fault}"));
+                }
+                let left = error.faults().len().saturating_sub(FAULT_LINES_MAX).saturating_add(error.omitted());
+                if left > 0 {
+                    log(&format!("policy refused: {left} more faults"));
+                }
+            }
+        }
+    }
+}
+
+/// How many faults of a policy have a line each.
+const FAULT_LINES_MAX: usize = 20;

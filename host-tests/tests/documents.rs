@@ -168,7 +168,7 @@ fn the_shipped_policy_is_accepted_without_a_warning() {
     let resources = yaml(&read("envoy/config/portcullis.yaml"));
     let policy = resources.pointer("/resources/0/typed_config/config/configuration/value").and_then(Value::as_str);
     let parsed = parse(&serde_json::from_str(policy.expect("a policy")).expect("JSON"));
-    assert_eq!(parsed.warnings, Vec::<String>::new());
+    assert_eq!(parsed.warnings, []);
 }
 
 #[test]

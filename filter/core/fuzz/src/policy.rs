@@ -43,8 +43,8 @@ pub fn policy(data: &[u8]) {
                 break;
             }
             let told = match parse(changed.to_string().as_bytes()) {
-                Ok(parsed) => parsed.warnings.join(" "),
-                Err(error) => error.to_string(),
+                Ok(parsed) => parsed.warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+                Err(error) => error.faults().iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
             };
             assert!(!told.contains(PLANTED), "a value is repeated: {told}");
             index += 1;

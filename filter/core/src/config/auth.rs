@@ -7,13 +7,12 @@ use std::rc::Rc;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
 use super::claims::{claim_path, requirements};
-use super::error::{Built, ConfigError, each, within};
+use super::findings::Findings;
 use super::opaque::{self, CLOCK_SKEW, COOKIE_PROVIDER, TIMEOUTS};
 use super::raw::{OnExpiry, RawAuth, RawClaimHeader, RawJwks, RawProvider, RawSource};
-use super::secret::{Environment, secret, warn_of_inline};
+use super::secret::{Environment, secret};
 use super::values::{Span, span_within};
 use super::{revocation, tickets};
-use crate::http::Malformed;
 use crate::http::list::token;
 use crate::http::path;
 use crate::identity::key_set::{KeySource, RemoteKeys};
@@ -45,84 +44,63 @@ const RESERVED_HEADERS: [&str; 9] = [
 ];
 
 /// Builds what a client has to prove.
-pub(super) fn auth(
-    raw: &RawAuth,
-    fail: Fail,
-    environment: Environment<'_>,
-    warnings: &mut Vec<String>,
-) -> Built<AuthRules> {
+pub(super) fn auth(raw: &RawAuth, fail: Fail, environment: Environment<'_>, found: &mut Findings) -> AuthRules {
     let required = raw.required.unwrap_or(true);
-    let mut providers: Vec<Provider> = Vec::new();
-    for (index, raw) in raw.providers.iter().flatten().enumerate() {
-        let at = format!("auth.providers[{index}]");
-        let provider = provider(raw, environment, &at, warnings).map_err(|error| error.within(&at))?;
-        if providers.iter().any(|other| other.name == provider.name) {
-            return Err(ConfigError::new(format!("{at}.name"), "stands twice"));
-        }
-        providers.push(provider);
+    let raw_providers = raw.providers.as_deref().unwrap_or_default();
+    let providers = providers(raw, environment, found);
+    let cookie = raw.cookie.as_ref();
+    let cookie = cookie.and_then(|raw| found.within("cookie", |found| opaque::cookie(raw, environment, found)));
+    // Whom there may be credentials of; what could not be read may be one.
+    let has_issuer = !raw_providers.is_empty() || raw.cookie.is_some() || found.is_unread("cookie");
+    let is_open = !required || found.is_unread("required");
+    if !is_open && !has_issuer {
+        found.fault("providers", "needs a provider, or auth.cookie, or auth.required: false");
     }
-    let mut introspecting = providers.iter().enumerate().filter(|(_, provider)| provider.lookup.is_some()).skip(1);
-    if let Some((index, _)) = introspecting.next() {
-        let at = format!("auth.providers[{index}].introspection");
-        return Err(ConfigError::new(at, "only one provider has it: a token is shown to no second service"));
-    }
-    let cookie = raw.cookie.as_ref().map(|raw| opaque::cookie(raw, environment, warnings)).transpose();
-    let cookie = cookie.map_err(within("auth.cookie"))?;
-    if let (Some(_), Some(index)) = (&cookie, providers.iter().position(|provider| provider.name == COOKIE_PROVIDER)) {
-        return Err(ConfigError::new(
-            format!("auth.providers[{index}].name"),
-            "is that of the subjects of auth.cookie",
-        ));
-    }
-    if required && providers.is_empty() && cookie.is_none() {
-        return Err(ConfigError::new("auth.providers", "needs a provider, or auth.cookie, or auth.required: false"));
-    }
-    let is_cookie = |source: &Source| match (source, &cookie) {
-        (Source::Cookie(name), Some(cookie)) => *name == cookie.name,
-        (_, _) => false,
-    };
-    let tickets = raw.tickets.as_ref().map(|raw| tickets::tickets(raw, environment, warnings));
-    let tickets = tickets.transpose().map_err(within("auth.tickets"))?;
+    let tickets = raw.tickets.as_ref();
+    let tickets = tickets.and_then(|raw| found.within("tickets", |found| tickets::tickets(raw, environment, found)));
+    let own_cookie = raw.cookie.as_ref().and_then(|cookie| cookie.name.as_deref());
     let sources: Vec<Source> = match &raw.sources {
-        Some(sources) => {
-            let built = each("auth.sources", Some(sources.as_slice()), source)?;
-            built.into_iter().flatten().collect()
+        Some(sources) => found.each("sources", Some(sources.as_slice()), source),
+        None => {
+            let is_own = |source: &Source| matches!(source, Source::Cookie(name) if Some(name.as_str()) == own_cookie);
+            default_sources(raw.tickets.is_some()).into_iter().filter(|source| !is_own(source)).collect()
         }
-        None => default_sources(tickets.is_some()).into_iter().filter(|source| !is_cookie(source)).collect(),
     };
-    let is_own = |raw: &RawSource| cookie.as_ref().is_some_and(|cookie| raw.cookie.as_ref() == Some(&cookie.name));
-    if let Some(index) = raw.sources.iter().flatten().position(is_own) {
-        let at = format!("auth.sources[{index}].cookie");
-        return Err(ConfigError::new(at, "is the session cookie (auth.cookie.name), which is no token"));
+    for (index, source) in raw.sources.iter().flatten().enumerate() {
+        if source.cookie.is_some() && source.cookie.as_deref() == own_cookie {
+            let at = format!("sources[{index}].cookie");
+            found.fault(&at, "is the session cookie (auth.cookie.name), which is no token");
+        }
     }
-    let has_message = raw.sources.iter().flatten().any(|source| source.message.is_some());
-    if required && sources.is_empty() && cookie.is_none() && !has_message {
-        return Err(ConfigError::new("auth.sources", "needs a source, or auth.required: false"));
+    let has_cookie = raw.cookie.is_some() || found.is_unread("cookie");
+    if !is_open && raw.sources.as_ref().is_some_and(Vec::is_empty) && !has_cookie {
+        found.fault("sources", "needs a source, or auth.required: false");
     }
-    if tickets.is_some() && providers.is_empty() && cookie.is_none() {
-        return Err(ConfigError::new("auth.tickets", "needs a provider, whose credentials they are issued for"));
+    if raw.tickets.is_some() && !has_issuer && !found.is_unread("providers") {
+        found.fault("tickets", "needs a provider, whose credentials they are issued for");
     }
-    tickets::check_sources(tickets.is_some(), &sources)?;
+    tickets::check_sources(raw.tickets.is_some(), raw.sources.as_deref(), found);
     // Without a provider no token is a credential: a cookie of that name is the upstream's own.
-    let is_read = |source: &Source| !providers.is_empty() || matches!(source, Source::Ticket(_));
+    let is_read = |source: &Source| !raw_providers.is_empty() || matches!(source, Source::Ticket(_));
     let sources = sources.into_iter().filter(is_read).collect();
-    let claim_headers = claim_headers(raw.claim_headers.as_ref())?;
+    let claim_headers = claim_headers(raw.claim_headers.as_ref(), found);
     let expiry_grace = match raw.on_expiry.unwrap_or(OnExpiry::Close) {
         OnExpiry::Close => Some(raw.expiry_grace.map_or(Duration::ZERO, |Span(span)| span)),
         OnExpiry::Ignore => None,
     };
-    let forward = raw.forward.unwrap_or(false);
+    let revocation = raw.revocation.as_ref();
     let revocation =
-        raw.revocation.as_ref().map(|raw| revocation::revocation(raw, fail).map_err(within("auth.revocation")));
+        revocation.and_then(|raw| found.within("revocation", |found| revocation::revocation(raw, fail, found)));
     let logout = raw.back_channel_logout.as_ref();
-    let logout = logout.map(|raw| revocation::logout(raw, &providers).map_err(within("auth.back_channel_logout")));
-    let logout = logout.transpose()?;
+    let logout = logout
+        .and_then(|raw| found.within("back_channel_logout", |found| revocation::logout(raw, raw_providers, found)));
     if let (Some(tickets), Some(logout)) = (&tickets, &logout)
         && path::canonical(tickets.path.as_bytes()) == logout.path
     {
-        return Err(ConfigError::new("auth.back_channel_logout.path", "is that of auth.tickets"));
+        found.fault("back_channel_logout.path", "is that of auth.tickets");
     }
-    Ok(AuthRules {
+    let forward = raw.forward.unwrap_or(false);
+    AuthRules {
         required,
         sources,
         forward,
@@ -130,10 +108,35 @@ pub(super) fn auth(
         claim_headers,
         expiry_grace,
         tickets,
-        revocation: revocation.transpose()?,
+        revocation,
         logout,
         providers,
-    })
+    }
+}
+
+fn providers(raw: &RawAuth, environment: Environment<'_>, found: &mut Findings) -> Vec<Provider> {
+    let list = raw.providers.as_deref();
+    let (mut names, mut is_asked): (Vec<&str>, bool) = (Vec::new(), false);
+    let mut built = Vec::new();
+    found.within("providers", |found| {
+        for (index, own) in list.unwrap_or_default().iter().enumerate() {
+            found.at(index, |found| {
+                built.extend(provider(own, environment, found));
+                let name = own.name.as_deref().unwrap_or_default();
+                if names.contains(&name) {
+                    found.fault("name", "stands twice");
+                }
+                if name == COOKIE_PROVIDER && raw.cookie.is_some() {
+                    found.fault("name", "is that of the subjects of auth.cookie");
+                }
+                if own.introspection.is_some() && core::mem::replace(&mut is_asked, true) {
+                    found.fault("introspection", "only one provider has it: a token is shown to no second service");
+                }
+                names.extend(own.name.as_deref());
+            });
+        }
+    });
+    built
 }
 
 fn default_sources(has_tickets: bool) -> Vec<Source> {
@@ -150,190 +153,197 @@ fn default_sources(has_tickets: bool) -> Vec<Source> {
 }
 
 /// A place in a handshake; none for a message.
-fn source(raw: &RawSource) -> Built<Option<Source>> {
-    let as_token = |key: &str, name: &str| match token(name.as_bytes()) {
-        Ok(name) => Ok(name.to_owned()),
-        Err(Malformed) => Err(ConfigError::new(key, "expected a token (RFC 9110 §5.6.2)")),
-    };
-    let parameter = |key: &str, name: &str| match name {
-        "" => Err(ConfigError::new(key, "must not be empty")),
-        name => Ok(name.to_owned()),
-    };
-    let source = match (&raw.header, &raw.cookie, &raw.subprotocol, &raw.query, &raw.ticket, &raw.message) {
-        (Some(name), None, None, None, None, None) => Source::Header {
-            name: header_name(name).map_err(within("header"))?,
-            scheme: as_token("prefix", raw.prefix.as_deref().unwrap_or("Bearer"))?,
-        },
-        _ if raw.prefix.is_some() => return Err(ConfigError::new("prefix", "belongs to a header")),
-        (None, Some(name), None, None, None, None) => Source::Cookie(as_token("cookie", name)?),
-        (None, None, Some(marker), None, None, None) => Source::Subprotocol(as_token("subprotocol", marker)?),
-        (None, None, None, Some(name), None, None) => Source::Query(parameter("query", name)?),
-        (None, None, None, None, Some(name), None) => Source::Ticket(parameter("ticket", name)?),
-        (None, None, None, None, None, Some(_)) => return Ok(None),
-        _ => return Err(ConfigError::new("", "needs one of header, cookie, subprotocol, query, ticket and message")),
-    };
-    Ok(Some(source))
+fn source(raw: &RawSource, found: &mut Findings) -> Option<Source> {
+    match (&raw.header, &raw.cookie, &raw.subprotocol, &raw.query, &raw.ticket, &raw.message) {
+        (Some(name), None, None, None, None, None) => {
+            let name = found.within("header", |found| header_name(name, found));
+            let scheme = as_token("prefix", raw.prefix.as_deref().unwrap_or("Bearer"), found);
+            Some(Source::Header { name: name?, scheme: scheme? })
+        }
+        _ if raw.prefix.is_some() && !found.is_unread("header") => found.refuse("prefix", "belongs to a header"),
+        (None, Some(name), None, None, None, None) => as_token("cookie", name, found).map(Source::Cookie),
+        (None, None, Some(marker), None, None, None) => as_token("subprotocol", marker, found).map(Source::Subprotocol),
+        (None, None, None, Some(name), None, None) => parameter("query", name, found).map(Source::Query),
+        (None, None, None, None, Some(name), None) => parameter("ticket", name, found).map(Source::Ticket),
+        (None, None, None, None, None, Some(_)) => None,
+        _ => found.refuse("", "needs one of header, cookie, subprotocol, query, ticket and message"),
+    }
 }
 
-fn header_name(name: &str) -> Built<String> {
-    let name = match token(name.as_bytes()) {
-        Ok(name) => name.to_ascii_lowercase(),
-        Err(Malformed) => return Err(ConfigError::new("", "expected a header name")),
-    };
+fn as_token(key: &str, name: &str, found: &mut Findings) -> Option<String> {
+    let name = token(name.as_bytes()).map(str::to_owned).ok();
+    name.or_else(|| found.refuse(key, "expected a token (RFC 9110 §5.6.2)"))
+}
+
+fn parameter(key: &str, name: &str, found: &mut Findings) -> Option<String> {
+    if name.is_empty() { found.refuse(key, "must not be empty") } else { Some(name.to_owned()) }
+}
+
+fn header_name(name: &str, found: &mut Findings) -> Option<String> {
+    let Ok(name) = token(name.as_bytes()) else { return found.expected("a header name") };
+    let name = name.to_ascii_lowercase();
     if RESERVED_HEADERS.contains(&name.as_str()) || name.starts_with("sec-websocket-") {
-        return Err(ConfigError::new("", "this header has a meaning of its own"));
+        return found.refuse("", "this header has a meaning of its own");
     }
-    Ok(name)
+    Some(name)
 }
 
-fn claim_headers(raw: Option<&BTreeMap<String, RawClaimHeader>>) -> Built<Vec<ClaimHeader>> {
+fn claim_headers(raw: Option<&BTreeMap<String, RawClaimHeader>>, found: &mut Findings) -> Vec<ClaimHeader> {
     let mut built: Vec<ClaimHeader> = Vec::new();
-    for (claim, raw) in raw.into_iter().flatten() {
-        let build = || {
-            // Names are compared as servers see them that take `_` for `-`.
-            let name = raw.header.as_deref().ok_or_else(|| ConfigError::new("header", "is required"))?;
-            let name = header_name(&name.replace('_', "-"))?;
-            if name == "authorization" || built.iter().any(|other| other.name == name) {
-                return Err(ConfigError::new("", "this header is taken"));
-            }
-            Ok(ClaimHeader { claim: claim_path(claim)?, name, format: raw.format.unwrap_or(ClaimFormat::Text) })
-        };
-        let header = build().map_err(|error: ConfigError| error.under(claim).within("auth.claim_headers"))?;
-        built.push(header);
-    }
-    Ok(built)
+    found.within("claim_headers", |found| {
+        for (claim, raw) in raw.into_iter().flatten() {
+            let taken = &built;
+            let header = found.under(claim, |found| claim_header(claim, raw, taken, found));
+            built.extend(header);
+        }
+    });
+    built
 }
 
-fn provider(raw: &RawProvider, environment: Environment<'_>, at: &str, warnings: &mut Vec<String>) -> Built<Provider> {
-    let Some(name) = raw.name.clone().filter(|name| !name.is_empty()) else {
-        return Err(ConfigError::new("name", "is required"));
-    };
+fn claim_header(claim: &str, raw: &RawClaimHeader, taken: &[ClaimHeader], found: &mut Findings) -> Option<ClaimHeader> {
+    let path = claim_path(claim, found);
+    let name = raw.header.as_deref().or_else(|| found.refuse("header", "is required"))?;
+    // Names are compared as servers see them that take `_` for `-`.
+    let name = header_name(&name.replace('_', "-"), found)?;
+    if name == "authorization" || taken.iter().any(|other| other.name == name) {
+        return found.refuse("", "this header is taken");
+    }
+    Some(ClaimHeader { claim: path?, name, format: raw.format.unwrap_or(ClaimFormat::Text) })
+}
+
+fn provider(raw: &RawProvider, environment: Environment<'_>, found: &mut Findings) -> Option<Provider> {
+    let name = raw.name.clone().filter(|name| !name.is_empty());
+    if name.is_none() {
+        found.fault("name", "is required");
+    }
     let is_asked = raw.introspection.is_some();
-    for (key, missing) in [
+    for (key, is_missing) in [
         // What a provider says itself is its own.
         ("issuer", raw.issuer.is_none() && !is_asked),
         ("audiences", raw.audiences.as_ref().is_none_or(Vec::is_empty)),
     ] {
-        if missing {
-            warnings.push(format!(
-                "{at}.{key}: not set, so tokens made for another place are accepted (RFC 8725 §3.8, §3.9)"
-            ));
+        if is_missing {
+            found.warn(key, "not set, so tokens made for another place are accepted (RFC 8725 §3.8, §3.9)");
         }
     }
-    let clock_skew = raw.clock_skew.map_or(CLOCK_SKEW, |Span(span)| span);
-    if clock_skew > CLOCK_SKEW_MAX {
-        return Err(ConfigError::new("clock_skew", "at most 5m"));
-    }
-    let require = requirements(raw.require.as_ref()).map_err(within("require"))?;
+    let bounds = Duration::ZERO..=CLOCK_SKEW_MAX;
     let rules = ClaimRules {
         issuer: raw.issuer.clone(),
         audiences: raw.audiences.clone().unwrap_or_default(),
-        clock_skew,
+        clock_skew: span_within("clock_skew", raw.clock_skew, CLOCK_SKEW, bounds, "at most 5m", found),
         max_age: raw.max_age.map(|Span(span)| span),
-        require,
+        require: found.within("require", |found| requirements(raw.require.as_ref(), found)),
         is_asked,
     };
-    if let Some(introspection) = &raw.introspection {
-        for (key, is_set) in [("jwks", raw.jwks.is_some()), ("algorithms", raw.algorithms.is_some())] {
-            if is_set {
-                return Err(ConfigError::new(key, "belongs to keys, which introspection takes the place of"));
-            }
-        }
-        let lookup = opaque::introspection(introspection, environment, at, warnings);
-        let lookup = Rc::new(lookup.map_err(within("introspection"))?);
-        let keys = Rc::new(Keys::unknown(Vec::new()));
-        return Ok(Provider { name, keys, remote: None, lookup: Some(lookup), rules });
+    if found.is_unread("introspection") && !is_asked {
+        return None;
     }
-    let algorithms = algorithms(raw.algorithms.as_deref().unwrap_or_default())?;
-    let (keys, remote) = keys(raw, algorithms, environment, at, warnings)?;
-    Ok(Provider { name, keys: Rc::new(keys), remote: remote.map(Rc::new), lookup: None, rules })
+    let (keys, remote, lookup) = match &raw.introspection {
+        Some(introspection) => {
+            for (key, is_set) in [("jwks", raw.jwks.is_some()), ("algorithms", raw.algorithms.is_some())] {
+                if is_set {
+                    found.fault(key, "belongs to keys, which introspection takes the place of");
+                }
+            }
+            let build = |found: &mut Findings| opaque::introspection(introspection, environment, found);
+            (Keys::unknown(Vec::new()), None, Some(Rc::new(found.within("introspection", build)?)))
+        }
+        None => {
+            let algorithms = algorithms(raw.algorithms.as_deref().unwrap_or_default(), found);
+            let (keys, remote) = keys(raw, algorithms, environment, found)?;
+            (keys, remote.map(Rc::new), None)
+        }
+    };
+    Some(Provider { name: name?, keys: Rc::new(keys), remote, lookup, rules })
 }
 
-fn algorithms(names: &[String]) -> Built<Vec<Algorithm>> {
-    let parse = |name: &String| {
-        name.parse().map_err(|_| {
-            ConfigError::new(
-                "",
-                "expected RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA, HS256, HS384 or HS512",
-            )
+/// The algorithms that tokens are checked by; `None` where something is wrong with any.
+fn algorithms(names: &[String], found: &mut Findings) -> Option<Vec<Algorithm>> {
+    let algorithms: Vec<Algorithm> = found.each("algorithms", Some(names), |name: &String, found| {
+        name.parse().ok().or_else(|| {
+            found.expected("RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA, HS256, HS384 or HS512")
         })
-    };
-    let algorithms: Vec<Algorithm> = each("algorithms", Some(names), parse)?;
+    });
     let is_hmac = |algorithm: &Algorithm| algorithm.family() == AlgorithmFamily::Hmac;
-    if algorithms.is_empty() {
-        return Err(ConfigError::new("algorithms", "is required: a token never chooses how it is checked"));
+    if names.is_empty() {
+        return found.refuse("algorithms", "is required: a token never chooses how it is checked");
     }
     if algorithms.iter().any(is_hmac) && !algorithms.iter().all(is_hmac) {
-        return Err(ConfigError::new(
-            "algorithms",
-            "HS* and asymmetric algorithms need providers of their own (RFC 8725 §3.1)",
-        ));
+        let problem = "HS* and asymmetric algorithms need providers of their own (RFC 8725 §3.1)";
+        return found.refuse("algorithms", problem);
     }
-    Ok(algorithms)
+    (algorithms.len() == names.len()).then_some(algorithms)
 }
 
 /// The keys that the policy has, or where the provider publishes its own.
 fn keys(
     raw: &RawProvider,
-    algorithms: Vec<Algorithm>,
+    algorithms: Option<Vec<Algorithm>>,
     environment: Environment<'_>,
-    at: &str,
-    warnings: &mut Vec<String>,
-) -> Built<(Keys, Option<RemoteKeys>)> {
-    let jwks = raw.jwks.clone().unwrap_or_default();
+    found: &mut Findings,
+) -> Option<(Keys, Option<RemoteKeys>)> {
+    let none = RawJwks::default();
+    let jwks = raw.jwks.as_ref().unwrap_or(&none);
+    let has_cluster = jwks.cluster.is_some() || found.is_unread("jwks.cluster");
     let of_cluster =
         [("url", jwks.url.is_some()), ("refresh", jwks.refresh.is_some()), ("timeout", jwks.timeout.is_some())];
-    if let Some((key, _)) = of_cluster.into_iter().find(|(_, is_set)| *is_set && jwks.cluster.is_none()) {
-        return Err(ConfigError::new(format!("jwks.{key}"), "belongs to a cluster"));
+    for (key, _) in of_cluster.into_iter().filter(|(_, is_set)| *is_set && !has_cluster) {
+        found.within("jwks", |found| found.fault(key, "belongs to a cluster"));
     }
     match (&jwks.inline, &jwks.secret, &jwks.cluster) {
         (Some(set), None, None) => {
-            let (keys, passed_over) =
-                Keys::from_jwks(algorithms, &set.keys).map_err(|fault| ConfigError::new("jwks.inline.keys", fault))?;
-            for (index, fault) in passed_over {
-                warnings.push(format!("{at}.jwks.inline.keys[{index}]: passed over: {fault}"));
-            }
-            Ok((keys, None))
+            found.within("jwks.inline.keys", |found| match Keys::from_jwks(algorithms?, &set.keys) {
+                Err(fault) => found.refuse("", &fault.to_string()),
+                Ok((keys, passed_over)) => {
+                    for (index, fault) in passed_over {
+                        found.at(index, |found| found.warn("", &format!("passed over: {fault}")));
+                    }
+                    Some((keys, None))
+                }
+            })
         }
-        (None, Some(source), None) => {
-            let secret = secret(source, environment).map_err(within("jwks.secret"))?;
-            warn_of_inline(source, &format!("{at}.jwks.secret"), warnings);
-            let keys =
-                Keys::from_secret(algorithms, &secret).map_err(|fault| ConfigError::new("jwks.secret", fault))?;
-            Ok((keys, None))
-        }
+        (None, Some(source), None) => found.within("jwks.secret", |found| {
+            let secret = secret(source, environment, found)?;
+            let keys = Keys::from_secret(algorithms?, &secret);
+            let keys = keys.map_err(|fault| found.fault("", &fault.to_string())).ok()?;
+            Some((keys, None))
+        }),
         (None, None, Some(cluster)) => {
-            let remote = remote_keys(&jwks, cluster, raw.issuer.as_deref(), algorithms).map_err(within("jwks"))?;
-            Ok((Keys::unknown(remote.algorithms.clone()), Some(remote)))
+            let has_no_issuer = raw.issuer.is_none() && found.is_unread("issuer");
+            let issuer = if has_no_issuer { Some("https://unread/") } else { raw.issuer.as_deref() };
+            let remote = found.within("jwks", |found| remote_keys(jwks, cluster, issuer, algorithms, found))?;
+            Some((Keys::unknown(remote.algorithms.clone()), Some(remote)))
         }
-        (_, _, _) => Err(ConfigError::new("jwks", "needs one of inline, secret and cluster")),
+        (_, _, _) => found.refuse("jwks", "needs one of inline, secret and cluster"),
     }
 }
 
-fn remote_keys(raw: &RawJwks, cluster: &str, issuer: Option<&str>, algorithms: Vec<Algorithm>) -> Built<RemoteKeys> {
+fn remote_keys(
+    raw: &RawJwks,
+    cluster: &str,
+    issuer: Option<&str>,
+    algorithms: Option<Vec<Algorithm>>,
+    found: &mut Findings,
+) -> Option<RemoteKeys> {
     if cluster.is_empty() {
-        return Err(ConfigError::new("cluster", "must not be empty"));
+        found.fault("cluster", "must not be empty");
     }
-    if algorithms.iter().any(|algorithm| algorithm.family() == AlgorithmFamily::Hmac) {
-        return Err(ConfigError::new("cluster", "a key set that is published has no secret for HS*"));
+    let is_hmac = |algorithm: &Algorithm| algorithm.family() == AlgorithmFamily::Hmac;
+    if algorithms.iter().flatten().any(is_hmac) {
+        found.fault("cluster", "a key set that is published has no secret for HS*");
     }
     let source = match (&raw.url, issuer) {
-        (Some(url), _) => match Location::parse(url) {
-            Some(location) => KeySource::Url(location),
-            None => return Err(ConfigError::new("url", "expected an https or http URL")),
-        },
-        (None, None) => return Err(ConfigError::new("url", "is required where there is no issuer to ask for it")),
-        (None, Some(issuer)) => match KeySource::discovery(issuer) {
-            Some(source) => source,
-            None => return Err(ConfigError::new("url", "is required where the issuer is no URL to ask for it")),
-        },
+        (Some(url), _) => {
+            let location = Location::parse(url).map(KeySource::Url);
+            location.or_else(|| found.refuse("url", "expected an https or http URL"))
+        }
+        (None, None) => found.refuse("url", "is required where there is no issuer to ask for it"),
+        (None, Some(issuer)) => KeySource::discovery(issuer)
+            .or_else(|| found.refuse("url", "is required where the issuer is no URL to ask for it")),
     };
     let seconds = Duration::from_secs;
-    Ok(RemoteKeys {
-        cluster: cluster.into(),
-        source,
-        refresh: span_within("refresh", raw.refresh, seconds(300), REFRESH_MIN..=REFRESH_MAX, "from 10s to 24h")?,
-        timeout: span_within("timeout", raw.timeout, seconds(2), TIMEOUTS, "from 10ms to 30s")?,
-        algorithms,
-    })
+    let refresh =
+        span_within("refresh", raw.refresh, seconds(300), REFRESH_MIN..=REFRESH_MAX, "from 10s to 24h", found);
+    let timeout = span_within("timeout", raw.timeout, seconds(2), TIMEOUTS, "from 10ms to 30s", found);
+    Some(RemoteKeys { cluster: cluster.into(), source: source?, refresh, timeout, algorithms: algorithms? })
 }

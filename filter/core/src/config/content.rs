@@ -6,8 +6,8 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use super::claims::{claim_path, requirements};
-use super::error::{Built, ConfigError, each, within};
-use super::raw::{RawAuthorize, RawJson, RawMessages};
+use super::findings::Findings;
+use super::raw::{RawAuthorize, RawJson, RawMessages, RawPattern};
 use super::values::Count;
 use crate::access::Access;
 use crate::content::authorize::{Authorization, Authorizations, Glob};
@@ -46,165 +46,155 @@ struct Cached {
     raw: RawMessages,
     message_len_max: u64,
     content: Rc<ContentRules>,
-    warnings: Vec<String>,
+    found: Findings,
 }
 
 impl ContentCache {
-    /// Builds the rules of one side, whose messages are at most so long; faults and warnings are named from its keys on.
+    /// Builds the rules of one side, whose messages are at most so long.
     pub(super) fn content(
         &mut self,
         raw: &RawMessages,
         message_len_max: u64,
-        warnings: &mut Vec<String>,
-    ) -> Built<Rc<ContentRules>> {
+        found: &mut Findings,
+    ) -> Rc<ContentRules> {
         let is_same = |known: &&Cached| known.raw == *raw && known.message_len_max == message_len_max;
         if let Some(known) = self.known.iter().find(is_same) {
-            warnings.extend_from_slice(&known.warnings);
-            return Ok(Rc::clone(&known.content));
+            found.repeat(&known.found);
+            return Rc::clone(&known.content);
         }
-        let content = Rc::new(content(raw, message_len_max, &mut self.builder)?);
-        let own: Vec<String> =
-            raw.json.iter().flat_map(misspelt).map(|error| error.within("json").to_string()).collect();
-        warnings.extend_from_slice(&own);
-        self.known.push(Cached { raw: raw.clone(), message_len_max, content: Rc::clone(&content), warnings: own });
-        Ok(content)
+        let mut own = found.part();
+        let content = Rc::new(content(raw, message_len_max, &mut self.builder, &mut own));
+        found.repeat(&own);
+        self.known.push(Cached { raw: raw.clone(), message_len_max, content: Rc::clone(&content), found: own });
+        content
     }
 }
 
-/// Keywords of schemas that check nothing.
-fn misspelt(raw: &RawJson) -> Vec<ConfigError> {
-    let unknown = |schema: &Value| {
-        let keywords = Schema::unknown_keywords(schema).into_iter();
-        keywords.map(|pointer| ConfigError::new(pointer, "no keyword of JSON Schema, so it checks nothing"))
-    };
-    let one = raw.schema.iter().flat_map(unknown).map(within("schema"));
-    let by_type = raw.schemas.iter().flatten();
-    one.chain(by_type.flat_map(|(name, schema)| unknown(schema).map(|error| error.under(name).within("schemas"))))
-        .collect()
-}
-
-fn content(raw: &RawMessages, message_len_max: u64, builder: &mut Builder) -> Built<ContentRules> {
-    let json = raw
-        .json
-        .as_ref()
-        .map(|raw| json(raw, message_len_max, builder))
-        .transpose()
-        .map_err(|error| error.within("json"))?;
-    let authorize = each("authorize", raw.authorize.as_deref(), authorization)?;
-    if json.is_none() && !authorize.is_empty() {
-        return Err(ConfigError::new("authorize", "needs json: its pointers lead into JSON messages"));
-    }
+fn content(raw: &RawMessages, message_len_max: u64, builder: &mut Builder, found: &mut Findings) -> ContentRules {
+    let json = raw.json.as_ref();
+    let json = json.map(|raw| found.within("json", |found| json_rules(raw, message_len_max, builder, found)));
+    let authorize = found.each("authorize", raw.authorize.as_deref(), authorization);
     if json.as_ref().is_some_and(|json| !json.bounds.unique_keys) && !authorize.is_empty() {
-        return Err(ConfigError::new("json.duplicate_keys", "allow leaves open which value authorize has read"));
+        found.fault("json.duplicate_keys", "allow leaves open which value authorize has read");
     }
-    Ok(ContentRules {
+    let authorize = Authorizations::new(authorize).unwrap_or_else(|problem| {
+        found.fault("authorize", &problem.to_string());
+        Authorizations::default()
+    });
+    ContentRules {
         json,
-        envelope: envelopes(raw.envelope.clone().unwrap_or_default())?,
-        authorize: Authorizations::new(authorize).map_err(|problem| ConfigError::new("authorize", problem))?,
-        patterns: patterns(raw, builder)?,
+        envelope: envelopes(raw.envelope.clone().unwrap_or_default(), found),
+        authorize,
+        patterns: patterns(raw, builder, found),
         tunnels: raw.tunnels == Some(Access::Allow),
-    })
-}
-
-fn envelopes(envelopes: Envelopes) -> Built<Envelopes> {
-    if let Envelopes::BySubprotocol(by_name) = &envelopes {
-        let is_name = |name: &String| name.is_empty() || token(name.as_bytes()).is_ok();
-        if let Some(name) = by_name.keys().find(|name| !is_name(name)) {
-            return Err(ConfigError::new("", "a subprotocol is a token (RFC 9110 §5.6.2)")
-                .under(name)
-                .within("envelope"));
-        }
-        if !by_name.keys().any(|name| !name.is_empty()) {
-            return Err(ConfigError::new("envelope", "names no subprotocol: every connection would be refused"));
-        }
     }
-    Ok(envelopes)
 }
 
-fn json(raw: &RawJson, message_len_max: u64, builder: &mut Builder) -> Built<JsonRules> {
-    let count = |key: &str, value: Option<Count>, default: usize, max: u64| match value {
-        Some(Count(count)) if !(1..=max).contains(&count) => {
-            Err(ConfigError::new(key, format_args!("must be 1 to {max}")))
-        }
-        value => Ok(value.and_then(|Count(count)| usize::try_from(count).ok()).unwrap_or(default)),
-    };
+fn envelopes(envelopes: Envelopes, found: &mut Findings) -> Envelopes {
+    if let Envelopes::BySubprotocol(by_name) = &envelopes {
+        found.within("envelope", |found| {
+            for name in by_name.keys().filter(|name| !name.is_empty() && token(name.as_bytes()).is_err()) {
+                found.under(name, |found| found.fault("", "a subprotocol is a token (RFC 9110 §5.6.2)"));
+            }
+            if !by_name.keys().any(|name| !name.is_empty()) {
+                found.fault("", "names no subprotocol: every connection would be refused");
+            }
+        });
+    }
+    envelopes
+}
+
+fn json_rules(raw: &RawJson, message_len_max: u64, builder: &mut Builder, found: &mut Findings) -> JsonRules {
     let string_len_max = usize::try_from(message_len_max).unwrap_or(usize::MAX);
     let bounds = Bounds {
-        depth_max: count("max_depth", raw.max_depth, DEPTH_DEFAULT, DEPTH_MAX)?,
-        keys_max: count("max_keys", raw.max_keys, KEYS_DEFAULT, u32::MAX.into())?,
-        string_len_max: count("max_string_bytes", raw.max_string_bytes, string_len_max, u32::MAX.into())?,
+        depth_max: count("max_depth", raw.max_depth, DEPTH_DEFAULT, DEPTH_MAX, found),
+        keys_max: count("max_keys", raw.max_keys, KEYS_DEFAULT, u32::MAX.into(), found),
+        string_len_max: count("max_string_bytes", raw.max_string_bytes, string_len_max, u32::MAX.into(), found),
         unique_keys: raw.duplicate_keys != Some(Access::Allow),
         surrogates: raw.surrogates != Some(Access::Refuse),
     };
     let formats = raw.formats.unwrap_or(Formats::Assert);
-    // Where in a schema, its JSON Pointer says.
-    let mut compile = |schema: &Value| {
-        Schema::compile(schema, formats, builder).map_err(|fault| ConfigError::new(fault.pointer(), fault.problem()))
-    };
-    let schemas = match (&raw.schema, &raw.discriminator, &raw.schemas) {
-        (None, None, None) if raw.otherwise.is_some() => {
-            return Err(ConfigError::new("otherwise", "needs discriminator and schemas"));
-        }
-        (None, None, None) => Schemas::Any,
-        (Some(schema), None, None) => Schemas::One(compile(schema).map_err(within("schema"))?),
-        (None, Some(discriminator), Some(schemas)) => {
-            let mut by_type = BTreeMap::new();
-            for (name, schema) in schemas {
-                let compiled = compile(schema).map_err(|error| error.under(name).within("schemas"));
-                by_type.insert(name.clone(), compiled?);
-            }
-            Schemas::ByType {
-                discriminator: pointer(discriminator).map_err(|error| error.within("discriminator"))?,
-                schemas: by_type,
-                otherwise: raw.otherwise == Some(Access::Allow),
+    // All are looked at, whether or not they may stand together.
+    let schema =
+        raw.schema.as_ref().map(|schema| found.within("schema", |found| compile(schema, formats, builder, found)));
+    let mut by_type = BTreeMap::new();
+    found.within("schemas", |found| {
+        for (name, schema) in raw.schemas.iter().flatten() {
+            if let Some(schema) = found.under(name, |found| compile(schema, formats, builder, found)) {
+                by_type.insert(name.clone(), schema);
             }
         }
-        (None, Some(_), None) => return Err(ConfigError::new("discriminator", "needs schemas")),
-        (None, None, Some(_)) => return Err(ConfigError::new("schemas", "needs a discriminator, such as \"/type\"")),
-        (Some(_), _, _) => return Err(ConfigError::new("schema", "stands alone, or discriminator and schemas do")),
+    });
+    let discriminator = raw.discriminator.as_deref();
+    let discriminator = discriminator.map(|text| found.within("discriminator", |found| pointer(text, found)));
+    let has_discriminator = raw.discriminator.is_some() || found.is_unread("discriminator");
+    let has_schemas = raw.schemas.is_some() || found.is_unread("schemas");
+    match (raw.schema.is_some(), has_discriminator, has_schemas) {
+        (false, false, false) if raw.otherwise.is_some() => found.fault("otherwise", "needs discriminator and schemas"),
+        (false, true, false) => found.fault("discriminator", "needs schemas"),
+        (false, false, true) => found.fault("schemas", "needs a discriminator, such as \"/type\""),
+        (true, true, _) | (true, _, true) => found.fault("schema", "stands alone, or discriminator and schemas do"),
+        (false, false, false) | (false, true, true) | (true, false, false) => {}
+    }
+    let schemas = match (schema.flatten(), discriminator.flatten()) {
+        (Some(schema), _) => Schemas::One(schema),
+        (None, Some(discriminator)) => {
+            Schemas::ByType { discriminator, schemas: by_type, otherwise: raw.otherwise == Some(Access::Allow) }
+        }
+        (None, None) => Schemas::Any,
     };
-    Ok(JsonRules { bounds, schemas })
+    JsonRules { bounds, schemas }
+}
+
+fn count(key: &str, value: Option<Count>, default: usize, max: u64, found: &mut Findings) -> usize {
+    if value.is_some_and(|Count(count)| !(1..=max).contains(&count)) {
+        found.fault(key, &format!("must be 1 to {max}"));
+    }
+    value.and_then(|Count(count)| usize::try_from(count).ok()).unwrap_or(default)
+}
+
+/// A schema. Where in it something is wrong, its JSON Pointer says; keywords that check nothing are warned of.
+fn compile(schema: &Value, formats: Formats, builder: &mut Builder, found: &mut Findings) -> Option<Schema> {
+    for pointer in Schema::unknown_keywords(schema) {
+        found.warn(&pointer, "no keyword of JSON Schema, so it checks nothing");
+    }
+    let compiled = Schema::compile(schema, formats, builder);
+    compiled.map_err(|fault| found.fault(fault.pointer(), fault.problem())).ok()
 }
 
 /// A JSON Pointer.
-pub(super) fn pointer(text: &str) -> Built<Pointer> {
-    Pointer::parse(text).ok_or_else(|| ConfigError::new("", "expected a JSON Pointer such as \"/type\" (RFC 6901)"))
+pub(super) fn pointer(text: &str, found: &mut Findings) -> Option<Pointer> {
+    Pointer::parse(text).or_else(|| found.expected("a JSON Pointer such as \"/type\" (RFC 6901)"))
 }
 
-fn authorization(raw: &RawAuthorize) -> Built<Authorization> {
+fn authorization(raw: &RawAuthorize, found: &mut Findings) -> Option<Authorization> {
     let missing = raw.missing == Some(Access::Allow);
     let mut rule = Authorization { when: Vec::new(), missing, claims: Vec::new(), equals: Vec::new() };
-    for (text, glob) in raw.when.iter().flatten() {
-        let at = |error: ConfigError| error.under(text).within("when");
-        rule.when.push((pointer(text).map_err(at)?, Glob::new(glob)));
+    found.within("when", |found| {
+        for (text, glob) in raw.when.iter().flatten() {
+            let pointer = found.under(text, |found| pointer(text, found));
+            rule.when.extend(pointer.map(|pointer| (pointer, Glob::new(glob))));
+        }
+    });
+    rule.claims = found.within("claims", |found| requirements(raw.claims.as_ref(), found));
+    found.within("equals", |found| {
+        for (text, claim) in raw.equals.iter().flatten() {
+            let pair = found.under(text, |found| (pointer(text, found), claim_path(claim, found)));
+            rule.equals.extend(pair.0.zip(pair.1));
+        }
+    });
+    if raw.claims.as_ref().is_none_or(BTreeMap::is_empty) && raw.equals.as_ref().is_none_or(BTreeMap::is_empty) {
+        return found.refuse("", "needs claims or equals, or it would ask for nothing");
     }
-    rule.claims = requirements(raw.claims.as_ref()).map_err(within("claims"))?;
-    for (text, claim) in raw.equals.iter().flatten() {
-        let at = |error: ConfigError| error.under(text).within("equals");
-        rule.equals.push((pointer(text).map_err(at)?, claim_path(claim).map_err(at)?));
-    }
-    if rule.claims.is_empty() && rule.equals.is_empty() {
-        return Err(ConfigError::new("", "needs claims or equals, or it would ask for nothing"));
-    }
-    Ok(rule)
+    Some(rule)
 }
 
 /// The operator's patterns and the built-in ones.
-fn patterns(raw: &RawMessages, builder: &mut Builder) -> Built<Option<Patterns>> {
-    let mut rules: Vec<(&str, &str)> = Vec::new();
+fn patterns(raw: &RawMessages, builder: &mut Builder, found: &mut Findings) -> Option<Patterns> {
+    let mut rules: Vec<(usize, &str, &str)> = Vec::new();
     for (index, pattern) in raw.deny_patterns.iter().flatten().enumerate() {
-        let fault = |key: &str, problem: &str| ConfigError::new(format!("deny_patterns[{index}].{key}"), problem);
-        let name = pattern.name.as_deref().ok_or_else(|| fault("name", "is required"))?;
-        let regex = pattern.regex.as_deref().ok_or_else(|| fault("regex", "is required"))?;
-        let is_name =
-            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'.' | b'-');
-        if name.is_empty() || name.len() > RULE_NAME_LEN_MAX || !name.bytes().all(is_name) {
-            return Err(fault("name", "expected up to 64 of a-z, 0-9, '_', '.' and '-': it becomes a counter's name"));
-        }
-        if rules.iter().any(|(own, _)| *own == name) {
-            return Err(fault("name", "stands twice"));
-        }
-        rules.push((name, regex));
+        let own = found.within(&format!("deny_patterns[{index}]"), |found| named(pattern, &rules, found));
+        rules.extend(own.map(|(name, regex)| (index, name, regex)));
     }
     let mut sets: Vec<RuleSet> = Vec::new();
     for set in raw.rule_sets.iter().flatten() {
@@ -212,20 +202,42 @@ fn patterns(raw: &RawMessages, builder: &mut Builder) -> Built<Option<Patterns>>
             sets.push(*set);
         }
     }
-    if rules.is_empty() && sets.is_empty() {
-        return Ok(None);
+    // What is wrong with one is said without it of the others.
+    let patterns = loop {
+        if rules.is_empty() && sets.is_empty() {
+            return None;
+        }
+        let named: Vec<(&str, &str)> = rules.iter().map(|(_, name, regex)| (*name, *regex)).collect();
+        match Patterns::new(&named, sets.clone(), builder) {
+            Ok(patterns) => break patterns,
+            Err((position, error)) => {
+                let &(index, _, _) = rules.get(position)?;
+                found.fault(&format!("deny_patterns[{index}].regex"), &error.to_string());
+                rules.remove(position);
+            }
+        }
+    };
+    let count = patterns.scan_count();
+    if count > SCAN_COUNT_MAX {
+        let problem =
+            format!("need {count} automata together, of at most {SCAN_COUNT_MAX}: they are to be fewer or simpler");
+        found.fault("deny_patterns", &problem);
     }
-    let patterns = Patterns::new(&rules, sets, builder);
-    let patterns =
-        patterns.map_err(|(index, error)| ConfigError::new(format!("deny_patterns[{index}].regex"), error))?;
-    if patterns.scan_count() > SCAN_COUNT_MAX {
-        let count = patterns.scan_count();
-        return Err(ConfigError::new(
-            "deny_patterns",
-            format_args!(
-                "need {count} automata together, of at most {SCAN_COUNT_MAX}: they are to be fewer or simpler"
-            ),
-        ));
+    Some(patterns)
+}
+
+/// A pattern's name, which no other has, and its expression.
+fn named<'a>(raw: &'a RawPattern, others: &[(usize, &str, &str)], found: &mut Findings) -> Option<(&'a str, &'a str)> {
+    let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'.' | b'-');
+    let is_name = |name: &str| !name.is_empty() && name.len() <= RULE_NAME_LEN_MAX && name.bytes().all(is_part);
+    match raw.name.as_deref() {
+        None => found.fault("name", "is required"),
+        Some(name) if !is_name(name) => {
+            found.fault("name", "expected up to 64 of a-z, 0-9, '_', '.' and '-': it becomes a counter's name");
+        }
+        Some(name) if others.iter().any(|(_, other, _)| *other == name) => found.fault("name", "stands twice"),
+        Some(_) => {}
     }
-    Ok(Some(patterns))
+    let regex = raw.regex.as_deref().or_else(|| found.refuse("regex", "is required"))?;
+    Some((raw.name.as_deref().unwrap_or_default(), regex))
 }

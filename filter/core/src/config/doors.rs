@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::findings::Findings;
 use super::raw::{RawAuthorize, RawJson, RawMessages, RawPolicy};
 use crate::access::Access;
 use crate::content::envelope::{Envelope, Envelopes};
@@ -10,10 +11,9 @@ use crate::message::Binary;
 use crate::policy::{NonWebsocket, SideRules};
 use crate::wire::Sides;
 
-/// What one side's messages may say without being asked; paths begin with its keys.
-pub(super) fn of_side(raw: &RawMessages, SideRules { rules, content }: &SideRules) -> Vec<String> {
+/// What one side's messages may say without being asked.
+pub(super) fn of_side(raw: &RawMessages, SideRules { rules, content }: &SideRules, found: &mut Findings) {
     let envelopes = &content.envelope;
-    let mut warnings = Vec::new();
     let patterns = raw.deny_patterns.as_ref().is_some_and(|list| !list.is_empty());
     let sets = raw.rule_sets.as_ref().is_some_and(|list| !list.is_empty());
     if rules.binary == Binary::Allow && (raw.json.is_some() || patterns || sets) {
@@ -21,28 +21,27 @@ pub(super) fn of_side(raw: &RawMessages, SideRules { rules, content }: &SideRule
             true => "as attachments of socket.io are",
             false => "text judges them as texts are",
         };
-        warnings
-            .push(format!("binary: allow lets messages pass that json, patterns and rule sets never see; {instead}"));
+        let problem = format!("allow lets messages pass that json, patterns and rule sets never see; {instead}");
+        found.warn("binary", &problem);
     }
-    let Some(json) = &raw.json else { return warnings };
+    let Some(json) = &raw.json else { return };
     for (index, rule) in raw.authorize.iter().flatten().enumerate() {
         if let Some(pointer) = unrequired(json, rule, envelopes) {
             let outcome = if rule.missing == Some(Access::Allow) { "pass it unasked" } else { "are refused" };
-            warnings.push(format!(
-                "authorize[{index}].when: no schema and no discriminator requires {pointer}: messages without it {outcome}"
-            ));
+            let problem = format!("no schema and no discriminator requires {pointer}: messages without it {outcome}");
+            found.warn(&format!("authorize[{index}].when"), &problem);
         }
     }
-    warnings
 }
 
 /// What a policy lets in that is no WebSocket.
-pub(super) fn of_fallback(raw: &RawPolicy, messages: &Sides<SideRules>) -> Option<String> {
+pub(super) fn of_fallback(raw: &RawPolicy, messages: &Sides<SideRules>, found: &mut Findings) {
     let passes = matches!(raw.non_websocket, None | Some(NonWebsocket::Pass));
-    let has_fallback = messages.iter().any(|side| side.content.envelope.contain(Envelope::SocketIo));
-    let problem = "non_websocket: pass lets clients of socket.io say the same by long polling, past every rule: \
-                   authenticate, or refuse";
-    (passes && has_fallback).then(|| problem.to_owned())
+    if passes && messages.iter().any(|side| side.content.envelope.contain(Envelope::SocketIo)) {
+        let problem =
+            "pass lets clients of socket.io say the same by long polling, past every rule: authenticate, or refuse";
+        found.warn("non_websocket", problem);
+    }
 }
 
 /// A pointer of `when` that a message need not have.

@@ -4,50 +4,32 @@ use std::fmt;
 
 use serde_json::Value;
 
-/// What is wrong with a configuration: the operator's fault.
+/// Something that an operator should know about a configuration, and where it is.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ConfigError {
+pub struct Finding {
     path: String,
     problem: String,
 }
 
-impl ConfigError {
-    pub(super) fn new(path: impl Into<String>, problem: impl fmt::Display) -> Self {
-        Self { path: path.into(), problem: problem.to_string() }
+impl Finding {
+    pub(super) const fn new(path: String, problem: String) -> Self {
+        Self { path, problem }
     }
 
-    /// The same fault, seen from the list that it is in.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn at(self, index: usize) -> Self {
-        self.within(&format!("[{index}]"))
+    /// The JSON path of the key, such as `auth.providers[0].jwks`; empty for the policy as a whole.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
     }
 
-    /// The same fault, seen from the object in which it is the value of `key`, which an operator may have made up.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn under(self, key: &str) -> Self {
-        self.within(&step(key))
-    }
-
-    /// The same fault, seen from where the path `prefix` begins.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn within(self, prefix: &str) -> Self {
-        let dot = if self.path.is_empty() || self.path.starts_with(['[', '/']) { "" } else { "." };
-        Self { path: format!("{prefix}{dot}{}", self.path), ..self }
+    /// What is the matter with it. No value of the configuration is in it.
+    #[must_use]
+    pub fn problem(&self) -> &str {
+        &self.problem
     }
 }
 
-/// A key as it stands in a path: by itself where it is a plain identifier, else as `["…"]` with JSON's escapes, so that a path
-/// leads to one place only, and stays on one line of a log.
-pub(super) fn step(key: &str) -> String {
-    let is_plain = key.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if is_plain { key.to_owned() } else { format!("[{}]", Value::from(key)) }
-}
-
-impl fmt::Display for ConfigError {
+impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.path.as_str() {
             "" => f.write_str(&self.problem),
@@ -56,16 +38,46 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// The same for every fault of what has this path.
-pub(super) fn within(prefix: &str) -> impl Fn(ConfigError) -> ConfigError {
-    move |error| error.within(prefix)
+/// Everything that is wrong with a configuration: the operator's fault.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ConfigError {
+    pub(super) faults: Vec<Finding>,
+    pub(super) omitted: usize,
 }
 
-/// What is built, or what is wrong with it.
-pub(super) type Built<T> = Result<T, ConfigError>;
+impl ConfigError {
+    /// The faults, those of types and unknown keys before those of what values mean. What only follows from another is not among them.
+    #[must_use]
+    pub fn faults(&self) -> &[Finding] {
+        &self.faults
+    }
 
-/// Builds every element of a list; a fault names its index.
-pub(super) fn each<T, U>(key: &str, list: Option<&[T]>, build: impl Fn(&T) -> Built<U>) -> Built<Vec<U>> {
-    let build = |(index, element)| build(element).map_err(|error| error.within(&format!("{key}[{index}]")));
-    list.unwrap_or_default().iter().enumerate().map(build).collect()
+    /// How many faults there are beyond those that are listed.
+    #[must_use]
+    pub const fn omitted(&self) -> usize {
+        self.omitted
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mut between, mut left) = ("", self.faults.len().saturating_add(self.omitted));
+        for fault in self.faults.iter().take(SHOWN_MAX) {
+            write!(f, "{between}{fault}")?;
+            (between, left) = ("; ", left.saturating_sub(1));
+        }
+        if left > 0 { write!(f, "{between}{left} more") } else { Ok(()) }
+    }
+}
+
+/// How many faults stand in one line.
+const SHOWN_MAX: usize = 5;
+
+/// A key as it stands in a path: by itself where it is a plain identifier, else as `["…"]` with JSON's escapes, so that a path
+/// leads to one place only, and stays on one line of a log.
+#[must_use]
+pub fn step(key: &str) -> String {
+    let is_plain = key.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if is_plain { key.to_owned() } else { format!("[{}]", Value::from(key)) }
 }

@@ -5,9 +5,9 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use super::content::pointer;
-use super::error::{Built, ConfigError, within};
-use super::raw::{RawAuth, RawRenew};
-use super::values::Span;
+use super::findings::Findings;
+use super::raw::{RawAuth, RawRenew, RawSource};
+use super::values::span_within;
 use crate::content::authorize::Glob;
 use crate::content::credential::{CredentialMessages, FirstMessage, Renewal};
 use crate::content::envelope::Envelope;
@@ -28,91 +28,98 @@ pub(super) fn credentials(
     raw: &RawAuth,
     client: &SideRules,
     compression: Compression,
-    warnings: &mut Vec<String>,
-) -> Built<Option<Rc<CredentialMessages>>> {
-    let first = first_message(raw, client, warnings)?;
-    let renewal = raw.renew.as_ref().map(|raw| renewal(raw, client)).transpose().map_err(within("auth.renew"))?;
-    if renewal.is_some() && raw.providers.as_ref().is_none_or(Vec::is_empty) {
-        return Err(ConfigError::new("auth.renew", "needs a provider"));
+    found: &mut Findings,
+) -> Option<Rc<CredentialMessages>> {
+    // Without a provider nothing can be a credential.
+    let has_provider = raw.providers.as_ref().is_some_and(|list| !list.is_empty()) || found.is_unread("auth.providers");
+    // What could not be read may be what it takes.
+    let client = (!found.is_unread("messages.from_client.json")).then_some(client);
+    let is_message = |source: &RawSource| source.message.is_some();
+    let has_first = raw.sources.iter().flatten().any(is_message);
+    let first = found.within("auth", |found| first_message(raw, client, found)).filter(|_| has_provider);
+    let renewal = raw.renew.as_ref();
+    let renewal = renewal.and_then(|raw| found.within("auth.renew", |found| renewal_rules(raw, client, found)));
+    if raw.renew.is_some() && !has_provider {
+        found.fault("auth.renew", "needs a provider");
     }
     // A compressed message may refer to the ones before it, also to one that its receiver never gets.
     if compression != Compression::Refuse {
-        if renewal.is_some() {
-            return Err(ConfigError::new("auth.renew", "needs compression: refuse, since it is swallowed"));
+        if raw.renew.is_some() {
+            found.fault("auth.renew", "needs compression: refuse, since it is swallowed");
         }
-        if first.as_ref().is_some_and(|first| !first.forward) {
-            let problem = "needs compression: refuse where the first message is swallowed";
-            return Err(ConfigError::new("auth.forward", problem));
+        if has_first && has_provider && !raw.forward.unwrap_or(false) {
+            found.fault("auth.forward", "needs compression: refuse where the first message is swallowed");
         }
     }
     let is_empty = first.is_none() && renewal.is_none();
-    Ok((!is_empty).then(|| Rc::new(CredentialMessages { first, renewal })))
+    (!is_empty).then(|| Rc::new(CredentialMessages { first, renewal }))
 }
 
-fn first_message(raw: &RawAuth, client: &SideRules, warnings: &mut Vec<String>) -> Built<Option<FirstMessage>> {
+fn first_message(raw: &RawAuth, client: Option<&SideRules>, found: &mut Findings) -> Option<FirstMessage> {
     let sources = raw.sources.iter().flatten().enumerate();
     let mut sources = sources.filter_map(|(index, source)| Some((index, source.message.as_ref()?)));
     let Some((index, text)) = sources.next() else {
-        return match raw.first_message_timeout {
-            None => Ok(None),
-            Some(_) => Err(ConfigError::new("auth.first_message_timeout", "belongs to a source that is a message")),
-        };
+        if raw.first_message_timeout.is_some() && !found.is_unread("sources") {
+            found.fault("first_message_timeout", "belongs to a source that is a message");
+        }
+        return None;
     };
-    let at = format!("auth.sources[{index}].message");
-    if let Some((other, _)) = sources.next() {
-        return Err(ConfigError::new(
-            format!("auth.sources[{other}].message"),
-            "stands twice: a client has one first message",
-        ));
-    }
-    let token = pointer(text).map_err(within(&at))?;
-    check_read(client).map_err(within(&at))?;
-    let timeout = raw.first_message_timeout.map_or(TIMEOUT_DEFAULT, |Span(span)| span);
-    if !TIMEOUTS.contains(&timeout) {
-        return Err(ConfigError::new("auth.first_message_timeout", "from 100ms to 60s"));
+    for (other, _) in sources {
+        found.fault(&format!("sources[{other}].message"), "stands twice: a client has one first message");
     }
     let forward = raw.forward.unwrap_or(false);
-    let greeting =
-        [(Envelope::GraphqlTransportWs, "connection_init"), (Envelope::SocketIo, "the CONNECT of socket.io")];
-    for (_, name) in greeting.into_iter().filter(|(envelope, _)| client.content.envelope.contain(*envelope)) {
+    let token = found.within(&format!("sources[{index}].message"), |found| {
+        let token = pointer(text, found);
+        check_read(client, found);
+        let greetings =
+            [(Envelope::GraphqlTransportWs, "connection_init"), (Envelope::SocketIo, "the CONNECT of socket.io")];
+        let is_said = |envelope| client.is_some_and(|client| client.content.envelope.contain(envelope));
         // Both protocols have the server answer it.
-        if !forward {
-            warnings
-                .push(format!("{at}: the server never gets {name}, which it waits for, unless auth.forward is true"));
+        for (_, name) in greetings.into_iter().filter(|(envelope, _)| is_said(*envelope) && !forward) {
+            let problem = format!("the server never gets {name}, which it waits for, unless auth.forward is true");
+            found.warn("", &problem);
         }
-    }
-    if raw.claim_headers.as_ref().is_some_and(|headers| !headers.is_empty()) {
-        warnings.push(format!("{at}: the upstream is told no claims (auth.claim_headers) of a client that says who it is after the handshake"));
-    }
-    // Without a provider nothing can be a credential.
-    let has_provider = raw.providers.as_ref().is_some_and(|providers| !providers.is_empty());
-    Ok(has_provider.then_some(FirstMessage { token, timeout, forward }))
+        if raw.claim_headers.as_ref().is_some_and(|headers| !headers.is_empty()) {
+            let problem = "the upstream is told no claims (auth.claim_headers) of a client that says who it is after the handshake";
+            found.warn("", problem);
+        }
+        token
+    });
+    let (timeout, key) = (raw.first_message_timeout, "first_message_timeout");
+    let timeout = span_within(key, timeout, TIMEOUT_DEFAULT, TIMEOUTS, "from 100ms to 60s", found);
+    Some(FirstMessage { token: token?, timeout, forward })
 }
 
-fn renewal(raw: &RawRenew, client: &SideRules) -> Built<Renewal> {
-    check_read(client)?;
+fn renewal_rules(raw: &RawRenew, client: Option<&SideRules>, found: &mut Findings) -> Option<Renewal> {
+    check_read(client, found);
     let mut when = Vec::new();
-    for (text, glob) in raw.when.iter().flatten() {
-        when.push((pointer(text).map_err(|error| error.under(text).within("when"))?, Glob::new(glob)));
-    }
-    match when.len() {
-        0 => return Err(ConfigError::new("when", "is required: it tells which message brings a new token")),
-        1..=CONDITIONS_MAX => {}
-        _ => return Err(ConfigError::new("when", format_args!("at most {CONDITIONS_MAX} conditions"))),
-    }
-    let Some(token) = &raw.token else { return Err(ConfigError::new("token", "is required")) };
-    Ok(Renewal { when, token: pointer(token).map_err(within("token"))? })
+    found.within("when", |found| {
+        for (text, glob) in raw.when.iter().flatten() {
+            let pointer = found.under(text, |found| pointer(text, found));
+            when.extend(pointer.map(|pointer| (pointer, Glob::new(glob))));
+        }
+        match raw.when.as_ref().map_or(0, |when| when.len()) {
+            0 => found.fault("", "is required: it tells which message brings a new token"),
+            1..=CONDITIONS_MAX => {}
+            _ => found.fault("", &format!("at most {CONDITIONS_MAX} conditions")),
+        }
+    });
+    let token = found.within("token", |found| match &raw.token {
+        None => found.refuse("", "is required"),
+        Some(token) => pointer(token, found),
+    });
+    Some(Renewal { when, token: token? })
 }
 
-/// A credential is found only where messages are read, and read in one way.
-fn check_read(client: &SideRules) -> Built<()> {
-    match &client.content.json {
-        None => Err(ConfigError::new("", "needs messages.from_client.json: its pointers lead into JSON messages")),
-        Some(json) if !json.bounds.unique_keys => Err(ConfigError::new(
+/// A credential is found only where messages are read, and read in one way; `None`: how they are is not known.
+fn check_read(client: Option<&SideRules>, found: &mut Findings) {
+    match client.map(|client| client.content.json.as_ref()) {
+        Some(None) => found.fault("", "needs messages.from_client.json: its pointers lead into JSON messages"),
+        Some(Some(json)) if !json.bounds.unique_keys => found.fault(
             "",
             "needs messages.from_client.json.duplicate_keys: refuse, or it is open which value is the token",
-        )),
-        Some(_) => Ok(()),
+        ),
+        Some(Some(_)) | None => {}
     }
 }
 

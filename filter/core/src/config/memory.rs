@@ -9,7 +9,7 @@
 //!
 //! One message is judged or forwarded at a time, so only the larger of the two counts.
 
-use super::error::ConfigError;
+use super::findings::Findings;
 use crate::policy::routes::Policies;
 use crate::policy::{Policy, SideRules};
 use crate::wire::Side;
@@ -56,11 +56,9 @@ impl Memory {
         self.held.saturating_add(self.message)
     }
 
-    /// What `policies` need. Connections of all of them share what is held.
-    ///
-    /// # Errors
-    /// [`ConfigError`] with the key that asks for most where it is more than a VM has.
-    pub(super) fn of(policies: &Policies) -> Result<Self, ConfigError> {
+    /// What `policies` need, which is wrong where it is more than a VM has; the key that asks for most is named. Connections of all of them
+    /// share what is held.
+    pub(super) fn of(policies: &Policies, found: &mut Findings) -> Self {
         let held_len_max = policies.all().map(|policy| policy.limits.held_len_max).max().unwrap_or_default();
         let held = held_len_max.saturating_mul(HELD_FACTOR);
         let sides = policies.all().enumerate().flat_map(|(index, policy)| {
@@ -70,7 +68,7 @@ impl Memory {
         let memory = Self { held, message: judged.saturating_add(CHUNKS_LEN) };
         let room = VM_LEN_MAX.saturating_sub(OTHERS_LEN);
         if memory.total() <= room {
-            return Ok(memory);
+            return memory;
         }
         let (index, key) = if held >= judged {
             let is_largest = |policy: &Policy| policy.limits.held_len_max == held_len_max;
@@ -89,11 +87,9 @@ impl Memory {
             mib(memory.message),
             mib(room)
         );
-        let error = ConfigError::new(key, problem);
-        Err(match index.checked_sub(1) {
-            None => error,
-            Some(route) => error.within(&format!("routes[{route}].policy")),
-        })
+        let at = index.checked_sub(1).map(|route| format!("routes[{route}].policy")).unwrap_or_default();
+        found.within(&at, |found| found.fault(key, &problem));
+        memory
     }
 }
 

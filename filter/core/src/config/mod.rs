@@ -4,8 +4,8 @@
 //! bytes ── json | structure ──▶ tree ── routes merged ──▶ raw (typed, unknown keys refused) ── build ──▶ Policy
 //! ```
 //!
-//! Every fault names the JSON path of the key, and never repeats a value: any of them may be a secret in the wrong place. A key
-//! whose feature does not exist yet is refused, never passed over, as long as it asks for something.
+//! All faults are found at once. Each names the JSON path of the key, and never repeats a value: any of them may be a secret in the wrong
+//! place. A key whose feature does not exist yet is refused, never passed over, as long as it asks for something.
 
 mod auth;
 mod build;
@@ -13,6 +13,7 @@ mod claims;
 mod content;
 mod doors;
 mod error;
+mod findings;
 mod first_message;
 mod limits;
 pub mod memory;
@@ -34,11 +35,12 @@ use crate::json;
 use crate::policy::Policy;
 use crate::policy::routes::{Policies, Route};
 use content::ContentCache;
+use findings::Findings;
 use memory::Memory;
 use raw::RawPolicy;
 use read::Read;
 
-pub use error::ConfigError;
+pub use error::{ConfigError, Finding, step};
 pub use secret::Environment;
 
 /// A configuration that holds, and what an operator should know about it.
@@ -49,68 +51,79 @@ pub struct Parsed {
     /// What a worker needs for its messages.
     pub memory: Memory,
     /// Weaknesses, each with its path: to be logged once.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Finding>,
 }
 
 /// Reads a configuration: JSON, or a `google.protobuf.Struct` as Envoy hands it over.
 ///
 /// # Errors
 /// [`ConfigError`] for what is not JSON, unknown keys, wrong types, values that mean nothing, combinations that cannot
-/// hold, secrets that are not in `environment`, and features that do not exist yet.
+/// hold, secrets that are not in `environment`: for all of them at once.
 pub fn parse(bytes: &[u8], environment: Environment<'_>) -> Result<Parsed, ConfigError> {
-    let tree = json::parse(bytes).or_else(|fault| structure::decode(bytes).ok_or(fault));
-    let mut tree = match tree {
-        Ok(Value::Object(tree)) => tree,
-        Ok(_) => return Err(ConfigError::new("", "the policy must be a JSON object")),
-        Err(fault) => return Err(ConfigError::new("", format_args!("not JSON: {fault}"))),
-    };
-    let mut warnings = Vec::new();
-    let mut cache = ContentCache::default();
-    let raw = RawPolicy::read(&Value::Object(tree.clone()))?;
-    // It makes the policy another one for the host, and means nothing else.
-    if raw.revision.as_ref().is_some_and(String::is_empty) {
-        return Err(ConfigError::new("revision", "must not be empty"));
-    }
-    let base = policy(&raw, environment, &mut cache, &mut warnings)?;
-
-    // What each route starts from: with all of them in each, thousands of routes would take minutes.
-    tree.remove("routes");
-    let mut routes = Vec::new();
-    for (index, route) in raw.routes.iter().flatten().enumerate() {
-        let at = format!("routes[{index}]");
-        let matcher = route.matcher.clone().unwrap_or_default();
-        let matcher = routes::route_match(&matcher).map_err(|error| error.within(&at))?;
-        let changes = route.policy.clone().unwrap_or_default();
-        if changes.contains_key("routes") {
-            return Err(ConfigError::new(format!("{at}.policy.routes"), "a route has no routes of its own"));
-        }
-        let mut merged = tree.clone();
-        merge(&mut merged, &changes);
-        let at = format!("{at}.policy");
-        let mut own_warnings = Vec::new();
-        let own = RawPolicy::read(&Value::Object(merged))
-            .and_then(|raw| policy(&raw, environment, &mut cache, &mut own_warnings));
-        let policy = own.map_err(|error| error.within(&at))?;
-        let own_warnings = own_warnings.into_iter().filter(|warning| !warnings.contains(warning));
-        let own_warnings: Vec<String> = own_warnings.map(|warning| format!("{at}.{warning}")).collect();
-        warnings.extend(own_warnings);
-        routes.push(Route { matcher, policy: Rc::new(policy) });
-    }
-    let policies = Policies::new(base, routes);
-    for (index, route) in policies.routes().iter().enumerate() {
-        routes::route_is_met(&policies, &route.matcher).map_err(|error| error.within(&format!("routes[{index}]")))?;
-    }
-    let memory = Memory::of(&policies)?;
+    let mut found = Findings::default();
+    let built = tree(bytes, &mut found).and_then(|tree| policies(tree, environment, &mut found));
+    let ((policies, memory), warnings) = found.conclude(built)?;
     Ok(Parsed { policies, memory, warnings })
 }
 
-fn policy(
-    raw: &RawPolicy,
+fn tree(bytes: &[u8], found: &mut Findings) -> Option<Map<String, Value>> {
+    match json::parse(bytes).or_else(|fault| structure::decode(bytes).ok_or(fault)) {
+        Ok(Value::Object(tree)) => Some(tree),
+        Ok(_) => found.refuse("", "the policy must be a JSON object"),
+        Err(fault) => found.refuse("", &format!("not JSON: {fault}")),
+    }
+}
+
+fn policies(
+    mut tree: Map<String, Value>,
     environment: Environment<'_>,
-    cache: &mut ContentCache,
-    warnings: &mut Vec<String>,
-) -> Result<Policy, ConfigError> {
-    build::policy(raw, environment, cache, warnings)
+    found: &mut Findings,
+) -> Option<(Policies, Memory)> {
+    let mut cache = ContentCache::default();
+    let raw = RawPolicy::read(&Value::Object(tree.clone()), found)?;
+    found.has_read();
+    // It makes the policy another one for the host, and means nothing else.
+    if raw.revision.as_ref().is_some_and(String::is_empty) {
+        found.fault("revision", "must not be empty");
+    }
+    let base = policy(&raw, environment, &mut cache, found);
+
+    // What each route starts from: with all of them in each, thousands of routes would take minutes.
+    tree.remove("routes");
+    let routes = found.each("routes", raw.routes.as_deref(), |route, found| {
+        let matcher = found.within("match", |found| routes::route_match(route.matcher.as_ref(), found));
+        let changes = route.policy.clone().unwrap_or_default();
+        let policy = found.within("policy", |found| {
+            if changes.contains_key("routes") {
+                return found.refuse("routes", "a route has no routes of its own");
+            }
+            let mut merged = tree.clone();
+            merge(&mut merged, &changes);
+            let mut own = Findings::default();
+            let raw = RawPolicy::read(&Value::Object(merged), &mut own)?;
+            own.has_read();
+            let policy = policy(&raw, environment, &mut cache, &mut own);
+            found.inherit(own, &changes);
+            Some(Rc::new(policy))
+        });
+        Some(Route { matcher: matcher?, policy: policy? })
+    });
+    let is_whole = routes.len() == raw.routes.map_or(0, |routes| routes.len());
+    let policies = Policies::new(base, routes);
+    // Which route a request comes to, and what a worker needs, is known where all are.
+    if !is_whole {
+        return None;
+    }
+    found.each("routes", Some(policies.routes()), |route, found| {
+        found.within("match", |found| routes::check_met(&policies, &route.matcher, found));
+        Some(())
+    });
+    let memory = Memory::of(&policies, found);
+    Some((policies, memory))
+}
+
+fn policy(raw: &RawPolicy, environment: Environment<'_>, cache: &mut ContentCache, found: &mut Findings) -> Policy {
+    build::policy(raw, environment, cache, found)
 }
 
 /// Objects merge key by key; lists and scalars replace.

@@ -6,10 +6,10 @@ use std::rc::Rc;
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
-use super::error::{Built, ConfigError, within};
-use super::raw::{RawCookie, RawHmac, RawIntrospection, RawLookup};
-use super::secret::{Environment, secret, warn_of_inline};
-use super::values::Span;
+use super::findings::Findings;
+use super::raw::{RawClient, RawCookie, RawHmac, RawIntrospection, RawLookup};
+use super::secret::{Environment, secret};
+use super::values::{Span, span_within};
 use crate::http::Malformed;
 use crate::http::list::token;
 use crate::identity::lookup::{Form, Lookup};
@@ -35,88 +35,96 @@ pub(super) const CLOCK_SKEW: Duration = Duration::from_secs(60);
 const PATH_LEN_MAX: usize = 2_048;
 
 /// Builds what a session cookie is and what shows that it is good.
-pub(super) fn cookie(
-    raw: &RawCookie,
-    environment: Environment<'_>,
-    warnings: &mut Vec<String>,
-) -> Built<SessionCookie> {
-    let Some(name) = &raw.name else { return Err(ConfigError::new("name", "is required")) };
-    if token(name.as_bytes()) == Err(Malformed) {
-        return Err(ConfigError::new("name", "expected a token (RFC 9110 §5.6.2)"));
+pub(super) fn cookie(raw: &RawCookie, environment: Environment<'_>, found: &mut Findings) -> Option<SessionCookie> {
+    let name = raw.name.as_deref();
+    match name.map(|name| token(name.as_bytes())) {
+        None => found.fault("name", "is required"),
+        Some(Err(Malformed)) => found.fault("name", "expected a token (RFC 9110 §5.6.2)"),
+        Some(Ok(_)) => {}
     }
     let proof = match (&raw.hmac, &raw.lookup) {
-        (Some(hmac), None) => {
-            let key = cookie_key(hmac, environment, warnings).map_err(within("hmac"))?;
-            Proof::Signature(key)
+        (Some(hmac), None) => found.within("hmac", |found| cookie_key(hmac, environment, found)).map(Proof::Signature),
+        (None, Some(RawLookup { cluster, path, timeout, cache })) => {
+            let form = name.map(|name| Form::Cookie(name.into()));
+            let asked = (cluster.as_deref(), path.as_deref());
+            let lookup = found.within("lookup", |found| lookup(asked, (*timeout, *cache), form, found));
+            lookup.map(|lookup| Proof::Lookup(Rc::new(lookup)))
         }
-        (None, Some(raw)) => {
-            let RawLookup { cluster, path, timeout, cache } = raw;
-            let form = Form::Cookie(name.as_str().into());
-            let lookup = lookup(cluster.as_deref(), path.as_deref(), (*timeout, *cache), form);
-            Proof::Lookup(Rc::new(lookup.map_err(within("lookup"))?))
-        }
-        (None, None) | (Some(_), Some(_)) => return Err(ConfigError::new("", "needs one of hmac and lookup")),
+        (None, None) | (Some(_), Some(_)) => found.refuse("", "needs one of hmac and lookup"),
     };
     let rules = ClaimRules { clock_skew: CLOCK_SKEW, is_asked: true, ..ClaimRules::default() };
     let keys = Rc::new(Keys::unknown(Vec::new()));
     let provider = Provider { name: COOKIE_PROVIDER.to_owned(), keys, remote: None, lookup: None, rules };
-    Ok(SessionCookie { name: name.clone(), provider, proof })
+    Some(SessionCookie { name: name?.to_owned(), provider, proof: proof? })
 }
 
-fn cookie_key(raw: &RawHmac, environment: Environment<'_>, warnings: &mut Vec<String>) -> Built<CookieKey> {
-    let algorithm = raw.algorithm.as_deref().ok_or_else(|| ConfigError::new("algorithm", "is required"))?;
-    let algorithm = algorithm.parse().ok().filter(|algorithm: &Algorithm| algorithm.family() == AlgorithmFamily::Hmac);
-    let algorithm = algorithm.ok_or_else(|| ConfigError::new("algorithm", "expected HS256, HS384 or HS512"))?;
-    let source = raw.secret.as_ref().ok_or_else(|| ConfigError::new("secret", "is required"))?;
-    let secret = secret(source, environment).map_err(within("secret"))?;
-    warn_of_inline(source, "auth.cookie.hmac.secret", warnings);
-    CookieKey::new(algorithm, &secret).map_err(|fault| ConfigError::new("secret", fault))
+fn cookie_key(raw: &RawHmac, environment: Environment<'_>, found: &mut Findings) -> Option<CookieKey> {
+    let is_hmac = |algorithm: &Algorithm| algorithm.family() == AlgorithmFamily::Hmac;
+    let algorithm = match raw.algorithm.as_deref().map(str::parse) {
+        None => found.refuse("algorithm", "is required"),
+        Some(Ok(algorithm)) if is_hmac(&algorithm) => Some(algorithm),
+        Some(_) => found.refuse("algorithm", "expected HS256, HS384 or HS512"),
+    };
+    let secret = match &raw.secret {
+        None => found.refuse("secret", "is required"),
+        Some(source) => found.within("secret", |found| secret(source, environment, found)),
+    };
+    let key = CookieKey::new(algorithm?, &secret?);
+    key.map_err(|fault| found.fault("secret", &fault.to_string())).ok()
 }
 
-/// Builds how a token is introspected; `at`: the path of the provider.
+/// Builds how a token is introspected.
 pub(super) fn introspection(
     raw: &RawIntrospection,
     environment: Environment<'_>,
-    at: &str,
-    warnings: &mut Vec<String>,
-) -> Built<Lookup> {
-    let required = |key: &str| ConfigError::new(key, "is required");
-    let client = raw.client.as_ref().ok_or_else(|| required("client"))?;
-    let id = client.id.as_deref().filter(|id| !id.is_empty()).ok_or_else(|| required("client.id"))?;
-    let source = client.secret.as_ref().ok_or_else(|| required("client.secret"))?;
-    let secret = secret(source, environment).map_err(within("client.secret"))?;
-    warn_of_inline(source, &format!("{at}.introspection.client.secret"), warnings);
-    if secret.expose().is_empty() {
-        return Err(ConfigError::new("client.secret", "must not be empty"));
+    found: &mut Findings,
+) -> Option<Lookup> {
+    let form = match &raw.client {
+        None => found.refuse("client", "is required"),
+        Some(client) => found.within("client", |found| client_form(client, environment, found)),
+    };
+    lookup((raw.cluster.as_deref(), raw.path.as_deref()), (raw.timeout, raw.cache), form, found)
+}
+
+fn client_form(raw: &RawClient, environment: Environment<'_>, found: &mut Findings) -> Option<Form> {
+    let id = raw.id.as_deref().filter(|id| !id.is_empty()).or_else(|| found.refuse("id", "is required"));
+    let secret = match &raw.secret {
+        None => found.refuse("secret", "is required"),
+        Some(source) => found.within("secret", |found| secret(source, environment, found)),
+    };
+    if secret.as_ref().is_some_and(|secret| secret.expose().is_empty()) {
+        found.fault("secret", "must not be empty");
     }
-    let form = Form::introspection(id, &secret);
-    lookup(raw.cluster.as_deref(), raw.path.as_deref(), (raw.timeout, raw.cache), form)
+    Some(Form::introspection(id?, &secret?))
 }
 
 fn lookup(
-    cluster: Option<&str>,
-    path: Option<&str>,
+    (cluster, path): (Option<&str>, Option<&str>),
     (timeout, cache): (Option<Span>, Option<Span>),
-    form: Form,
-) -> Built<Lookup> {
-    let cluster = cluster.ok_or_else(|| ConfigError::new("cluster", "is required"))?;
-    if cluster.is_empty() || !cluster.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(ConfigError::new("cluster", "expected the name of a cluster, in ASCII without spaces"));
+    form: Option<Form>,
+    found: &mut Findings,
+) -> Option<Lookup> {
+    match cluster {
+        None => found.fault("cluster", "is required"),
+        Some(name) if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            found.fault("cluster", "expected the name of a cluster, in ASCII without spaces");
+        }
+        Some(_) => {}
     }
-    let path = path.ok_or_else(|| ConfigError::new("path", "is required"))?;
-    let is_path = path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
-    if !is_path || path.len() > PATH_LEN_MAX {
-        return Err(ConfigError::new("path", "expected a path such as /session, of at most 2048 bytes"));
+    let is_path = |path: &str| {
+        let is_plain = path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+        is_plain && path.len() <= PATH_LEN_MAX
+    };
+    match path {
+        None => found.fault("path", "is required"),
+        Some(path) if !is_path(path) => {
+            found.fault("path", "expected a path such as /session, of at most 2048 bytes");
+        }
+        Some(_) => {}
     }
-    let timeout = timeout.map_or(Duration::from_secs(1), |Span(span)| span);
-    if !TIMEOUTS.contains(&timeout) {
-        return Err(ConfigError::new("timeout", "from 10ms to 30s"));
-    }
-    let cache = cache.map_or(Duration::from_secs(30), |Span(span)| span);
-    if cache > CACHE_MAX {
-        return Err(ConfigError::new("cache", "at most 1h"));
-    }
-    Ok(Lookup { cluster: cluster.into(), path: path.into(), form, timeout, cache })
+    let timeout = span_within("timeout", timeout, Duration::from_secs(1), TIMEOUTS, "from 10ms to 30s", found);
+    let cache = span_within("cache", cache, Duration::from_secs(30), Duration::ZERO..=CACHE_MAX, "at most 1h", found);
+    Some(Lookup { cluster: cluster?.into(), path: path?.into(), form: form?, timeout, cache })
 }
 
 #[cfg(test)]

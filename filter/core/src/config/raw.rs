@@ -1,13 +1,11 @@
 //! The whole tree of keys, as written: typed, unknown keys refused, nothing filled in.
-//!
-//! A key is here before its feature is, as a [`Value`]: [`super::unsupported`] refuses it until then.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::error::{Built, ConfigError};
-use super::read::{Fields, Limit, Read, expected, one_of};
+use super::findings::Findings;
+use super::read::{Fields, Limit, Read, one_of};
 use super::values::{Count, Span};
 use crate::access::Access;
 use crate::content::envelope::{Envelope, Envelopes};
@@ -24,8 +22,8 @@ use crate::token::rules::ClaimFormat;
 macro_rules! words {
     ($($name:ident { $($word:literal => $variant:ident,)* })*) => {$(
         impl Read for $name {
-            fn read(value: &Value) -> Built<Self> {
-                one_of(value, &[$(($word, Self::$variant)),*])
+            fn read(value: &Value, found: &mut Findings) -> Option<Self> {
+                one_of(value, &[$(($word, Self::$variant)),*], found)
             }
         }
     )*};
@@ -39,12 +37,12 @@ pub(super) struct RawClaimHeader {
 }
 
 impl Read for RawClaimHeader {
-    fn read(value: &Value) -> Built<Self> {
+    fn read(value: &Value, found: &mut Findings) -> Option<Self> {
         if let Value::String(name) = value {
-            return Ok(Self { header: Some(name.clone()), format: None });
+            return Some(Self { header: Some(name.clone()), format: None });
         }
-        let fields = Fields::new(value, &["header", "format"])?;
-        Ok(Self { header: fields.read("header")?, format: fields.read("format")? })
+        let fields = Fields::new(value, &["header", "format"], found)?;
+        Some(Self { header: fields.read("header", found), format: fields.read("format", found) })
     }
 }
 
@@ -67,14 +65,16 @@ pub(super) enum Binding {
 pub(super) struct RawStore(pub(super) Store);
 
 impl Read for RawStore {
-    fn read(value: &Value) -> Built<Self> {
-        if let Value::Object(_) = value {
-            let fields = Fields::new(value, &["rate_limit_service"])?;
-            let is_asked = fields.read::<bool>("rate_limit_service")?.unwrap_or(false);
-            return Ok(Self(if is_asked { Store::RateLimitService } else { Store::Local }));
+    fn read(value: &Value, found: &mut Findings) -> Option<Self> {
+        match value {
+            Value::Object(_) => {
+                let fields = Fields::new(value, &["rate_limit_service"], found)?;
+                let is_asked = fields.read::<bool>("rate_limit_service", found).unwrap_or(false);
+                Some(Self(if is_asked { Store::RateLimitService } else { Store::Local }))
+            }
+            Value::String(word) if word == "local" => Some(Self(Store::Local)),
+            _ => found.expected("local or {rate_limit_service: true}"),
         }
-        one_of(value, &[("local", Self(Store::Local))])
-            .map_err(|_: ConfigError| expected("local or {rate_limit_service: true}"))
     }
 }
 
@@ -114,9 +114,13 @@ macro_rules! raw {
         impl Read for $name {
             // One function for all of the tree would need more stack than some engines give a module.
             #[inline(never)]
-            fn read(value: &Value) -> Built<Self> {
-                let fields = Fields::new(value, &[$(raw!(@key $field $($key)?)),*])?;
-                Ok(Self { $($field: fields.read(raw!(@key $field $($key)?))?,)* })
+            fn read(value: &Value, found: &mut Findings) -> Option<Self> {
+                let fields = Fields::new(value, &[$(raw!(@key $field $($key)?)),*], found)?;
+                Some(Self { $($field: fields.read(raw!(@key $field $($key)?), found),)* })
+            }
+
+            fn blank() -> Option<Self> {
+                Some(Self::default())
             }
         }
     )*};
@@ -403,19 +407,19 @@ pub(super) struct RawKeySet {
 }
 
 impl Read for Envelopes {
-    fn read(value: &Value) -> Built<Self> {
+    fn read(value: &Value, found: &mut Findings) -> Option<Self> {
         match value {
-            Value::Object(_) => BTreeMap::read(value).map(Self::BySubprotocol),
-            _ => Envelope::read(value).map(Self::One),
+            Value::Object(_) => BTreeMap::read(value, found).map(Self::BySubprotocol),
+            _ => Envelope::read(value, found).map(Self::One),
         }
     }
 }
 
 impl Read for RawKeySet {
-    fn read(value: &Value) -> Built<Self> {
+    fn read(value: &Value, found: &mut Findings) -> Option<Self> {
         match value.get("keys") {
-            Some(Value::Array(keys)) => Ok(Self { keys: keys.clone() }),
-            _ => Err(expected("a JWK Set: an object with a list named keys (RFC 7517 §5)")),
+            Some(Value::Array(keys)) => Some(Self { keys: keys.clone() }),
+            _ => found.expected("a JWK Set: an object with a list named keys (RFC 7517 §5)"),
         }
     }
 }

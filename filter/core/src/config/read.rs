@@ -1,20 +1,24 @@
-//! How values are read from the tree: typed, and with the path of what is wrong.
+//! How values are read from the tree: typed, and with the path of what is wrong. What cannot be read is left out.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::error::{Built, ConfigError, step};
+use super::findings::Findings;
 
 /// What can be read from the tree. Serde's derives are ten times the code, all of which an Envoy compiles at its start, and their
 /// errors repeat what they could not read.
 pub(super) trait Read: Sized {
-    /// # Errors
-    /// [`ConfigError`] with the path below `value`.
-    fn read(value: &Value) -> Built<Self>;
+    /// `None` where it cannot be read, which is then among what was found.
+    fn read(value: &Value, found: &mut Findings) -> Option<Self>;
 
     /// What null means; `None` is what it means to be left out.
     fn null() -> Option<Self> {
+        None
+    }
+
+    /// What takes the place of an element that cannot be read, so that those behind it keep theirs.
+    fn blank() -> Option<Self> {
         None
     }
 }
@@ -27,8 +31,8 @@ pub(super) enum Limit<T> {
 }
 
 impl<T: Read> Read for Limit<T> {
-    fn read(value: &Value) -> Built<Self> {
-        T::read(value).map(Self::At)
+    fn read(value: &Value, found: &mut Findings) -> Option<Self> {
+        T::read(value, found).map(Self::At)
     }
 
     fn null() -> Option<Self> {
@@ -36,103 +40,93 @@ impl<T: Read> Read for Limit<T> {
     }
 }
 
-/// An object, all of whose names are known.
+/// An object, all of whose names should be known.
 pub(super) struct Fields<'a>(&'a Map<String, Value>);
 
 impl<'a> Fields<'a> {
-    pub(super) fn new(value: &'a Value, known: &[&str]) -> Built<Self> {
-        let Value::Object(fields) = value else { return Err(ConfigError::new("", "expected an object")) };
-        match fields.keys().find(|name| !known.contains(&name.as_str())) {
-            Some(name) => {
-                Err(ConfigError::new(step(name), format_args!("unknown field, expected one of {}", known.join(", "))))
-            }
-            None => Ok(Self(fields)),
+    pub(super) fn new(value: &'a Value, known: &[&str], found: &mut Findings) -> Option<Self> {
+        let fields = object(value, found)?;
+        for name in fields.keys().filter(|name| !known.contains(&name.as_str())) {
+            found.under(name, |found| found.fault("", &format!("unknown field, expected one of {}", known.join(", "))));
         }
+        Some(Self(fields))
     }
 
-    pub(super) fn read<T: Read>(&self, name: &str) -> Built<Option<T>> {
-        match self.0.get(name) {
-            None => Ok(None),
-            Some(Value::Null) => Ok(T::null()),
-            Some(value) => match T::read(value) {
-                Ok(value) => Ok(Some(value)),
-                Err(error) => Err(error.within(name)),
-            },
+    pub(super) fn read<T: Read>(&self, name: &str, found: &mut Findings) -> Option<T> {
+        match self.0.get(name)? {
+            Value::Null => T::null(),
+            value => found.within(name, |found| T::read(value, found)),
         }
     }
 }
 
+fn object<'a>(value: &'a Value, found: &mut Findings) -> Option<&'a Map<String, Value>> {
+    value.as_object().or_else(|| found.expected("an object"))
+}
+
 impl<T: Read> Read for Vec<T> {
-    fn read(value: &Value) -> Built<Self> {
-        let Value::Array(items) = value else { return Err(ConfigError::new("", "expected a list")) };
+    fn read(value: &Value, found: &mut Findings) -> Option<Self> {
+        let Value::Array(items) = value else { return found.expected("a list") };
         let mut list = Self::new();
-        for item in items {
-            match T::read(item) {
-                Ok(item) => list.push(item),
-                Err(error) => return Err(error.at(list.len())),
-            }
+        for (index, item) in items.iter().enumerate() {
+            list.extend(found.at(index, |found| T::read(item, found)).or_else(T::blank));
         }
-        Ok(list)
+        Some(list)
     }
 }
 
 impl<T: Read> Read for BTreeMap<String, T> {
-    fn read(value: &Value) -> Built<Self> {
-        let Value::Object(fields) = value else { return Err(ConfigError::new("", "expected an object")) };
+    fn read(value: &Value, found: &mut Findings) -> Option<Self> {
         // To collect them would be to sort them, which they are: five times the code.
         let mut map = Self::new();
-        for (name, value) in fields {
-            match T::read(value) {
-                Ok(value) => drop(map.insert(name.clone(), value)),
-                Err(error) => return Err(error.under(name)),
+        for (name, value) in object(value, found)? {
+            if let Some(value) = found.under(name, |found| T::read(value, found)) {
+                map.insert(name.clone(), value);
             }
         }
-        Ok(map)
+        Some(map)
     }
 }
 
 impl Read for Map<String, Value> {
-    fn read(value: &Value) -> Built<Self> {
-        value.as_object().cloned().ok_or_else(|| ConfigError::new("", "expected an object"))
+    fn read(value: &Value, found: &mut Findings) -> Option<Self> {
+        object(value, found).cloned()
     }
 }
 
 impl Read for Value {
-    fn read(value: &Value) -> Built<Self> {
-        Ok(value.clone())
+    fn read(value: &Value, _: &mut Findings) -> Option<Self> {
+        Some(value.clone())
     }
 }
 
-/// What was expected, where something else was found: what that is may be a secret.
-#[cold]
-#[inline(never)]
-pub(super) fn expected(what: impl std::fmt::Display) -> ConfigError {
-    ConfigError::new("", format_args!("expected {what}"))
-}
-
 impl Read for bool {
-    fn read(value: &Value) -> Built<Self> {
-        value.as_bool().ok_or_else(|| expected("true or false"))
+    fn read(value: &Value, found: &mut Findings) -> Option<Self> {
+        value.as_bool().or_else(|| found.expected("true or false"))
     }
 }
 
 impl Read for f64 {
-    fn read(value: &Value) -> Built<Self> {
-        value.as_f64().ok_or_else(|| expected("a number"))
+    fn read(value: &Value, found: &mut Findings) -> Option<Self> {
+        value.as_f64().or_else(|| found.expected("a number"))
     }
 }
 
 impl Read for String {
-    fn read(value: &Value) -> Built<Self> {
-        value.as_str().map(str::to_owned).ok_or_else(|| expected("a string"))
+    fn read(value: &Value, found: &mut Findings) -> Option<Self> {
+        value.as_str().map(str::to_owned).or_else(|| found.expected("a string"))
+    }
+
+    fn blank() -> Option<Self> {
+        Some(Self::new())
     }
 }
 
 /// What one of these words means.
-pub(super) fn one_of<T: Copy>(value: &Value, words: &[(&str, T)]) -> Built<T> {
+pub(super) fn one_of<T: Copy>(value: &Value, words: &[(&str, T)], found: &mut Findings) -> Option<T> {
     let meant = words.iter().find(|(word, _)| value.as_str() == Some(word));
-    meant.map(|(_, meaning)| *meaning).ok_or_else(|| {
+    meant.map(|(_, meaning)| *meaning).or_else(|| {
         let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        expected(words.join(" or "))
+        found.expected(&words.join(" or "))
     })
 }

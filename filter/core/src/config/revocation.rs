@@ -3,15 +3,14 @@
 use core::time::Duration;
 use std::rc::Rc;
 
-use super::error::{Built, ConfigError, each, within};
-use super::raw::{RawLogout, RawRevocation};
-use super::values::Span;
+use super::findings::Findings;
+use super::raw::{RawLogout, RawProvider, RawRevocation};
+use super::values::span_within;
 use crate::http::authority::Authority;
 use crate::http::path;
 use crate::identity::feed::RemoteFeed;
 use crate::identity::location::Location;
 use crate::policy::Fail;
-use crate::token::Provider;
 use crate::token::rules::{LogoutRules, RevocationRules};
 
 /// How often a list is fetched: each worker asks for itself, and the longest time is that which a revoked credential is accepted.
@@ -26,61 +25,63 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 const PEERS_MAX: usize = 64;
 
 /// Builds how a list of what is revoked counts.
-pub(super) fn revocation(raw: &RawRevocation, fail: Fail) -> Built<RevocationRules> {
-    let cluster = cluster(raw.cluster.as_deref()).map_err(within("cluster"))?;
-    let path = target(raw.path.as_deref()).map_err(within("path"))?;
+pub(super) fn revocation(raw: &RawRevocation, fail: Fail, found: &mut Findings) -> Option<RevocationRules> {
+    let cluster = found.within("cluster", |found| cluster(raw.cluster.as_deref(), found));
     // A cluster's name is the authority of what is asked of it, where it can be one.
-    if Authority::parse(cluster.as_bytes()).is_err() {
-        return Err(ConfigError::new("cluster", "this name cannot be the :authority of a request"));
+    if cluster.as_ref().is_some_and(|cluster| Authority::parse(cluster.as_bytes()).is_err()) {
+        found.fault("cluster", "this name cannot be the :authority of a request");
     }
-    let refresh = raw.refresh.map_or(REFRESH, |Span(span)| span);
-    if !(REFRESH_MIN..=REFRESH_MAX).contains(&refresh) {
-        return Err(ConfigError::new("refresh", "from 1s to 1h"));
-    }
+    let path = found.within("path", |found| target(raw.path.as_deref(), found));
+    let refresh = span_within("refresh", raw.refresh, REFRESH, REFRESH_MIN..=REFRESH_MAX, "from 1s to 1h", found);
+    let (cluster, path) = cluster.zip(path)?;
     let location = Location { authority: cluster.clone(), path: path.into() };
     let feed = RemoteFeed { cluster, location, refresh, timeout: TIMEOUT };
-    Ok(RevocationRules { feed: Rc::new(feed), admits_unknown: fail == Fail::Open })
+    Some(RevocationRules { feed: Rc::new(feed), admits_unknown: fail == Fail::Open })
 }
 
 /// Builds where logout tokens are posted.
-pub(super) fn logout(raw: &RawLogout, providers: &[Provider]) -> Built<LogoutRules> {
-    let path = target(raw.path.as_deref()).map_err(within("path"))?;
-    if path.contains('?') {
-        return Err(ConfigError::new("path", "has no query"));
+pub(super) fn logout(raw: &RawLogout, providers: &[RawProvider], found: &mut Findings) -> Option<LogoutRules> {
+    let path = found.within("path", |found| target(raw.path.as_deref(), found));
+    if path.is_some_and(|path| path.contains('?')) {
+        found.fault("path", "has no query");
     }
-    let name = raw.provider.as_deref().ok_or_else(|| ConfigError::new("provider", "is required"))?;
-    let named = providers.iter().enumerate().find(|(_, provider)| provider.name == name);
-    let (provider, rules) = match named {
-        Some((index, provider)) => (index, &provider.rules),
-        None => return Err(ConfigError::new("provider", "there is no provider of this name")),
-    };
-    // Logout tokens of one issuer, or for one client, must not end the sessions of another.
-    if rules.issuer.is_none() || rules.audiences.is_empty() {
-        return Err(ConfigError::new("provider", "needs an issuer and audiences"));
-    }
-    let peers = each("peers", raw.peers.as_deref(), |name: &String| cluster(Some(name)))?;
+    let provider = found.within("provider", |found| logout_provider(raw.provider.as_deref(), providers, found));
+    let peers = found.each("peers", raw.peers.as_deref(), |name: &String, found| cluster(Some(name), found));
     if peers.len() > PEERS_MAX {
-        return Err(ConfigError::new("peers", "at most 64"));
+        found.fault("peers", "at most 64");
     }
-    Ok(LogoutRules { path: path::canonical(path.as_bytes()), provider, peers })
+    Some(LogoutRules { path: path::canonical(path?.as_bytes()), provider: provider?, peers })
 }
 
-fn cluster(name: Option<&str>) -> Built<Box<str>> {
+fn logout_provider(name: Option<&str>, providers: &[RawProvider], found: &mut Findings) -> Option<usize> {
+    let name = name.or_else(|| found.refuse("", "is required"))?;
+    let index = providers.iter().position(|provider| provider.name.as_deref() == Some(name));
+    let Some((index, provider)) = index.and_then(|index| Some((index, providers.get(index)?))) else {
+        return found.refuse("", "there is no provider of this name");
+    };
+    // Logout tokens of one issuer, or for one client, must not end the sessions of another.
+    if provider.issuer.is_none() || provider.audiences.as_ref().is_none_or(Vec::is_empty) {
+        return found.refuse("", "needs an issuer and audiences");
+    }
+    Some(index)
+}
+
+fn cluster(name: Option<&str>, found: &mut Findings) -> Option<Box<str>> {
     match name {
-        None => Err(ConfigError::new("", "is required")),
-        Some("") => Err(ConfigError::new("", "must not be empty")),
-        Some(name) => Ok(name.into()),
+        None => found.refuse("", "is required"),
+        Some("") => found.refuse("", "must not be empty"),
+        Some(name) => Some(name.into()),
     }
 }
 
 /// A path as a request has it, with its query where there is one.
-fn target(path: Option<&str>) -> Built<&str> {
-    let path = path.ok_or_else(|| ConfigError::new("", "is required"))?;
+fn target<'a>(path: Option<&'a str>, found: &mut Findings) -> Option<&'a str> {
+    let path = path.or_else(|| found.refuse("", "is required"))?;
     let is_target = path.starts_with('/') && path.len() <= PATH_LEN_MAX;
     if is_target && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
-        Ok(path)
+        Some(path)
     } else {
-        Err(ConfigError::new("", "expected a path such as /revoked.json"))
+        found.expected("a path such as /revoked.json")
     }
 }
 

@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use serde_json::Value;
 
-use super::error::{Built, ConfigError};
-use super::read::{Read, expected};
+use super::findings::Findings;
+use super::read::Read;
 
 /// The longest duration: a year. What is longer is a slip of the unit.
 const SPAN_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -42,9 +42,9 @@ impl Span {
 }
 
 impl Read for Span {
-    fn read(value: &Value) -> Built<Self> {
+    fn read(value: &Value, found: &mut Findings) -> Option<Self> {
         let span = value.as_str().and_then(Self::parse);
-        span.ok_or_else(|| expected("a duration such as \"250ms\", \"30s\", \"5m\" or \"2h\""))
+        span.or_else(|| found.expected("a duration such as \"250ms\", \"30s\", \"5m\" or \"2h\""))
     }
 }
 
@@ -53,7 +53,7 @@ impl Read for Span {
 pub(super) struct Count(pub(super) u64);
 
 impl Read for Count {
-    fn read(value: &Value) -> Built<Self> {
+    fn read(value: &Value, found: &mut Findings) -> Option<Self> {
         /// 2^53: beyond it a double skips whole numbers.
         const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
         let from_double = |value: f64| {
@@ -66,16 +66,16 @@ impl Read for Count {
             is_count.then_some(value as u64)
         };
         let count = value.as_u64().or_else(|| value.as_f64().and_then(from_double));
-        count.map(Self).ok_or_else(|| expected("a whole number that is not negative"))
+        count.map(Self).or_else(|| found.expected("a whole number that is not negative"))
     }
 }
 
 /// A count of at least one.
-pub(super) fn positive(key: &str, value: Option<Count>, default: u64) -> Built<u64> {
-    match value {
-        Some(Count(0)) => Err(ConfigError::new(key, "must be at least 1")),
-        value => Ok(value.map_or(default, |Count(count)| count)),
+pub(super) fn positive(key: &str, value: Option<Count>, default: u64, found: &mut Findings) -> u64 {
+    if value == Some(Count(0)) {
+        found.fault(key, "must be at least 1");
     }
+    value.map_or(default, |Count(count)| count)
 }
 
 /// A duration within bounds, which `problem` tells.
@@ -85,9 +85,13 @@ pub(super) fn span_within(
     default: Duration,
     bounds: RangeInclusive<Duration>,
     problem: &str,
-) -> Built<Duration> {
+    found: &mut Findings,
+) -> Duration {
     let span = raw.map_or(default, |Span(span)| span);
-    if bounds.contains(&span) { Ok(span) } else { Err(ConfigError::new(key, problem)) }
+    if !bounds.contains(&span) {
+        found.fault(key, problem);
+    }
+    span
 }
 
 #[cfg(test)]
@@ -117,7 +121,8 @@ mod tests {
 
     #[test]
     fn counts_are_whole() {
-        let count = |text: &str| Count::read(&serde_json::from_str(text).ok()?).ok().map(|count| count.0);
+        let count =
+            |text: &str| Count::read(&serde_json::from_str(text).ok()?, &mut Findings::default()).map(|count| count.0);
         assert_eq!(count("65536"), Some(65_536));
         assert_eq!(count("65536.0"), Some(65_536));
         assert_eq!(count("1e6"), Some(1_000_000));

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::config::tests::{good, read, with};
+use crate::config::tests::{good, read, warnings, with};
 
 use super::*;
 
@@ -98,11 +98,11 @@ fn what_a_server_waits_for_is_warned_of() {
         let config = with(based(), "/auth/sources", json!([{"message": "/token"}]));
         let config = with(config, "/messages/from_client/envelope", json!(envelope));
         let config = with(config, "/non_websocket", json!("refuse"));
-        let warnings = read(&with(config, "/auth/forward", json!(forward))).unwrap().warnings;
+        let warnings = warnings(&read(&with(config, "/auth/forward", json!(forward))).unwrap());
         let found = warnings.iter().filter(|warning| warning.contains("auth.sources[0].message")).count();
         assert_eq!(found, expected, "{envelope} {warnings:?}");
     }
     let config = with(based(), "/auth/sources", json!([{"message": "/token"}]));
-    let warnings = read(&with(config, "/auth/claim_headers", json!({"sub": "x-user"}))).unwrap().warnings;
+    let warnings = warnings(&read(&with(config, "/auth/claim_headers", json!({"sub": "x-user"}))).unwrap());
     assert!(warnings.iter().any(|warning| warning.contains("auth.claim_headers")), "{warnings:?}");
 }

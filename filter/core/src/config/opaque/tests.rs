@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::tests::{good, read, with};
+use crate::config::tests::{good, read, warnings, with};
 use crate::identity::lookup::Form;
 use crate::token::rules::{AuthRules, Proof, Source};
 use core::time::Duration;
@@ -176,7 +176,7 @@ fn secrets_in_the_policy_and_missing_audiences_are_warned_of() {
     let own = with(provider(), "/introspection/client/secret", json!({"inline": "hunter2"}));
     let own = with(own, "/audiences", json!([]));
     let key = with(signed(), "/hmac/secret", json!({"inline": "x".repeat(32)}));
-    let warnings = read(&with_auth(json!({"providers": [own], "cookie": key}))).unwrap().warnings;
+    let warnings = warnings(&read(&with_auth(json!({"providers": [own], "cookie": key}))).unwrap());
     let starts = [
         "auth.providers[0].audiences: not set",
         "auth.providers[0].introspection.client.secret.inline: a secret in the configuration",

@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::tests::{good, read, refuse, refuse_at, with};
+use crate::token::rules::Source;
 
 fn least() -> Value {
     json!({"path": "/ws-ticket", "keys": [{"env": "SECRET"}]})
@@ -36,7 +37,7 @@ fn every_key_of_tickets_means_something() {
     let TicketRules { ttl, bind, store, .. } = auth.tickets.as_ref().unwrap();
     assert_eq!((*ttl, *bind, *store), (Duration::from_secs(300), Bind::NOTHING, Store::RateLimitService));
     assert_eq!(auth.sources, [Source::Cookie("sid".into()), Source::Ticket("t".into())]);
-    let paths: Vec<_> = parsed.warnings.iter().filter_map(|warning| warning.split_once(": ")).collect();
+    let paths: Vec<_> = parsed.warnings.iter().map(|warning| (warning.path(), warning.problem())).collect();
     let paths: Vec<&str> = paths.into_iter().map(|(path, _)| path).collect();
     assert_eq!(paths, ["auth.tickets.keys[0].inline", "auth.tickets.bind"]);
     assert!(!format!("{parsed:?}").contains("iiii"));
