@@ -84,6 +84,7 @@ impl Bootstrap {
         let mut bootstrap = Self(parse(EDGE)?);
         bootstrap.set("/admin/address", socket_address(SocketAddr::from(([127, 0, 0, 1], 0))))?;
         bootstrap.set(&format!("{LISTENER}/address"), socket_address(SocketAddr::from(([127, 0, 0, 1], 0))))?;
+        bootstrap.set(&format!("{REDIRECT}/address"), socket_address(SocketAddr::from(([127, 0, 0, 1], 0))))?;
         bootstrap.set(&format!("{CLUSTER}/type"), json!("STATIC"))?;
         let endpoint = "load_assignment/endpoints/0/lb_endpoints/0/endpoint";
         bootstrap.set(&format!("{CLUSTER}/{endpoint}/address"), socket_address(upstream))?;
@@ -253,7 +254,9 @@ pub(crate) const FIRST_LISTENER: &str = "edge";
 /// That of the one beside it.
 pub(crate) const SECOND_LISTENER: &str = "second";
 const LISTENERS: &str = "/static_resources/listeners";
-const SECOND: &str = "/static_resources/listeners/1";
+/// The listener that redirects plain HTTP.
+const REDIRECT: &str = "/static_resources/listeners/1";
+const SECOND: &str = "/static_resources/listeners/2";
 const FILTER_SOURCE: &str = "http_filters/0/config_discovery/config_source/path_config_source";
 const LISTENER: &str = "/static_resources/listeners/0";
 const CHAIN: &str = "/static_resources/listeners/0/filter_chains/0";
@@ -289,7 +292,7 @@ mod tests {
         check(&bootstrap, "/admin/address/socket_address", Some(free.clone()));
         check(&bootstrap, "/static_resources/listeners/0/address/socket_address", Some(free));
         let text = bootstrap.0.to_string();
-        assert!(!text.contains("0.0.0.0") && !text.contains("application.internal"));
+        assert!(!text.contains("0.0.0.0") && !text.contains(r#""address":"application""#));
     }
 
     #[test]
@@ -355,7 +358,7 @@ mod tests {
         let mut bootstrap = shipped();
         bootstrap.filter_file(Path::new("/run"), Path::new("/run/first")).unwrap();
         bootstrap.second_listener(Path::new("/run"), Path::new("/run/second")).unwrap();
-        for (index, name, file) in [(0, FIRST_LISTENER, "/run/first"), (1, SECOND_LISTENER, "/run/second")] {
+        for (index, name, file) in [(0, FIRST_LISTENER, "/run/first"), (2, SECOND_LISTENER, "/run/second")] {
             let http = HTTP.replace("listeners/0", &format!("listeners/{index}"));
             check(&bootstrap, &format!("{LISTENERS}/{index}/name"), Some(json!(name)));
             check(&bootstrap, &format!("{http}/{FILTER_SOURCE}/path"), Some(json!(file)));
