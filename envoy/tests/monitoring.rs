@@ -64,7 +64,8 @@ fn every_alert_fires_and_stays_silent_in_its_unit_test() {
     let rules = yaml("alerts.yaml")["groups"][0]["rules"].as_array().unwrap().clone();
     let names = rules.iter().map(|rule| rule["alert"].as_str().unwrap());
     let tests = yaml("alerts_test.yaml")["tests"].as_array().unwrap().clone();
-    let judged: Vec<Value> = tests.iter().flat_map(|test| test["alert_rule_test"].as_array().unwrap().clone()).collect();
+    let judged: Vec<Value> =
+        tests.iter().flat_map(|test| test["alert_rule_test"].as_array().unwrap().clone()).collect();
     for name in names {
         let of_name = || judged.iter().filter(|test| test["alertname"] == name);
         let fires = |test: &Value| test["exp_alerts"].as_array().is_some_and(|alerts| !alerts.is_empty());
@@ -183,7 +184,8 @@ fn traffic(envoy: &Envoy) {
     let good = || Upgrade::to("/chat").origin(ORIGIN);
     let post = |path: &str, field: &str, form: &str| {
         let len = form.len();
-        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nOrigin: {ORIGIN}\r\n{field}\r\nContent-Length: {len}");
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nOrigin: {ORIGIN}\r\n{field}\r\nContent-Length: {len}");
         client.ask_raw(format!("{head}\r\n\r\n{form}").as_bytes()).unwrap()
     };
 

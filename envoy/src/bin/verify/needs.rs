@@ -41,6 +41,24 @@ pub(crate) static NODE: Need = Need {
     install: Install::Package("nodejs npm"),
 };
 
+pub(crate) static KUBECTL: Need = Need {
+    name: "kubectl, for its kustomize",
+    is_there: |workspace| workspace.succeeds("kubectl kustomize --help"),
+    install: Install::Package("kubernetes-client"),
+};
+
+pub(crate) static PROMETHEUS: Need = Need {
+    name: "prometheus with its promtool",
+    is_there: |workspace| workspace.succeeds("prometheus --version") && workspace.succeeds("promtool --version"),
+    install: Install::Package("prometheus"),
+};
+
+pub(crate) static COMPOSE: Need = Need {
+    name: "docker-compose",
+    is_there: |workspace| workspace.succeeds("docker-compose --version"),
+    install: Install::Package("docker-compose"),
+};
+
 pub(crate) static DOCKER: Need = Need {
     name: "a Docker engine that answers `docker info`",
     is_there: |workspace| workspace.succeeds("docker info"),

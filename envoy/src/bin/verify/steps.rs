@@ -6,7 +6,9 @@
 
 use std::fs;
 
-use crate::needs::{CARGO_DENY, CHROMEDRIVER, CHROMIUM, DOCKER, NODE, Need, PIP, REDIS};
+use serde_json::Value;
+
+use crate::needs::{CARGO_DENY, CHROMEDRIVER, CHROMIUM, COMPOSE, DOCKER, KUBECTL, NODE, Need, PIP, PROMETHEUS, REDIS};
 use crate::{report::Outcome, workspace::Workspace};
 
 /// One row of the table.
@@ -119,9 +121,26 @@ pub(crate) const STEPS: &[Step] = &[
         rule: "the tests of portcullis-envoy pass, Envoy being a process",
         needs: &[&PIP],
         action: Action::Run(&[
-            "PORTCULLIS_ENVOY_RUNNER=process cargo test -p portcullis-envoy --all-features --no-fail-fast",
+            "PORTCULLIS_ENVOY_RUNNER=process cargo test -p portcullis-envoy --all-features --no-fail-fast --lib --bins --test bare --test filter --test shipped",
+            "cargo test -p portcullis-envoy --all-features --doc",
         ]),
         hint: ENVOY_HINT,
+    },
+    Step {
+        name: "deployments",
+        rule: "what operators copy is valid and works: manifests, Compose, load balancers, dashboard and alerts",
+        needs: &[&PIP, &NODE, &KUBECTL, &COMPOSE, &PROMETHEUS],
+        action: Action::Run(&[
+            "PORTCULLIS_ENVOY_RUNNER=process cargo test -p portcullis-envoy --all-features --no-fail-fast --test deployments --test monitoring",
+        ]),
+        hint: ENVOY_HINT,
+    },
+    Step {
+        name: "image",
+        rule: "the filter's image has the layout that Istio and Envoy Gateway pull",
+        needs: &[&DOCKER],
+        action: Action::Call(inspect_image),
+        hint: "`docker image inspect` and `docker save` show what is in it.",
     },
     Step {
         name: "host",
@@ -147,7 +166,7 @@ pub(crate) const STEPS: &[Step] = &[
         rule: "the tests of the module in a real Envoy pass, Envoy being a container",
         needs: &[&DOCKER, &REDIS, &NODE],
         action: Action::Run(&[
-            "PORTCULLIS_ENVOY_RUNNER=container cargo test -p portcullis-envoy --all-features --no-fail-fast --test *",
+            "PORTCULLIS_ENVOY_RUNNER=container cargo test -p portcullis-envoy --all-features --no-fail-fast --test bare --test filter --test shipped",
             "PORTCULLIS_ENVOY_RUNNER=container cargo test -p portcullis-host-tests --all-features --no-fail-fast --test envoy*",
         ]),
         hint: "",
@@ -216,6 +235,45 @@ fn judge_module_len(len: u64) -> Outcome {
     if len <= MODULE_LEN_MAX { Outcome::Passed(note) } else { Outcome::Failed(note) }
 }
 
+/// Builds the image as README does, and looks into it: Istio and Envoy Gateway want one layer with `plugin.wasm` at its root.
+fn inspect_image(workspace: &Workspace) -> Outcome {
+    let built =
+        workspace.run(&format!("docker build --file envoy/Dockerfile --tag {IMAGE} {{target}}/wasm32-wasip1/release"));
+    if built != Outcome::PASSED {
+        return built;
+    }
+    let described = workspace.output(&format!("docker image inspect {IMAGE}"));
+    // An image without a command makes a container only with one, which is never started.
+    let Some(container) = workspace.output(&format!("docker create {IMAGE} none")) else {
+        return Outcome::Failed("no container of the image".to_owned());
+    };
+    let container = container.trim();
+    let copied = workspace.target.join("plugin.wasm");
+    let copying = workspace.run(&format!("docker cp {container}:/plugin.wasm {{target}}/plugin.wasm"));
+    workspace.run(&format!("docker rm {container}"));
+    if copying != Outcome::PASSED {
+        return copying;
+    }
+    let module = fs::read(workspace.target.join("wasm32-wasip1/release/portcullis.wasm"));
+    if !matches!((module, fs::read(copied)), (Ok(module), Ok(copied)) if module == copied) {
+        return Outcome::Failed("plugin.wasm in the image is not portcullis.wasm".to_owned());
+    }
+    judge_layers(&described.unwrap_or_default())
+}
+
+/// Of what `docker image inspect` says.
+fn judge_layers(described: &str) -> Outcome {
+    let described: Value = serde_json::from_str(described).unwrap_or_default();
+    match described.pointer("/0/RootFS/Layers").and_then(Value::as_array).map(Vec::len) {
+        Some(1) => Outcome::Passed("one layer, plugin.wasm at its root".to_owned()),
+        Some(count) => Outcome::Failed(format!("{count} layers in place of one")),
+        None => Outcome::Failed("the engine does not describe the image".to_owned()),
+    }
+}
+
+/// The name of the image that is only looked at.
+const IMAGE: &str = "portcullis-verify:image";
+
 /// The database is fetched apart: cargo-deny's exit code does not tell an advisory from a network that is not there.
 fn check_advisories(workspace: &Workspace) -> Outcome {
     match workspace.run("cargo deny fetch db") {
@@ -234,6 +292,32 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), STEPS.len());
+    }
+
+    #[test]
+    fn every_test_with_an_envoy_is_in_a_step() {
+        let lines: Vec<&str> = STEPS
+            .iter()
+            .flat_map(|step| match step.action {
+                Action::Run(lines) => lines,
+                Action::Call(_) => &[],
+            })
+            .copied()
+            .collect();
+        for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "rs") {
+                let argument = format!("--test {}", path.file_stem().unwrap().to_string_lossy());
+                assert!(lines.iter().any(|line| line.contains(&argument)), "{argument}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_image_of_one_layer_passes_and_any_other_fails() {
+        assert!(matches!(judge_layers(r#"[{"RootFS": {"Layers": ["sha256:1"]}}]"#), Outcome::Passed(_)));
+        assert!(matches!(judge_layers(r#"[{"RootFS": {"Layers": ["sha256:1", "sha256:2"]}}]"#), Outcome::Failed(_)));
+        assert!(matches!(judge_layers(""), Outcome::Failed(_)));
     }
 
     #[test]
