@@ -87,7 +87,8 @@ fn faults(name: &str, objects: &[Value]) -> String {
 
 #[test]
 fn every_object_is_taken_by_the_schema_of_its_kind() {
-    let objects: Vec<Value> = FOLDERS.iter().flat_map(|folder| rendered(folder)).collect();
+    let mut objects: Vec<Value> = FOLDERS.iter().flat_map(|folder| rendered(folder)).collect();
+    objects.push(yaml(&read("examples/monitoring/dashboard.json")));
     assert_eq!(faults("all", &objects), "");
     let folders = fs::read_dir(root().join("examples/kubernetes")).unwrap().count();
     assert_eq!(folders, FOLDERS.len() + 2, "the others are `application` and `namespace`, which these bring");
@@ -112,10 +113,21 @@ fn a_wrong_value_and_a_member_that_does_not_exist_are_faults() {
         broken("envoy", "Deployment", &format!("{container}/ports"), json!("8443")),
         broken("envoy", "Deployment", &format!("{container}/volumeMount"), json!([])),
     ];
-    for (index, object) in objects.iter().enumerate() {
-        let said = faults(&format!("broken-{index}"), std::slice::from_ref(object));
-        assert!(said.starts_with(object["kind"].as_str().unwrap()), "{index}: {said:?}");
+    // Each has a name of its own, by which its fault is told from the others'.
+    let mut objects: Vec<Value> = objects.into();
+    for (index, object) in objects.iter_mut().enumerate() {
+        object["metadata"]["name"] = format!("broken-{index}").into();
     }
+    let count = objects.len();
+    let mut dashboard = yaml(&read("examples/monitoring/dashboard.json"));
+    dashboard["panels"][1]["fieldConfig"]["default"] = json!({});
+    objects.push(dashboard);
+    let said = faults("broken", &objects);
+    for index in 0..count {
+        assert!(said.contains(&format!(" broken-{index}: ")), "{index}: {said}");
+    }
+    assert!(said.contains("Dashboard Portcullis: "), "{said}");
+    assert_eq!(said.lines().count(), objects.len(), "{said}");
 }
 
 /// The policies in an object.
@@ -288,6 +300,85 @@ fn the_sidecar_counts_by_the_address_that_its_ingress_wrote_and_takes_a_new_conf
     }
 }
 
+/// Protobuf's merge, as far as the examples need it: messages member by member, all else replaced.
+fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from.clone(),
+    }
+}
+
+/// Whether an edge with what the objects of Istio or Envoy Gateway patch is one that Envoy runs, with their policy.
+#[test]
+fn what_is_patched_into_istio_and_envoy_gateway_is_taken_by_an_envoy() {
+    let backend = Backend::start(Mode::Echo).unwrap();
+    let http = "/static_resources/listeners/0/filter_chains/0/filters/0";
+    let routes = format!("{http}/typed_config/route_config");
+    for folder in ["istio", "envoy-gateway"] {
+        let objects = rendered(folder);
+        let (mut bootstrap, policy) = edge();
+        let mut count = 0;
+        let of_kind = |kind: &str| objects.iter().find(|object| object["kind"] == kind);
+        if let Some(filter) = of_kind("EnvoyFilter") {
+            for patch in filter["spec"]["configPatches"].as_array().unwrap() {
+                assert_eq!(patch["patch"]["operation"], "MERGE");
+                let place = match patch["applyTo"].as_str().unwrap() {
+                    "CLUSTER" => "/static_resources/clusters/0",
+                    "HTTP_ROUTE" => &format!("{routes}/virtual_hosts/0/routes/0"),
+                    "LISTENER" => "/static_resources/listeners/0",
+                    "NETWORK_FILTER" => http,
+                    other => panic!("{other}"),
+                };
+                merge(bootstrap.pointer_mut(place).unwrap(), &patch["patch"]["value"]);
+                count += 1;
+            }
+        }
+        if let Some(patches) = of_kind("EnvoyPatchPolicy") {
+            for patch in patches["spec"]["jsonPatches"].as_array().unwrap() {
+                let (parent, key) = patch["operation"]["path"].as_str().unwrap().rsplit_once('/').unwrap();
+                let parent = bootstrap.pointer_mut(&format!("{routes}{parent}")).unwrap();
+                parent[key] = patch["operation"]["value"].clone();
+                count += 1;
+            }
+        }
+        assert_eq!(count, if folder == "istio" { 4 } else { 1 });
+        let mut filter = yaml(&policy);
+        let own = objects.iter().flat_map(policies).next().unwrap().to_string();
+        filter["resources"][0]["typed_config"]["config"]["configuration"]["value"] = own.into();
+        let gate = Gate::start(folder, &bootstrap, &filter.to_string(), &backend);
+        assert_eq!(gate.client().ask(&forwarded("203.0.113.7", "")).unwrap().status(), 403, "plain text: tls_required");
+    }
+}
+
+/// As the guide rotates a shared secret: with two providers of one issuer, a token of either secret is good.
+#[test]
+fn while_a_secret_is_rotated_tokens_of_the_old_one_are_good() {
+    let backend = Backend::start(Mode::Echo).unwrap();
+    let (bootstrap, policy) = edge();
+    let mut filter = yaml(&policy);
+    let config = &mut filter["resources"][0]["typed_config"]["config"];
+    config["vm_config"]["environment_variables"]["key_values"] =
+        json!({"NEXT_KEY": "the next example of thirty-two octets"});
+    let provider = |name: &str, variable: &str| {
+        let jwks = json!({"secret": {"env": variable}});
+        json!({"name": name, "issuer": "https://app.example.com/", "audiences": ["chat"], "algorithms": ["HS256"], "jwks": jwks})
+    };
+    let with = |providers: Value| {
+        let origin = json!({"allow": ["https://app.example.com"]});
+        json!({"require_tls": false, "origin": origin, "auth": {"providers": providers}}).to_string()
+    };
+    let (next, last) = (provider("next", "NEXT_KEY"), provider("session", "PORTCULLIS_SESSION_KEY"));
+    for (providers, status) in [(json!([next, last]), 101), (json!([last, next]), 101), (json!([next]), 401)] {
+        filter["resources"][0]["typed_config"]["config"]["configuration"]["value"] = with(providers).into();
+        let gate = Gate::start(&format!("rotated-{status}"), &bootstrap, &filter.to_string(), &backend);
+        assert_eq!(gate.client().ask(&forwarded("203.0.113.7", "")).unwrap().status(), status);
+    }
+}
+
 /// The block of YAML in the operator's guide that has `key` at its top.
 fn shown(key: &str) -> Value {
     let text = read("envoy/OPERATIONS.md");
@@ -354,6 +445,13 @@ fn with_envoys_defaults_a_client_is_who_it_says_it_is() {
     };
     let _open: Vec<_> =
         (0..20).map(|index| ask(&format!("203.0.113.{index}")).expect("another client each time")).collect();
+    // Nothing in the request tells who the peer was; with `use_remote_address` Envoy appends it.
+    let silent = Upgrade::to("/").host("chat.example.com").origin("https://app.example.com");
+    assert_eq!(gate.client().ask(&silent).unwrap().status(), 101);
+    assert_eq!(backend.requests().last().unwrap().head.value("x-forwarded-for"), None);
+    let gate = Gate::start("hops-edge", &edge().0, &policy, &backend);
+    assert_eq!(gate.client().ask(&silent).unwrap().status(), 101);
+    assert!(backend.requests().last().unwrap().head.value("x-forwarded-for").is_some());
 }
 
 #[test]

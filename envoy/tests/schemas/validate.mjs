@@ -1,4 +1,5 @@
-// Judges Kubernetes objects, one JSON a line on standard input, by the published schemas of their kinds: `node validate.mjs FOLDER`.
+// Judges Kubernetes objects and Grafana dashboards, one JSON a line on standard input, by the published schemas of their kinds:
+// `node validate.mjs FOLDER`.
 //
 // Values are judged by the validators of @kubernetes-models; they ignore members that do not exist, so these are found by the compiler,
 // which knows the types of the same packages. FOLDER takes what it compiles. The kinds of Envoy Gateway, which no package has, are in
@@ -20,6 +21,8 @@ function home(apiVersion) {
   return `${packages[end] ?? "kubernetes-models"}/${apiVersion}`;
 }
 
+// A line of what is compiled.
+const typed = (type, data) => `{ const object: ${type} = ${JSON.stringify(data)}; }`;
 const faults = [];
 const source = [];
 const names = [];
@@ -27,6 +30,11 @@ for (const line of fs.readFileSync(0, "utf8").split("\n").filter((line) => line)
   const object = JSON.parse(line);
   const { apiVersion, kind } = object;
   const name = `${kind} ${object.metadata?.name}`;
+  if (apiVersion === undefined) {
+    source.push(typed('import("@grafana/schema").Dashboard', object));
+    names.push(`Dashboard ${object.title}`);
+    continue;
+  }
   if (apiVersion === gateway) {
     if (!schemas.$defs[kind]) faults.push(`${name}: no such kind`);
     else if (!ajv.validate({ ...schemas, $ref: `#/$defs/${kind}` }, object)) faults.push(`${name}: ${ajv.errorsText()}`);
@@ -38,7 +46,7 @@ for (const line of fs.readFileSync(0, "utf8").split("\n").filter((line) => line)
     // Each on a line of its own, which a fault of the compiler names. The constructor sets the two that are left out.
     const { apiVersion: _, kind: __, ...data } = object;
     const type = `ConstructorParameters<typeof import(${JSON.stringify(home(apiVersion))}).${kind}>[0]`;
-    source.push(`{ const object: ${type} = ${JSON.stringify(data)}; }`);
+    source.push(typed(type, data));
     names.push(name);
   } catch (error) {
     faults.push(`${name}: ${error.message}`);
