@@ -143,7 +143,7 @@ const graphqlWs = {
           });
           resolve({
             echo: (kind, bytes) => ask(text(bytes)).then((back) => pair("text", back)),
-            say: (message) => ask(message).catch(() => {}),
+            say: (message) => { ask(message).catch(() => {}); },
             leave: () => client.dispose(),
             again: () => opened.promise,
             subprotocol: socket.protocol,
@@ -304,7 +304,10 @@ const centrifuge = {
     };
     client.on("connecting", (context) => { if (context.code !== 0) ended(context); });
     client.on("disconnected", ended);
-    client.on("error", ({ error }) => tell(`${error.code} ${error.message}`, false));
+    client.on("error", ({ error }) => {
+      tell(`${error.code} ${error.message}`, job.op === "refused");
+      if (job.op === "refused") client.disconnect();
+    });
     client.on("connected", () => {
       opened.resolve();
       resolve({
@@ -340,7 +343,8 @@ const nats = {
     client.closed().then((error) => tell(error ? `closed: ${error.message}` : "closed"));
     return {
       echo: (kind, bytes) => { client.publish(topic, bytes); return inbox.take().then((back) => pair(kind, back)); },
-      say: (message) => client.publish(topic, message),
+      // Without a flush all of them go in one frame.
+      say: (message) => { client.publish(topic, message); return client.flush().catch(() => {}); },
       leave: () => client.close(),
       again: () => opened.promise,
     };

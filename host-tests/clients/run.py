@@ -1,17 +1,21 @@
-"""Plays client and server libraries through Envoy with Portcullis and beside it, and writes the table of what they told.
+"""Plays client and server libraries through Envoy with Portcullis and beside it, and compares what comes of it with the document.
 
-python run.py --gate GATE --module MODULE [--check | --write] [LIBRARY…]
+usage: python run.py FOLDER [--write] [LIBRARY…]
 
-GATE is envoy/examples/gate.rs, MODULE is portcullis.wasm. Of the document only what stands between its two marks is compared, or written.
+FOLDER is where install.sh has put the libraries, and cargo its target directory: see the step `clients` of `cargo verify`. Of
+envoy/COMPATIBILITY.md the part between the two marks is compared with what this run found, or written; with names of libraries only their
+rows are played, and printed.
 """
 
 import argparse
 import base64
+import difflib
 import hashlib
 import hmac
 import json
 import os
 import queue
+import re
 import socket
 import subprocess
 import sys
@@ -100,6 +104,11 @@ class Lines:
             raise RuntimeError(f"{self.child.args} ended")
         return line
 
+    def heard(self):
+        """The ends that it has told of until now."""
+        lines = [self.lines.get() for _ in range(self.lines.qsize())]
+        return [json.loads(line)["ended"] for line in lines if line and "ended" in line]
+
     def stop(self):
         self.child.stdin.close()
         try:
@@ -149,20 +158,22 @@ class Player:
 
 
 JSON = {"json": {}}
+SOCKET_IO = {"messages": {**JSON, "envelope": "socket.io"}, "non_websocket": "authenticate"}
+# What the protocol of a server needs of a policy.
 NEEDS = {
-    "ws": {},
-    "socket.io": {"messages": {**JSON, "envelope": "socket.io"}, "non_websocket": "authenticate"},
+    "socket.io": SOCKET_IO,
+    "python-socketio": SOCKET_IO,
     "graphql-ws": {
         "messages": {**JSON, "envelope": "graphql-transport-ws"},
         "subprotocols": {"allow": ["graphql-transport-ws"], "required": True},
     },
     "aedes": {"subprotocols": {"allow": ["mqtt"], "required": True}},
     "stomp": {"subprotocols": {"allow": ["v12.stomp", "v11.stomp"], "required": True}},
-    "sockjs": {"messages": {}, "non_websocket": "authenticate"},
-    "signalr": {"messages": {}, "non_websocket": "authenticate"},
+    "sockjs": {"non_websocket": "authenticate"},
+    "signalr": {"non_websocket": "authenticate"},
     "phoenix": {"messages": JSON},
-    "centrifuge": {},
-    "nats": {},
+    # Its server speaks first and its client answers: a dialogue that is told apart from messages.
+    "nats": {"messages": {"tunnels": "allow"}},
 }
 # Each client library, the program that uses it, and the server that it talks to.
 CLIENTS = [
@@ -177,18 +188,24 @@ CLIENTS = [
     ("phoenix", "node", "phoenix"),
     ("centrifuge", "node", "centrifuge"),
     ("nats.ws", "node", "nats"),
-    ("websockets", "python", "ws"),
-    ("aiohttp", "python", "ws"),
+    ("websockets", "python", "websockets"),
+    ("aiohttp", "python", "aiohttp"),
     ("websocket-client", "python", "ws"),
-    ("picows", "python", "ws"),
-    ("autobahn", "python", "ws"),
-    ("trio-websocket", "python", "ws"),
-    ("python-socketio", "python", "socket.io"),
+    ("picows", "python", "picows"),
+    ("autobahn", "python", "autobahn"),
+    ("trio-websocket", "python", "trio-websocket"),
+    ("python-socketio", "python", "python-socketio"),
+    ("tungstenite", "rust", "ws"),
+    ("fastwebsockets", "rust", "ws"),
     ("chromium", "python", "ws"),
     ("firefox-esr", "python", "ws"),
 ]
-PROGRAMS = {"node": ["node", str(HERE / "client.js")], "python": [sys.executable, str(HERE / "client.py")]}
+PYTHON_SERVERS = {server for _, program, server in CLIENTS if program == "python"} - {"ws"}
 
+# Servers of WebSockets, without a protocol of their own in the messages.
+PLAIN_SERVERS = {"ws", "websockets", "aiohttp", "picows", "autobahn", "trio-websocket"}
+# What there is no way to say with a library, or what is not judged: payloads in binary messages are not read by `deny_patterns`.
+CANNOT = {"mqtt": {"pattern"}, "nats.ws": {"pattern", "own 1000", "own 4001"}}
 ENDS = [
     # The column, what the user has to be told, the route, what the client says, how often, and its token's lifetime.
     ("expired", "3000 credential_expired", "plain", None, 1, 2),
@@ -205,7 +222,7 @@ def serve(name, port):
     if name == "nats":
         settings = Path(os.environ["NODE_PATH"]).parent / "nats.conf"
         settings.write_text(f'listen: "127.0.0.1:-1"\nwebsocket {{ listen: "127.0.0.1:{port}", no_tls: true, compression: true }}\n')
-        child = Lines("nats-server", "-c", str(settings))
+        child = Lines("nats-server", "-c", str(settings), "-l", str(settings.with_suffix(".log")))
         for _ in range(100):
             try:
                 socket.create_connection(("127.0.0.1", port)).close()
@@ -213,117 +230,167 @@ def serve(name, port):
             except OSError:
                 time.sleep(0.1)
         raise RuntimeError("nats-server does not listen")
-    child = Lines("node", str(HERE / "servers.js"), name, str(port))
+    command = [sys.executable, str(HERE / "server.py")] if name in PYTHON_SERVERS else ["node", str(HERE / "servers.js")]
+    child = Lines(*command, name, str(port))
     child.hear()
     return child
 
 
+
 def told(answer, wanted):
-    """`wanted` where the user is told all of it, else what is told."""
+    """`✓` where the user is told all of `wanted`, else what is told, without what differs from run to run."""
     if "failed" in answer:
         return f"failed: {answer['failed']}"
     texts = answer["told"]
-    return "✓" if any(all(word in text for word in wanted.split()) for text in texts) else "; ".join(texts)
+    if wanted and any(all(word in text for word in wanted.split()) for text in texts):
+        return "✓"
+    texts = [re.sub(r"^rejected: |^ConnectionError: ", "", text) for text in texts]
+    texts = list(dict.fromkeys(re.sub(r"\?token=[\w.-]+|127\.0\.0\.1:\d+|[({\[][({\[]?b?'.*[)}\]](?=[,; ])", "…", text) for text in texts))
+    return "; ".join(text for text in texts if not any(text != other and text in other for other in texts))
 
 
-def play(gate, library, program, server):
+def about(folder, library, program):
+    """The command of a library's client, and what it says of itself."""
+    if program == "rust":
+        lock = (HERE.parent.parent / "Cargo.lock").read_text()
+        version = re.search(rf'name = "{library}"\nversion = "(.*)"', lock)[1]
+        return [str(folder.parent / "debug" / "portcullis-clients"), library], {"version": version, "again": False}
+    command = [sys.executable, str(HERE / "client.py"), library] if program == "python" else ["node", str(HERE / "client.js"), library]
+    return command, json.loads(subprocess.check_output([*command, "--about"]))
+
+
+def play(gate, folder, library, program, server):
     """One row: what the library did, by column."""
-    about = json.loads(subprocess.check_output([*PROGRAMS[program], library, "--about"]))
-    rules = policy(NEEDS[server])
+    command, itself = about(folder, library, program)
+    rules = policy(NEEDS.get(server, {}))
     gate.enforce(rules)
     backend = serve(server, gate.port)
-    player = Player([*PROGRAMS[program], library])
+    player = Player(command)
 
     def url(route, lifetime=600, host=gate.address):
         return f"ws://{host}/{route}" + (f"?token={token(lifetime)}" if lifetime else "")
 
+    direct = f"127.0.0.1:{gate.port}"
     try:
-        direct = f"127.0.0.1:{gate.port}"
         sent = list(messages())
-        plain = {"op": "echo", "messages": sent, "subprotocols": ["other", "chat.v1"] if server == "ws" else []}
-        echoes = {
+        plain = {"op": "echo", "messages": sent, "subprotocols": ["other", "chat.v1"] if server in PLAIN_SERVERS else []}
+        jobs = {
             "gate": player.start(**plain, url=url("plain")),
             "direct": player.start(**plain, url=url("plain", host=direct)),
             "refused": player.start(**plain, url=url("plain"), compression=True),
             "inspected": player.start(**plain, url=url("inspect"), compression=True),
-            "compressed": player.start(**plain, url=url("inspect", host=direct), compression=True),
+            "compressed": player.start(**plain, url=url("plain", host=direct), compression=True),
         }
         stay = player.start(op="stay", url=url("plain"), seconds=STAY)
-        refused = {
-            "no token": player.start(op="refused", url=url("plain", None)),
-            "role": player.start(op="refused", url=url("forbidden")),
-        }
-        ends = {
-            column: player.start(op="end", url=url(route, lifetime), say=say, times=times)
-            for column, _, route, say, times, lifetime in ENDS
-        }
-        row = {"library": library, "version": about["version"]}
-        echoes = {name: player.wait(job) for name, job in echoes.items()}
-        row.update(compare(sent, echoes))
-        row["stays"] = "✓" if player.wait(stay).get("echoes") else player.wait(stay).get("failed")
-        for column, job in refused.items():
-            row[column] = told(player.wait(job), {"no token": "401", "role": "403"}[column])
-            row[column] = "; ".join(player.wait(job).get("told", [row[column]]))
-        for column, wanted, *_ in ENDS:
-            row[column] = told(player.wait(ends[column]), wanted)
+        no_token = player.start(op="refused", url=url("plain", None))
+        forbidden = player.start(op="refused", url=url("forbidden"))
+        row = {"library": library, "version": itself["version"], "server": server, **compare(sent, {name: player.wait(job) for name, job in jobs.items()})}
+        stayed = player.wait(stay)
+        row["stays"] = "✓" if stayed.get("echoes") else told(stayed, None)
+        row["401"], row["403"] = (told(player.wait(job), None) for job in (no_token, forbidden))
+        # When the program is warm, for the token that soon ends.
+        ends = [(column, wanted, player.start(op="end", url=url(route, lifetime), say=say, times=times),
+                 player.start(op="end", url=url(route, host=direct), say=say, times=times) if column.startswith("own") else None)
+                for column, wanted, route, say, times, lifetime in ENDS if column not in CANNOT.get(library, ())]
+        for column, wanted, job, beside in ends:
+            answer = player.wait(job)
+            if beside:
+                alone = player.wait(beside)
+                row[column] = "✓" if answer["told"] == alone["told"] else f"{told(answer, None)}, and directly {told(alone, None)}"
+            else:
+                row[column] = told(answer, wanted)
         changed = player.start(op="end", url=url("plain"))
-        again = player.start(op="again", url=url("plain")) if about["again"] else None
+        again = player.start(op="again", url=url("plain")) if itself["again"] else None
         for job in filter(None, [changed, again]):
             player.wait(job, "open")
         gate.enforce({**rules, "hosts": ["elsewhere.example.com"]})
-        time.sleep(1)
+        row["1012"] = told(player.wait(changed), "1012 policy_changed")
         gate.enforce(rules)
-        row["policy"] = told(player.wait(changed), "1012 policy_changed")
         if again:
             answer = player.wait(again)
-            row["again"] = "✓" if answer.get("again") == "again" else f"failed: {answer.get('failed')}"
-        else:
-            row["again"] = "–"
+            row["again"] = "✓" if answer.get("again") == "again" else told(answer, None)
+        row["server told"] = told({"told": backend.heard()}, "1008 pattern_refused") if server in PLAIN_SERVERS else None
         return row
     finally:
         player.lines.stop()
         backend.stop()
 
 
-def compare(sent, echoes):
+def compare(sent, answers):
     """The columns of what came back."""
-    row = {}
-    for name, answer in echoes.items():
-        if "failed" in answer:
-            row[f"{name} failed"] = answer["failed"]
-    if row:
-        row["bytes"] = "; ".join(f"{key}: {value}" for key, value in row.items())
-        return row
-    gate, direct = echoes["gate"], echoes["direct"]
-    for name, answer in echoes.items():
-        for kind, given, kind_back, back in answer["echoes"]:
-            if (kind, given) != (kind_back, back):
-                row["bytes"] = f"{name}: a {kind} of {len(given)} came back as {kind_back} of {len(back)}"
-    same = ["echoes", "subprotocol", "fragments", "ping", "pinged", "told"]
-    differ = [name for name in same if gate.get(name) != direct.get(name)]
-    row.setdefault("bytes", f"differs: {', '.join(f'{name}: {gate.get(name)} / {direct.get(name)}' for name in differ)}"[:300] if differ else "✓")
-    for name in ("fragments", "ping", "pinged"):
-        row[name] = gate.get(name, "–")
-    row["subprotocol"] = gate.get("subprotocol") or "–"
-    row["compression"] = f"{echoes['refused'].get('extensions') or 'none'} / {echoes['inspected'].get('extensions') or 'none'} / {echoes['compressed'].get('extensions') or 'none'}"
-    return row
+    failed = [f"{name}: {answer['failed']}" for name, answer in answers.items() if "failed" in answer]
+    if failed:
+        return {"bytes": "; ".join(failed)}
+    gate, direct = answers["gate"], answers["direct"]
+    members = ["echoes", "subprotocol", "fragments", "ping", "pinged", "told"]
+    differ = [f"{name}: {member}" for name in ("gate", "refused", "inspected", "compressed") for member in members
+              if answers[name].get(member) != direct.get(member)]
+    changed = sum((kind, given) != (kind_back, back) for kind, given, kind_back, back in direct["echoes"])
+    extensions = [bool(answers[name].get("extensions")) for name in ("refused", "inspected", "compressed")]
+    return {
+        "bytes": f"differs: {', '.join(differ)}" if differ else f"✓, {changed} of {len(direct['echoes'])} other than sent, with and without" if changed else "✓",
+        "fragments": "✓" if gate.get("fragments") == "fragments" else None,
+        "pings": "✓" if gate.get("ping") or gate.get("pinged", "").startswith("pong") else None,
+        "subprotocol": gate.get("subprotocol"),
+        "deflate": {(False, True, True): "✓", (False, False, False): None}.get(tuple(extensions), f"refused, inspected, directly: {extensions}"),
+    }
+
+
+TABLES = [
+    ("What works as it does without the gate", {
+        "library": "client", "server": "server", "bytes": "same bytes", "subprotocol": "subprotocol", "fragments": "fragments",
+        "pings": "pings", "deflate": "deflate", "stays": "stays", "own 1000": "own 1000", "own 4001": "own 4001", "again": "comes back"}),
+    ("What a user is told", {
+        "library": "client", "401": "401", "403": "403", "expired": "3000", "pattern": "1008 pattern", "rate": "1008 rate", "too big": "1009",
+        "idle": "1001", "1012": "1012", "server told": "server, 1008"}),
+]
+
+
+def render(rows):
+    """The part of the document that a run makes."""
+    lines = []
+    for title, columns in TABLES:
+        lines += ["", f"## {title}", "", f"| {' | '.join(columns.values())} |", f"|{'---|' * len(columns)}"]
+        for row in rows:
+            # Debian decides which browser there is.
+            name = row["library"] if row["library"] in ("chromium", "firefox-esr") else f"{row['library']} {row['version']}"
+            cells = [str({**row, "library": name}.get(column) or "–").replace("|", "\\|").replace("\n", " ") for column in columns]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", ""])
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--gate", required=True)
-    parser.add_argument("--module", required=True)
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("folder", type=Path)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("libraries", nargs="*")
     arguments = parser.parse_args()
-    gate = Gate(arguments.gate, arguments.module)
+    folder = arguments.folder.resolve()
+    os.environ["NODE_PATH"] = str(folder / "node_modules")
+    gate = Gate(str(folder.parent / "debug" / "examples" / "gate"), str(folder.parent / "wasm32-wasip1" / "release" / "portcullis.wasm"))
+    rows = []
     for library, program, server in CLIENTS:
         if arguments.libraries and library not in arguments.libraries:
             continue
-        row = play(gate, library, program, server)
-        print(json.dumps(row, indent=1, ensure_ascii=False), flush=True)
+        started = time.monotonic()
+        rows.append(play(gate, folder, library, program, server))
+        print(f"{library} {rows[-1]['version']}: {time.monotonic() - started:.0f} s", flush=True)
     gate.lines.stop()
+    if arguments.libraries:
+        print(render(rows))
+        return
+    before, mark, rest = DOCUMENT.read_text().partition(BEGIN)
+    old, end, after = rest.partition(END)
+    new = render(rows)
+    if arguments.write:
+        DOCUMENT.write_text(f"{before}{mark}\n{new}{end}{after}")
+    elif old.strip() != new.strip():
+        print("\n".join(difflib.unified_diff(old.strip().split("\n"), new.strip().split("\n"), "COMPATIBILITY.md", "this run", lineterm="", n=0)))
+        sys.exit("COMPATIBILITY.md says something else than this run; --write writes what it found")
 
+
+BEGIN = "<!-- host-tests/clients/run.py writes from here -->"
+END = "<!-- to here -->"
 
 if __name__ == "__main__":
     main()

@@ -111,7 +111,7 @@ const servers = {
   },
 
   sockjs() {
-    server.removeAllListeners();
+    server.removeAllListeners("request").removeAllListeners("upgrade");
     const echo = require("sockjs").createServer({ log: () => {}, heartbeat_delay: HEARTBEAT });
     echo.on("connection", (connection) => {
       connection.on("close", () => ended("close"));

@@ -145,7 +145,7 @@ fn attempt(
             got.len()
         )));
     }
-    // Envoy waits a second for a client over HTTP/1.1 that does not end (`delayed_close_timeout`).
+    // Envoy waits half a second for a client over HTTP/1.1 that does not end (`delayed_close_timeout`).
     let _ = websocket.finish();
     let end = websocket.receive(PATIENCE);
     if !matches!(end, Event::Eof | Event::Reset) {

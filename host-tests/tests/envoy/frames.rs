@@ -275,7 +275,7 @@ fn check_before(path: &str, frames: &[Frame], row: &Row) {
 /// Both connections have ended, the client's without another byte. Gives the frames that the upstream got.
 #[track_caller]
 fn check_end(gate: &Gate, path: &str, mut websocket: WebSocket) -> Vec<Frame> {
-    // A second after its last word Envoy cuts a client that still sends (`delayed_close_timeout`).
+    // Half a second after its last word Envoy cuts a client that still sends (`delayed_close_timeout`).
     let end = websocket.receive(PATIENCE);
     assert!(matches!(end, Event::Eof | Event::Reset), "{path}: {end:?}");
     let request = gate.request(path, |request| request.end.is_some());
