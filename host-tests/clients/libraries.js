@@ -344,7 +344,7 @@ const nats = {
     return {
       echo: (kind, bytes) => { client.publish(topic, bytes); return inbox.take().then((back) => pair(kind, back)); },
       // Without a flush all of them go in one frame.
-      say: (message) => { client.publish(topic, message); return client.flush().catch(() => {}); },
+      say: (message) => { client.publish(topic, message); return Promise.race([client.flush().catch(() => {}), client.closed()]); },
       leave: () => client.close(),
       again: () => opened.promise,
     };

@@ -68,13 +68,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket for Fast<S> {
     }
 
     fn receive(&mut self, patience: Duration) -> Option<Event> {
-        let read = async { tokio::time::timeout(patience, self.socket.read_frame()).await };
-        let frame = match self.runtime.block_on(read).ok()? {
+        // Pings, which it has answered, are nothing that came.
+        let read = async {
+            loop {
+                match self.socket.read_frame().await {
+                    Ok(frame) if frame.opcode == OpCode::Ping => {}
+                    result => return result.map(|frame| (frame.opcode, frame.payload.to_vec())),
+                }
+            }
+        };
+        let timed = async { tokio::time::timeout(patience, read).await };
+        let (opcode, octets) = match self.runtime.block_on(timed).ok()? {
             Ok(frame) => frame,
             Err(error) => return Some(Event::Closed(error.to_string())),
         };
-        let octets = frame.payload.to_vec();
-        match frame.opcode {
+        match opcode {
             OpCode::Binary => Some(Event::Binary(octets)),
             OpCode::Close => {
                 let (code, reason) = octets.split_at_checked(2).unwrap_or_default();

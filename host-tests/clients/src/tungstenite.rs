@@ -1,7 +1,7 @@
 //! `tungstenite`, blocking.
 
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tungstenite::client::IntoClientRequest;
 use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
@@ -54,8 +54,10 @@ impl Socket for Tungstenite {
     }
 
     fn receive(&mut self, patience: Duration) -> Option<Event> {
-        let _ = self.socket.get_ref().set_read_timeout(Some(patience.max(Duration::from_millis(1))));
+        let deadline = Instant::now() + patience;
         loop {
+            let left = deadline.checked_duration_since(Instant::now())?.max(Duration::from_millis(1));
+            let _ = self.socket.get_ref().set_read_timeout(Some(left));
             return match self.socket.read() {
                 Ok(Message::Text(text)) => Some(Event::Text(text.to_string())),
                 Ok(Message::Binary(octets)) => Some(Event::Binary(octets.to_vec())),

@@ -77,6 +77,24 @@ pub(crate) static CHROMEDRIVER: Need = Need {
     install: Install::Package("chromium-driver"),
 };
 
+pub(crate) static FIREFOX: Need = Need {
+    name: "firefox-esr",
+    is_there: |workspace| workspace.succeeds("firefox-esr --version"),
+    install: Install::Package("firefox-esr"),
+};
+
+pub(crate) static NATS: Need = Need {
+    name: "nats-server",
+    is_there: |workspace| workspace.succeeds("nats-server --version"),
+    install: Install::Package("nats-server"),
+};
+
+pub(crate) static VENV: Need = Need {
+    name: "venv of Python",
+    is_there: |workspace| workspace.succeeds("python3 -m ensurepip --version"),
+    install: Install::Package("python3-venv"),
+};
+
 pub(crate) static CARGO_DENY: Need = Need {
     name: "cargo-deny",
     is_there: |workspace| workspace.succeeds("cargo deny --version"),

@@ -8,7 +8,10 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::needs::{CARGO_DENY, CHROMEDRIVER, CHROMIUM, COMPOSE, DOCKER, KUBECTL, NODE, Need, PIP, PROMETHEUS, REDIS};
+use crate::needs::{
+    CARGO_DENY, CHROMEDRIVER, CHROMIUM, COMPOSE, DOCKER, FIREFOX, KUBECTL, NATS, NODE, Need, PIP, PROMETHEUS, REDIS,
+    VENV,
+};
 use crate::{report::Outcome, workspace::Workspace};
 
 /// One row of the table.
@@ -19,6 +22,8 @@ pub(crate) struct Step {
     pub(crate) rule: &'static str,
     /// What has to be there.
     pub(crate) needs: &'static [&'static Need],
+    /// Whether it runs only where it is named: what takes minutes, and depends on what others release.
+    pub(crate) only_named: bool,
     pub(crate) action: Action,
     /// What to do when it fails.
     pub(crate) hint: &'static str,
@@ -36,6 +41,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "target",
         rule: "the toolchain builds for wasm32-wasip1",
         needs: &[],
+        only_named: false,
         action: Action::Call(add_target),
         hint: "`rustup target add wasm32-wasip1` needs rustup and its server.",
     },
@@ -43,6 +49,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "format",
         rule: "the code is formatted",
         needs: &[],
+        only_named: false,
         action: Action::Run(&["cargo fmt --all --check"]),
         hint: "`cargo fmt --all` mends it.",
     },
@@ -50,6 +57,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "clippy",
         rule: "no lint speaks up, in any package, with any feature",
         needs: &[],
+        only_named: false,
         action: Action::Run(&["cargo clippy --workspace --all-targets --all-features -- -D warnings"]),
         hint: "",
     },
@@ -57,6 +65,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "clippy-wasm",
         rule: "no lint speaks up in what is shipped, as it is shipped",
         needs: &[],
+        only_named: false,
         action: Action::Run(&["cargo clippy -p portcullis -p portcullis-core --target wasm32-wasip1 -- -D warnings"]),
         hint: "",
     },
@@ -64,6 +73,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "docs",
         rule: "every documentation link leads somewhere, private items included",
         needs: &[],
+        only_named: false,
         action: Action::Run(&[
             "RUSTDOCFLAGS=-Dwarnings cargo doc --keep-going --workspace --all-features --no-deps --document-private-items",
         ]),
@@ -73,6 +83,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "core",
         rule: "the tests of portcullis-core pass on this machine",
         needs: &[],
+        only_named: false,
         action: Action::Run(&["cargo test -p portcullis-core --no-fail-fast"]),
         hint: "",
     },
@@ -80,6 +91,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "fuzz",
         rule: "the properties of the fuzz targets hold over their corpora and some thousand changes of them",
         needs: &[],
+        only_named: false,
         action: Action::Run(&["cargo test -p portcullis-fuzz --no-fail-fast"]),
         hint: "The input is shown: keep it in the corpus of its target.",
     },
@@ -87,6 +99,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "simulate",
         rule: "what always has to hold does in 30,000 simulated proxies",
         needs: &[],
+        only_named: false,
         action: Action::Run(&["cargo test --profile simulation -p portcullis-simulation"]),
         hint: "The command that repeats the seed is shown: keep the seed in host-tests/simulation/tests/simulate.rs.",
     },
@@ -94,6 +107,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "core-wasm",
         rule: "the tests of portcullis-core pass on wasm32-wasip1, where usize has 32 bits",
         needs: &[],
+        only_named: false,
         action: Action::Run(&[
             "cargo build -p portcullis-host-tests --all-features --bin wasi-runner --test artifact",
             // A panic ends the run there, and a captured message with it.
@@ -106,6 +120,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "module",
         rule: "portcullis.wasm builds as it is shipped",
         needs: &[],
+        only_named: false,
         action: Action::Run(&["cargo build -p portcullis --release --target wasm32-wasip1"]),
         hint: "",
     },
@@ -113,6 +128,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "module-size",
         rule: "portcullis.wasm is at most 1.55 MiB",
         needs: &[],
+        only_named: false,
         action: Action::Call(measure_module),
         hint: "Each megabyte costs an Envoy a second of start and 20 MB: find what grew before raising the bound.",
     },
@@ -120,6 +136,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "envoy",
         rule: "the tests of portcullis-envoy pass, Envoy being a process",
         needs: &[&PIP],
+        only_named: false,
         action: Action::Run(&[
             "PORTCULLIS_ENVOY_RUNNER=process cargo test -p portcullis-envoy --all-features --no-fail-fast --lib --bins --test bare --test filter --test shipped",
             "cargo test -p portcullis-envoy --all-features --doc",
@@ -130,6 +147,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "deployments",
         rule: "what operators copy is valid and works: manifests, Compose, load balancers, dashboard and alerts",
         needs: &[&PIP, &NODE, &KUBECTL, &COMPOSE, &PROMETHEUS],
+        only_named: false,
         action: Action::Run(&[
             "PORTCULLIS_ENVOY_RUNNER=process cargo test -p portcullis-envoy --all-features --no-fail-fast --test deployments --test monitoring",
         ]),
@@ -139,6 +157,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "image",
         rule: "the filter's image has the layout that Istio and Envoy Gateway pull",
         needs: &[&DOCKER],
+        only_named: false,
         action: Action::Call(inspect_image),
         hint: "`docker image inspect` and `docker save` show what is in it.",
     },
@@ -146,6 +165,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "host",
         rule: "the tests of the module in a wasmtime host pass",
         needs: &[],
+        only_named: false,
         action: Action::Run(&[
             "cargo test -p portcullis-host-tests --all-features --no-fail-fast --lib --bins {host-tests}",
             "cargo test -p portcullis-host-tests --all-features --doc",
@@ -156,6 +176,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "envoy-process",
         rule: "the tests of the module in a real Envoy pass, Envoy being a process",
         needs: &[&PIP, &REDIS, &NODE],
+        only_named: false,
         action: Action::Run(&[
             "PORTCULLIS_ENVOY_RUNNER=process cargo test -p portcullis-host-tests --all-features --no-fail-fast --test envoy*",
         ]),
@@ -165,6 +186,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "envoy-container",
         rule: "the tests of the module in a real Envoy pass, Envoy being a container",
         needs: &[&DOCKER, &REDIS, &NODE],
+        only_named: false,
         action: Action::Run(&[
             "PORTCULLIS_ENVOY_RUNNER=container cargo test -p portcullis-envoy --all-features --no-fail-fast --test bare --test filter --test shipped",
             "PORTCULLIS_ENVOY_RUNNER=container cargo test -p portcullis-host-tests --all-features --no-fail-fast --test envoy*",
@@ -175,6 +197,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "demo",
         rule: "the quick start turns every bad client away and lets every good one in",
         needs: &[&PIP],
+        only_named: false,
         action: Action::Run(&["cargo test -p portcullis-quickstart", "cargo demo -- --check"]),
         hint: "",
     },
@@ -182,13 +205,29 @@ pub(crate) const STEPS: &[Step] = &[
         name: "chromium",
         rule: "a browser opens a WebSocket over HTTP/2 through the demo",
         needs: &[&PIP, &CHROMIUM, &CHROMEDRIVER],
+        only_named: false,
         action: Action::Run(&["cargo demo -- --browser"]),
         hint: "ENVOY_BIN takes an Envoy of your own.",
+    },
+    Step {
+        name: "clients",
+        rule: "client and server libraries work through Envoy with the module, as envoy/COMPATIBILITY.md says",
+        needs: &[&PIP, &VENV, &NODE, &NATS, &CHROMIUM, &FIREFOX],
+        only_named: true,
+        action: Action::Run(&[
+            "cargo build -p portcullis --release --target wasm32-wasip1",
+            "cargo build -p portcullis-envoy --example gate",
+            "cargo build -p portcullis-clients",
+            "sh host-tests/clients/install.sh {target}/clients",
+            "{target}/clients/python/bin/python host-tests/clients/run.py {target}/clients",
+        ]),
+        hint: "`run.py FOLDER --write` writes what it finds into the document.",
     },
     Step {
         name: "deny",
         rule: "licences, crates and sources are those that deny.toml allows",
         needs: &[&CARGO_DENY],
+        only_named: false,
         // Crates for other platforms count too, and nothing has fetched them.
         action: Action::Run(&[
             "cargo fetch --locked",
@@ -200,6 +239,7 @@ pub(crate) const STEPS: &[Step] = &[
         name: "advisories",
         rule: "no dependency has a known vulnerability",
         needs: &[&CARGO_DENY],
+        only_named: false,
         action: Action::Call(check_advisories),
         hint: "",
     },

@@ -37,9 +37,11 @@ pub(super) fn of_side(raw: &RawMessages, SideRules { rules, content }: &SideRule
 /// What a policy lets in that is no WebSocket.
 pub(super) fn of_fallback(raw: &RawPolicy, messages: &Sides<SideRules>, found: &mut Findings) {
     let passes = matches!(raw.non_websocket, None | Some(NonWebsocket::Pass));
-    if passes && messages.iter().any(|side| side.content.envelope.contain(Envelope::SocketIo)) {
-        let problem =
-            "pass lets clients of socket.io say the same by long polling, past every rule: authenticate, or refuse";
+    let fallbacks = [Envelope::SignalR, Envelope::SockJs, Envelope::SocketIo];
+    let has_fallback = |side: &SideRules| fallbacks.into_iter().any(|envelope| side.content.envelope.contain(envelope));
+    if passes && messages.iter().any(has_fallback) {
+        let problem = "pass lets clients of socket.io, signalr and sockjs say the same by long polling, past every rule: authenticate, or \
+                       refuse";
         found.warn("non_websocket", problem);
     }
 }

@@ -71,10 +71,16 @@ fn first_message(raw: &RawAuth, client: Option<&SideRules>, found: &mut Findings
     let token = found.within(&format!("sources[{index}].message"), |found| {
         let token = pointer(text, found);
         check_read(client, found);
-        let greetings =
-            [(Envelope::GraphqlTransportWs, "connection_init"), (Envelope::SocketIo, "the CONNECT of socket.io")];
+        let greetings = [
+            (Envelope::GraphqlTransportWs, "connection_init"),
+            (Envelope::SocketIo, "the CONNECT of socket.io"),
+            (Envelope::Stomp, "the CONNECT of stomp"),
+        ];
         let is_said = |envelope| client.is_some_and(|client| client.content.envelope.contain(envelope));
-        // Both protocols have the server answer it.
+        if [Envelope::SignalR, Envelope::SockJs].into_iter().any(is_said) {
+            found.fault("", "clients of signalr and sockjs wait for their server before their first message");
+        }
+        // These protocols have the server answer it.
         for (_, name) in greetings.into_iter().filter(|(envelope, _)| is_said(*envelope) && !forward) {
             let problem = format!("the server never gets {name}, which it waits for, unless auth.forward is true");
             found.warn("", &problem);

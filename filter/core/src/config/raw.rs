@@ -85,7 +85,8 @@ words! {
     BufferLimits { "default" => Default, "halved" => Halved, }
     ClaimFormat { "text" => Text, "json" => Json, "base64" => Base64, }
     Compression { "refuse" => Refuse, "inspect" => Inspect, "pass" => Pass, }
-    Envelope { "json" => Json, "graphql-transport-ws" => GraphqlTransportWs, "socket.io" => SocketIo, }
+    Envelope { "json" => Json, "graphql-transport-ws" => GraphqlTransportWs, "socket.io" => SocketIo,
+               "json_lines" => JsonLines, "signalr" => SignalR, "sockjs" => SockJs, "stomp" => Stomp, }
     Fail { "closed" => Closed, "open" => Open, }
     Formats { "assert" => Assert, "annotate" => Annotate, }
     Mode { "enforce" => Enforce, "monitor" => Monitor, }

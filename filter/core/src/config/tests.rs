@@ -760,6 +760,12 @@ fn doors_beside_the_rules_are_named() {
     let config = with(good(), "/messages/from_server/json", json!({}));
     assert!(warnings(&read(&config).unwrap())[0].starts_with("messages.from_server.binary: allow lets"));
 
+    for envelope in ["signalr", "sockjs"] {
+        assert!(doors(json!({"envelope": envelope}), none.clone())[0].starts_with("non_websocket: pass lets"));
+    }
+    for envelope in ["json_lines", "stomp"] {
+        assert!(doors(json!({"envelope": envelope}), none.clone()).is_empty());
+    }
     let socket = json!({"envelope": "socket.io"});
     assert!(doors(socket.clone(), none.clone())[0].starts_with("non_websocket: pass lets clients of socket.io"));
     assert!(doors(json!({"envelope": {"a": "socket.io"}}), none.clone())[0].starts_with("non_websocket: "));

@@ -4,11 +4,22 @@
 //! json                  {…}                                      the whole text
 //! graphql-transport-ws  {"type":"subscribe","id":"1","payload":{…}}   the payload of subscribe, next and error
 //! socket.io             42/chat,7["event",…]                     the arguments of an event
+//! json_lines            {…}⏎{…}⏎                                each line
+//! signalr               {"type":1,"target":…,"arguments":[…]}␞    each record of types 1 to 4
+//! sockjs                ["{…}","{…}"], a["{…}"]                  each of the strings
+//! stomp                 SEND⏎destination:/a⏎⏎{…}␀                {"command":…,"headers":{…},"body":…}
 //! ```
+//!
+//! The last four may have several messages in a text, each of which is judged: see [`records`].
 //!
 //! What only the envelope's own protocol says (pings, acknowledgements, `connection_init`) has to have its shape, and is within
 //! the bounds of JSON; schemas and authorization are for the messages inside.
 
+mod records;
+mod signalr;
+mod stomp;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::json::document::{Document, Form, Twins, Value};
@@ -22,8 +33,16 @@ pub enum Envelope {
     GraphqlTransportWs,
     /// None: the whole text is the message.
     Json,
+    /// Lines of JSON.
+    JsonLines,
+    /// The hub protocol `json` of ASP.NET Core SignalR.
+    SignalR,
     /// Socket.IO 5 in Engine.IO 4 packets.
     SocketIo,
+    /// The frames of SockJS 0.3.
+    SockJs,
+    /// STOMP 1.0 to 1.2.
+    Stomp,
 }
 
 /// What wraps the messages of one side.
@@ -62,12 +81,12 @@ impl Envelopes {
 }
 
 /// A text without its envelope.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Packet<'a> {
     /// What stands before the JSON.
     pub head: &'a str,
     /// The JSON, where there is any.
-    pub json: Option<&'a str>,
+    pub json: Option<Cow<'a, str>>,
     /// Whether it is a ping or pong of the transport.
     pub is_heartbeat: bool,
     kind: Kind,
@@ -104,10 +123,11 @@ impl Envelope {
     /// attachments than 10.
     pub fn open(self, text: &str, from: Side) -> Result<Packet<'_>, Violation> {
         match self {
-            Self::GraphqlTransportWs | Self::Json => {
-                Ok(Packet { head: "", json: Some(text), is_heartbeat: false, kind: Kind::Inside })
+            Self::GraphqlTransportWs | Self::Json | Self::JsonLines | Self::SignalR | Self::SockJs => {
+                Ok(Packet { head: "", json: Some(text.into()), is_heartbeat: false, kind: Kind::Inside })
             }
             Self::SocketIo => engine_io(text, from),
+            Self::Stomp => stomp::open(text, from),
         }
     }
 
@@ -124,7 +144,10 @@ impl Envelope {
         let root = document.root();
         match (packet.kind, self) {
             (Kind::Inside, Self::GraphqlTransportWs) => graphql(root, from),
-            (Kind::Inside, Self::Json | Self::SocketIo) => Ok(Some(root)),
+            (Kind::Inside, Self::SignalR) => signalr::message(root, from),
+            (Kind::Inside, Self::Json | Self::JsonLines | Self::SocketIo | Self::SockJs | Self::Stomp) => {
+                Ok(Some(root))
+            }
             (Kind::Own, _) => {
                 if matches!(root.form(), Form::Object(_)) {
                     Ok(None)
@@ -147,10 +170,11 @@ impl Envelope {
     pub fn greeting<'a>(self, packet: &Packet<'_>, document: &'a Document<'a>) -> Option<Value<'a>> {
         let root = document.root();
         let is_greeting = match (packet.kind, self) {
-            (Kind::Inside, Self::Json) => true,
+            (Kind::Inside, Self::Json | Self::JsonLines) => true,
             (Kind::Inside, Self::GraphqlTransportWs) => {
                 root.get("type").and_then(Value::as_str) == Some("connection_init")
             }
+            (Kind::Own, Self::Stomp) => stomp::is_greeting(packet.head),
             (Kind::Own, _) => packet.head.starts_with('0'),
             (Kind::Arguments { .. } | Kind::Inside, _) => false,
         };
@@ -180,7 +204,8 @@ impl<'a> Packet<'a> {
 
 /// Engine.IO protocol 4, "Packet encoding". Either side may ping and pong: in protocol 3 it is the client that pings.
 fn engine_io(text: &str, from: Side) -> Result<Packet<'_>, Violation> {
-    let own = |json| Ok(Packet { head: "", json, is_heartbeat: matches!(text, "2" | "3"), kind: Kind::Own });
+    let is_heartbeat = matches!(text, "2" | "3");
+    let own = |json: Option<_>| Ok(Packet { head: "", json: json.map(Cow::Borrowed), is_heartbeat, kind: Kind::Own });
     match (text.split_at_checked(1).ok_or(REFUSED)?, from) {
         (("4", packet), from) => socket_io(packet, from),
         (("0", handshake), Side::Server) => own(Some(handshake)),
@@ -213,7 +238,7 @@ fn socket_io(text: &str, from: Side) -> Result<Packet<'_>, Violation> {
         ("3" | "6", true, true, _) => Kind::Arguments { is_event: false, attachments },
         _ => return Err(REFUSED),
     };
-    Ok(Packet { head, json, is_heartbeat: false, kind })
+    Ok(Packet { head, json: json.map(Cow::Borrowed), is_heartbeat: false, kind })
 }
 
 fn attachments(count: &str) -> Result<u32, Violation> {

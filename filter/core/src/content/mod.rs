@@ -87,10 +87,19 @@ pub struct Handshake {
 /// What of a text that is allowed matters for those behind it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Judged<'a> {
-    /// Its type, where texts have types: empty for one that says none. The name is the schema's, where it has one.
-    pub kind: Option<Cow<'a, str>>,
+    /// The type of each of its messages, where messages have types: empty for one that says none. The name is the schema's, where it has one.
+    pub kinds: Vec<Cow<'a, str>>,
     /// How many binary messages are due behind it.
     pub attachments: u32,
+}
+
+/// What the packets of one text are judged by.
+#[derive(Clone, Copy)]
+struct Terms<'a> {
+    envelope: Envelope,
+    from: Side,
+    sender: Option<&'a Verified>,
+    search: Option<&'a Search<'a>>,
 }
 
 impl ContentRules {
@@ -141,27 +150,53 @@ impl ContentRules {
         let envelope =
             self.envelope.of(&handshake.subprotocol).ok_or(Violation::SchemaRefused).map_err(within("envelope"))?;
         let Some(json) = &self.json else {
-            self.search(text, 0)?;
+            self.search(text, 0, Reader::Unknown)?;
             search.map_or(Ok(()), Search::receive_unread)?;
             return Ok(Judged::default());
         };
+        let terms = Terms { envelope, from, sender: handshake.sender.as_deref(), search };
+        let Some(records) = envelope.records(text, from, &json.bounds).map_err(within("envelope"))? else {
+            return self.judge_packet(json, text, attachments, text, &terms);
+        };
+        // As a whole, and below each by itself without its envelope.
+        self.search(text, 0, Reader::Unknown)?;
+        let mut judged = Judged::default();
+        for record in &records {
+            judged.kinds.append(&mut self.judge_packet(json, record, 0, "", &terms)?.kinds);
+        }
+        // A message that is swallowed would take those beside it along.
+        if records.len() > 1 && search.is_some_and(Search::is_swallowed) {
+            return Err(Refusal::at(Violation::SchemaRefused, "envelope"));
+        }
+        Ok(judged)
+    }
+
+    /// Judges one packet. Patterns are looked for in the text `searched`, or in the packet's JSON where that is empty.
+    fn judge_packet<'a>(
+        &'a self,
+        json: &'a JsonRules,
+        text: &str,
+        attachments: u32,
+        searched: &str,
+        terms: &Terms<'_>,
+    ) -> Result<Judged<'a>, Refusal> {
+        let Terms { envelope, from, sender, search } = *terms;
         let packet = envelope.open(text, from).map_err(within("envelope"))?;
         // Only packets of the transport itself may stand between a packet and its attachments.
         if attachments > 0 && (packet.json.is_some() || !packet.head.is_empty()) {
             return Err(Refusal::at(Violation::SchemaRefused, "envelope"));
         }
-        let Some(inside) = packet.json else {
-            self.search(text, 0)?;
+        let Some(inside) = packet.json.as_deref() else {
+            self.search(searched, 0, Reader::Json)?;
             search.map_or(Ok(()), |search| search.receive_packet(&packet))?;
-            return Ok(Judged { kind: self.read_type().then(Cow::default), attachments });
+            return Ok(Judged { kinds: self.read_type().then(Cow::default).into_iter().collect(), attachments });
         };
         let document = read(inside, &json.bounds).map_err(within("json"))?;
         let message = envelope.message(&packet, &document, from).map_err(within("envelope"))?;
         let kind =
             message.map_or(Ok(None), |message| json.schemas.kind(message)).map_err(within("json.discriminator"))?;
         let (steps, name) = message.map_or(Ok((0, None)), |message| json.schemas.check(message, kind))?;
-        self.search(text, steps)?;
-        let sender = handshake.sender.as_deref();
+        self.search(if searched.is_empty() { inside } else { searched }, steps, Reader::Json)?;
         let goes_nowhere = search.map_or(Ok(false), |search| search.receive(envelope, &packet, &document))?;
         if let Some(message) = message.filter(|_| !goes_nowhere && !self.authorize.is_empty()) {
             self.authorize.check(message, sender).map_err(|index| {
@@ -173,21 +208,20 @@ impl ContentRules {
             Some(name) => Cow::Borrowed(name),
             None => Cow::Owned(kind.unwrap_or_default().to_owned()),
         });
-        Ok(Judged { kind, attachments: packet.attachments() })
+        Ok(Judged { kinds: kind.into_iter().collect(), attachments: packet.attachments() })
     }
 
     /// Looks for patterns in every view of a text, on which a schema has spent so many `steps`.
     ///
     /// # Errors
     /// [`Violation::PatternRefused`], and [`Violation::InvalidUtf8`] for what some readers take for UTF-16.
-    fn search(&self, text: &str, steps: u64) -> Result<(), Refusal> {
+    fn search(&self, text: &str, steps: u64, reader: Reader) -> Result<(), Refusal> {
         let Some(patterns) = &self.patterns else { return Ok(()) };
         // Readers of JSON take this for UTF-16 or UTF-32 (RFC 4627 §3), and see other strings in it than are searched here.
         if matches!(text.as_bytes(), [0, _, ..] | [_, 0, _, ..]) {
             return Err(Violation::InvalidUtf8.into());
         }
         let (mut found, mut message) = (None, rule_sets::Message::new(text.len(), steps));
-        let reader = if self.json.is_some() { Reader::Json } else { Reader::Unknown };
         views::any(text, reader, &mut |view| {
             found = patterns.find(view, &mut message);
             found.is_some()

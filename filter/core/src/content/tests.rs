@@ -65,7 +65,7 @@ fn an_allowed_text_tells_its_type_and_what_is_due_behind_it() {
     let untyped = [json!({}), json!({"json": {}}), json!({"json": {"schema": {}}})].map(side);
     let check = |rules: &ContentRules, text: &str, due: u32, kind: Option<&str>, attachments: u32| {
         let judged = rules.judge(text, Side::Client, &Handshake::default(), due, None);
-        assert_eq!(judged, Ok(Judged { kind: kind.map(Into::into), attachments }), "{text}");
+        assert_eq!(judged, Ok(Judged { kinds: kind.map(Into::into).into_iter().collect(), attachments }), "{text}");
     };
     check(&typed, r#"{"type":"login"}"#, 0, Some("login"), 0);
     check(&typed, r#"{"type":"log\u0069n"}"#, 0, Some("login"), 0);
@@ -86,6 +86,82 @@ fn an_allowed_text_tells_its_type_and_what_is_due_behind_it() {
     );
     // What the transport says itself leaves what is due.
     check(&socket_io, "2", 2, Some(""), 2);
+}
+
+/// The rules of a client whose messages have this envelope.
+fn enveloped(envelope: &str, json: serde_json::Value, own: serde_json::Value) -> Rc<ContentRules> {
+    let mut side = json!({"envelope": envelope, "json": json});
+    side.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+    let config = json!({"auth": {"required": false}, "messages": {"from_client": side}});
+    Rc::clone(&parse(config.to_string().as_bytes(), &|_| None).unwrap().policies.base().messages.client.content)
+}
+
+#[test]
+fn each_message_of_a_text_is_judged_and_counts() {
+    let schemas = |at: &str| json!({"discriminator": at, "schemas": {"say": {}, "leave": {}}});
+    for (envelope, at, good, bad) in [
+        (
+            "signalr",
+            "/target",
+            "{\"type\":1,\"target\":\"say\",\"arguments\":[]}\x1e{\"type\":6}\x1e{\"type\":1,\"target\":\"leave\",\"arguments\":[]}\x1e",
+            "{\"type\":1,\"target\":\"say\",\"arguments\":[]}\x1e{\"type\":1,\"target\":\"ban\",\"arguments\":[]}\x1e",
+        ),
+        ("json_lines", "/type", "{\"type\":\"say\"}\n{\"type\":\"leave\"}", "{\"type\":\"say\"}\n{\"type\":\"ban\"}"),
+        (
+            "sockjs",
+            "/type",
+            r#"["{\"type\":\"say\"}","{\"type\":\"leave\"}"]"#,
+            r#"["{\"type\":\"say\"}","{\"typ\\u0065\":\"ban\"}"]"#,
+        ),
+        (
+            "stomp",
+            "/body/type",
+            "SEND\ndestination:/a\n\n{\"type\":\"say\"}\0\nSEND\ndestination:/a\n\n{\"type\":\"leave\"}\0",
+            "SEND\ndestination:/a\n\n{\"type\":\"say\"}\0SEND\ndestination:/a\n\n{\"type\":\"ban\"}\0",
+        ),
+    ] {
+        let rules = enveloped(envelope, schemas(at), json!({}));
+        let judge = |text| rules.judge(text, Side::Client, &Handshake::default(), 0, None);
+        let mut kinds = judge(good).unwrap().kinds;
+        kinds.retain(|kind| !kind.is_empty());
+        assert_eq!(kinds, ["say", "leave"], "{envelope}");
+        assert_eq!(judge(bad).unwrap_err().violation, Violation::SchemaRefused, "{envelope}");
+    }
+}
+
+#[test]
+fn patterns_see_what_an_envelope_hides() {
+    let deny = json!({"deny_patterns": [{"name": "bad", "regex": "b a d|b:a"}]});
+    for (envelope, text) in [
+        ("signalr", "{\"type\":6}\x1e{\"type\":1,\"target\":\"a\",\"arguments\":[\"b\\u0020a d\"]}\x1e"),
+        ("json_lines", "1\n\"b\\u0020a d\"\n2"),
+        ("sockjs", r#"["\"b\\u0020a d\""]"#),
+        ("sockjs", r#"["{}","{\"b\u0020a d\":1}"]"#),
+        ("stomp", "SEND\ndestination:/a\n\n\"b\\u0020a d\"\0"),
+        ("stomp", "SEND\ndestination:b\\ca\n\n1\0"),
+        ("stomp", "ACK\nid:b a d\n\n\0"),
+        ("stomp", "SUBSCRIBE\nid:1\ndestination:/a\nb a d:1\n\n\0"),
+    ] {
+        assert_eq!(judge(&enveloped(envelope, json!({}), deny.clone()), text), Some("bad".to_owned()), "{text:?}");
+        assert_eq!(judge(&enveloped(envelope, json!({}), json!({})), text), None, "{text:?}");
+    }
+}
+
+#[test]
+fn a_destination_of_stomp_is_authorized() {
+    let rule = json!([{"when": {"/headers/destination": "/admin*"}, "claims": {"role": "admin"}}]);
+    let rules = enveloped("stomp", json!({}), json!({"authorize": rule}));
+    let judge =
+        |text| rules.judge(text, Side::Client, &Handshake::default(), 0, None).map_err(|refusal| refusal.violation);
+    assert!(judge("SEND\ndestination:/a\n\n{\"headers\":{\"destination\":\"/admin\"}}\0").is_ok());
+    for text in [
+        "SEND\ndestination:/admin\n\n1\0",
+        "SUBSCRIBE\nid:1\ndestination:/admin/x\n\n\0",
+        "SEND\ndestination:/a\n\n1\0SEND\ndestination:/admin\n\n1\0",
+        "SEND\ndestination:/a\n\n1\0\n\r\nSEND\r\ndestination:/admin\r\n\r\n1\0\n",
+    ] {
+        assert_eq!(judge(text), Err(Violation::NotAuthorized), "{text:?}");
+    }
 }
 
 #[test]

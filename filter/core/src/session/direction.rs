@@ -510,7 +510,7 @@ impl Direction {
         let is_compressed = payload.is_compressed();
         self.found.read_len = self.found.read_len.saturating_add(payload.plain_len()).saturating_add(MESSAGE_LEN);
         match payload.finish(self.inflater.as_deref_mut(), self.framing.from, terms, self.attachments) {
-            Ok(Judged { kind, .. }) if kind.as_ref().is_some_and(|kind| !self.fits_type(kind, terms)) => {
+            Ok(Judged { kinds, .. }) if kinds.iter().any(|kind| !self.fits_type(kind, terms)) => {
                 self.exceed(scan, terms)?;
                 Ok(false)
             }

@@ -219,7 +219,7 @@ impl Payload {
                 let text = String::from_utf8(text.take()).map_err(|_| Violation::InvalidUtf8)?;
                 terms.content.judge(&text, from, terms.handshake, attachments, terms.search)
             }
-            None => Ok(Judged { kind: None, attachments }),
+            None => Ok(Judged { kinds: Vec::new(), attachments }),
         }
     }
 }

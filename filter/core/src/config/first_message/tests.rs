@@ -38,6 +38,14 @@ fn what_cannot_be_found_or_means_nothing_is_refused() {
     for (config, start) in [
         (message(good()), "auth.sources[0].message: needs messages.from_client.json"),
         (message(lax.clone()), "auth.sources[0].message: needs messages.from_client.json.duplicate_keys: refuse"),
+        (
+            message(with(based(), "/messages/from_client/envelope", json!("signalr"))),
+            "auth.sources[0].message: clients of signalr and sockjs wait",
+        ),
+        (
+            message(with(based(), "/messages/from_client/envelope", json!({"chat.v1": "sockjs"}))),
+            "auth.sources[0].message: clients of signalr and sockjs wait",
+        ),
         (two, "auth.sources[2].message: stands twice"),
         (
             with(based(), "/auth/sources", json!([{"message": "token"}])),

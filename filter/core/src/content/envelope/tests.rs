@@ -6,7 +6,7 @@ const BOUNDS: Bounds = Bounds { depth_max: 9, keys_max: 99, string_len_max: 999,
 /// The message inside, as serde_json would write its first string or name; empty for none.
 fn open(envelope: Envelope, from: Side, text: &str) -> Result<Option<String>, Violation> {
     let packet = envelope.open(text, from)?;
-    let Some(json) = packet.json else { return Ok(None) };
+    let Some(json) = packet.json.as_deref() else { return Ok(None) };
     let document = read(json, &BOUNDS)?;
     let message = envelope.message(&packet, &document, from)?;
     Ok(message.map(|message| match message.form() {
@@ -195,4 +195,260 @@ fn what_is_no_message_of_graphql_is_refused() {
     ] {
         check(Envelope::GraphqlTransportWs, from, text, Err(Violation::SchemaRefused));
     }
+}
+
+/// The messages inside, as in [`check`]; records without one are left out.
+#[track_caller]
+fn check_all(envelope: Envelope, from: Side, text: &str, expected: Result<&[&str], Violation>) {
+    let inside = envelope.records(text, from, &BOUNDS).and_then(|records| {
+        let records = records.expect("an envelope of records");
+        let messages: Result<Vec<_>, _> = records.iter().map(|record| open(envelope, from, record)).collect();
+        messages.map(|messages| messages.into_iter().flatten().collect::<Vec<_>>())
+    });
+    assert_eq!(
+        inside,
+        expected.map(|inside| inside.iter().map(|&name| name.to_owned()).collect()),
+        "{from:?}: {text:?}"
+    );
+}
+
+#[test]
+fn each_line_of_json_lines_is_a_message() {
+    for (text, names) in [
+        ("{\"a\":1}", &["a"][..]),
+        ("{\"a\":1}\n", &["a"]),
+        ("{\"a\":1}\r\n{\"b\":1}\r\n", &["a", "b"]),
+        ("{\"a\":1}\n[\"b\"]\n{}", &["a", "b", "?"]),
+    ] {
+        check_all(Envelope::JsonLines, Side::Client, text, Ok(names));
+        check_all(Envelope::JsonLines, Side::Server, text, Ok(names));
+    }
+    for text in ["", "\n", "{\"a\":1}\n\n", "\n{}", "{}\n{", "{\"a\":\n1}", "{}{}", "{}\r{}"] {
+        check_all(Envelope::JsonLines, Side::Client, text, Err(Violation::InvalidJson));
+    }
+}
+
+#[test]
+fn records_of_a_text_are_bounded() {
+    check_all(Envelope::JsonLines, Side::Client, &"0\n".repeat(4_097), Err(Violation::JsonRefused));
+    let text = "0\n".repeat(4_096);
+    let records = Envelope::JsonLines.records(&text, Side::Client, &BOUNDS);
+    assert_eq!(records.map(|records| records.map(|records| records.len())), Ok(Some(4_096)));
+}
+
+#[test]
+fn calls_items_and_results_of_signalr_are_messages() {
+    for (text, names) in [
+        ("{\"type\":1,\"target\":\"Send\",\"arguments\":[]}\x1e", &["type"][..]),
+        (
+            "{\"type\":1,\"invocationId\":\"7\",\"target\":\"Send\",\"arguments\":[1],\"streamIds\":[\"1\"]}\x1e",
+            &["type"],
+        ),
+        ("{\"target\":\"Send\",\"type\":1,\"arguments\":[]}\x1e{\"type\":6}\x1e", &["target"]),
+        ("{\"type\":2,\"invocationId\":\"7\",\"item\":null}\x1e", &["type"]),
+        ("{\"type\":3,\"invocationId\":\"7\"}\x1e", &["type"]),
+        (
+            "{\"type\":3,\"invocationId\":\"7\",\"result\":1}\x1e{\"type\":3,\"invocationId\":\"8\",\"error\":\"x\"}\x1e",
+            &["type", "type"],
+        ),
+    ] {
+        check_all(Envelope::SignalR, Side::Client, text, Ok(names));
+        check_all(Envelope::SignalR, Side::Server, text, Ok(names));
+    }
+    let stream = "{\"type\":4,\"invocationId\":\"7\",\"target\":\"Watch\",\"arguments\":[]}\x1e";
+    check_all(Envelope::SignalR, Side::Client, stream, Ok(&["type"]));
+    check_all(Envelope::SignalR, Side::Server, stream, Err(Violation::SchemaRefused));
+}
+
+#[test]
+fn what_signalr_says_itself_is_no_message() {
+    for text in [
+        "{\"type\":6}\x1e",
+        "{\"type\":7}\x1e",
+        "{\"type\":7,\"error\":\"x\",\"allowReconnect\":true}\x1e",
+        "{\"type\":8,\"sequenceId\":3}\x1e{\"type\":9,\"sequenceId\":3}\x1e",
+    ] {
+        check_all(Envelope::SignalR, Side::Client, text, Ok(&[]));
+        check_all(Envelope::SignalR, Side::Server, text, Ok(&[]));
+    }
+    for (from, text) in [
+        (Side::Client, "{\"protocol\":\"json\",\"version\":1}\x1e"),
+        (Side::Client, "{\"type\":5,\"invocationId\":\"7\"}\x1e"),
+        (Side::Server, "{}\x1e"),
+        (Side::Server, "{\"error\":\"unknown protocol\"}\x1e"),
+    ] {
+        check_all(Envelope::SignalR, from, text, Ok(&[]));
+        let other = if from == Side::Client { Side::Server } else { Side::Client };
+        check_all(Envelope::SignalR, other, text, Err(Violation::SchemaRefused));
+    }
+}
+
+#[test]
+fn what_is_no_record_of_signalr_is_refused() {
+    for text in [
+        "",
+        "{\"type\":6}",
+        "{\"type\":6}\x1e{\"type\":6}",
+        "[]\x1e",
+        "1\x1e",
+        "{\"type\":\"1\",\"target\":\"Send\",\"arguments\":[]}\x1e",
+        "{\"type\":1.0,\"target\":\"Send\",\"arguments\":[]}\x1e",
+        "{\"type\":0}\x1e",
+        "{\"type\":10}\x1e",
+        "{\"type\":null}\x1e",
+        "{\"type\":1,\"target\":\"\",\"arguments\":[]}\x1e",
+        "{\"type\":1,\"target\":\"Send\"}\x1e",
+        "{\"type\":1,\"target\":[\"Send\"],\"arguments\":[]}\x1e",
+        "{\"type\":1,\"target\":\"Send\",\"arguments\":{}}\x1e",
+        "{\"type\":1,\"target\":\"Send\",\"Target\":\"Admin\",\"arguments\":[]}\x1e",
+        "{\"type\":6,\"Type\":1,\"target\":\"Send\",\"arguments\":[]}\x1e",
+        "{\"type\":2,\"item\":1}\x1e",
+        "{\"type\":2,\"invocationId\":\"7\"}\x1e",
+        "{\"type\":3,\"invocationId\":\"7\",\"result\":1,\"error\":\"x\"}\x1e",
+        "{\"type\":8}\x1e",
+        "{\"protocol\":\"messagepack\",\"version\":1}\x1e",
+        "{\"protocol\":\"json\"}\x1e",
+    ] {
+        check_all(Envelope::SignalR, Side::Client, text, Err(Violation::SchemaRefused));
+    }
+    for text in ["\x1e", "{\"type\":6}\x1e\x1e", "{\x1e", "{\"type\":6}{\"type\":6}\x1e"] {
+        check_all(Envelope::SignalR, Side::Client, text, Err(Violation::InvalidJson));
+    }
+}
+
+#[test]
+fn strings_of_sockjs_are_messages() {
+    let list = r#"["{\"a\":1}","[\"b\"]"]"#;
+    check_all(Envelope::SockJs, Side::Client, list, Ok(&["a", "b"]));
+    check_all(Envelope::SockJs, Side::Server, &format!("a{list}"), Ok(&["a", "b"]));
+    check_all(Envelope::SockJs, Side::Client, "[]", Ok(&[]));
+    for text in ["o", "h", "a[]", r#"c[3000,"Go away!"]"#] {
+        check_all(Envelope::SockJs, Side::Server, text, Ok(&[]));
+    }
+}
+
+#[test]
+fn what_is_no_frame_of_sockjs_is_refused() {
+    for text in ["{}", "1", r#""a""#, "[1]", r#"[["a"]]"#, r#"["1",{}]"#] {
+        check_all(Envelope::SockJs, Side::Client, text, Err(Violation::SchemaRefused));
+    }
+    for text in [
+        "",
+        "[]",
+        "o[]",
+        "hh",
+        "m\"1\"",
+        "é",
+        "a{}",
+        "a[1]",
+        "c{}",
+        "c[]",
+        "c[3000]",
+        r#"c["3000","x"]"#,
+        r#"c[3000,"x",1]"#,
+    ] {
+        check_all(Envelope::SockJs, Side::Server, text, Err(Violation::SchemaRefused));
+    }
+    for text in ["o", "h", "[", r#"["hello"]"#, r#"["{}"]x"#, r#"[""]"#] {
+        check_all(Envelope::SockJs, Side::Client, text, Err(Violation::InvalidJson));
+    }
+}
+
+#[test]
+fn frames_of_stomp_with_a_destination_are_messages() {
+    let made =
+        |text: &str, from| Envelope::Stomp.open(text, from).map(|packet| packet.json.unwrap_or_default().into_owned());
+    for (from, text, json) in [
+        (
+            Side::Client,
+            "SEND\ndestination:/a\ncontent-length:7\n\n{\"a\":1}",
+            r#"{"command":"SEND","headers":{"destination":"/a","content-length":"7"},"body":{"a":1}}"#,
+        ),
+        (
+            Side::Client,
+            "\r\n\nSEND\r\ndestination:/a\r\n\r\n[1]",
+            r#"{"command":"SEND","headers":{"destination":"/a"},"body":[1]}"#,
+        ),
+        (Side::Client, "SEND\ndestination:\n\n", r#"{"command":"SEND","headers":{"destination":""}}"#),
+        (
+            Side::Client,
+            "SUBSCRIBE\nid:0\ndestination:a\\cb\\\\\\n\\r\"\n\n",
+            r#"{"command":"SUBSCRIBE","headers":{"id":"0","destination":"a:b\\\u000a\u000d\""}}"#,
+        ),
+        (
+            Side::Server,
+            "MESSAGE\ndestination:/a:b\n\n1",
+            r#"{"command":"MESSAGE","headers":{"destination":"/a:b"},"body":1}"#,
+        ),
+        (Side::Client, "CONNECT\npasscode:a\\cb\n\n", r#"{"command":"CONNECT","headers":{"passcode":"a\\cb"}}"#),
+    ] {
+        assert_eq!(made(text, from), Ok(json.to_owned()), "{text:?}");
+    }
+    check_all(
+        Envelope::Stomp,
+        Side::Client,
+        "SEND\ndestination:/a\n\n1\0\nSEND\ndestination:/a\n\n2\0\n",
+        Ok(&["command", "command"]),
+    );
+}
+
+#[test]
+fn what_stomp_says_itself_is_no_message() {
+    for text in [
+        "\n",
+        "\r\n",
+        "CONNECT\naccept-version:1.2\nhost:a\n\n\0",
+        "STOMP\n\n\0",
+        "ACK\nid:1\n\n\0",
+        "DISCONNECT\n\n\0\n",
+    ] {
+        check_all(Envelope::Stomp, Side::Client, text, Ok(&[]));
+    }
+    for text in
+        ["\n", "CONNECTED\nversion:1.2\n\n\0", "RECEIPT\nreceipt-id:1\n\n\0", "ERROR\nmessage:no\n\nwhat it means\0"]
+    {
+        check_all(Envelope::Stomp, Side::Server, text, Ok(&[]));
+    }
+}
+
+#[test]
+fn what_is_no_frame_of_stomp_is_refused() {
+    for text in [
+        "",
+        "x",
+        "\0",
+        "SEND\0",
+        "SEND\n\0",
+        "SEND\n\n1\0",
+        "SEND\nDestination:/a\n\n1\0",
+        "send\ndestination:/a\n\n1\0",
+        "SEND \ndestination:/a\n\n1\0",
+        "SEND\ndestination\n\n1\0",
+        "SEND\n:/a\ndestination:/a\n\n1\0",
+        "SEND\ndestination:/a\ndestination:/b\n\n1\0",
+        "SEND\ndestination:\\t\n\n1\0",
+        "SEND\ndestination:\\\n\n1\0",
+        "SEND\ndestination:/a\rx:y\n\n1\0",
+        "SEND\ndestination: /a\n\n1\0",
+        "SEND\ndestination:/a\nx :y\n\n1\0",
+        "SUBSCRIBE\nid:1\ndestination:/a\\r\n\n\0",
+        "SEND\ndestination:/a\ncontent-length:2\n\n1\0",
+        "SEND\ndestination:/a\ncontent-length:3\n\n1\02\0",
+        "SEND\ndestination:/a\ncontent-length:-1\n\n1\0",
+        "SEND\ndestination:/a\n\n1\0SEND",
+        "SEND\ndestination:/a\n\n1",
+        "SUBSCRIBE\ndestination:/a\n\nbody\0",
+        "SUBSCRIBE\nid:1\n\n\0",
+        "MESSAGE\ndestination:/a\n\n1\0",
+        "CONNECTED\n\n\0",
+    ] {
+        check_all(Envelope::Stomp, Side::Client, text, Err(Violation::SchemaRefused));
+    }
+    check_all(Envelope::Stomp, Side::Server, "SEND\ndestination:/a\n\n1\0", Err(Violation::SchemaRefused));
+    for body in ["hello", "1,\"command\":\"ACK\"", "1}", "{", " "] {
+        let text = format!("SEND\ndestination:/a\n\n{body}\0");
+        check_all(Envelope::Stomp, Side::Client, &text, Err(Violation::InvalidJson));
+    }
+    let many: String = (0..101).map(|index| format!("h{index}:\n")).collect();
+    check_all(Envelope::Stomp, Side::Client, &format!("CONNECT\n{many}\n\0"), Err(Violation::SchemaRefused));
 }
