@@ -89,9 +89,6 @@ impl Gate {
     pub(crate) fn check_counters(&self, expected: &Counters) {
         let counted = || {
             let stats = self.envoy.stats().expect("Envoy answers").into_iter().filter(|(_, value)| *value > 0);
-            // How much is said, and how often, each test would have to count anew.
-            let is_traffic =
-                |name: &str| ["messages.", "bytes.", "spikes.", "jwks."].iter().any(|own| name.starts_with(own));
             let own = stats
                 .filter_map(|(name, value)| Some((name.strip_prefix("wasmcustom.portcullis.")?.to_owned(), value)));
             own.filter(|(name, _)| !is_traffic(name))
@@ -106,6 +103,11 @@ impl Gate {
         let log = || self.envoy.log().expect("a log");
         assert!(wait(|| wanted(&json_lines(&log())).then_some(())).is_some(), "not in the log:\n{}", log());
     }
+}
+
+/// How much is said, and how often: each test would have to count it anew.
+fn is_traffic(name: &str) -> bool {
+    ["messages.", "bytes.", "spikes.", "jwks."].iter().any(|own| name.starts_with(own))
 }
 
 impl Counters {

@@ -83,7 +83,7 @@ pub fn handshake(data: &[u8]) {
         Decision::Read(_) => panic!("no policy here has a path for logouts"),
         Decision::Refuse(violation) => {
             assert_ne!(case.policy, 2, "refused in monitor mode");
-            assert!(violation.answer().status.is_some(), "{violation:?} has no status");
+            assert!(violation.violation.answer().status.is_some(), "{violation:?} has no status");
         }
         Decision::Upgrade(pending) => {
             if opening.would_refuse.is_empty() {

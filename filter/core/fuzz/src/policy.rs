@@ -130,7 +130,7 @@ fn behaviour(parsed: &Parsed) -> Vec<String> {
             Decision::Answer(reply) => reply.details,
             Decision::Pass => "pass".to_owned(),
             Decision::Read(_) => "read".to_owned(),
-            Decision::Refuse(violation) => violation.reason().to_owned(),
+            Decision::Refuse(refusal) => refusal.violation.reason().to_owned(),
             Decision::Upgrade(_) => "upgrade".to_owned(),
         };
         format!("{decision} {:?} {:?}", opening.would_refuse, opening.edits)

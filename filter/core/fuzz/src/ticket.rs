@@ -76,6 +76,7 @@ fn open(text: &[u8]) -> Result<Ticket, Violation> {
     with_rules(|rules, policies, bound| {
         let provider = |name: &str| policies.base().auth.provider(name);
         tickets::open(rules, Scope::FLEET, provider, text, bound, Timestamp::from_secs(NOW))
+            .map_err(|refusal| refusal.violation)
     })
 }
 

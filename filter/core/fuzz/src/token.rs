@@ -67,7 +67,8 @@ fn claims() -> Value {
 }
 
 fn check(token: &[u8]) -> Result<Verified, Violation> {
-    POLICIES.with(|policies| verify(token, &policies.base().auth.providers, Timestamp::from_secs(NOW)))
+    let verified = POLICIES.with(|policies| verify(token, &policies.base().auth.providers, Timestamp::from_secs(NOW)));
+    verified.map_err(|refusal| refusal.violation)
 }
 
 /// Any bytes: good only if every rule that can be checked by hand holds.
