@@ -587,8 +587,8 @@ impl Connection {
         let len = len.saturating_sub(left);
         worker.watch.receive(from, counts, len);
         let (messages, bytes) = (self.messages.of_mut(from), self.bytes.of_mut(from));
-        *messages = messages.saturating_add(counts.total().into());
-        *bytes = bytes.saturating_add(len as u64);
+        *messages = messages.wrapping_add(counts.total().into());
+        *bytes = bytes.wrapping_add(len as u64);
     }
 
     #[cold]

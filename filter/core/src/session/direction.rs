@@ -219,8 +219,9 @@ impl Direction {
     }
 
     /// What began in the last chunk.
-    pub(super) const fn counts(&self) -> Counts {
-        self.found.counts
+    #[inline]
+    pub(super) const fn counts(&self) -> &Counts {
+        &self.found.counts
     }
 
     /// How many answers to pings of ours the last chunk held.

@@ -402,7 +402,7 @@ impl Session {
     /// What began in the last bytes of one side.
     #[must_use]
     #[inline]
-    pub const fn counts(&self, from: Side) -> Counts {
+    pub const fn counts(&self, from: Side) -> &Counts {
         self.direction(from).counts()
     }
 

@@ -17,7 +17,8 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// A frame has come.
+    /// A frame has come. A chunk has not so many that the counts would end.
+    #[inline]
     pub const fn add(&mut self, opcode: Opcode) {
         let count = match opcode {
             Opcode::Text => &mut self.texts,
@@ -25,13 +26,13 @@ impl Counts {
             Opcode::Close | Opcode::Ping | Opcode::Pong => &mut self.controls,
             Opcode::Continuation | Opcode::Reserved => return,
         };
-        *count = count.saturating_add(1);
+        *count = count.wrapping_add(1);
     }
 
     /// All of them.
     #[must_use]
-    pub const fn total(self) -> u32 {
-        self.texts.saturating_add(self.binaries).saturating_add(self.controls)
+    pub const fn total(&self) -> u32 {
+        self.texts.wrapping_add(self.binaries).wrapping_add(self.controls)
     }
 }
 
@@ -64,12 +65,19 @@ pub struct Sent {
 impl Tally {
     /// So much came of a side.
     #[inline]
-    pub fn add(&self, from: Side, counts: Counts, len: usize) {
-        let add = |cell: &Cell<u64>, count: u64| cell.set(cell.get().saturating_add(count));
+    pub fn add(&self, from: Side, counts: &Counts, len: usize) {
+        // None of them comes near its end within a tick.
+        let add = |cell: &Cell<u64>, count: u64| cell.set(cell.get().wrapping_add(count));
         let side = self.0.of(from);
-        add(&side.texts, counts.texts.into());
-        add(&side.binaries, counts.binaries.into());
-        add(&side.controls, counts.controls.into());
+        if counts.texts > 0 {
+            add(&side.texts, counts.texts.into());
+        }
+        if counts.binaries > 0 {
+            add(&side.binaries, counts.binaries.into());
+        }
+        if counts.controls > 0 {
+            add(&side.controls, counts.controls.into());
+        }
         add(&side.bytes, len as u64);
     }
 

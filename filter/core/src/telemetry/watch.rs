@@ -29,7 +29,7 @@ impl Watch {
 
     /// So much came of a side.
     #[inline]
-    pub fn receive(&self, from: Side, counts: Counts, len: usize) {
+    pub fn receive(&self, from: Side, counts: &Counts, len: usize) {
         self.tally.add(from, counts, len);
     }
 
