@@ -42,8 +42,9 @@ pub(crate) static NODE: Need = Need {
 };
 
 pub(crate) static KUBECTL: Need = Need {
-    name: "kubectl, for its kustomize",
-    is_there: |workspace| workspace.succeeds("kubectl kustomize --help"),
+    // Older ones, such as the 1.20 of Debian 12, take no folder for a resource.
+    name: "kubectl 1.21 or newer, for its kustomize",
+    is_there: |workspace| workspace.succeeds("kubectl kustomize examples/kubernetes/envoy"),
     install: Install::Package("kubernetes-client"),
 };
 
