@@ -57,7 +57,10 @@ async function run(job) {
       return { echoes: [[kind, base64]], told };
     }
     answer(job, { open: true });
-    if (job.say) for (let i = 0; i < (job.times ?? 1); i += 1) await connection.say(job.say);
+    if (job.say) {
+      // A library says so where it was closed while it was sending.
+      try { for (let i = 0; i < (job.times ?? 1); i += 1) await connection.say(job.say); } catch (error) { tell(error.message, false); }
+    }
     if (job.op === "again") {
       await within(end, "end");
       const started = Date.now();

@@ -199,11 +199,11 @@ const stomp = {
         opened.resolve();
         resolve({
           echo: (kind, bytes) => {
-            const contents = kind === "text" ? { body: text(bytes) } : { binaryBody: new Uint8Array(bytes) };
+            const contents = kind === "text" ? { body: JSON.stringify(text(bytes)) } : { binaryBody: new Uint8Array(bytes) };
             client.publish({ destination: "/echo", headers: { kind }, ...contents });
-            return inbox.take().then((message) => pair(message.headers.kind, message.binaryBody));
+            return inbox.take().then(({ headers, body, binaryBody }) => pair(headers.kind, headers.kind === "text" ? JSON.parse(body) : binaryBody));
           },
-          say: (message) => client.publish({ destination: "/echo", body: message }),
+          say: (message) => client.publish({ destination: "/echo", body: JSON.stringify(message) }),
           leave: () => client.deactivate(),
           again: () => opened.promise,
           stop: () => client.deactivate({ force: true }),
@@ -221,10 +221,10 @@ const sockjs = {
     const socket = new (require("sockjs-client"))(`${base}${prefix}/sockjs${search}`, null, { transports: ["websocket"] });
     const inbox = new Inbox();
     socket.onmessage = ({ data }) => inbox.put(data);
-    socket.onclose = ({ code, reason }) => { tell(closed(code, reason)); reject(new Error("closed")); };
+    socket.onclose = ({ code, reason }) => { tell(closed(code, reason)); reject(new Error(closed(code, reason))); };
     socket.onopen = () => resolve({
-      echo: (kind, bytes) => { socket.send(text(bytes)); return inbox.take().then((back) => pair("text", back)); },
-      say: (message) => socket.send(message),
+      echo: (kind, bytes) => { socket.send(JSON.stringify(text(bytes))); return inbox.take().then((back) => pair("text", JSON.parse(back))); },
+      say: (message) => socket.send(JSON.stringify(message)),
       leave: () => socket.close(1000, "bye"),
     });
   }),
@@ -270,7 +270,7 @@ const phoenix = {
       opened.next();
       tell(closed(event.code, event.reason));
       if (stopped) socket.disconnect();
-      reject(new Error("closed"));
+      reject(new Error(closed(event.code, event.reason)));
     });
     socket.connect();
     const channel = socket.channel("room:echo");
@@ -296,17 +296,19 @@ const centrifuge = {
     const { Centrifuge } = require("centrifuge");
     const opened = new Opened();
     const client = new Centrifuge(job.url, { websocket: require("ws").WebSocket, minReconnectDelay: 300, maxReconnectDelay: 300 });
+    let isOver = false;
     const ended = ({ code, reason }) => {
       opened.next();
-      tell(closed(code, reason));
-      if (job.op !== "again") client.disconnect();
-      reject(new Error(reason));
+      // What is told last is that we have it stop.
+      if (!isOver) tell(closed(code, reason));
+      if (job.op !== "again") { isOver = true; client.disconnect(); }
+      reject(new Error(closed(code, reason)));
     };
     client.on("connecting", (context) => { if (context.code !== 0) ended(context); });
     client.on("disconnected", ended);
     client.on("error", ({ error }) => {
       tell(`${error.code} ${error.message}`, job.op === "refused");
-      if (job.op === "refused") client.disconnect();
+      if (job.op === "refused") { isOver = true; client.disconnect(); }
     });
     client.on("connected", () => {
       opened.resolve();

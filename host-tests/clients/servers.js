@@ -102,7 +102,7 @@ const servers = {
         if (command === "CONNECT") socket.send(frame("CONNECTED", { version: "1.2", "heart-beat": `${HEARTBEAT},${HEARTBEAT}` }).toString());
         if (command === "SUBSCRIBE") subscription = headers.id;
         if (command === "DISCONNECT") socket.send(frame("RECEIPT", { "receipt-id": headers.receipt }).toString());
-        if (command === "SEND" && !obeys(body.toString(), (code, reason) => socket.close(code, reason))) {
+        if (command === "SEND" && !obeys(headers.kind === "binary" ? "" : JSON.parse(body), (code, reason) => socket.close(code, reason))) {
           const message = frame("MESSAGE", { subscription, "message-id": 1, destination: "/echo", kind: headers.kind, "content-length": body.length }, body);
           socket.send(message, { binary: headers.kind === "binary" });
         }
@@ -115,7 +115,7 @@ const servers = {
     const echo = require("sockjs").createServer({ log: () => {}, heartbeat_delay: HEARTBEAT });
     echo.on("connection", (connection) => {
       connection.on("close", () => ended("close"));
-      connection.on("data", (message) => { if (!obeys(message, (code, reason) => connection.close(code, reason))) connection.write(message); });
+      connection.on("data", (message) => { if (!obeys(JSON.parse(message), (code, reason) => connection.close(code, reason))) connection.write(message); });
     });
     // It calls other listeners only where its own prefix, an expression, does not match.
     echo.installHandlers(server, { prefix: "/\\w+/sockjs" });

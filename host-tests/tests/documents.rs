@@ -10,11 +10,12 @@ use portcullis_core::violation::Violation;
 use portcullis_host_tests::scenario::{Gate, policy_with, upgrade};
 use serde_json::{Value, json};
 
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 9] = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
     "SECURITY.md",
+    "envoy/COMPATIBILITY.md",
     "envoy/OPERATIONS.md",
     "filter/DESIGN.md",
     "filter/POLICY.md",

@@ -39,9 +39,12 @@ trait Socket {
     fn subprotocol(&self) -> Option<String>;
 }
 
+/// Opens the URL, offering these subprotocols.
+type Open = fn(&str, &[String]) -> Result<Box<dyn Socket>, String>;
+
 fn main() -> io::Result<()> {
     let library = env::args().nth(1).unwrap_or_default();
-    let open: fn(&str, &[String]) -> Result<Box<dyn Socket>, String> = match library.as_str() {
+    let open: Open = match library.as_str() {
         "tungstenite" => tungstenite::open,
         "fastwebsockets" => fast::open,
         _ => return Err(io::Error::other("usage: portcullis-clients tungstenite | fastwebsockets")),
@@ -68,11 +71,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-fn play(
-    job: &Value,
-    open: fn(&str, &[String]) -> Result<Box<dyn Socket>, String>,
-    is_open: impl Fn(),
-) -> Result<Value, String> {
+fn play(job: &Value, open: Open, is_open: impl Fn()) -> Result<Value, String> {
     let url = job["url"].as_str().unwrap_or_default();
     let subprotocols: Vec<String> = serde_json::from_value(job["subprotocols"].clone()).unwrap_or_default();
     let opened = open(url, &subprotocols);

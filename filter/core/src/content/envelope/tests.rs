@@ -433,7 +433,7 @@ fn what_is_no_frame_of_stomp_is_refused() {
         "SEND\ndestination:/a\nx :y\n\n1\0",
         "SUBSCRIBE\nid:1\ndestination:/a\\r\n\n\0",
         "SEND\ndestination:/a\ncontent-length:2\n\n1\0",
-        "SEND\ndestination:/a\ncontent-length:3\n\n1\02\0",
+        "SEND\ndestination:/a\ncontent-length:3\n\n1\x002\0",
         "SEND\ndestination:/a\ncontent-length:-1\n\n1\0",
         "SEND\ndestination:/a\n\n1\0SEND",
         "SEND\ndestination:/a\n\n1",
