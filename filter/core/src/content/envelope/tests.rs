@@ -452,3 +452,95 @@ fn what_is_no_frame_of_stomp_is_refused() {
     let many: String = (0..101).map(|index| format!("h{index}:\n")).collect();
     check_all(Envelope::Stomp, Side::Client, &format!("CONNECT\n{many}\n\0"), Err(Violation::SchemaRefused));
 }
+
+/// Numbers that look random and are the same in each run (Knuth's MMIX generator).
+fn numbers(seed: u64) -> impl Iterator<Item = usize> {
+    let next =
+        |state: &u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+    std::iter::successors(Some(seed), next).map(|state| (state >> 33) as usize)
+}
+
+#[test]
+fn what_is_made_of_a_frame_of_stomp_has_three_members_whatever_is_in_it() {
+    let parts = [
+        "SEND",
+        "SUBSCRIBE",
+        "CONNECT",
+        "\n",
+        "\n",
+        "\r\n",
+        "destination:/a",
+        "destination:",
+        "x:\"",
+        "y:\\\\",
+        "\\n",
+        "\\c",
+        ":",
+        "\n\n",
+        "\n\n1",
+        "{\"a\":1}",
+        "}",
+        ",\"headers\":{}",
+        "\0",
+        "\"",
+        "\\",
+        "\u{1}",
+        "é",
+        "content-length:1",
+    ];
+    let (mut numbers, mut made) = (numbers(1), 0);
+    for _ in 0..200_000 {
+        let len = numbers.next().unwrap_or_default() % 8;
+        let text: String = numbers.by_ref().take(len).map(|number| parts[number % parts.len()]).collect();
+        let text = format!("SEND\ndestination:/a\n{text}");
+        let Ok(Packet { json: Some(json), head, .. }) = Envelope::Stomp.open(&text, Side::Client) else { continue };
+        let value: serde_json::Value =
+            serde_json::from_str(&json).unwrap_or_else(|error| panic!("{text:?}: {json}: {error}"));
+        let names: Vec<&String> = value.as_object().into_iter().flat_map(serde_json::Map::keys).collect();
+        let has_body = text.replace("\r\n", "\n").split_once("\n\n").is_some_and(|(_, body)| !body.is_empty());
+        assert_eq!(
+            names,
+            if has_body { &["body", "command", "headers"][..] } else { &["command", "headers"] },
+            "{text:?}"
+        );
+        assert_eq!((value["command"].as_str(), value["headers"]["destination"].as_str()), (Some(head), Some("/a")));
+        made += 1;
+    }
+    assert!(made > 1_000, "{made}");
+}
+
+#[test]
+fn records_are_the_text_without_what_parts_them() {
+    let parts = [
+        "{}",
+        "1",
+        "\n",
+        "\r\n",
+        "\x1e",
+        "[",
+        "]",
+        "\"a\"",
+        ",",
+        "\0",
+        "o",
+        "a",
+        "c[1,\"\"]",
+        "SEND\n",
+        "\\u0000",
+        "é",
+    ];
+    let mut numbers = numbers(2);
+    for round in 0..100_000 {
+        let len = numbers.next().unwrap_or_default() % 9;
+        let text: String = numbers.by_ref().take(len).map(|number| parts[number % parts.len()]).collect();
+        for (envelope, end) in [(Envelope::JsonLines, "\n"), (Envelope::SignalR, "\x1e"), (Envelope::Stomp, "\0")] {
+            let from = if round % 2 == 0 { Side::Client } else { Side::Server };
+            let Ok(Some(records)) = envelope.records(&text, from, &BOUNDS) else { continue };
+            let joined: String = records.iter().flat_map(|record| [record.as_ref(), end]).collect();
+            let rest = text.trim_start_matches(joined.trim_end_matches(end)).trim_matches(['\r', '\n', '\x1e', '\0']);
+            assert!(rest.is_empty() && records.iter().all(|record| !record.contains(end)), "{envelope:?} {text:?}");
+        }
+        let _ = Envelope::SockJs.records(&text, Side::Client, &BOUNDS);
+        let _ = Envelope::SockJs.records(&text, Side::Server, &BOUNDS);
+    }
+}
