@@ -3,7 +3,6 @@
 //! A frame is judged as JSON that is made of it: `{"command": "SEND", "headers": {"destination": "/a"}, "body": {…}}`.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use super::{Kind, Packet, REFUSED};
 use crate::json::reader::{Bounds, check};
@@ -33,9 +32,8 @@ pub(super) fn open(frame: &str, from: Side) -> Result<Packet<'_>, Violation> {
     let is_escaped = !matches!(command, "CONNECT" | "CONNECTED");
     let mut names: Vec<Cow<'_, str>> = Vec::new();
     let mut content_len = None;
-    let mut json = String::from("{\"command\":");
-    write_string(&mut json, command);
-    json.push_str(",\"headers\":{");
+    // A command is one of those above.
+    let mut json = ["{\"command\":\"", command, "\",\"headers\":{"].concat();
     loop {
         let (header, next) = line(rest)?;
         rest = next;
@@ -58,9 +56,9 @@ pub(super) fn open(frame: &str, from: Side) -> Result<Packet<'_>, Violation> {
         if !names.is_empty() {
             json.push(',');
         }
-        write_string(&mut json, &name);
+        write_string(&mut json, &name)?;
         json.push(':');
-        write_string(&mut json, &value);
+        write_string(&mut json, &value)?;
         names.push(name);
     }
     // Receivers of another body than that up to the first NUL would see another frame behind it.
@@ -116,16 +114,19 @@ fn unescape(text: &str) -> Result<Cow<'_, str>, Violation> {
     Ok(plain.into())
 }
 
-/// As a string of JSON.
-fn write_string(json: &mut String, text: &str) {
+/// Writes a string of JSON. No header has a control character but what STOMP has an escape for, and the tab.
+fn write_string(json: &mut String, text: &str) -> Result<(), Violation> {
     json.push('"');
     for next in text.chars() {
         match next {
             '"' | '\\' => json.extend(['\\', next]),
-            // Writing to a string cannot fail.
-            '\0'..='\x1f' => _ = write!(json, "\\u{:04x}", u32::from(next)),
+            '\n' => json.push_str("\\n"),
+            '\r' => json.push_str("\\r"),
+            '\t' => json.push_str("\\t"),
+            '\0'..='\x1f' => return Err(REFUSED),
             _ => json.push(next),
         }
     }
     json.push('"');
+    Ok(())
 }
