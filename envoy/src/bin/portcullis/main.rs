@@ -1,1 +1,141 @@
-fn main() {}
+//! `portcullis`, the operator's tool: what the filter says of a policy, before Envoy has it.
+
+mod check;
+mod document;
+mod hint;
+
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{env, fs, io};
+
+use check::{Report, Variables};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+use serde_json::Value;
+
+/// The operator's tool of Portcullis, the WebSocket security filter.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Checks policies with the filter's own parser, and names all faults, each with its line and column.
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(Check),
+    /// Prints what completes the arguments of this command in a shell.
+    #[command(after_help = "Examples:\n  portcullis completions bash > /etc/bash_completion.d/portcullis")]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  portcullis check policy.yaml
+  portcullis check --allow-missing-env envoy.yaml wasm-plugin.yaml
+  portcullis check --env PORTCULLIS_SESSION_KEY - < policy.json
+  portcullis check --json --env-file secrets.env policy.yaml | jq '.[].faults'
+
+A file is a policy in YAML or JSON, or has one in it: a WasmPlugin, an EnvoyExtensionPolicy, an EnvoyFilter, or a configuration of Envoy.
+
+Exit code: 0 the filter takes all policies, 1 it refuses one, 2 wrong usage, or a file that cannot be read or has no policy.";
+
+#[derive(Args, Debug)]
+struct Check {
+    /// The files; - is the standard input.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// A variable that the policy finds in vm_config.environment_variables; without a value, that of this process.
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// A file of such variables, NAME=VALUE in each line.
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// Takes a placeholder that is long enough for any key where the value of a variable is not given.
+    #[arg(long)]
+    allow_missing_env: bool,
+    /// Prints JSON: a list with an object for each file.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Check(arguments) => match run_check(&arguments) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::from(1),
+            Err(problem) => {
+                eprintln!("portcullis: {problem}");
+                ExitCode::from(2)
+            }
+        },
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "portcullis", &mut io::stdout());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Prints what is found in all files. Returns whether all policies hold.
+fn run_check(arguments: &Check) -> Result<bool, String> {
+    let variables = variables(arguments)?;
+    let mut reports: Vec<(String, Report)> = Vec::new();
+    for file in &arguments.files {
+        let name = if is_stdin(file) { "<stdin>".to_owned() } else { file.display().to_string() };
+        let text = read(file).map_err(|error| format!("{name}: {error}"))?;
+        let report = check::check(&text, &variables).ok_or_else(|| format!("{name}: there is no policy in it"))?;
+        reports.push((name, report));
+    }
+    let output = if arguments.json {
+        let list = reports.iter().map(|(name, report)| report.json(name)).collect();
+        format!("{:#}\n", Value::Array(list))
+    } else {
+        reports.iter().map(|(name, report)| report.text(name)).collect()
+    };
+    // Who reads may have gone: the exit code tells all the same.
+    let _ = io::stdout().write_all(output.as_bytes());
+    Ok(reports.iter().all(|(_, report)| report.is_good()))
+}
+
+fn variables(arguments: &Check) -> Result<Variables, String> {
+    let mut variables = Variables { allow_missing: arguments.allow_missing_env, ..Variables::default() };
+    for file in &arguments.env_file {
+        let text = read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        for (index, line) in lines.enumerate() {
+            let pair = line.split_once('=');
+            let (name, value) =
+                pair.ok_or_else(|| format!("{}: variable {} has no value", file.display(), index.saturating_add(1)))?;
+            variables.known.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    for argument in &arguments.env {
+        let (name, value) = match argument.split_once('=') {
+            Some((name, value)) => (name, value.to_owned()),
+            None => {
+                (argument.as_str(), env::var(argument).map_err(|_| format!("{argument} is not in the environment"))?)
+            }
+        };
+        variables.known.insert(name.to_owned(), value);
+    }
+    Ok(variables)
+}
+
+fn is_stdin(file: &Path) -> bool {
+    file.as_os_str() == "-"
+}
+
+fn read(file: &Path) -> io::Result<String> {
+    if !is_stdin(file) {
+        return fs::read_to_string(file);
+    }
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text)?;
+    Ok(text)
+}

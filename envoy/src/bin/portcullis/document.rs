@@ -1,0 +1,324 @@
+//! YAML and JSON whose every value knows where it stands, and the policy in it.
+
+use std::fmt;
+
+use portcullis_core::config::step;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+use serde_saphyr::Spanned;
+
+/// A place in a file, from 1 on; 0 where it is not known.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Position {
+    pub(crate) line: u64,
+    pub(crate) column: u64,
+}
+
+/// A value as it was written, with what stands where.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) position: Position,
+    pub(crate) content: Content,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    Scalar(Value),
+    List(Vec<Node>),
+    Map(Vec<(Key, Node)>),
+}
+
+/// The name of a member.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    pub(crate) position: Position,
+    pub(crate) name: String,
+}
+
+/// Why a text is no document.
+#[derive(Debug)]
+pub(crate) struct Unreadable {
+    pub(crate) position: Position,
+    pub(crate) problem: &'static str,
+}
+
+/// All documents of a file.
+///
+/// # Errors
+/// [`Unreadable`] with the place. What stands there is not repeated.
+pub(crate) fn documents(text: &str) -> Result<Vec<Node>, Unreadable> {
+    let documents = serde_saphyr::from_multiple::<Spanned<Parsed>>(text);
+    let documents = documents.map_err(|error| Unreadable {
+        position: error.location().map(|at| position(&at)).unwrap_or_default(),
+        problem: "not YAML or JSON: the syntax is wrong here, or a key stands twice",
+    })?;
+    Ok(documents.into_iter().map(Node::from).collect())
+}
+
+/// The policy in a file, and the text that it is in.
+pub(crate) fn policy(text: &str) -> Result<Option<Node>, Unreadable> {
+    for document in documents(text)? {
+        let Some(found) = document.policy() else { continue };
+        let Content::Scalar(Value::String(inner)) = &found.content else { return Ok(Some(found.clone())) };
+        let inner_documents = documents(inner)
+            .map_err(|error| Unreadable { position: outer(text, inner, found.position, error.position), ..error })?;
+        let mut policy = inner_documents.into_iter().next();
+        if let Some(policy) = &mut policy {
+            policy.each_position(&mut |position| *position = outer(text, inner, found.position, *position));
+        }
+        return Ok(policy);
+    }
+    Ok(None)
+}
+
+/// Where in `text` a place of a string is that stands at `start` of it: the same line behind that of the sign, if it is a block. Elsewhere
+/// it is where the string begins.
+fn outer(text: &str, inner: &str, start: Position, position: Position) -> Position {
+    let inner_line = |number: u64| inner.lines().nth(usize::try_from(number.checked_sub(1)?).ok()?);
+    let Some(written) = inner_line(position.line).map(str::trim_end).filter(|line| !line.is_empty()) else {
+        return start;
+    };
+    // The block begins in the line of its sign, or in the next.
+    [start.line.saturating_add(position.line), start.line.saturating_add(position.line).saturating_sub(1)]
+        .into_iter()
+        .find_map(|line| {
+            let source = text.lines().nth(usize::try_from(line.checked_sub(1)?).ok()?)?.trim_end();
+            let indent = source.strip_suffix(written)?;
+            let indent = indent.chars().all(|letter| letter == ' ').then_some(indent.len())?;
+            Some(Position { line, column: position.column.saturating_add(indent as u64) })
+        })
+        .unwrap_or(start)
+}
+
+impl Node {
+    /// The value alone.
+    pub(crate) fn value(&self) -> Value {
+        match &self.content {
+            Content::Scalar(value) => value.clone(),
+            Content::List(items) => Value::Array(items.iter().map(Self::value).collect()),
+            Content::Map(members) => {
+                Value::Object(members.iter().map(|(key, node)| (key.name.clone(), node.value())).collect::<Map<_, _>>())
+            }
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&Self> {
+        let Content::Map(members) = &self.content else { return None };
+        members.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
+    }
+
+    fn children(&self) -> Box<dyn Iterator<Item = &Self> + '_> {
+        match &self.content {
+            Content::Scalar(_) => Box::new(std::iter::empty()),
+            Content::List(items) => Box::new(items.iter()),
+            Content::Map(members) => Box::new(members.iter().map(|(_, node)| node)),
+        }
+    }
+
+    /// The policy that this is, or that is in it: of a `WasmPlugin`, of an `EnvoyExtensionPolicy`, or of an Envoy's own configuration of a
+    /// Wasm filter, wherever it stands.
+    fn policy(&self) -> Option<&Self> {
+        if let Some(plugin) = self.get("spec").and_then(|spec| spec.get("pluginConfig")) {
+            return Some(plugin);
+        }
+        let in_list = |node: &'_ Self| matches!(node.content, Content::List(_));
+        if let Some(wasm) = self.get("spec").and_then(|spec| spec.get("wasm")).filter(|wasm| in_list(wasm)) {
+            return wasm.children().find_map(|filter| filter.get("config"));
+        }
+        let is_other =
+            ["apiVersion", "kind", "resources", "static_resources", "http_filters", "typed_config", "config"];
+        if is_other.iter().all(|key| self.get(key).is_none()) {
+            return matches!(self.content, Content::Map(_)).then_some(self);
+        }
+        self.wasm_configuration()
+    }
+
+    fn wasm_configuration(&self) -> Option<&Self> {
+        if self.get("vm_config").is_some()
+            && let Some(configuration) = self.get("configuration")
+        {
+            return Some(configuration.get("value").unwrap_or(configuration));
+        }
+        self.children().find_map(Self::wasm_configuration)
+    }
+
+    fn each_position(&mut self, change: &mut dyn FnMut(&mut Position)) {
+        change(&mut self.position);
+        match &mut self.content {
+            Content::Scalar(_) => {}
+            Content::List(items) => items.iter_mut().for_each(|item| item.each_position(change)),
+            Content::Map(members) => {
+                for (key, node) in members {
+                    change(&mut key.position);
+                    node.each_position(change);
+                }
+            }
+        }
+    }
+
+    /// What a path of the filter's parser leads to, as far as it is there.
+    pub(crate) fn find<'a>(&'a self, path: &str) -> Found<'a> {
+        let mut found = Found { position: self.position, node: self, is_whole: true };
+        let mut rest = path;
+        while !rest.is_empty() {
+            let (next, position, behind) = match found.node.child(rest) {
+                Some(child) => child,
+                None => return Found { is_whole: false, ..found },
+            };
+            // A value of its own stands where it is written; what is in it begins at its key.
+            let position = match next.content {
+                Content::Scalar(_) => next.position,
+                Content::List(_) | Content::Map(_) => position,
+            };
+            (found.node, found.position, rest) = (next, position, behind);
+        }
+        found
+    }
+
+    /// Where the key stands that a path ends with.
+    pub(crate) fn key_position(&self, path: &str) -> Option<Position> {
+        let (mut node, mut rest, mut position) = (self, path, None);
+        while !rest.is_empty() {
+            let (next, begin, behind) = node.child(rest)?;
+            (node, rest, position) = (next, behind, Some(begin));
+        }
+        position
+    }
+
+    /// The child that a path begins with, where it begins, and the rest of the path.
+    fn child<'a, 'p>(&'a self, path: &'p str) -> Option<(&'a Self, Position, &'p str)> {
+        match &self.content {
+            Content::Scalar(_) => None,
+            Content::List(items) => {
+                // A JSON Pointer into a schema has no brackets.
+                let (index, rest) = match path.strip_prefix('[') {
+                    Some(inner) => inner.split_once(']')?,
+                    None => pointer_token(path)?,
+                };
+                let item = items.get(index.parse::<usize>().ok()?)?;
+                Some((item, item.position, rest.strip_prefix('.').unwrap_or(rest)))
+            }
+            Content::Map(members) => members.iter().find_map(|(key, node)| {
+                let rest = match path.strip_prefix('/') {
+                    Some(_) => {
+                        let (token, rest) = pointer_token(path)?;
+                        (token.replace("~1", "/").replace("~0", "~") == key.name).then_some(rest)?
+                    }
+                    None => {
+                        let rest = path.strip_prefix(&step(&key.name))?;
+                        (rest.is_empty() || rest.starts_with(['.', '[', '/'])).then_some(rest)?
+                    }
+                };
+                Some((node, key.position, rest.strip_prefix('.').unwrap_or(rest)))
+            }),
+        }
+    }
+}
+
+fn pointer_token(path: &str) -> Option<(&str, &str)> {
+    let inner = path.strip_prefix('/')?;
+    Some(inner.split_at(inner.find('/').unwrap_or(inner.len())))
+}
+
+/// What a path leads to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found<'a> {
+    pub(crate) position: Position,
+    pub(crate) node: &'a Node,
+    /// Whether it leads all the way; else this is where something is missing.
+    pub(crate) is_whole: bool,
+}
+
+fn position(location: &serde_saphyr::Location) -> Position {
+    Position { line: location.line(), column: location.column() }
+}
+
+enum Parsed {
+    Scalar(Value),
+    List(Vec<Spanned<Parsed>>),
+    Map(Vec<(Spanned<String>, Spanned<Parsed>)>),
+}
+
+impl From<Spanned<Parsed>> for Node {
+    fn from(parsed: Spanned<Parsed>) -> Self {
+        let content = match parsed.value {
+            Parsed::Scalar(value) => Content::Scalar(value),
+            Parsed::List(items) => Content::List(items.into_iter().map(Self::from).collect()),
+            Parsed::Map(members) => Content::Map(
+                members
+                    .into_iter()
+                    .map(|(key, node)| (Key { position: position(&key.referenced), name: key.value }, Self::from(node)))
+                    .collect(),
+            ),
+        };
+        Self { position: position(&parsed.referenced), content }
+    }
+}
+
+impl<'de> Deserialize<'de> for Parsed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ParsedVisitor)
+    }
+}
+
+struct ParsedVisitor;
+
+impl<'de> Visitor<'de> for ParsedVisitor {
+    type Value = Parsed;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("YAML or JSON")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Parsed, E> {
+        Ok(Parsed::Scalar(Value::Bool(value)))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Parsed, E> {
+        Ok(Parsed::Scalar(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Parsed, E> {
+        Ok(Parsed::Scalar(value.into()))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Parsed, E> {
+        let number = Number::from_f64(value).ok_or_else(|| E::custom("no number of JSON"))?;
+        Ok(Parsed::Scalar(Value::Number(number)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Parsed, E> {
+        Ok(Parsed::Scalar(value.into()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Parsed, E> {
+        Ok(Parsed::Scalar(Value::Null))
+    }
+
+    fn visit_none<E>(self) -> Result<Parsed, E> {
+        Ok(Parsed::Scalar(Value::Null))
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Parsed, D::Error> {
+        Parsed::deserialize(deserializer)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Parsed, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Parsed::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Parsed, A::Error> {
+        let mut map: Vec<(Spanned<String>, Spanned<Parsed>)> = Vec::new();
+        while let Some((key, value)) = members.next_entry::<Spanned<String>, Spanned<Parsed>>()? {
+            if map.iter().any(|(other, _)| other.value == key.value) {
+                return Err(A::Error::custom("a key stands twice"));
+            }
+            map.push((key, value));
+        }
+        Ok(Parsed::Map(map))
+    }
+}
