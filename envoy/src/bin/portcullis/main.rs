@@ -3,6 +3,7 @@
 mod check;
 mod document;
 mod hint;
+mod schema;
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -27,6 +28,9 @@ enum Command {
     /// Checks policies with the filter's own parser, and names all faults, each with its line and column.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(Check),
+    /// Prints the JSON Schema of policies, for editors.
+    #[command(after_help = SCHEMA_EXAMPLES)]
+    Schema,
     /// Prints what completes the arguments of this command in a shell.
     #[command(after_help = "Examples:\n  portcullis completions bash > /etc/bash_completion.d/portcullis")]
     Completions {
@@ -34,6 +38,13 @@ enum Command {
         shell: Shell,
     },
 }
+
+const SCHEMA_EXAMPLES: &str = "\
+Examples:
+  portcullis schema > portcullis.schema.json
+  # yaml-language-server: $schema=portcullis.schema.json      (the first line of a policy in YAML)
+
+A policy that the schema accepts may still be refused: combinations, bounds and patterns are for portcullis check.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -75,6 +86,10 @@ fn main() -> ExitCode {
                 ExitCode::from(2)
             }
         },
+        Command::Schema => {
+            let _ = writeln!(io::stdout(), "{:#}", schema::schema());
+            ExitCode::SUCCESS
+        }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "portcullis", &mut io::stdout());
             ExitCode::SUCCESS

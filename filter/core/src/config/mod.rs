@@ -22,6 +22,8 @@ mod raw;
 mod read;
 mod revocation;
 mod routes;
+#[cfg(feature = "schema")]
+mod schema;
 mod secret;
 mod structure;
 mod tickets;
@@ -39,6 +41,9 @@ use findings::Findings;
 use memory::Memory;
 use raw::RawPolicy;
 use read::Read;
+
+#[cfg(feature = "schema")]
+pub use schema::schema;
 
 pub use error::{ConfigError, Finding, step};
 pub use secret::Environment;

@@ -25,6 +25,11 @@ macro_rules! words {
             fn read(value: &Value, found: &mut Findings) -> Option<Self> {
                 one_of(value, &[$(($word, Self::$variant)),*], found)
             }
+
+            #[cfg(feature = "schema")]
+            fn schema() -> Value {
+                serde_json::json!({"enum": [$($word),*]})
+            }
         }
     )*};
 }
@@ -43,6 +48,12 @@ impl Read for RawClaimHeader {
         }
         let fields = Fields::new(value, &["header", "format"], found)?;
         Some(Self { header: fields.read("header", found), format: fields.read("format", found) })
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> Value {
+        let object = super::schema::object([("header", String::schema()), ("format", ClaimFormat::schema())]);
+        serde_json::json!({"anyOf": [{"type": "string"}, object]})
     }
 }
 
@@ -75,6 +86,12 @@ impl Read for RawStore {
             Value::String(word) if word == "local" => Some(Self(Store::Local)),
             _ => found.expected("local or {rate_limit_service: true}"),
         }
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> Value {
+        let object = super::schema::object([("rate_limit_service", bool::schema())]);
+        serde_json::json!({"anyOf": [{"const": "local"}, object]})
     }
 }
 
@@ -122,6 +139,11 @@ macro_rules! raw {
 
             fn blank() -> Option<Self> {
                 Some(Self::default())
+            }
+
+            #[cfg(feature = "schema")]
+            fn schema() -> Value {
+                super::schema::object([$((raw!(@key $field $($key)?), <$type>::schema())),*])
             }
         }
     )*};
@@ -414,6 +436,11 @@ impl Read for Envelopes {
             _ => Envelope::read(value, found).map(Self::One),
         }
     }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> Value {
+        serde_json::json!({"anyOf": [Envelope::schema(), BTreeMap::<String, Envelope>::schema()]})
+    }
 }
 
 impl Read for RawKeySet {
@@ -422,5 +449,10 @@ impl Read for RawKeySet {
             Some(Value::Array(keys)) => Some(Self { keys: keys.clone() }),
             _ => found.expected("a JWK Set: an object with a list named keys (RFC 7517 §5)"),
         }
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> Value {
+        serde_json::json!({"type": "object", "properties": {"keys": {"type": "array"}}, "required": ["keys"]})
     }
 }

@@ -12,6 +12,10 @@ pub(super) trait Read: Sized {
     /// `None` where it cannot be read, which is then among what was found.
     fn read(value: &Value, found: &mut Findings) -> Option<Self>;
 
+    /// What is read, as a JSON Schema.
+    #[cfg(feature = "schema")]
+    fn schema() -> Value;
+
     /// What null means; `None` is what it means to be left out.
     fn null() -> Option<Self> {
         None
@@ -37,6 +41,11 @@ impl<T: Read> Read for Limit<T> {
 
     fn null() -> Option<Self> {
         Some(Self::Off)
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> Value {
+        T::schema()
     }
 }
 
@@ -73,6 +82,11 @@ impl<T: Read> Read for Vec<T> {
         }
         Some(list)
     }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> Value {
+        serde_json::json!({"type": "array", "items": T::schema()})
+    }
 }
 
 impl<T: Read> Read for BTreeMap<String, T> {
@@ -86,11 +100,21 @@ impl<T: Read> Read for BTreeMap<String, T> {
         }
         Some(map)
     }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> Value {
+        serde_json::json!({"type": "object", "additionalProperties": T::schema()})
+    }
 }
 
 impl Read for Map<String, Value> {
     fn read(value: &Value, found: &mut Findings) -> Option<Self> {
         object(value, found).cloned()
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> Value {
+        serde_json::json!({"type": "object"})
     }
 }
 
@@ -98,17 +122,32 @@ impl Read for Value {
     fn read(value: &Value, _: &mut Findings) -> Option<Self> {
         Some(value.clone())
     }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> Value {
+        Value::Bool(true)
+    }
 }
 
 impl Read for bool {
     fn read(value: &Value, found: &mut Findings) -> Option<Self> {
         value.as_bool().or_else(|| found.expected("true or false"))
     }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> Value {
+        serde_json::json!({"type": "boolean"})
+    }
 }
 
 impl Read for f64 {
     fn read(value: &Value, found: &mut Findings) -> Option<Self> {
         value.as_f64().or_else(|| found.expected("a number"))
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> Value {
+        serde_json::json!({"type": "number"})
     }
 }
 
@@ -119,6 +158,11 @@ impl Read for String {
 
     fn blank() -> Option<Self> {
         Some(Self::new())
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> Value {
+        serde_json::json!({"type": "string"})
     }
 }
 

@@ -46,6 +46,11 @@ impl Read for Span {
         let span = value.as_str().and_then(Self::parse);
         span.or_else(|| found.expected("a duration such as \"250ms\", \"30s\", \"5m\" or \"2h\""))
     }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> Value {
+        serde_json::json!({"type": "string", "pattern": "^[0-9]{1,9}(\\.[0-9]{1,9})?(ms|s|m|h)$"})
+    }
 }
 
 /// A whole number that is not negative; `65536.0` is one too, as `google.protobuf.Struct` knows only doubles.
@@ -67,6 +72,11 @@ impl Read for Count {
         };
         let count = value.as_u64().or_else(|| value.as_f64().and_then(from_double));
         count.map(Self).or_else(|| found.expected("a whole number that is not negative"))
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> Value {
+        serde_json::json!({"type": "integer", "minimum": 0})
     }
 }
 
