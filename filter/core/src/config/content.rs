@@ -78,7 +78,7 @@ fn content(raw: &RawMessages, message_len_max: u64, builder: &mut Builder, found
         found.fault("json.duplicate_keys", "allow leaves open which value authorize has read");
     }
     let authorize = Authorizations::new(authorize).unwrap_or_else(|problem| {
-        found.fault("authorize", &problem.to_string());
+        found.fault("authorize", problem);
         Authorizations::default()
     });
     ContentRules {

@@ -109,7 +109,7 @@ fn per_address(raw: Option<&Limit<RawPerAddress>>, found: &mut Findings) -> Addr
             return AddressLimits { ipv6_prefix: IPV6_PREFIX, connections: None, handshakes: None, failures: None };
         }
     };
-    let ipv6_prefix = raw.ipv6_prefix.map_or(u64::from(IPV6_PREFIX), |Count(bits)| bits);
+    let ipv6_prefix = raw.ipv6_prefix.map_or_else(|| u64::from(IPV6_PREFIX), |Count(bits)| bits);
     if !(32..=128).contains(&ipv6_prefix) {
         found.fault("ipv6_prefix", "from 32 to 128 bits");
     }

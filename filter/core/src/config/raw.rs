@@ -52,7 +52,7 @@ impl Read for RawClaimHeader {
 
     #[cfg(feature = "schema")]
     fn schema() -> Value {
-        let object = super::schema::object([("header", String::schema()), ("format", ClaimFormat::schema())]);
+        let object = super::read::object_schema([("header", String::schema()), ("format", ClaimFormat::schema())]);
         serde_json::json!({"anyOf": [{"type": "string"}, object]})
     }
 }
@@ -90,7 +90,7 @@ impl Read for RawStore {
 
     #[cfg(feature = "schema")]
     fn schema() -> Value {
-        let object = super::schema::object([("rate_limit_service", bool::schema())]);
+        let object = super::read::object_schema([("rate_limit_service", bool::schema())]);
         serde_json::json!({"anyOf": [{"const": "local"}, object]})
     }
 }
@@ -143,7 +143,7 @@ macro_rules! raw {
 
             #[cfg(feature = "schema")]
             fn schema() -> Value {
-                super::schema::object([$((raw!(@key $field $($key)?), <$type>::schema())),*])
+                super::read::object_schema([$((raw!(@key $field $($key)?), <$type>::schema())),*])
             }
         }
     )*};

@@ -174,3 +174,15 @@ pub(super) fn one_of<T: Copy>(value: &Value, words: &[(&str, T)], found: &mut Fi
         found.expected(&words.join(" or "))
     })
 }
+
+/// The JSON Schema of an object with these keys and no other. Each may be null, which is what it means to be left out, or a limit taken away.
+#[cfg(feature = "schema")]
+pub(super) fn object_schema<const N: usize>(keys: [(&str, Value); N]) -> Value {
+    let nullable = |schema: Value| match schema {
+        Value::Bool(_) => schema,
+        schema => serde_json::json!({"anyOf": [schema, {"type": "null"}]}),
+    };
+    let properties: Map<String, Value> =
+        keys.into_iter().map(|(key, schema)| (key.to_owned(), nullable(schema))).collect();
+    serde_json::json!({"type": "object", "properties": properties, "additionalProperties": false})
+}

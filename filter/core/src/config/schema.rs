@@ -2,7 +2,7 @@
 //!
 //! It says less than the parser: combinations, bounds and notations of strings are not in it, so a policy that it accepts may be refused.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::raw::RawPolicy;
 use super::read::Read;
@@ -19,17 +19,6 @@ pub fn schema() -> Value {
         members.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
     }
     schema
-}
-
-/// An object with these keys and no other. Each may be null, which is what it means to be left out, or a limit taken away.
-pub(super) fn object<const N: usize>(keys: [(&str, Value); N]) -> Value {
-    let nullable = |schema: Value| match schema {
-        Value::Bool(_) => schema,
-        schema => json!({"anyOf": [schema, {"type": "null"}]}),
-    };
-    let properties: Map<String, Value> =
-        keys.into_iter().map(|(key, schema)| (key.to_owned(), nullable(schema))).collect();
-    json!({"type": "object", "properties": properties, "additionalProperties": false})
 }
 
 #[cfg(test)]

@@ -198,3 +198,13 @@ fn a_report_is_a_line_for_each_fault_or_json() {
     );
     assert!(report.text("p").ends_with("\np: the policy holds\n"));
 }
+
+#[test]
+fn the_operators_guide_shows_what_is_printed() {
+    let guide = include_str!("../../../../OPERATIONS.md");
+    let (_, block) = guide.split_once("```console\n$ cat policy.yaml\n").expect("the block");
+    let (shown, _) = block.split_once("```").unwrap();
+    let (policy, printed) = shown.split_once("$ portcullis check --allow-missing-env policy.yaml\n").unwrap();
+    let report = check(policy, &Variables { allow_missing: true, ..Variables::default() }).unwrap();
+    assert_eq!(report.text("policy.yaml"), printed);
+}
