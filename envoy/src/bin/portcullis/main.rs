@@ -3,16 +3,19 @@
 mod check;
 mod document;
 mod hint;
+mod keys;
 mod schema;
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{env, fs, io};
 
 use check::{Report, Variables};
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
+use keys::{Kind, Signer};
 use serde_json::Value;
 
 /// The operator's tool of Portcullis, the WebSocket security filter.
@@ -31,12 +34,57 @@ enum Command {
     /// Prints the JSON Schema of policies, for editors.
     #[command(after_help = SCHEMA_EXAMPLES)]
     Schema,
+    /// Makes a key: a secret is printed; of a pair, the private key goes into a new file, and the JWK Set is printed.
+    #[command(after_help = KEYGEN_EXAMPLES)]
+    Keygen {
+        /// What it is for.
+        kind: Kind,
+        /// The new file for the private key of a pair.
+        #[arg(long, value_name = "FILE", required_if_eq_any([("kind", "es256"), ("kind", "eddsa")]))]
+        private: Option<PathBuf>,
+        /// The name of the key.
+        #[arg(long, default_value = "1")]
+        kid: String,
+    },
+    /// Signs a JWT, to try a policy with.
+    #[command(after_help = TOKEN_EXAMPLES)]
+    Token(Token),
     /// Prints what completes the arguments of this command in a shell.
     #[command(after_help = "Examples:\n  portcullis completions bash > /etc/bash_completion.d/portcullis")]
     Completions {
         /// The shell.
         shell: Shell,
     },
+}
+
+const KEYGEN_EXAMPLES: &str = "\
+Examples:
+  SESSION_KEY=$(portcullis keygen hs256)                        for jwks: {secret: {env: SESSION_KEY}}
+  TICKET_KEY=$(portcullis keygen ticket)                        for auth.tickets.keys: [{env: TICKET_KEY}]
+  portcullis keygen es256 --private key.pem > jwks.json         for jwks: {inline: …}";
+
+const TOKEN_EXAMPLES: &str = "\
+Examples:
+  portcullis token --key key.pem --kid 1 --claims '{\"iss\": \"https://idp.example.com/\", \"aud\": \"chat\", \"sub\": \"alice\"}'
+  portcullis token --secret-env SESSION_KEY --claims '{\"sub\": \"alice\"}' --expires-in 60";
+
+#[derive(Args, Debug)]
+struct Token {
+    /// A private key of P-256 (ES256) or Ed25519 (EdDSA), PKCS #8 in PEM.
+    #[arg(long, value_name = "FILE", conflicts_with = "secret_env", required_unless_present = "secret_env")]
+    key: Option<PathBuf>,
+    /// The variable of the environment with the secret (HS256). It is no argument: all users of a machine see those.
+    #[arg(long, value_name = "NAME")]
+    secret_env: Option<String>,
+    /// The name of the key.
+    #[arg(long)]
+    kid: Option<String>,
+    /// The claims, a JSON object; iat and exp are added.
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    claims: String,
+    /// How long the token is good, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3_600)]
+    expires_in: u64,
 }
 
 const SCHEMA_EXAMPLES: &str = "\
@@ -78,14 +126,9 @@ struct Check {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Check(arguments) => match run_check(&arguments) {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::from(1),
-            Err(problem) => {
-                eprintln!("portcullis: {problem}");
-                ExitCode::from(2)
-            }
-        },
+        Command::Check(arguments) => end(run_check(&arguments)),
+        Command::Keygen { kind, private, kid } => end(run_keygen(kind, private.as_deref(), &kid).map(|()| true)),
+        Command::Token(arguments) => end(run_token(&arguments).map(|()| true)),
         Command::Schema => {
             let _ = writeln!(io::stdout(), "{:#}", schema::schema());
             ExitCode::SUCCESS
@@ -95,6 +138,44 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
     }
+}
+
+/// 0 where all is well, 1 where a policy is refused, 2 where the question could not be answered.
+fn end(outcome: Result<bool, String>) -> ExitCode {
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(problem) => {
+            eprintln!("portcullis: {problem}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run_keygen(kind: Kind, private: Option<&Path>, kid: &str) -> Result<(), String> {
+    let printed = match (keys::pair(kind, kid)?, private) {
+        (None, _) => keys::secret()?,
+        (Some(pair), Some(path)) => {
+            keys::write_private(path, &pair.private)?;
+            format!("{:#}", pair.jwks)
+        }
+        (Some(_), None) => return Err("the private key needs a file: --private".to_owned()),
+    };
+    writeln!(io::stdout(), "{printed}").map_err(|error| error.to_string())
+}
+
+fn run_token(arguments: &Token) -> Result<(), String> {
+    let claims = serde_json::from_str(&arguments.claims).map_err(|_| "--claims: expected a JSON object".to_owned())?;
+    let secret = match (&arguments.secret_env, &arguments.key) {
+        (Some(name), _) => env::var(name).map_err(|_| format!("{name} is not in the environment"))?,
+        (None, Some(path)) => read(path).map_err(|error| format!("{}: {error}", path.display()))?,
+        (None, None) => return Err("needs --key or --secret-env".to_owned()),
+    };
+    let signer = if arguments.secret_env.is_some() { Signer::Secret(&secret) } else { Signer::Pem(&secret) };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| "the clock is before 1970".to_owned())?;
+    let times = (now.as_secs(), Duration::from_secs(arguments.expires_in));
+    let token = keys::token(&signer, arguments.kid.as_deref(), claims, times)?;
+    writeln!(io::stdout(), "{token}").map_err(|error| error.to_string())
 }
 
 /// Prints what is found in all files. Returns whether all policies hold.
