@@ -23,6 +23,8 @@ pub mod config;
 #[cfg(feature = "container")]
 pub mod container;
 mod error;
+#[cfg(feature = "tool")]
+pub mod explain;
 mod files;
 mod instance;
 mod launch;

@@ -108,6 +108,17 @@ pub(crate) fn check(text: &str, variables: &Variables) -> Option<Report> {
     })
 }
 
+/// The policy in `text`.
+///
+/// # Errors
+/// Why there is none; what is wrong with it, `portcullis check` says.
+pub(crate) fn parsed(text: &str, variables: &Variables) -> Result<config::Parsed, String> {
+    let policy = document::policy(text).map_err(|unreadable| unreadable.problem.to_owned())?;
+    let policy = policy.ok_or("there is no policy in it")?;
+    let parsed = config::parse(policy.value().to_string().as_bytes(), &|name| variables.get(name));
+    parsed.map_err(|error| error.to_string())
+}
+
 fn placed(policy: &Node, finding: &Finding) -> Placed {
     let found = policy.find(finding.path());
     let is_key = finding.problem().starts_with("unknown field");

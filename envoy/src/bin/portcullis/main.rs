@@ -2,6 +2,7 @@
 
 mod check;
 mod document;
+mod explain;
 mod hint;
 mod keys;
 mod schema;
@@ -31,6 +32,9 @@ enum Command {
     /// Checks policies with the filter's own parser, and names all faults, each with its line and column.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(Check),
+    /// Says what the filter would decide about a handshake and messages, and why. Services are not asked.
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(Explain),
     /// Prints the JSON Schema of policies, for editors.
     #[command(after_help = SCHEMA_EXAMPLES)]
     Schema,
@@ -110,6 +114,15 @@ struct Check {
     /// The files; - is the standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    variables: VariableArguments,
+    /// Prints JSON: a list with an object for each file.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct VariableArguments {
     /// A variable that the policy finds in vm_config.environment_variables; without a value, that of this process.
     #[arg(long, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
@@ -119,13 +132,41 @@ struct Check {
     /// Takes a placeholder that is long enough for any key where the value of a variable is not given.
     #[arg(long)]
     allow_missing_env: bool,
-    /// Prints JSON: a list with an object for each file.
+}
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  portcullis explain policy.yaml 'https://chat.example.com/rooms?x' -H 'Origin: https://app.example.com' --address 192.0.2.1
+  portcullis explain policy.yaml wss://chat.example.com/ -H 'Origin: https://app.example.com' -H \"Authorization: Bearer $TOKEN\" \\
+      --message '{\"type\": \"say\", \"text\": \"hello\"}'
+
+Counts begin at zero, so no rate and no limit of connections is met. Exit code: 0 all of it passes, 1 something does not, 2 wrong usage.";
+
+#[derive(Args, Debug)]
+struct Explain {
+    /// The policy, as for check.
+    policy: PathBuf,
+    /// What is asked for; https and wss are TLS.
+    url: String,
+    /// A header of the request.
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// The address of the client.
+    #[arg(long, default_value = "192.0.2.1")]
+    address: String,
+    /// A text message that the client sends then; in order, each after the other.
+    #[arg(long = "message", value_name = "TEXT")]
+    messages: Vec<String>,
+    /// The subprotocol that the upstream chooses.
     #[arg(long)]
-    json: bool,
+    subprotocol: Option<String>,
+    #[command(flatten)]
+    variables: VariableArguments,
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Explain(arguments) => end(run_explain(&arguments)),
         Command::Check(arguments) => end(run_check(&arguments)),
         Command::Keygen { kind, private, kid } => end(run_keygen(kind, private.as_deref(), &kid).map(|()| true)),
         Command::Token(arguments) => end(run_token(&arguments).map(|()| true)),
@@ -152,6 +193,22 @@ fn end(outcome: Result<bool, String>) -> ExitCode {
     }
 }
 
+fn run_explain(arguments: &Explain) -> Result<bool, String> {
+    let name = arguments.policy.display();
+    let variables = variables(&arguments.variables)?;
+    let text = read(&arguments.policy).map_err(|error| format!("{name}: {error}"))?;
+    let parsed = check::parsed(&text, &variables).map_err(|problem| format!("{name}: {problem}"))?;
+    let handshake = explain::handshake(&arguments.url, &arguments.headers, &arguments.address)?;
+    let subprotocol = arguments.subprotocol.as_deref();
+    let (text, is_let) = explain::explain(parsed, now()?.as_secs(), &handshake, subprotocol, &arguments.messages)?;
+    writeln!(io::stdout(), "{}", text.trim_end()).map_err(|error| error.to_string())?;
+    Ok(is_let)
+}
+
+fn now() -> Result<Duration, String> {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| "the clock is before 1970".to_owned())
+}
+
 fn run_keygen(kind: Kind, private: Option<&Path>, kid: &str) -> Result<(), String> {
     let printed = match (keys::pair(kind, kid)?, private) {
         (None, _) => keys::secret()?,
@@ -172,15 +229,14 @@ fn run_token(arguments: &Token) -> Result<(), String> {
         (None, None) => return Err("needs --key or --secret-env".to_owned()),
     };
     let signer = if arguments.secret_env.is_some() { Signer::Secret(&secret) } else { Signer::Pem(&secret) };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| "the clock is before 1970".to_owned())?;
-    let times = (now.as_secs(), Duration::from_secs(arguments.expires_in));
+    let times = (now()?.as_secs(), Duration::from_secs(arguments.expires_in));
     let token = keys::token(&signer, arguments.kid.as_deref(), claims, times)?;
     writeln!(io::stdout(), "{token}").map_err(|error| error.to_string())
 }
 
 /// Prints what is found in all files. Returns whether all policies hold.
 fn run_check(arguments: &Check) -> Result<bool, String> {
-    let variables = variables(arguments)?;
+    let variables = variables(&arguments.variables)?;
     let mut reports: Vec<(String, Report)> = Vec::new();
     for file in &arguments.files {
         let name = if is_stdin(file) { "<stdin>".to_owned() } else { file.display().to_string() };
@@ -199,7 +255,7 @@ fn run_check(arguments: &Check) -> Result<bool, String> {
     Ok(reports.iter().all(|(_, report)| report.is_good()))
 }
 
-fn variables(arguments: &Check) -> Result<Variables, String> {
+fn variables(arguments: &VariableArguments) -> Result<Variables, String> {
     let mut variables = Variables { allow_missing: arguments.allow_missing_env, ..Variables::default() };
     for file in &arguments.env_file {
         let text = read(file).map_err(|error| format!("{}: {error}", file.display()))?;
