@@ -10,9 +10,9 @@ use source::{Source, sources, workspace};
 
 /// The layers of portcullis-core from the lowest to the highest, as its `lib.rs` draws them. A module imports from its own layer or a lower one.
 const LAYERS: [&[&str]; 6] = [
-    &["access", "ask", "effect", "ids", "letter", "port", "secret", "time", "violation"],
-    &["http", "protobuf", "regex", "wire"],
-    &["content", "identity", "json", "limits", "liveness", "message", "negotiation", "succession", "timers", "token"],
+    &["access", "ask", "ids", "letter", "port", "refusal", "secret", "time", "violation"],
+    &["effect", "http", "protobuf", "regex", "wire"],
+    &["content", "identity", "json", "limits", "liveness", "message", "negotiation", "succession", "telemetry", "timers", "token"],
     &["entry", "policy", "record", "turn"],
     &["handshake", "session"],
     &["config", "gate"],
