@@ -308,7 +308,11 @@ const centrifuge = {
     client.on("disconnected", ended);
     client.on("error", ({ error }) => {
       tell(`${error.code} ${error.message}`, job.op === "refused");
-      if (job.op === "refused") { isOver = true; client.disconnect(); }
+      if (job.op === "refused") {
+        isOver = true;
+        reject(new Error(error.message));
+        client.disconnect();
+      }
     });
     client.on("connected", () => {
       opened.resolve();
@@ -346,7 +350,11 @@ const nats = {
     return {
       echo: (kind, bytes) => { client.publish(topic, bytes); return inbox.take().then((back) => pair(kind, back)); },
       // Without a flush all of them go in one frame.
-      say: (message) => { client.publish(topic, message); return Promise.race([client.flush().catch(() => {}), client.closed()]); },
+      say: async (message) => {
+        if (client.isClosed()) return;
+        client.publish(topic, message);
+        await Promise.race([client.flush().catch(() => {}), client.closed()]);
+      },
       leave: () => client.close(),
       again: () => opened.promise,
     };
