@@ -161,9 +161,8 @@ impl Node {
         let mut found = Found { position: self.position, node: self, is_whole: true };
         let mut rest = path;
         while !rest.is_empty() {
-            let (next, position, behind) = match found.node.child(rest) {
-                Some(child) => child,
-                None => return Found { is_whole: false, ..found },
+            let Some((next, position, behind)) = found.node.child(rest) else {
+                return Found { is_whole: false, ..found };
             };
             // A value of its own stands where it is written; what is in it begins at its key.
             let position = match next.content {
@@ -235,8 +234,8 @@ fn position(location: &serde_saphyr::Location) -> Position {
 
 enum Parsed {
     Scalar(Value),
-    List(Vec<Spanned<Parsed>>),
-    Map(Vec<(Spanned<String>, Spanned<Parsed>)>),
+    List(Vec<Spanned<Self>>),
+    Map(Vec<(Spanned<String>, Spanned<Self>)>),
 }
 
 impl From<Spanned<Parsed>> for Node {

@@ -29,8 +29,9 @@ pub fn policy(data: &[u8]) {
         Err(error) => format!("{error:?} {error}"),
     };
     assert!(!shown.contains("canary"), "a secret is shown");
-    if let Ok(parsed) = &result {
-        assert_holds(parsed);
+    match &result {
+        Ok(parsed) => assert_holds(parsed),
+        Err(error) => assert!(!error.faults().is_empty(), "refused without a fault"),
     }
 
     if let Ok(tree) = json::parse(data)

@@ -125,7 +125,7 @@ impl Read for Value {
 
     #[cfg(feature = "schema")]
     fn schema() -> Value {
-        Value::Bool(true)
+        Self::Bool(true)
     }
 }
 

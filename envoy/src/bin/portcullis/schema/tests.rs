@@ -34,7 +34,7 @@ fn every_shipped_policy_holds_by_it() {
                 check(document, &shown);
             } else if ["spec", "http_filters"].iter().any(|key| shown.get(key).is_some()) {
                 check(document, &document::policy(block).unwrap().expect("a policy").value());
-            } else if shown.get("json").or(shown.get("authorize")).is_some() {
+            } else if shown.get("json").or_else(|| shown.get("authorize")).is_some() {
                 check(document, &json!({"messages": {"from_client": shown}}));
             }
         }
