@@ -15,6 +15,7 @@
 //! What only the envelope's own protocol says (pings, acknowledgements, `connection_init`) has to have its shape, and is within
 //! the bounds of JSON; schemas and authorization are for the messages inside.
 
+mod packet;
 mod records;
 mod signalr;
 mod stomp;
@@ -22,9 +23,13 @@ mod stomp;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use packet::{Kind, REFUSED};
+
 use crate::json::document::{Document, Form, Twins, Value};
 use crate::violation::Violation;
 use crate::wire::Side;
+
+pub use packet::Packet;
 
 /// A protocol that wraps messages.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -80,28 +85,6 @@ impl Envelopes {
     }
 }
 
-/// A text without its envelope.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Packet<'a> {
-    /// What stands before the JSON.
-    pub head: &'a str,
-    /// The JSON, where there is any.
-    pub json: Option<Cow<'a, str>>,
-    /// Whether it is a ping or pong of the transport.
-    pub is_heartbeat: bool,
-    kind: Kind,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Kind {
-    /// What the envelope is, stands in the JSON.
-    Inside,
-    /// The envelope's own, with an object where there is JSON.
-    Own,
-    /// The arguments of an event, or of its acknowledgement.
-    Arguments { is_event: bool, attachments: Option<u32> },
-}
-
 /// The most binary attachments of one Socket.IO packet: as many as its own parser takes by default.
 const ATTACHMENTS_MAX: u32 = 10;
 
@@ -111,9 +94,6 @@ const RESERVED_EVENTS: [&str; 6] =
 
 /// A server emits the events that a client sends, and Node throws where the application does not listen for this one. Servers send it too.
 const CLIENT_RESERVED_EVENT: &str = "error";
-
-/// Not a packet of this envelope.
-const REFUSED: Violation = Violation::SchemaRefused;
 
 impl Envelope {
     /// Takes off what stands around the JSON.
@@ -187,17 +167,6 @@ impl Envelope {
         match packet.kind {
             Kind::Inside | Kind::Arguments { is_event: true, .. } => Some(document.root()),
             Kind::Arguments { is_event: false, .. } | Kind::Own => None,
-        }
-    }
-}
-
-impl<'a> Packet<'a> {
-    /// How many binary messages come behind it and belong to it.
-    #[must_use]
-    pub const fn attachments(&self) -> u32 {
-        match self.kind {
-            Kind::Arguments { attachments: Some(attachments), .. } => attachments,
-            Kind::Arguments { attachments: None, .. } | Kind::Inside | Kind::Own => 0,
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{Envelope, REFUSED};
+use super::Envelope;
+use super::packet::REFUSED;
 use crate::json::document::{Document, Form, Value};
 use crate::json::reader::{Bounds, read};
 use crate::violation::Violation;

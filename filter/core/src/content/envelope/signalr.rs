@@ -3,7 +3,7 @@
 //! A session begins with a handshake of each side. It is told by its members, not by its place: a later one is nothing that a
 //! receiver acts on.
 
-use super::REFUSED;
+use super::packet::REFUSED;
 use crate::json::document::{Form, Twins, Value};
 use crate::violation::Violation;
 use crate::wire::Side;

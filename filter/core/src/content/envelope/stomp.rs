@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::{Kind, Packet, REFUSED};
+use super::packet::{Kind, Packet, REFUSED};
 use crate::json::reader::{Bounds, check};
 use crate::violation::Violation;
 use crate::wire::Side;
