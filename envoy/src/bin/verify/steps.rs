@@ -126,7 +126,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "module-size",
-        rule: "portcullis.wasm is at most 1.55 MiB",
+        rule: "portcullis.wasm is at most 1.60 MiB",
         needs: &[],
         only_named: false,
         action: Action::Call(measure_module),
@@ -254,8 +254,8 @@ fn add_target(workspace: &Workspace) -> Outcome {
     }
 }
 
-/// What the module may weigh, in bytes: 1.55 MiB. An Envoy compiles it whole at its start, at about a second per MiB.
-const MODULE_LEN_MAX: u64 = 1_625_292;
+/// What the module may weigh, in bytes: 1.60 MiB. An Envoy compiles it whole at its start, at about a second per MiB.
+const MODULE_LEN_MAX: u64 = 1_677_721;
 
 fn measure_module(workspace: &Workspace) -> Outcome {
     match fs::metadata(workspace.target.join("wasm32-wasip1/release/portcullis.wasm")) {
@@ -362,8 +362,8 @@ mod tests {
 
     #[test]
     fn a_module_of_its_bound_passes_and_one_byte_more_fails() {
-        let expected = "1625292 bytes = 1.55 MiB, at most 1625292 bytes = 1.55 MiB";
-        assert_eq!(judge_module_len(1_625_292), Outcome::Passed(expected.to_owned()));
+        let expected = "1677721 bytes = 1.60 MiB, at most 1677721 bytes = 1.60 MiB";
+        assert_eq!(judge_module_len(1_677_721), Outcome::Passed(expected.to_owned()));
         assert!(matches!(judge_module_len(1_625_293), Outcome::Failed(_)));
     }
 }

@@ -491,7 +491,9 @@ impl Session {
         let pong_count = direction.pong_count();
         if direction.is_closed() {
             self.end_by.get_or_insert_with(|| now.saturating_add(PEER_CLOSE_TIMEOUT));
-            self.ended_by.get_or_insert((from, direction.close_code()));
+            if self.ended_by.is_none() {
+                self.ended_by = Some((from, direction.close_code()));
+            }
         }
         match from {
             Side::Client if chunk.is_empty() => {}
