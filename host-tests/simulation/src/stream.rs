@@ -368,12 +368,13 @@ impl Stream {
         }
         let date = vm.proxy.date();
         let flow = self.run_head(vm, |gate, effects| gate.answered(answer, effects));
-        if flow == Flow::Forward && vm.proxy.fails() {
-            self.instead(vm, Gate::failed);
-            self.seen.borrow_mut().waits = None;
-            return;
-        }
+        let has_failed = flow == Flow::Forward && vm.proxy.fails();
+        let flow = if has_failed { self.instead(vm, Gate::failed) } else { flow };
         self.let_go(vm, flow, date);
+        // It was decided about all the same, and stays where it is.
+        if has_failed {
+            self.seen.borrow_mut().is_forwarded = false;
+        }
     }
 
     /// The end, in whatever way.
