@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use serde_json::Value;
+
 use crate::violation::Violation;
 
 /// What is refused, and why.
@@ -115,4 +117,13 @@ impl Detail {
             Self::Signature => "signature",
         }
     }
+}
+
+/// A key as it stands in a path: by itself where it is a plain identifier, else as `["…"]` with JSON's escapes, so that a path
+/// leads to one place only, and stays on one line of a log.
+#[must_use]
+pub fn step(key: &str) -> String {
+    let is_plain = key.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if is_plain { key.to_owned() } else { format!("[{}]", Value::from(key)) }
 }

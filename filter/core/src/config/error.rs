@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::Value;
+pub use crate::refusal::step;
 
 /// Something that an operator should know about a configuration, and where it is.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -72,12 +72,3 @@ impl fmt::Display for ConfigError {
 
 /// How many faults stand in one line.
 const SHOWN_MAX: usize = 5;
-
-/// A key as it stands in a path: by itself where it is a plain identifier, else as `["…"]` with JSON's escapes, so that a path
-/// leads to one place only, and stays on one line of a log.
-#[must_use]
-pub fn step(key: &str) -> String {
-    let is_plain = key.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if is_plain { key.to_owned() } else { format!("[{}]", Value::from(key)) }
-}

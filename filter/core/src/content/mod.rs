@@ -20,7 +20,7 @@ use crate::json::document::{Form, Twins, Value};
 use crate::json::pointer::{Pointer, Referent};
 use crate::json::reader::{Bounds, read};
 use crate::json::schema::Schema;
-use crate::refusal::{Cause, Refusal};
+use crate::refusal::{Cause, Refusal, step};
 use crate::token::Verified;
 use crate::violation::Violation;
 use crate::wire::Side;
@@ -294,8 +294,15 @@ fn refused_by(schema: &Schema, name: Option<&str>, message: Value<'_>, violation
         _ => None,
     };
     let (keyword, instance) = fault.map(|fault| (fault.keyword, fault.instance)).unzip();
-    let at = name.map_or_else(|| "json.schema".to_owned(), |name| format!("json.schemas.{name}"));
+    let at = name.map_or_else(|| "json.schema".to_owned(), |name| schema_path(name));
     Refusal::because(violation, Cause { at, kind: name.map(shown), keyword, instance, ..Cause::default() })
+}
+
+/// Where the schema of a type stands.
+fn schema_path(name: &str) -> String {
+    let step = step(name);
+    let dot = if step.starts_with('[') { "" } else { "." };
+    ["json.schemas", dot, &step].concat()
 }
 
 /// A type as it is told: a client may make up any.

@@ -551,13 +551,7 @@ impl Gate {
         if !policy.log.refusals {
             return;
         }
-        if let Some(cause) = &mut refusal.cause
-            && cause.at.is_empty()
-            && let Some((provider, _)) = &cause.holder
-            && let Some(index) = policy.auth.providers.iter().position(|own| own.name == *provider)
-        {
-            cause.at = format!("auth.providers[{index}]");
-        }
+        policy.auth.locate(&mut refusal);
         let of = Scene { worker: worker.name, stream: self.id, policy: label };
         worker.watch.log(record.group(), worker.now(), || record.refused(of, &refusal, None, mode), effects);
     }

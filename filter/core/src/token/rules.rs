@@ -9,6 +9,7 @@ use crate::identity::feed::RemoteFeed;
 use crate::identity::lookup::Lookup;
 use crate::identity::signed_cookie::CookieKey;
 use crate::identity::tickets::TicketRules;
+use crate::refusal::Refusal;
 
 /// The authentication of a policy.
 #[derive(Clone, Debug)]
@@ -67,6 +68,20 @@ impl AuthRules {
     pub fn provider(&self, name: &str) -> Option<&Provider> {
         let cookie = self.cookie.iter().map(|cookie| &cookie.provider);
         self.providers.iter().chain(cookie).find(|provider| provider.name == name)
+    }
+
+    /// Completes the path of a refusal whose credential is of a provider of these: its rules do not know where they stand.
+    pub fn locate(&self, refusal: &mut Refusal) {
+        let Some(cause) = &mut refusal.cause else { return };
+        let Some((provider, _)) = &cause.holder else { return };
+        let is_own = |own: &Provider| own.name == *provider;
+        let at = match self.providers.iter().position(is_own) {
+            Some(index) => format!("auth.providers[{index}]"),
+            None if self.cookie.as_ref().is_some_and(|cookie| is_own(&cookie.provider)) => "auth.cookie".to_owned(),
+            None => return,
+        };
+        let dot = if cause.at.is_empty() { "" } else { "." };
+        cause.at = [&at, dot, &cause.at].concat();
     }
 
     /// Whether a token of any shape may be a credential, since there is a provider that is asked about it.

@@ -197,7 +197,8 @@ impl Connection {
         let is_faulty = self.policy.fail == Fail::Open
             && refusal.as_ref().is_some_and(|refusal| refusal.violation == Violation::Internal);
         match refusal.filter(|_| !is_faulty) {
-            Some(refusal) => {
+            Some(mut refusal) => {
+                self.policy.auth.locate(&mut refusal);
                 if let Subject::Address(peer) = &self.subject
                     && refusal.violation.is_failed_attempt()
                 {
