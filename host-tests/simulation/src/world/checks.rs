@@ -47,6 +47,7 @@ impl World {
     /// What has to hold of a request that was decided about, or waits; `counts`: how many had slots before and after, where that is known.
     pub(super) fn check_request(&mut self, vm: &Vm, stream: &Stream, counts: Option<[[usize; 3]; 2]>) {
         let after = self.counts(&stream.seen.borrow().attempt);
+        self.note_tries();
         let mut seen = stream.seen.borrow_mut();
         let terms = seen.terms;
         let Some(Decided { flow, refusal, is_served, has_erred, judged: Judged { dates, known } }) =
@@ -139,11 +140,19 @@ impl World {
                 seen.blame("a ticket lets in twice".to_owned());
             }
             ticket.is_used |= is_let_in;
-            ticket.is_tried |=
-                flow == Flow::Forward || matches!(refusal, Some(Violation::Internal | Violation::TicketUsed));
         }
         if let Some(fault) = fault {
             seen.blame(fault);
+        }
+    }
+
+    /// Notes the tickets that somebody may have been let in with: also one whom another worker, which has come between, has decided about.
+    fn note_tries(&mut self) {
+        for stream in self.vms.iter().flat_map(|vm| vm.all_streams()) {
+            let seen = stream.seen.borrow();
+            if let (Some(ticket), Some(Decided { flow, refusal, .. })) = (seen.attempt.ticket, &seen.decided) {
+                self.tickets[ticket.number].is_tried |= *flow == Flow::Forward || *refusal == Some(Violation::Internal);
+            }
         }
     }
 

@@ -383,9 +383,7 @@ impl World {
     fn tick(&mut self, vm: &Rc<Vm>) {
         self.note(|| format!("a tick at {:?}", self.proxy.now()));
         vm.tick();
-        for stream in vm.all_streams() {
-            self.tidy(vm, &stream);
-        }
+        self.tidy_all(vm);
     }
 
     fn wake(&mut self) {
@@ -411,9 +409,7 @@ impl World {
             self.note(|| format!("a service answers {answer:?}"));
             vm.receive(token, answer);
         }
-        for stream in vm.all_streams() {
-            self.tidy(&vm, &stream);
-        }
+        self.tidy_all(&vm);
     }
 
     /// The issuer is asked for its keys, of which it may have new ones.
@@ -487,6 +483,8 @@ impl World {
     /// A worker traps, and another takes its place.
     fn kill(&mut self) {
         let dead = self.dice.below(self.vms.len());
+        // It may have decided something since.
+        self.tidy_all(&Rc::clone(&self.vms[dead]));
         self.note(|| format!("worker {dead} dies; {}", self.proxy.describe()));
         // Where the host failed, the others may never have heard of it: nobody misses it then, and its connections stay counted.
         let unnoticed = self.death_count.saturating_sub(self.proxy.generation()) as usize;
@@ -504,6 +502,12 @@ impl World {
         let is_full = self.dice.one_in(2);
         self.report.is_memory_short |= is_full;
         self.proxy.take_memory(if is_full { 2_000_000_000 } else { 8_000_000 });
+    }
+
+    fn tidy_all(&mut self, vm: &Rc<Vm>) {
+        for stream in vm.all_streams() {
+            self.tidy(vm, &stream);
+        }
     }
 
     /// What the host does behind a callback: it ends streams that were reset or answered.
