@@ -13,9 +13,12 @@ use crate::tokens::{self, FORGED, Token, in_seconds, public_jwk};
 
 #[test]
 fn refused_upgrades_are_answered_closed_counted_and_logged() {
-    let gate = Gate::start(policy(), Mode::Echo);
+    let gate = Gate::launch(policy(), Mode::Echo, |launch| launch.trusted_hops(1));
     let mut counters = Counters::default();
     let mut reached = Vec::new();
+    // One address may not cause as many lines of log.
+    let from =
+        |upgrade: Upgrade, number: usize| upgrade.header("X-Forwarded-For", format!("203.0.113.{}", number % 250));
     for (index, (route, request)) in ACCEPTED.iter().enumerate() {
         let path = format!("{route}/accepted/{index}");
         let mut websocket = gate.client.open(&request(&path)).unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -32,7 +35,7 @@ fn refused_upgrades_are_answered_closed_counted_and_logged() {
             let path = format!("{route}/{reason}/{index}");
             let pipelined = format!("{path}/pipelined");
             for (path, request) in [(&path, request(&path)), (&pipelined, request(&pipelined).tail(PIPELINED))] {
-                let answer = gate.client.ask(&request).expect("Envoy listens");
+                let answer = gate.client.ask(&from(request, answers.len())).expect("Envoy listens");
                 check_refused(path, &answer, *status, reason);
                 assert_eq!(answer.head.value("connection"), Some("close"), "{path}");
                 answers.push((path.clone(), answer));

@@ -10,7 +10,7 @@
 //! stomp                 SEND⏎destination:/a⏎⏎{…}␀                {"command":…,"headers":{…},"body":…}
 //! ```
 //!
-//! The last four may have several messages in a text, each of which is judged: see [`records`].
+//! The last four may have several messages in a text, each of which is judged (records.rs).
 //!
 //! What only the envelope's own protocol says (pings, acknowledgements, `connection_init`) has to have its shape, and is within
 //! the bounds of JSON; schemas and authorization are for the messages inside.

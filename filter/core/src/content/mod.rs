@@ -294,7 +294,7 @@ fn refused_by(schema: &Schema, name: Option<&str>, message: Value<'_>, violation
         _ => None,
     };
     let (keyword, instance) = fault.map(|fault| (fault.keyword, fault.instance)).unzip();
-    let at = name.map_or_else(|| "json.schema".to_owned(), |name| schema_path(name));
+    let at = name.map_or_else(|| "json.schema".to_owned(), schema_path);
     Refusal::because(violation, Cause { at, kind: name.map(shown), keyword, instance, ..Cause::default() })
 }
 

@@ -39,7 +39,7 @@ impl<'a> Jws<'a> {
     /// Takes a token apart.
     ///
     /// # Errors
-    /// [`Violation::CredentialInvalid`] when it is too long, has not three parts of canonical base64url, when header or
+    /// [`Violation::CredentialInvalid`](crate::violation::Violation::CredentialInvalid) when it is too long, has not three parts of canonical base64url, when header or
     /// payload are no JSON object with unique names, or when the header asks for anything but one of the signature
     /// algorithms that exist here (`none` is not one).
     pub fn parse(token: &'a [u8]) -> Result<Self, Refusal> {

@@ -147,7 +147,7 @@ impl Verified {
     /// The same with its end, where `rules` hold for it.
     ///
     /// # Errors
-    /// Those of [`ClaimRules::check`], and [`Violation::CredentialInvalid`] for another issuer.
+    /// Those of [`ClaimRules::check`], and [`Violation::CredentialInvalid`](crate::violation::Violation::CredentialInvalid) for another issuer.
     pub fn checked(self, rules: &ClaimRules, now: Timestamp) -> Result<Self, Refusal> {
         let expires_at = self.ends_at(rules, now)?;
         Ok(Self { expires_at, ..self })
@@ -188,7 +188,7 @@ impl Verified {
     /// Checks again what `rules` ask for, times included.
     ///
     /// # Errors
-    /// Those of [`ClaimRules::check`]; [`Violation::CredentialInvalid`] also for another issuer.
+    /// Those of [`ClaimRules::check`]; [`Violation::CredentialInvalid`](crate::violation::Violation::CredentialInvalid) also for another issuer.
     pub fn check(&self, rules: &ClaimRules, now: Timestamp) -> Result<(), Refusal> {
         self.ends_at(rules, now).map(drop)
     }
@@ -309,8 +309,8 @@ fn unsigned(jws: &Jws<'_>, providers: &[Provider]) -> Fault {
 /// Checks a compact token against the trusted providers, by our own arithmetic.
 ///
 /// # Errors
-/// [`Violation::CredentialInvalid`] when it is malformed or no provider's key fits, [`Violation::CredentialExpired`]
-/// when it is genuine but outside its time, [`Violation::ClaimRefused`] when a required claim is not met.
+/// [`Violation::CredentialInvalid`](crate::violation::Violation::CredentialInvalid) when it is malformed or no provider's key fits, [`Violation::CredentialExpired`](crate::violation::Violation::CredentialExpired)
+/// when it is genuine but outside its time, [`Violation::ClaimRefused`](crate::violation::Violation::ClaimRefused) when a required claim is not met.
 pub fn verify(token: &[u8], providers: &[Provider], now: Timestamp) -> Result<Verified, Refusal> {
     Ok(verify_signed(token, providers, now, &Signatures::default())?.0)
 }
@@ -318,7 +318,7 @@ pub fn verify(token: &[u8], providers: &[Provider], now: Timestamp) -> Result<Ve
 /// The claims of a token of another kind than a credential, where one of `providers` has signed it.
 ///
 /// # Errors
-/// [`Fault::UnknownKey`] where a provider may have a new key, else [`Violation::CredentialInvalid`].
+/// [`Fault::UnknownKey`] where a provider may have a new key, else [`Violation::CredentialInvalid`](crate::violation::Violation::CredentialInvalid).
 pub fn signed_claims(jws: Jws<'_>, providers: &[Provider]) -> Result<Map<String, Value>, Fault> {
     candidates(providers, jws.claims().get("iss"), jws.algorithm(), jws.key_id())
         .find(|(_, key)| key.verify(&jws))
