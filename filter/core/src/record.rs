@@ -100,9 +100,10 @@ impl Record {
         line.add("detail", cause.detail.map_or("", Detail::name));
         line.add_text("kid", cause.key_id.as_deref().unwrap_or_default());
         line.add_text("rule", cause.rule.as_deref().unwrap_or_default());
-        line.add_text("type", cause.kind.as_deref().unwrap_or_default());
+        line.add_text("type", &shown::name(cause.kind.as_deref().unwrap_or_default()));
         line.add("keyword", cause.keyword.unwrap_or_default());
-        line.add_text("instance", cause.instance.as_deref().unwrap_or_default());
+        let instance = cause.instance.as_deref().unwrap_or_default();
+        line.add_text("instance", &instance.split('/').map(shown::name).collect::<Vec<_>>().join("/"));
         let holder = cause.holder.as_ref().map(|(provider, subject)| (provider.as_str(), subject.as_str()));
         Effect::Log(Level::Warn, self.told(line, holder))
     }

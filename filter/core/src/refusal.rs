@@ -76,6 +76,12 @@ impl Refusal {
         Self::because(Violation::CredentialInvalid, Cause { detail: Some(detail), ..Cause::default() })
     }
 
+    /// One whose key its provider does not have.
+    #[must_use]
+    pub fn unknown_key(key_id: Option<String>) -> Self {
+        Self::invalid(Detail::Key).with(|cause| cause.key_id = key_id)
+    }
+
     /// One that is genuine, and not good now.
     #[must_use]
     pub fn untimely(detail: Detail) -> Self {

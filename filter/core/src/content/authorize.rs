@@ -12,6 +12,9 @@ use crate::token::claims::Requirement;
 const RULES_MAX: usize = 256;
 const CONDITIONS_MAX: usize = 1_024;
 
+/// What a rule or a pointer takes, in steps of a schema's.
+const STEPS_PER_RULE: u64 = 10;
+
 /// The most different pointers. Each may have to look at every member of a message: 64 KiB of them take about 0.1 ms.
 const POINTERS_MAX: usize = 32;
 
@@ -126,13 +129,25 @@ impl Authorizations {
         self.rules.is_empty()
     }
 
-    /// Whether `sender` may send `message`. A sender without a token has no claims.
+    /// What a message takes at most to be asked about, but for its length, in steps of a schema's.
+    #[must_use]
+    pub const fn steps(&self) -> u64 {
+        (self.rules.len().saturating_add(self.pointers.len()) as u64).saturating_mul(STEPS_PER_RULE)
+    }
+
+    /// Whether `sender` may send `message`. A sender without a token has no claims. Where a place `folds`, the case of letters says nothing.
     ///
     /// # Errors
     /// The index of the first rule that does not hold.
-    pub fn check(&self, message: Value<'_>, sender: Option<&Verified>) -> Result<(), usize> {
+    pub fn check(
+        &self,
+        message: Value<'_>,
+        sender: Option<&Verified>,
+        folds: impl Fn(&Pointer) -> bool,
+    ) -> Result<(), usize> {
         let found: Vec<Found<'_>> = self.pointers.iter().map(|pointer| Found::new(pointer, message)).collect();
-        let holds = |rule: &Rule| match rule.concern(&found) {
+        let folded = self.pointers.iter().position(folds);
+        let holds = |rule: &Rule| match rule.concern(&found, folded) {
             Concern::No => true,
             Concern::Unknown => false,
             Concern::Yes => sender.is_some_and(|sender| rule.is_met(&found, sender)),
@@ -150,7 +165,7 @@ impl Authorizations {
 }
 
 impl Rule {
-    fn concern(&self, found: &[Found<'_>]) -> Concern {
+    fn concern(&self, found: &[Found<'_>], folded: Option<usize>) -> Concern {
         let mut concern = Concern::Yes;
         for (index, glob) in &self.when {
             match found.get(*index) {
@@ -160,7 +175,7 @@ impl Rule {
                 }
                 Some(Found::Nothing) => {}
                 Some(found) => {
-                    if !glob.matches(found) {
+                    if !(glob.matches(found) || (folded == Some(*index) && glob.matches_folded(found))) {
                         concern = Concern::No;
                     }
                 }
@@ -238,6 +253,13 @@ impl Glob {
     /// Whether something between two stars has to be searched for.
     fn searches(&self) -> bool {
         self.text.split('*').skip(1).filter(|piece| !piece.is_empty()).count() > 1
+    }
+
+    /// The same for a string whose letters may have another case.
+    fn matches_folded(&self, found: &Found<'_>) -> bool {
+        let Found::Value(value) = found else { return false };
+        let glob = Self { text: self.text.to_ascii_lowercase().into(), number: None };
+        value.as_str().is_some_and(|text| glob.matches_text(&text.to_ascii_lowercase()))
     }
 
     /// A string by its text, a number by its value, also for a reader that rounds to a double, a boolean or null by how it is written. An

@@ -26,6 +26,7 @@ use std::collections::BTreeMap;
 use packet::{Kind, REFUSED};
 
 use crate::json::document::{Document, Form, Twins, Value};
+use crate::json::pointer::Pointer;
 use crate::violation::Violation;
 use crate::wire::Side;
 
@@ -143,6 +144,12 @@ impl Envelope {
                 Ok(is_event.then_some(root))
             }
         }
+    }
+
+    /// Whether receivers take names there for the same that differ by the case of their letters: methods of a hub are called so.
+    #[must_use]
+    pub fn folds(self, pointer: &Pointer) -> bool {
+        self == Self::SignalR && pointer.tokens().eq(["target"])
     }
 
     /// What a client's first packet says of who it is: a message without a wrapping, `connection_init` as it is written, the object of CONNECT.

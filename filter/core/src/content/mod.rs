@@ -12,6 +12,7 @@ pub mod rule_sets;
 pub mod tunnels;
 pub mod views;
 
+use core::cell::Cell;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -97,6 +98,8 @@ pub struct Judged<'a> {
 #[derive(Clone, Copy)]
 struct Terms<'a> {
     envelope: Envelope,
+    /// What its packets have taken so far, in steps of a schema's: each has a least, of which a text has thousands.
+    spent: &'a Cell<u64>,
     from: Side,
     sender: Option<&'a Verified>,
     search: Option<&'a Search<'a>>,
@@ -154,14 +157,19 @@ impl ContentRules {
             search.map_or(Ok(()), Search::receive_unread)?;
             return Ok(Judged::default());
         };
-        let terms = Terms { envelope, from, sender: handshake.sender.as_deref(), search };
+        let spent = Cell::new(0);
+        let terms = Terms { envelope, spent: &spent, from, sender: handshake.sender.as_deref(), search };
         let Some(records) = envelope.records(text, from, &json.bounds).map_err(within("envelope"))? else {
             return self.judge_packet(json, text, attachments, text, &terms);
         };
         // As a whole, and below each by itself without its envelope.
         self.search(text, 0, Reader::Unknown)?;
         let mut judged = Judged::default();
+        let most = Schema::steps_allowed(text.len()).max(rule_sets::Message::new(text.len(), 0).left());
         for record in &records {
+            if spent.get() > most {
+                return Err(Refusal::at(Violation::JsonRefused, "envelope"));
+            }
             judged.kinds.append(&mut self.judge_packet(json, record, 0, "", &terms)?.kinds);
         }
         // A message that is swallowed would take those beside it along.
@@ -180,7 +188,8 @@ impl ContentRules {
         searched: &str,
         terms: &Terms<'_>,
     ) -> Result<Judged<'a>, Refusal> {
-        let Terms { envelope, from, sender, search } = *terms;
+        let Terms { envelope, spent, from, sender, search } = *terms;
+        let spend = |steps: u64| spent.set(spent.get().saturating_add(steps));
         let packet = envelope.open(text, from).map_err(within("envelope"))?;
         // Only packets of the transport itself may stand between a packet and its attachments.
         if attachments > 0 && (packet.json.is_some() || !packet.head.is_empty()) {
@@ -195,11 +204,13 @@ impl ContentRules {
         let message = envelope.message(&packet, &document, from).map_err(within("envelope"))?;
         let kind =
             message.map_or(Ok(None), |message| json.schemas.kind(message)).map_err(within("json.discriminator"))?;
-        let (steps, name) = message.map_or(Ok((0, None)), |message| json.schemas.check(message, kind))?;
-        self.search(if searched.is_empty() { inside } else { searched }, steps, Reader::Json)?;
+        let (steps, name) = message.map_or(Ok((0, None)), |message| json.schemas.check(message, kind, envelope))?;
+        spend(steps);
+        spend(self.search(if searched.is_empty() { inside } else { searched }, steps, Reader::Json)?);
         let goes_nowhere = search.map_or(Ok(false), |search| search.receive(envelope, &packet, &document))?;
         if let Some(message) = message.filter(|_| !goes_nowhere && !self.authorize.is_empty()) {
-            self.authorize.check(message, sender).map_err(|index| {
+            spend(self.authorize.steps());
+            self.authorize.check(message, sender, |pointer| envelope.folds(pointer)).map_err(|index| {
                 let cause = Cause { at: format!("authorize[{index}]"), kind: kind.map(shown), ..Cause::default() };
                 Refusal::because(Violation::NotAuthorized, cause)
             })?;
@@ -211,17 +222,18 @@ impl ContentRules {
         Ok(Judged { kinds: kind.into_iter().collect(), attachments: packet.attachments() })
     }
 
-    /// Looks for patterns in every view of a text, on which a schema has spent so many `steps`.
+    /// Looks for patterns in every view of a text, on which a schema has spent so many `steps`. Gives how many more this has taken.
     ///
     /// # Errors
     /// [`Violation::PatternRefused`], and [`Violation::InvalidUtf8`] for what some readers take for UTF-16.
-    fn search(&self, text: &str, steps: u64, reader: Reader) -> Result<(), Refusal> {
-        let Some(patterns) = &self.patterns else { return Ok(()) };
+    fn search(&self, text: &str, steps: u64, reader: Reader) -> Result<u64, Refusal> {
+        let Some(patterns) = &self.patterns else { return Ok(0) };
         // Readers of JSON take this for UTF-16 or UTF-32 (RFC 4627 §3), and see other strings in it than are searched here.
         if matches!(text.as_bytes(), [0, _, ..] | [_, 0, _, ..]) {
             return Err(Violation::InvalidUtf8.into());
         }
         let (mut found, mut message) = (None, rule_sets::Message::new(text.len(), steps));
+        let before = message.left();
         views::any(text, reader, &mut |view| {
             found = patterns.find(view, &mut message);
             found.is_some()
@@ -231,7 +243,7 @@ impl ContentRules {
                 let cause = Cause { at: patterns.place(rule), rule: Some(Rc::clone(rule)), ..Cause::default() };
                 Err(Refusal::because(Violation::PatternRefused, cause))
             }
-            None => Ok(()),
+            None => Ok(before.saturating_sub(message.left())),
         }
     }
 }
@@ -259,10 +271,19 @@ impl Schemas {
     }
 
     /// The steps that it took to see that a message of this type is what it has to be, and the name that the schema of its type has.
-    fn check(&self, message: Value<'_>, kind: Option<&str>) -> Result<(u64, Option<&str>), Refusal> {
+    fn check(
+        &self,
+        message: Value<'_>,
+        kind: Option<&str>,
+        envelope: Envelope,
+    ) -> Result<(u64, Option<&str>), Refusal> {
         let (schema, name) = match self {
             Self::Any => return Ok((0, None)),
-            Self::ByType { schemas, otherwise, .. } => match kind.and_then(|kind| schemas.get_key_value(kind)) {
+            Self::ByType { schemas, otherwise, discriminator } => match kind.and_then(|kind| {
+                let is_same = |(name, _): &(&String, &Schema)| name.eq_ignore_ascii_case(kind);
+                let folded = || schemas.iter().find(is_same).filter(|_| envelope.folds(discriminator));
+                schemas.get_key_value(kind).or_else(folded)
+            }) {
                 Some((name, schema)) => (schema, Some(name.as_str())),
                 None if *otherwise => return Ok((0, None)),
                 None => return Err(unknown_type(kind)),

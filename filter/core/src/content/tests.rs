@@ -444,3 +444,59 @@ fn a_refusal_says_what_of_the_policy_refuses() {
     let long = format!(r#"{{"type":"{}"}}"#, "é".repeat(1_000));
     check(&long, Violation::SchemaRefused, of(&"é".repeat(64), at("json.otherwise")));
 }
+
+/// The rules of a client's messages.
+fn client_rules(side: serde_json::Value) -> Rc<ContentRules> {
+    let config = json!({"auth": {"required": false}, "messages": {"from_client": side}});
+    Rc::clone(&parse(config.to_string().as_bytes(), &|_| None).unwrap().policies.base().messages.client.content)
+}
+
+#[test]
+fn the_method_of_a_hub_has_no_other_rules_in_another_case() {
+    let side = |json: serde_json::Value, authorize: serde_json::Value| {
+        client_rules(json!({"envelope": "signalr", "json": json, "authorize": authorize}))
+    };
+    let call = |target: &str| format!("{{\"type\":1,\"target\":\"{target}\",\"arguments\":[]}}\u{1e}");
+    let violation = |rules: &ContentRules, target: &str| {
+        rules
+            .judge(&call(target), Side::Client, &Handshake::default(), 0, None)
+            .map_err(|refusal| refusal.violation)
+            .err()
+    };
+    let rules = side(json!({}), json!([{"when": {"/target": "Adm*"}, "claims": {"role": ["admin"]}}]));
+    for target in ["AdmDelete", "admDelete", "ADMDELETE", "aDm"] {
+        assert_eq!(violation(&rules, target), Some(Violation::NotAuthorized), "{target}");
+    }
+    assert_eq!(violation(&rules, "Say"), None);
+    let schemas = json!({"Say": {"properties": {"arguments": {"minItems": 1}}}});
+    let rules = side(json!({"discriminator": "/target", "schemas": schemas, "otherwise": "allow"}), json!([]));
+    for target in ["Say", "say", "SAY"] {
+        assert_eq!(violation(&rules, target), Some(Violation::SchemaRefused), "{target}");
+    }
+    assert_eq!(violation(&rules, "Shout"), None);
+    // Elsewhere the case of letters is the application's to tell apart.
+    let rules =
+        client_rules(json!({"json": {}, "authorize": [{"when": {"/target": "Adm*"}, "claims": {"role": ["admin"]}}]}));
+    let plain = |text: &str| rules.judge(text, Side::Client, &Handshake::default(), 0, None).is_ok();
+    assert!(plain(r#"{"target":"admDelete"}"#) && !plain(r#"{"target":"AdmDelete"}"#));
+}
+
+#[test]
+fn thousands_of_records_take_no_more_work_than_one_text() {
+    let tree =
+        json!({"anyOf": [{"type": "number"}, {"items": {"allOf": [{"$ref": "#/$defs/t"}, {"$ref": "#/$defs/t"}]}}]});
+    let schema = json!({"properties": {"v": {"$ref": "#/$defs/t"}}, "$defs": {"t": tree}});
+    let rules = client_rules(json!({"envelope": "json_lines", "json": {"schema": schema}}));
+    let judge = |text: &str| {
+        rules.judge(text, Side::Client, &Handshake::default(), 0, None).map_err(|refusal| *refusal.cause.unwrap())
+    };
+    let line = "{\"v\":[[[[[[[8]]]]]]]}\n";
+    assert!(judge(line).is_ok() && judge(&line.repeat(3)).is_ok());
+    let cause = judge(&line.repeat(2_700)).expect_err("it takes too much work");
+    assert_eq!(cause.at, "envelope");
+    // What is plain may come by the thousand.
+    assert!(judge(&"{\"v\":1}\n".repeat(4_000)).is_ok());
+    let lines = json!({"envelope": "json_lines", "json": {}, "rule_sets": ["sql_injection", "command_injection"]});
+    let rules = client_rules(lines);
+    assert!(rules.judge(&"{\"text\":\"hello\"}\n".repeat(3_000), Side::Client, &Handshake::default(), 0, None).is_ok());
+}

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::ask::Question;
 use crate::config;
-use crate::effect::{ClientWriter, Level};
+use crate::effect::{ClientWriter, Level, MessageKind};
 use crate::testing::{self, MOMENT, MemoryPort, frame};
 use crate::time::Moment;
 use crate::wire::Side::{Client, Server};
@@ -388,4 +388,34 @@ fn an_upstream_is_not_heard_where_the_host_does_not_take_a_refusal() {
     for side in [Client, Server] {
         assert_eq!(run(|effects| gate.body(side, &&b"\x81\x00"[..], false, effects)), (Onward::Nothing, vec![]));
     }
+}
+
+#[test]
+fn what_each_side_sent_is_counted_once() {
+    let mut world = World::new(&json!({}));
+    let mut gate = world.connect();
+    let server = |payload: &[u8]| [&[0x81, u8::try_from(payload.len()).unwrap()][..], payload].concat();
+    for bytes in [frame(0x81, b"one"), frame(0x89, b""), [frame(0x81, b"two"), frame(0x81, b"three")].concat()] {
+        run(|effects| gate.body(Client, &bytes.as_slice(), false, effects));
+    }
+    run(|effects| gate.body(Server, &server(b"hello").as_slice(), false, effects));
+    // It is refused, and the server answers the Close that it is sent.
+    run(|effects| gate.body(Client, &frame(0x82, b"binary").as_slice(), false, effects));
+    for bytes in [&b"\x88\x02\x03\xe8"[..], b""] {
+        run(|effects| gate.body(Server, &bytes, false, effects));
+    }
+    let ((), effects) = run(|effects| gate.end(effects));
+    let Some(Effect::Log(Level::Info, line)) = effects.last() else { panic!("{effects:?}") };
+    let line: Value = serde_json::from_str(line).unwrap();
+    assert_eq!(
+        (&line["by"], &line["code"], &line["reason"]),
+        (&json!("filter"), &json!(1_003), &json!("type_refused"))
+    );
+    assert_eq!((&line["messages_from_client"], &line["messages_from_server"]), (&json!(4), &json!(2)));
+    let counts = world.plugin.tick(world.now()).counts;
+    let of = |metric: Metric| counts.iter().filter(|(own, _)| *own == metric).map(|(_, count)| *count).sum::<i64>();
+    let texts = [Client, Server].map(|side| of(Metric::Messages(side, MessageKind::Text)));
+    let controls = [Client, Server].map(|side| of(Metric::Messages(side, MessageKind::Control)));
+    assert_eq!((texts, controls), ([3, 1], [1, 1]));
+    assert_eq!(of(Metric::Bytes(Server)), 7 + 4);
 }

@@ -101,7 +101,7 @@ pub fn verify(token: &[u8], provider: &Provider, now: Timestamp) -> Result<Resul
     let Ok(jws) = Jws::parse_logout(token) else { return Ok(Err(Flaw::Malformed)) };
     let claims = match signed_claims(jws, core::slice::from_ref(provider)) {
         Ok(claims) => claims,
-        Err(fault @ Fault::UnknownKey(_)) => return Err(fault),
+        Err(fault @ Fault::UnknownKey(..)) => return Err(fault),
         Err(Fault::Refused(_)) => return Ok(Err(Flaw::Signature)),
     };
     Ok(check(claims, &provider.rules, now))

@@ -322,7 +322,7 @@ impl Identity {
         let check = move |_: &Self, providers: &[Provider], date| {
             let Some(own) = providers.get(provider) else { return Ok(Err(Flaw::Unavailable)) };
             logout_token::verify(token.expose(), own, date).map_err(|fault| match fault {
-                Fault::UnknownKey(_) => Fault::UnknownKey(vec![provider]),
+                Fault::UnknownKey(_, key_id) => Fault::UnknownKey(vec![provider], key_id),
                 fault @ Fault::Refused(_) => fault,
             })
         };
@@ -378,10 +378,10 @@ impl Identity {
         };
         let providers = self.providers(auth);
         let verified = check(self, &providers, date);
-        let lacking = match verified {
+        let (lacking, key_id) = match verified {
             Ok(verified) => return Step::Ready(Ok(verified)),
             Err(Fault::Refused(refusal)) => return Step::Ready(Err(refusal)),
-            Err(Fault::UnknownKey(lacking)) => lacking,
+            Err(Fault::UnknownKey(lacking, key_id)) => (lacking, key_id),
         };
         let remotes = lacking.iter().filter_map(|index| auth.providers.get(*index)?.remote.as_ref());
         let mut others = remotes.clone().skip(asked_count).filter(|_| waits_left > 0);
@@ -397,7 +397,7 @@ impl Identity {
             None if remotes.clone().any(|remote| self.key_sets.keys(remote).is_none()) => {
                 Step::Ready(Err(Violation::Internal.into()))
             }
-            None => Step::Ready(Err(Refusal::invalid(Detail::Key))),
+            None => Step::Ready(Err(Refusal::unknown_key(key_id))),
         }
     }
 

@@ -15,6 +15,15 @@ pub(super) fn path(target: &[u8]) -> String {
     segments.collect::<Vec<_>>().join("/")
 }
 
+/// The longest name of a member, in characters: names that schemas know are shorter, and others may be anything.
+const NAME_LEN_MAX: usize = 32;
+
+/// The name of a member of a message, or its type, which a client may make up: a token stands as such.
+#[must_use]
+pub(super) fn name(text: &str) -> String {
+    if shape::begins_token(text.as_bytes()) { TOKEN.to_owned() } else { text.chars().take(NAME_LEN_MAX).collect() }
+}
+
 /// The host and port that an authority names, without its user information (RFC 3986 §3.2.1) and tokens.
 #[must_use]
 pub(super) fn host(authority: &[u8]) -> &[u8] {
@@ -60,6 +69,16 @@ mod tests {
         ] {
             assert_eq!(path(target.as_bytes()), expected, "{target}");
         }
+    }
+
+    #[test]
+    fn a_name_is_short_and_no_token() {
+        for (text, expected) in
+            [("payload", "payload"), (JWT, "[token]"), ("eyJhbGciOiJIUzI1NiJ9", "[token]"), ("", "")]
+        {
+            assert_eq!(name(text), expected, "{text}");
+        }
+        assert_eq!(name(&"\u{e4}".repeat(100)), "\u{e4}".repeat(32));
     }
 
     #[test]

@@ -258,6 +258,7 @@ impl Direction {
 
     /// How many of the next `len` bytes belong to a frame whose start has gone on: the rest is dropped.
     pub(super) fn finish_frame(&mut self, len: usize) -> usize {
+        self.found.counts = Counts::default();
         let Some(frame) = self.frame.as_mut().filter(|frame| frame.passing && !self.severed) else { return 0 };
         let len = usize::try_from(frame.left).unwrap_or(usize::MAX).min(len);
         frame.left = frame.left.saturating_sub(len as u64);

@@ -239,8 +239,8 @@ impl Verified {
 /// Why a token is not accepted.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Fault {
-    /// Providers, by index, that accept its issuer and its algorithm have no key that the token can mean: they may have a new one.
-    UnknownKey(Vec<usize>),
+    /// Providers, by index, that accept its issuer and its algorithm have no key that the token can mean: they may have a new one. Then the key that it names.
+    UnknownKey(Vec<usize>, Option<String>),
     /// It breaks a rule.
     Refused(Refusal),
 }
@@ -254,7 +254,7 @@ impl From<Refusal> for Fault {
 impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::UnknownKey(_) => Self::invalid(Detail::Key),
+            Fault::UnknownKey(_, key_id) => Self::unknown_key(key_id),
             Fault::Refused(refusal) => refusal,
         }
     }
@@ -294,7 +294,7 @@ fn unsigned(jws: &Jws<'_>, providers: &[Provider]) -> Fault {
     let lacking: Vec<usize> =
         providers.iter().enumerate().filter(|(_, provider)| lacks_key(provider)).map(|(index, _)| index).collect();
     if !lacking.is_empty() {
-        return Fault::UnknownKey(lacking);
+        return Fault::UnknownKey(lacking, id.map(str::to_owned));
     }
     let accepting = || providers.iter().filter(|provider| provider.rules.accepts_issuer(issuer));
     let detail = match () {

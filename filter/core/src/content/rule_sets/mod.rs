@@ -81,6 +81,12 @@ impl Message {
         Self { constructor: false, left: work::allowed(len, steps) }
     }
 
+    /// How many of a schema's steps the work is worth that it may still take.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        (self.left as u64).saturating_mul(work::STEPS_PER_UNIT)
+    }
+
     /// Takes what `subject` needs; whether so much was left.
     #[must_use]
     pub fn take(&mut self, subject: &Subject<'_>) -> bool {

@@ -13,7 +13,7 @@ const WORK_PER_KIB: usize = 16_600;
 const KIB_MIN: usize = 24;
 
 /// How many steps of a schema take as long as a unit.
-const STEPS_PER_UNIT: u64 = 2;
+pub(super) const STEPS_PER_UNIT: u64 = 2;
 
 /// What each text takes beside its bytes.
 const OF_TEXT: usize = 40;

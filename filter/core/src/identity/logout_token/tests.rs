@@ -169,7 +169,7 @@ fn only_keys_of_the_provider_sign() {
     assert_eq!(verify(&[good.clone(), b".x".to_vec()].concat(), &provider(), now), Ok(Err(Flaw::Malformed)));
     // A key that is not known may be a new one.
     let unknown = signed(&json!({"alg": "EdDSA", "kid": "2"}), &claims(&json!({})));
-    assert!(matches!(verify(&unknown, &provider(), now), Err(Fault::UnknownKey(_))));
+    assert!(matches!(verify(&unknown, &provider(), now), Err(Fault::UnknownKey(..))));
     // A provider without audiences takes nobody's.
     let mut any = provider();
     any.rules.audiences.clear();

@@ -25,7 +25,7 @@ use crate::regex::Builder;
 use crate::violation::Violation;
 use judge::Judge;
 use program::Program;
-use steps::Exhausted;
+use steps::{Exhausted, Steps};
 
 pub use fault::SchemaFault;
 pub use format::Formats;
@@ -63,6 +63,12 @@ impl Schema {
             Ok(false) => Err(Violation::SchemaRefused),
             Err(Exhausted) => Err(Violation::JsonRefused),
         }
+    }
+
+    /// How many steps a message of `len` bytes may take.
+    #[must_use]
+    pub const fn steps_allowed(len: usize) -> u64 {
+        Steps::new(len).left()
     }
 
     /// The keyword that a value does not satisfy, and where in it. It takes as much work as [`Self::check`].

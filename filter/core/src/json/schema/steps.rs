@@ -20,6 +20,11 @@ impl Steps {
         Self((len as u64).saturating_mul(STEPS_PER_BYTE).saturating_add(STEPS_MIN))
     }
 
+    /// How many are left.
+    pub(super) const fn left(&self) -> u64 {
+        self.0
+    }
+
     pub(super) fn spend(&mut self, steps: usize) -> Result<(), Exhausted> {
         self.0 = self.0.checked_sub(steps as u64).ok_or(Exhausted)?;
         Ok(())

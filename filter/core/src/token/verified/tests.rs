@@ -56,7 +56,7 @@ const INVALID: Fault = Fault::Refused(Refusal { violation: Violation::Credential
 fn bare(fault: Fault) -> Fault {
     match fault {
         Fault::Refused(refusal) => Fault::Refused(refusal.violation.into()),
-        fault @ Fault::UnknownKey(_) => fault,
+        fault @ Fault::UnknownKey(..) => fault,
     }
 }
 
@@ -153,8 +153,8 @@ fn a_token_is_tried_with_few_keys() {
 #[test]
 fn a_key_that_may_be_new_is_told() {
     let cases: [(&str, &[Option<&str>], Fault); 5] = [
-        (r#","kid":"new""#, &[Some("old")], Fault::UnknownKey(vec![0])),
-        (r#","kid":"new""#, &[None], Fault::UnknownKey(vec![0])),
+        (r#","kid":"new""#, &[Some("old")], Fault::UnknownKey(vec![0], Some("new".to_owned()))),
+        (r#","kid":"new""#, &[None], Fault::UnknownKey(vec![0], Some("new".to_owned()))),
         (r#","kid":"new""#, &[Some("old"), Some("new")], INVALID),
         ("", &[Some("old")], INVALID),
         ("", &[None], INVALID),
