@@ -55,8 +55,9 @@ pub struct Connection {
     backlog: Option<Box<Backlog>>,
     /// It has a turn to come.
     is_queued: bool,
-    /// A call of the host failed: what its buffers hold is not known, so nothing goes on any more.
-    is_broken: bool,
+    /// It has had its time, or a call of the host failed and what its buffers hold is not known: nothing goes on any more, whenever the host
+    /// tells that it has ended.
+    is_cut: bool,
     /// When it is ticked next, whatever comes before.
     armed_for: Option<Moment>,
     record: Record,
@@ -99,7 +100,7 @@ impl Connection {
             session,
             backlog: None,
             is_queued: false,
-            is_broken: false,
+            is_cut: false,
             armed_for: None,
             record,
             subject,
@@ -155,7 +156,7 @@ impl Connection {
         end: bool,
         effects: &mut Effects,
     ) -> Onward {
-        if self.is_broken {
+        if self.is_cut {
             return Onward::Nothing;
         }
         self.follow_policies(plugin.worker(), effects);
@@ -309,7 +310,7 @@ impl Connection {
     #[inline]
     pub(super) fn take_turn(&mut self, plugin: &Plugin, len_max: usize, effects: &mut Effects) -> Ready {
         self.is_queued = false;
-        if self.is_broken {
+        if self.is_cut {
             return Ready::default();
         }
         let worker = plugin.worker();
@@ -389,7 +390,9 @@ impl Connection {
             return;
         }
         self.armed_for = None;
-        if self.is_broken {
+        if self.is_cut {
+            // Until the host does it.
+            self.arm(worker, effects);
             effects.push(Effect::Reset);
             return;
         }
@@ -407,6 +410,7 @@ impl Connection {
         self.arm(worker, effects);
         effects.list.extend(ping.map(Effect::Write));
         if due == Due::Reset {
+            self.is_cut = true;
             effects.push(Effect::Reset);
         }
         // A Close may be due because of the policy, too.
@@ -471,7 +475,7 @@ impl Connection {
     #[cold]
     pub(super) fn fail(&mut self, plugin: &Plugin, effects: &mut Effects) {
         let worker = plugin.worker();
-        if core::mem::replace(&mut self.is_broken, true) {
+        if core::mem::replace(&mut self.is_cut, true) {
             effects.push(Effect::Reset);
             return;
         }

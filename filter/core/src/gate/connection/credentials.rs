@@ -141,7 +141,7 @@ impl Connection {
     pub(in crate::gate) fn answered(&mut self, plugin: &Plugin, answer: Answer, effects: &mut Effects) {
         let worker = plugin.worker();
         let Some((rest, token_len)) = self.proof.as_mut().and_then(|proof| proof.take_rest()) else { return };
-        if self.is_broken {
+        if self.is_cut {
             return;
         }
         self.follow_policies(worker, effects);
