@@ -409,13 +409,13 @@ impl Connection {
         let ping = if is_ping_due { self.session.ping(worker.now()) } else { None };
         self.arm(worker, effects);
         effects.list.extend(ping.map(Effect::Write));
-        if due == Due::Reset {
-            self.is_cut = true;
-            effects.push(Effect::Reset);
-        }
-        // A Close may be due because of the policy, too.
+        self.is_cut = due == Due::Reset;
+        // A Close may be due because of the policy, too, and goes before a reset.
         if self.write_close(worker, effects).is_err() {
-            self.fail(plugin, effects);
+            return self.fail(plugin, effects);
+        }
+        if self.is_cut {
+            effects.push(Effect::Reset);
         }
     }
 
@@ -568,7 +568,7 @@ impl Connection {
     /// Writes the Close that is due to the client, if it can be written now.
     #[inline]
     fn write_close(&mut self, worker: &Worker, effects: &mut Effects) -> Result<(), HostError> {
-        if self.proof.is_some() {
+        if self.proof.is_some() && !self.is_cut {
             self.flush_server(worker, effects)?;
         }
         if self.session.violation().is_some() && effects.client_writer == ClientWriter::Open {

@@ -18,6 +18,7 @@ use super::*;
 use crate::ask::Question;
 use crate::config;
 use crate::effect::{ClientWriter, Level, MessageKind};
+use crate::session::{CLOSE_GRACE, CLOSE_TIMEOUT};
 use crate::testing::{self, MOMENT, MemoryPort, frame};
 use crate::time::Moment;
 use crate::wire::Side::{Client, Server};
@@ -352,6 +353,19 @@ fn a_connection_whose_host_fails_is_told_and_reset() {
         assert_eq!(run(|effects| gate.body(Client, &hello.as_slice(), false, effects)), (Onward::Nothing, vec![]));
         assert_eq!(run(|effects| gate.failed(effects)).1, [Effect::Reset]);
     }
+}
+
+#[test]
+fn a_client_that_could_not_be_told_before_is_told_before_the_reset() {
+    let mut world = World::new(&json!({}));
+    let mut gate = world.connect();
+    gate.body(Client, &frame(0x83, b"").as_slice(), false, &mut Effects::new(ClientWriter::Busy));
+    world.elapse(CLOSE_GRACE);
+    gate.tick(&mut Effects::new(ClientWriter::Busy));
+    world.elapse(CLOSE_TIMEOUT);
+    let ((), effects) = run(|effects| gate.tick(effects));
+    let [.., Effect::Write(close), Effect::Reset] = effects.as_slice() else { panic!("{effects:?}") };
+    assert!(close.starts_with(b"\x88"));
 }
 
 #[test]
