@@ -313,6 +313,9 @@ impl Stream {
             return;
         }
         vm.proxy.journal().note(bytes, || format!("{}: {from:?} is passed on {}", self.id, show(bytes)));
+        if seen.is_reset {
+            seen.blame(format!("{from:?} passes {} of a connection that was reset", show(bytes)));
+        }
         if !seen.is_up {
             if !seen.may_pass_unjudged(from) {
                 seen.blame(format!("{from:?} passes {} of no connection", show(bytes)));
@@ -328,7 +331,8 @@ impl Stream {
 
     /// The next turn of the event loop: the writer lets go what it keeps.
     pub(crate) fn wake(&self, vm: &Vm) {
-        let Some((bytes, _)) = self.waiting.take() else { return };
+        let waiting = self.waiting.take().filter(|_| !self.seen.borrow().is_reset);
+        let Some((bytes, _)) = waiting else { return };
         if vm.proxy.fails() {
             self.is_jammed.set(true);
             self.instead(vm, Gate::failed);

@@ -233,7 +233,8 @@ impl World {
         if self.has_outlived(&seen) && is_live {
             say("a connection has outlived its token or its session".to_owned());
         }
-        let is_known = seen.error_count == 0 && !seen.is_over && is_live && seen.refusals.is_empty();
+        let is_up = is_live && !seen.is_over && !seen.is_reset;
+        let is_known = seen.error_count == 0 && is_up && seen.refusals.is_empty();
         if is_known && is_quiet && seen.reload_count == 0 && is_enforced {
             for way in &seen.ways {
                 if let Some(frame) = way.missing(&seen.pings) {
