@@ -4,6 +4,7 @@
 //! Close brings.
 
 mod credentials;
+mod report;
 mod revocation;
 
 use core::cell::RefCell;
@@ -14,7 +15,7 @@ use std::rc::Rc;
 use super::proof::Proof;
 use super::worker::{Plugin, Worker};
 use crate::ask::Ask;
-use crate::effect::{ClientWriter, Effect, Effects, Metric, Onward, Passage, Watched};
+use crate::effect::{ClientWriter, Effect, Effects, Onward, Passage};
 use crate::identity::marks::Marks;
 use crate::limits::counters::Slot;
 use crate::limits::lease::{Lease, Subject};
@@ -22,18 +23,14 @@ use crate::limits::rules::OnExcess;
 use crate::policy::routes::Policies;
 use crate::policy::{Mode, Policy};
 use crate::port::{self, HostError};
-use crate::record::{End, Record, Scene};
+use crate::record::Record;
 use crate::refusal::Refusal;
-use crate::session::{Budget, Due, Overlooked, Received, Session};
+use crate::session::{Budget, Due, Received, Session};
 use crate::succession::Listener;
 use crate::time::Moment;
 use crate::turn::{self, Backlog, Full, Turn};
 use crate::violation::Violation;
 use crate::wire::{Chunk, Side, Sides, Unreadable};
-
-/// How many lines a connection logs about what monitor mode lets pass: a client that breaks a rule with each frame breaks it some 100,000 times a
-/// second. Counters count all of it, and the line of its end says how much has no line.
-const LOGGED_MAX: u32 = 100;
 
 /// How far ahead it is scheduled: where more time is left it is ticked in between. Timers of streams that have ended stay until they
 /// are due, so this bounds their number.
@@ -493,33 +490,6 @@ impl Connection {
         }
     }
 
-    /// The end of the stream.
-    pub(super) fn end(self, worker: &Worker, effects: &mut Effects) {
-        let violation = self.session.violation();
-        effects.count(Metric::Active, -1);
-        effects.count(Metric::Closed(violation), 1);
-        if self.policy.log.connections {
-            let lived = worker.port.now().map(|now| now.since(self.opened_at)).unwrap_or_default();
-            let millis = u64::try_from(lived.as_millis()).unwrap_or(u64::MAX);
-            let (by, code) = match (violation, self.session.ended_by()) {
-                (Some(violation), _) => ("filter", violation.answer().close_code),
-                (None, Some((Side::Client, code))) => ("client", code),
-                (None, Some((Side::Server, code))) => ("server", code),
-                (None, None) => ("", None),
-            };
-            let end = End {
-                violation,
-                by,
-                code,
-                duration_millis: millis,
-                messages: self.messages,
-                bytes: self.bytes,
-                unlogged: self.overlooked_count.saturating_sub(LOGGED_MAX),
-            };
-            self.log(worker, |connection, of| connection.record.closed(of, &end), effects);
-        }
-    }
-
     /// Has the bytes of one side judged; nothing follows an `end`. Where `turn` is over before all is judged, the rest waits.
     #[inline(never)]
     fn judge<C: Chunk + ?Sized>(
@@ -581,81 +551,6 @@ impl Connection {
     #[cold]
     fn close(&mut self, worker: &Worker, to: Side) -> Result<Option<Vec<u8>>, HostError> {
         Ok(self.session.transmit(to, port::random(&*worker.port)?))
-    }
-
-    /// Counts what came of a side: what is judged later is counted then.
-    #[inline]
-    fn count(&mut self, worker: &Worker, from: Side, len: usize) {
-        let counts = self.session.counts(from);
-        let left = if from == Side::Client { self.session.left() } else { 0 };
-        let len = len.saturating_sub(left);
-        worker.watch.receive(from, counts, len);
-        let (messages, bytes) = (self.messages.of_mut(from), self.bytes.of_mut(from));
-        *messages = messages.wrapping_add(counts.total().into());
-        *bytes = bytes.wrapping_add(len as u64);
-    }
-
-    #[cold]
-    fn report_passed(
-        &mut self,
-        worker: &Worker,
-        from: Side,
-        overlooked: Vec<Overlooked>,
-        swallowed: u32,
-        effects: &mut Effects,
-    ) {
-        for Overlooked { violation, cause, count } in overlooked {
-            self.report_found(worker, Refusal { violation, cause }, from, count, effects);
-        }
-        if swallowed > 0 {
-            effects.count(Metric::Refused(Violation::RateExceeded), swallowed);
-        }
-    }
-
-    /// Reports what was found in what a side sent.
-    #[cold]
-    fn report_found(&mut self, worker: &Worker, mut refusal: Refusal, from: Side, count: u32, effects: &mut Effects) {
-        if let Some(cause) = refusal.cause.as_mut().filter(|cause| !cause.at.is_empty()) {
-            let side = match from {
-                Side::Client => "messages.from_client.",
-                Side::Server => "messages.from_server.",
-            };
-            cause.at.insert_str(0, side);
-        }
-        self.report(worker, &refusal, Some(from), count, effects);
-    }
-
-    /// Counts and logs what was refused, or would have been, so often.
-    #[cold]
-    fn report(&mut self, worker: &Worker, refusal: &Refusal, from: Option<Side>, count: u32, effects: &mut Effects) {
-        let Policy { mode, log, .. } = &*self.policy;
-        let (mode, violation) = (*mode, refusal.violation);
-        let (metric, metric_count, line_count) = match mode {
-            Mode::Enforce => (Metric::Refused(violation), 1, 1),
-            Mode::Monitor => {
-                let before = self.overlooked_count;
-                self.overlooked_count = before.saturating_add(count);
-                (Metric::WouldRefuse(violation), count, count.min(LOGGED_MAX.saturating_sub(before)))
-            }
-        };
-        effects.count(metric, metric_count);
-        worker.watch.note(Watched::Failures);
-        if log.refusals {
-            for _ in 0..line_count {
-                self.log(worker, |connection, of| connection.record.refused(of, refusal, from, mode), effects);
-            }
-        }
-        if let Some(rule) = refusal.rule() {
-            effects.count(Metric::Rule(Rc::clone(rule)), count);
-        }
-    }
-
-    /// Writes a line, where its address has not had its share.
-    #[cold]
-    fn log(&self, worker: &Worker, line: impl FnOnce(&Self, Scene<'_>) -> Effect, effects: &mut Effects) {
-        let policy = self.policies.label(&self.policy);
-        let of = Scene { worker: worker.name, stream: self.id, policy: &policy };
-        worker.watch.log(self.record.group(), worker.now(), || line(self, of), effects);
     }
 
     /// Has the connection ticked when it is due.
