@@ -249,8 +249,11 @@ impl World {
 
     /// Whether a connection should have ended with its token or its session.
     fn has_outlived(&self, seen: &Seen) -> bool {
-        let late = Duration::from_secs(SKEW + 1) + Duration::from_millis(3 * LATE_MILLIS);
-        let is_past = |end: Timestamp| self.proxy.date() > end.saturating_add(late);
+        let ticks = Duration::from_millis(3 * LATE_MILLIS);
+        let late = Duration::from_secs(SKEW + 1) + ticks;
+        // A token that has ended while the server was asked ends the connection with the first tick of it.
+        let has_ticked = self.proxy.now() > Moment::from_nanos(seen.opened_at).saturating_add(ticks);
+        let is_past = |end: Timestamp| has_ticked && self.proxy.date() > end.saturating_add(late);
         let is_out = |since: Moment| self.proxy.now() > since.saturating_add(late);
         self.token_end(seen).is_some_and(is_past) || self.session_end(seen).is_some_and(is_out)
     }
