@@ -181,7 +181,7 @@ pub struct Scene<'a> {
 pub struct End {
     /// Why, unless a peer wanted it.
     pub violation: Option<Violation>,
-    /// Who ended it: `client`, `server` or `filter`.
+    /// The one that ended it: `client`, `server`, `filter`, or empty where that is not known.
     pub by: &'static str,
     /// The close code, where there was a Close frame.
     pub code: Option<u16>,

@@ -30,7 +30,7 @@ pub struct Cause {
     pub instance: Option<String>,
     /// What is wrong with a credential.
     pub detail: Option<Detail>,
-    /// Who issued it, and to whom, where it is genuine.
+    /// The provider that issued it and its subject, where it is genuine.
     pub holder: Option<(String, String)>,
     /// The key that a token names (RFC 7515 §4.1.4).
     pub key_id: Option<String>,

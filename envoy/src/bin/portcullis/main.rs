@@ -250,7 +250,7 @@ fn run_check(arguments: &Check) -> Result<bool, String> {
     } else {
         reports.iter().map(|(name, report)| report.text(name)).collect()
     };
-    // Who reads may have gone: the exit code tells all the same.
+    // The reader of the pipe may have gone: the exit code tells all the same.
     let _ = io::stdout().write_all(output.as_bytes());
     Ok(reports.iter().all(|(_, report)| report.is_good()))
 }

@@ -50,7 +50,7 @@ pub(super) fn auth(raw: &RawAuth, fail: Fail, environment: Environment<'_>, foun
     let providers = providers(raw, environment, found);
     let cookie = raw.cookie.as_ref();
     let cookie = cookie.and_then(|raw| found.within("cookie", |found| opaque::cookie(raw, environment, found)));
-    // Whom there may be credentials of; what could not be read may be one.
+    // The providers that credentials may be of; one that could not be read may be among them.
     let has_issuer = !raw_providers.is_empty() || raw.cookie.is_some() || found.is_unread("cookie");
     let is_open = !required || found.is_unread("required");
     if !is_open && !has_issuer {

@@ -115,7 +115,7 @@ fn policies(
     });
     let is_whole = routes.len() == raw.routes.map_or(0, |routes| routes.len());
     let policies = Policies::new(base, routes);
-    // Which route a request comes to, and what a worker needs, is known where all are.
+    // The route that a request comes to, and what a worker needs, are known where all routes are.
     if !is_whole {
         return None;
     }

@@ -82,7 +82,7 @@ pub struct Session {
     state: State,
     /// When it is reset.
     end_by: Option<Moment>,
-    /// Which side ended it, and with what code.
+    /// The side that ended it, and the code of its Close.
     ended_by: Option<(Side, Option<u16>)>,
     liveness: Liveness,
     expiry: Expiry,

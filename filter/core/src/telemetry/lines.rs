@@ -19,7 +19,7 @@ const METERS: u64 = 1_024;
 /// How often it is told at most how many lines were left out.
 const TELL_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Who may log how much.
+/// The lines that each address may still cause, and all together.
 #[derive(Debug)]
 pub struct Lines {
     per_address: Option<Rate>,

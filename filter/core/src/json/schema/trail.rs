@@ -1,4 +1,4 @@
-//! Which keyword an instance does not satisfy, and where: what a second walk over a refused instance finds, for whoever has to mend either.
+//! The keyword that an instance does not satisfy, and the place: a second walk over a refused instance finds them.
 
 /// The longest pointer, in bytes: an operator finds the place by its beginning.
 const POINTER_LEN_MAX: usize = 128;
