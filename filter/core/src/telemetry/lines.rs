@@ -14,7 +14,10 @@ const PER_ADDRESS: (f64, u64) = (20.0, 200);
 const IN_ALL: (f64, u64) = (1_000.0, 4_000);
 
 /// How many addresses are told apart, in 16 KiB: those beyond share a meter, and what is left of it.
-const METERS: u64 = 1_024;
+const METERS: u64 = 1 << KEY_BITS;
+
+/// So many bits tell the meters apart.
+pub(super) const KEY_BITS: u32 = 10;
 
 /// How often it is told at most how many lines were left out.
 const TELL_INTERVAL: Duration = Duration::from_secs(10);

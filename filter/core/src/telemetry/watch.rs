@@ -2,7 +2,7 @@
 
 use core::cell::RefCell;
 
-use super::lines::Lines;
+use super::lines::{KEY_BITS, Lines};
 use super::spikes::{Series, Spike, SpikeRules, Window};
 use super::tally::{Counts, Sent, Tally};
 use crate::effect::{Effect, Effects, MessageKind, Metric, Watched};
@@ -40,8 +40,9 @@ impl Watch {
 
     /// Writes a line about a [group](crate::record::Record::group) of addresses, where that has not had its share of lines.
     pub fn log(&self, group: u64, now: Moment, line: impl FnOnce() -> Effect, effects: &mut Effects) {
-        // Nobody knows which groups share a meter: the factor is fresh in each worker (Dietzfelbinger et al., 1997: multiply and shift).
-        let key = group.wrapping_mul(self.factor | 1) >> 32;
+        // Nobody knows which groups share a meter: the factor is fresh in each worker, and all bits of a group reach the highest of the product
+        // (Dietzfelbinger et al., 1997: multiply and shift).
+        let key = group.wrapping_mul(self.factor | 1) >> u64::BITS.saturating_sub(KEY_BITS);
         if self.lines.borrow_mut().admit(key, now) {
             effects.list.push(line());
         }
@@ -88,5 +89,53 @@ impl Watch {
                 series.add(number);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+    use crate::effect::Level;
+
+    const RULES: SpikeRules = SpikeRules { factor: 4.0, window: Duration::from_secs(10) };
+
+    fn at(seconds: u64) -> Moment {
+        Moment::default().saturating_add(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_spike_is_told_as_json_and_counted_unless_nobody_asks() {
+        for (rules, expected) in [(Some(RULES), 1), (None, 0)] {
+            let (watch, mut counts, mut records) = (Watch::default(), Vec::new(), Vec::new());
+            for window in 0..9 {
+                (0..if window == 8 { 90 } else { 10 }).for_each(|_| watch.note(Watched::Failures));
+                records.extend(watch.tell(rules, at(10 * window), &mut counts));
+            }
+            let records: Vec<serde_json::Value> =
+                records.iter().map(|record| serde_json::from_str(record).unwrap()).collect();
+            let spike =
+                serde_json::json!({"event": "spike", "of": "failures", "count": 90, "usual": 10.4, "window_s": 10});
+            assert_eq!((records.len(), counts.len()), (expected, expected), "{records:?} {counts:?}");
+            assert!(records.iter().all(|record| record["of"] == spike["of"] && record["count"] == spike["count"]));
+            assert!(counts.iter().all(|count| *count == (Metric::Spikes(Watched::Failures), 1)));
+        }
+    }
+
+    #[test]
+    fn what_has_no_line_is_told_with_one() {
+        let (watch, mut effects) = (Watch::new(0x9e37_79b9_7f4a_7c15), Effects::default());
+        let line = || Effect::Log(Level::Warn, String::new());
+        (0..300).for_each(|_| watch.log(0x0a00_0005 << 32, at(0), line, &mut effects));
+        assert_eq!(effects.list.len(), 200);
+        // Others have their own, also where an address ends in the same bits.
+        for (index, group) in [0x0a00_0006 << 32, 0x0b00_0005 << 32, 0x2001_0db8_0a00_0005].into_iter().enumerate() {
+            watch.log(group, at(0), line, &mut effects);
+            assert_eq!(effects.list.len(), 201 + index, "{group:x}");
+        }
+        let mut counts = Vec::new();
+        assert_eq!(watch.tell(None, at(1), &mut counts), [r#"{"event":"unlogged","lines":100}"#]);
+        assert_eq!((watch.tell(None, at(60), &mut counts), counts), (vec![], vec![]));
     }
 }
