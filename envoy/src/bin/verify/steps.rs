@@ -277,8 +277,9 @@ fn judge_module_len(len: u64) -> Outcome {
 
 /// Builds the image as README does, and looks into it: Istio and Envoy Gateway want one layer with `plugin.wasm` at its root.
 fn inspect_image(workspace: &Workspace) -> Outcome {
-    let built =
-        workspace.run(&format!("docker build --file envoy/Dockerfile --tag {IMAGE} {{target}}/wasm32-wasip1/release"));
+    let built = workspace.run(&format!(
+        "docker build --no-cache --file envoy/Dockerfile --tag {IMAGE} {{target}}/wasm32-wasip1/release"
+    ));
     if built != Outcome::PASSED {
         return built;
     }
