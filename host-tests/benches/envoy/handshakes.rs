@@ -1,5 +1,6 @@
 //! What a handshake with a token costs an Envoy: with the filter, and with Envoy's own `jwt_authn` in its place, which checks the token and
-//! nothing else. From the client's connection to its end.
+//! nothing else. From the client's connection to its end. Beside them, an Envoy without either, and one with the least filter of the SDK,
+//! which judges nothing: what any filter of this kind costs.
 //!
 //! ```text
 //! first sight   each token comes once; jwt_authn as it is by default
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use crate::load::{Backend, ask, open_by};
 use crate::process::Process;
 use crate::tokens::{AUDIENCE, ISSUER, Issuer};
-use crate::{Outcome, bare, median, policy, settle, sorted, with};
+use crate::{Outcome, bare, median, policy, sdk, settle, sorted, with};
 
 /// Handshakes of one measurement.
 const COUNT: u64 = 200;
@@ -41,7 +42,7 @@ pub(crate) fn with_auth(mut policy: Value, issuer: &Issuer) -> Outcome<Value> {
 }
 
 /// Envoy's own filter, with a cache of `cached` tokens.
-fn jwt_authn(backend: &Backend, issuer: &Issuer, cached: Option<u32>) -> Outcome<Launch> {
+pub(crate) fn jwt_authn(backend: &Backend, issuer: &Issuer, cached: Option<u32>) -> Outcome<Launch> {
     let mut provider = json!({
         "issuer": ISSUER, "audiences": [AUDIENCE], "local_jwks": {"inline_string": issuer.key_set()?.to_string()},
     });
@@ -106,9 +107,10 @@ fn checks(module: &Path, backend: &Backend, issuer: &Issuer, rounds: u64) -> Out
 }
 
 /// Measures so many rounds of each. Returns whether no row is over its goal.
-pub(crate) fn run(module: &Path, backend: &Backend, rounds: u64) -> Outcome<bool> {
+pub(crate) fn run([module, neighbour]: [&Path; 2], backend: &Backend, rounds: u64) -> Outcome<bool> {
     let issuer = Issuer::new()?;
     let bare = bare(backend).start()?;
+    let sdk = sdk(neighbour, backend, "read 14").start()?;
     let plain = jwt_authn(backend, &issuer, None)?.start()?;
     let cached = jwt_authn(backend, &issuer, Some(1_000))?.start()?;
     let filter = with(module, with_auth(policy(json!({"utf8": false})), &issuer)?, backend).start()?;
@@ -121,12 +123,12 @@ pub(crate) fn run(module: &Path, backend: &Backend, rounds: u64) -> Outcome<bool
         tokens.collect::<Outcome<Vec<_>>>()
     };
     // Until the module's hot paths are compiled, and buffers have grown.
-    for envoy in [&bare, &plain, &cached, &filter] {
+    for envoy in [&bare, &sdk, &plain, &cached, &filter] {
         cost(envoy, backend, &tokens(Algorithm::ES256, COUNT)?)?;
     }
     println!(
-        "{:<20} {:>8} {:>12} {:>8}  {:>8} {:>8} {:>8}  {:>5}",
-        "CPU of Envoy", "bare µs", "jwt_authn µs", "with µs", "ratio", "min", "max", "goal"
+        "{:<20} {:>8} {:>8} {:>12} {:>8}  {:>8} {:>8} {:>8}  {:>5}",
+        "CPU of Envoy", "bare µs", "SDK µs", "jwt_authn µs", "with µs", "ratio", "min", "max", "goal"
     );
     let mut is_good = true;
     for (name, is_seen) in [("first sight", false), ("seen before", true)] {
@@ -144,14 +146,16 @@ pub(crate) fn run(module: &Path, backend: &Backend, rounds: u64) -> Outcome<bool
                 };
                 costs.push([
                     cost(&bare, backend, &tokens)?,
+                    cost(&sdk, backend, &tokens)?,
                     cost(other, backend, &tokens)?,
                     cost(&filter, backend, &tokens)?,
                 ]);
             }
-            let [bare, other, with] = [0, 1, 2].map(|index| median(&sorted(costs.iter().map(|costs| costs[index]))));
-            let ratios = sorted(costs.iter().map(|[_, other, with]| with / other));
+            let [bare, sdk, other, with] =
+                [0, 1, 2, 3].map(|index| median(&sorted(costs.iter().map(|costs| costs[index]))));
+            let ratios = sorted(costs.iter().map(|[_, _, other, with]| with / other));
             let found = median(&ratios);
-            print!("{:<20} {bare:>8.0} {other:>12.0} {with:>8.0}", format!("{algorithm:?}, {name}"));
+            print!("{:<20} {bare:>8.0} {sdk:>8.0} {other:>12.0} {with:>8.0}", format!("{algorithm:?}, {name}"));
             print!("  {found:>7.2}x {:>7.2}x {:>7.2}x", ratios[0], ratios[ratios.len() - 1]);
             if GOALS.contains(&algorithm) {
                 let goal = if is_seen { SEEN_MAX } else { FIRST_MAX };

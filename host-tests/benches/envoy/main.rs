@@ -100,15 +100,15 @@ fn main() -> Outcome<ExitCode> {
         let is_good = work::run(&module, &backend, rounds, span)?;
         return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    if env::var_os(HANDSHAKES).is_some() {
-        let is_good = handshakes::run(&module, &backend, rounds)?;
-        return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
-    }
     if env::var_os(FLOOD).is_some() {
         let is_good = flood::run(&module, &backend, rounds, span)?;
         return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let neighbour = module::build_package("portcullis-neighbour")?;
+    if env::var_os(HANDSHAKES).is_some() {
+        let is_good = handshakes::run([&module, &neighbour], &backend, rounds)?;
+        return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     if env::var_os(START).is_some() {
         let is_good = start::run(&module, &neighbour, &backend, rounds)?;
         return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
