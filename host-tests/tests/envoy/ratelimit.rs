@@ -66,13 +66,18 @@ pub(crate) fn limit(hits_max: u64, conditions: &[&str], variables: &[&str]) -> L
 impl RateLimitServer {
     /// Starts one, with a Redis of its own, on free ports of 127.0.0.1.
     pub(crate) fn start(limits: impl IntoIterator<Item = Limit>) -> Self {
+        Self::start_at(0, limits)
+    }
+
+    /// As [`Self::start`], at a port of one that was stopped.
+    pub(crate) fn start_at(port: u16, limits: impl IntoIterator<Item = Limit>) -> Self {
         let redis = Redis::start();
         let limiter = RateLimiter::new_with_storage(Box::new(Counters::of(&redis)));
         limits.into_iter().for_each(|limit| assert!(limiter.add_limit(limit), "a limit that is there already"));
         let asked = Arc::new(Mutex::default());
         let service = RateLimitServiceServer::new(Service { limiter, asked: Arc::clone(&asked) });
 
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port to listen on");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a port to listen on");
         listener.set_nonblocking(true).expect("a socket of tokio's kind");
         let address = listener.local_addr().expect("it is bound");
         let (stop, stopped) = oneshot::channel();

@@ -102,6 +102,30 @@ pub(crate) static CARGO_DENY: Need = Need {
     install: Install::Program("cargo-deny", "0.20.2"),
 };
 
+pub(crate) static CARGO_CYCLONEDX: Need = Need {
+    name: "cargo-cyclonedx",
+    is_there: |workspace| workspace.succeeds("cargo cyclonedx --version"),
+    install: Install::Program("cargo-cyclonedx", "0.5.9"),
+};
+
+pub(crate) static CARGO_LLVM_COV: Need = Need {
+    name: "cargo-llvm-cov",
+    is_there: |workspace| workspace.succeeds("cargo llvm-cov --version"),
+    install: Install::Program("cargo-llvm-cov", "0.9.1"),
+};
+
+pub(crate) static CARGO_FUZZ: Need = Need {
+    name: "cargo-fuzz",
+    is_there: |workspace| workspace.succeeds("cargo fuzz --version"),
+    install: Install::Program("cargo-fuzz", "0.13.1"),
+};
+
+pub(crate) static CARGO_AUDIT: Need = Need {
+    name: "cargo-audit",
+    is_there: |workspace| workspace.succeeds("cargo audit --version"),
+    install: Install::Program("cargo-audit", "0.22.2"),
+};
+
 /// What of these needs is not there, each once.
 pub(crate) fn missing(
     all: impl Iterator<Item = &'static &'static Need>,

@@ -9,10 +9,10 @@ use std::fs;
 use serde_json::Value;
 
 use crate::needs::{
-    CARGO_DENY, CHROMEDRIVER, CHROMIUM, COMPOSE, DOCKER, FIREFOX, KUBECTL, NATS, NODE, Need, PIP, PROMETHEUS, REDIS,
-    VENV,
+    CARGO_AUDIT, CARGO_CYCLONEDX, CARGO_DENY, CARGO_FUZZ, CARGO_LLVM_COV, CHROMEDRIVER, CHROMIUM, COMPOSE, DOCKER,
+    FIREFOX, KUBECTL, NATS, NODE, Need, PIP, PROMETHEUS, REDIS, VENV,
 };
-use crate::{report::Outcome, workspace::Workspace};
+use crate::{matrix, release, report::Outcome, scheduled, workspace::Workspace};
 
 /// One row of the table.
 pub(crate) struct Step {
@@ -224,6 +224,57 @@ pub(crate) const STEPS: &[Step] = &[
         hint: "`run.py FOLDER --write` writes what it finds into the document.",
     },
     Step {
+        name: "matrix",
+        rule: "the tests with a real Envoy have with each release of Envoy the outcome that README's table says",
+        needs: &[&PIP, &REDIS, &NODE],
+        only_named: true,
+        action: Action::Call(matrix::run),
+        hint: "PORTCULLIS_ENVOY_VERSION takes one release for the same tests.",
+    },
+    Step {
+        name: "soak",
+        rule: "an hour of honest clients, attackers, reloads and traps loses nothing and leaves nothing behind",
+        needs: &[&PIP, &REDIS],
+        only_named: true,
+        action: Action::Call(scheduled::soak),
+        hint: "PORTCULLIS_SOAK_SECONDS says how long.",
+    },
+    Step {
+        name: "fuzz-long",
+        rule: "an hour of each fuzz target finds nothing",
+        needs: &[&CARGO_FUZZ],
+        only_named: true,
+        action: Action::Call(scheduled::fuzz),
+        hint: "PORTCULLIS_FUZZ_TARGET takes one of them, PORTCULLIS_FUZZ_SECONDS says how long.",
+    },
+    Step {
+        name: "release",
+        rule: "two builds of the commit are one module, and its list of crates and its checksums stand beside it",
+        needs: &[&CARGO_CYCLONEDX],
+        only_named: true,
+        action: Action::Call(release::run),
+        hint: "target/release-builds has both.",
+    },
+    Step {
+        name: "msrv",
+        rule: "everything builds with the oldest Rust that Cargo.toml names",
+        needs: &[],
+        only_named: true,
+        action: Action::Call(scheduled::check_msrv),
+        hint: "",
+    },
+    Step {
+        name: "coverage",
+        rule: "tests reach the lines of portcullis-core",
+        needs: &[&CARGO_LLVM_COV],
+        only_named: true,
+        action: Action::Run(&[
+            "rustup component add llvm-tools",
+            "cargo llvm-cov --package portcullis-core --ignore-filename-regex (tests|examples|benches) --summary-only --fail-under-lines 90",
+        ]),
+        hint: "`cargo llvm-cov --package portcullis-core --open` shows which are not.",
+    },
+    Step {
         name: "deny",
         rule: "licences, crates and sources are those that deny.toml allows",
         needs: &[&CARGO_DENY],
@@ -234,6 +285,14 @@ pub(crate) const STEPS: &[Step] = &[
             "cargo deny --offline check --hide-inclusion-graph licenses bans sources",
         ]),
         hint: "",
+    },
+    Step {
+        name: "audit",
+        rule: "cargo-audit knows nothing of what Cargo.lock names",
+        needs: &[&CARGO_AUDIT],
+        only_named: true,
+        action: Action::Run(&["cargo audit --deny warnings --ignore RUSTSEC-2024-0436 --ignore RUSTSEC-2023-0071"]),
+        hint: "deny.toml has the reasons of what is ignored.",
     },
     Step {
         name: "advisories",

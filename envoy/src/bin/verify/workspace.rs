@@ -3,6 +3,7 @@
 use std::{
     env,
     error::Error,
+    io::{BufRead, BufReader},
     path::PathBuf,
     process::{Command, Stdio},
 };
@@ -13,7 +14,7 @@ use crate::report::Outcome;
 
 /// What `cargo metadata` tells of the project.
 pub(crate) struct Workspace {
-    root: PathBuf,
+    pub(crate) root: PathBuf,
     /// Where cargo builds.
     pub(crate) target: PathBuf,
     /// `--test NAME` for each integration test of portcullis-host-tests that needs no Envoy.
@@ -50,6 +51,26 @@ impl Workspace {
             Ok(status) if status.success() => Outcome::PASSED,
             Ok(status) => Outcome::Failed(format!("{status} of `{line}`")),
             Err(error) => Outcome::Failed(format!("cannot start `{line}`: {error}")),
+        }
+    }
+
+    /// As [`Self::run`], and hands each line of its standard output to `reader`.
+    pub(crate) fn run_read(&self, line: &str, mut reader: impl FnMut(&str)) -> Outcome {
+        println!("$ {line}");
+        let mut child = match self.command(line).stdout(Stdio::piped()).spawn() {
+            Ok(child) => child,
+            Err(error) => return Outcome::Failed(format!("cannot start `{line}`: {error}")),
+        };
+        for line in
+            child.stdout.take().into_iter().flat_map(|stdout| BufReader::new(stdout).lines()).map_while(Result::ok)
+        {
+            println!("{line}");
+            reader(&line);
+        }
+        match child.wait() {
+            Ok(status) if status.success() => Outcome::PASSED,
+            Ok(status) => Outcome::Failed(format!("{status} of `{line}`")),
+            Err(error) => Outcome::Failed(format!("`{line}` is lost: {error}")),
         }
     }
 
