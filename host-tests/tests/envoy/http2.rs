@@ -64,6 +64,16 @@ fn a_good_upgrade_is_opened_and_its_credential_taken_out() {
     assert!(!log.contains(token.as_str()), "the token is in the log");
 }
 
+/// The clock of Envoy's `request_timeout` stops at the 101, and at the 200 of an extended CONNECT.
+#[test]
+fn a_websocket_outlives_the_time_that_a_request_has() {
+    let (gate, session) = start(Mode::Echo);
+    let opened = [gate.client.open(&good("/h1")), session.upgrade(&good("/h2"))];
+    let mut websockets = opened.map(|opened| opened.expect("it is opened"));
+    thread::sleep(REQUEST_TIMEOUT + Duration::from_secs(1));
+    websockets.iter_mut().for_each(|websocket| check_echo("/", websocket, 125));
+}
+
 #[test]
 fn messages_of_any_length_pass_on_many_streams_at_once() {
     let (gate, session) = start(Mode::Echo);
@@ -326,5 +336,7 @@ fn end(gate: &Gate, path: &str, mut websocket: WebSocket) {
 const ORIGIN: &str = "https://app.example.com";
 /// How many WebSockets on one connection.
 const STREAMS: usize = 8;
+/// As the shipped configuration has it.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// More than a stream's window of 65,536 bytes in the shipped configuration.
 const LEN_MAX: usize = 200_000;

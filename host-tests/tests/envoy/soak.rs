@@ -40,7 +40,7 @@ const PACE: Duration = Duration::from_millis(100);
 /// How long the operator rests. Every fifth time a VM is trapped, and what that leaves is over long before the next one.
 const TURN: Duration = Duration::from_secs(4);
 
-/// How long after a trap clients of its VM are cut: each with its next byte, on a machine that compiles meanwhile.
+/// How long after a trap what begins then may still fail for it: its VM is loaded again, on a machine that compiles meanwhile.
 const AFTERMATH: Duration = Duration::from_secs(4);
 
 /// What Envoy may grow by, in bytes, from the second fifth of the time to the last.
@@ -180,6 +180,7 @@ impl Soak {
 
     /// `None` where a trap is to blame.
     fn open(&self) -> Option<WebSocket> {
+        let begin = Instant::now();
         let answer = self.gate.client.ask(&self.upgrade());
         match answer {
             Ok(answer) if answer.has_right_accept() => {
@@ -187,49 +188,53 @@ impl Soak {
                 Some(answer.into_websocket())
             }
             other => {
-                self.blame("a handshake", &other.map(|answer| (answer.status(), answer.text())));
+                self.blame(begin, "a handshake", &other.map(|answer| (answer.status(), answer.text())));
                 self.tally().unanswered += 1;
                 None
             }
         }
     }
 
-    /// There was a trap just now, or this should not have been.
+    /// A trap just before what began then, or since, is the reason; else this should not have been.
     #[track_caller]
-    fn blame(&self, who: &str, what: &dyn Debug) {
+    fn blame(&self, begin: Instant, who: &str, what: &dyn Debug) {
         let trapped = self.tally().trapped;
+        let is_reason = trapped.is_some_and(|trapped| trapped + AFTERMATH > begin);
         assert!(
-            trapped.is_some_and(|at| at.elapsed() < AFTERMATH),
-            "{who}: {what:?}, last trap {:?}",
+            is_reason,
+            "{who}, after {:?}: {what:?}; last trap {:?}",
+            begin.elapsed(),
             trapped.map(|at| at.elapsed())
         );
     }
 
     #[track_caller]
-    fn cut(&self, who: &str, what: &dyn Debug) {
-        self.blame(who, what);
+    fn cut(&self, begin: Instant, who: &str, what: &dyn Debug) {
+        self.blame(begin, who, what);
         self.tally().cut += 1;
     }
 
     /// Says a text and hears it again, or is cut.
     fn say(&self, websocket: &mut WebSocket, text: &str) -> bool {
+        let begin = Instant::now();
         match websocket.exchange(text, PATIENCE) {
             Ok(Event::Frame(frame)) if frame.payload == text.as_bytes() => {
                 self.tally().echoed += 1;
                 true
             }
             other => {
-                self.cut("who says something", &other);
+                self.cut(begin, "who says something", &other);
                 false
             }
         }
     }
 
     fn leave(&self, mut websocket: WebSocket) {
+        let begin = Instant::now();
         let sent = websocket.send_frame(Draft::close(1_000, ""));
         match websocket.verdict(PATIENCE) {
             Verdict::Close(Some(1_000), reason) if reason.is_empty() => {}
-            other => self.cut("who leaves", &(sent, other)),
+            other => self.cut(begin, "who leaves", &(sent, other)),
         }
     }
 
@@ -255,20 +260,21 @@ impl Soak {
     }
 
     fn attack(&self, number: usize) {
+        let begin = Instant::now();
         if number % 2 == 0 {
             let (reason, code, bytes) = &attacks()[number / 2 % attacks().len()];
             let Some(mut websocket) = self.open() else { return };
             let sent = websocket.send(bytes);
             match websocket.rest(PATIENCE).1 {
                 Verdict::Close(Some(found), text) if found == *code && text == *reason => self.refused(reason),
-                other => self.cut(reason, &(sent, other)),
+                other => self.cut(begin, reason, &(sent, other)),
             }
         } else {
             let (reason, status, change) = REQUESTS[number / 2 % REQUESTS.len()];
             match self.gate.client.ask(&change(self.upgrade())) {
                 Ok(answer) if answer.status() == status && answer.text().contains(reason) => self.refused(reason),
                 other => {
-                    self.blame(reason, &other.map(|answer| (answer.status(), answer.text())));
+                    self.blame(begin, reason, &other.map(|answer| (answer.status(), answer.text())));
                     self.tally().unanswered += 1;
                 }
             }

@@ -3,12 +3,13 @@
 //! The module here is built with a feature that no shipped one has, and traps when a client says so (`filter/src/trap.rs`).
 
 use std::iter;
+use std::net::{Ipv4Addr, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use portcullis_envoy::FailurePolicy;
 use portcullis_envoy::peer::backend::{Mode, Play};
-use portcullis_envoy::peer::client::Upgrade;
+use portcullis_envoy::peer::client::{Client, Upgrade};
 use portcullis_envoy::peer::frame::Draft;
 use portcullis_envoy::peer::head::Head;
 use portcullis_envoy::peer::websocket::{Event, Verdict, WebSocket};
@@ -43,6 +44,43 @@ fn check_reload(age: Duration) {
     drop(admitted);
     // Nobody is counted for good.
     check_slots(&gate, Instant::now(), COUNT);
+}
+
+/// It waits for a service that says nothing, and then nobody is left to hear it.
+#[test]
+fn a_handshake_that_waits_is_answered_without_its_vm_too() {
+    thread::scope(|scope| {
+        let runs = [FailurePolicy::FailClosed, FailurePolicy::FailReload]
+            .map(|failure_policy| scope.spawn(move || check_answer(failure_policy)));
+        runs.map(|run| run.join().expect("both"));
+    });
+}
+
+#[track_caller]
+fn check_answer(failure_policy: FailurePolicy) {
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port to listen on");
+    let mut policy = open_policy(json!({}));
+    policy["limits"] = json!({"global": {"cluster": "ratelimit", "domain": "portcullis", "timeout": "5s"}});
+    policy["routes"] = json!([{"match": {"path": "/0"}, "policy": {"limits": {"global": null}}}]);
+    let gate = Gate::launch(policy, Mode::scripted(play), |launch| {
+        let launch = launch.rate_limit_service(silent.local_addr().expect("it is bound"));
+        launch.module(test_module()).concurrency(1).failure_policy(failure_policy)
+    });
+    let other = Peer::open(&gate, 0);
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| {
+            let client = Client::plain(gate.envoy.address()).timeout(ANSWER_MAX);
+            let start = Instant::now();
+            let status = client.ask(&Upgrade::to("/waits")).expect("Envoy listens").status();
+            println!("{failure_policy:?}: {status} after {:?}", start.elapsed());
+            status
+        });
+        // Its call is on its way.
+        let _asked = silent.accept().expect("the service is asked");
+        other.trap(&gate);
+        assert_eq!(waits.join().expect("it does not panic"), 503, "{failure_policy:?}");
+    });
+    assert!(gate.backend.requests().iter().all(|request| request.head.target() != "/waits"));
 }
 
 /// Those of the other worker live on, and count.
@@ -263,6 +301,9 @@ fn play(head: &Head) -> Play {
 
 /// How many connections an address may have.
 const COUNT: usize = 6;
+
+/// `request_timeout` of the shipped configuration, and what a busy machine adds.
+const ANSWER_MAX: Duration = Duration::from_secs(40);
 
 /// How long it may take until the places of a VM that is gone are free: nine or ten beats of a second, on a machine that compiles meanwhile.
 const RECOVERY_MAX: Duration = Duration::from_secs(13);

@@ -64,13 +64,21 @@ fn judge_tags(tags: &str, changelog: &str) -> Result<(), String> {
 fn build_module(workspace: &Workspace, folder: &Path) -> Result<Vec<u8>, String> {
     let (source, home) = (folder.join("source"), folder.join("cargo"));
     fs::create_dir_all(&home).map_err(text)?;
-    // The same crates, by another path.
+    // The same crates, by another path; they have to be there for their folder to be named.
+    must(workspace.run("cargo fetch --locked"))?;
     symlink(cargo_home()?.join("registry"), home.join("registry")).map_err(text)?;
     must(workspace.run(&format!("git clone --quiet . {}", source.display())))?;
-    let (source, home) = (source.display(), home.display());
+    let flag = |from: &Path, to: &str| format!("\"--remap-path-prefix={}={to}\"", from.display());
+    // Cargo names the folder of a registry, or of a mirror of it, by its address.
+    let registries = fs::read_dir(home.join("registry/src")).map_err(text)?.flatten();
+    let mut flags: Vec<_> = registries.map(|registry| flag(&registry.path(), "/crates")).collect();
+    flags.push(flag(&source, "/portcullis"));
     must(workspace.run(&format!(
-        "CARGO_HOME={home} env -C {source} cargo build --release --locked --package portcullis --target wasm32-wasip1 \
-         --target-dir target --config target.wasm32-wasip1.rustflags=[\"--remap-path-prefix={home}=/cargo\",\"--remap-path-prefix={source}=/portcullis\"]"
+        "CARGO_HOME={} env -C {} cargo build --release --locked --package portcullis --target wasm32-wasip1 --target-dir target \
+         --config target.wasm32-wasip1.rustflags=[{}]",
+        home.display(),
+        source.display(),
+        flags.join(",")
     )))?;
     fs::read(folder.join("source/target/wasm32-wasip1/release").join(MODULE)).map_err(text)
 }
