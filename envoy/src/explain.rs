@@ -1,14 +1,14 @@
 //! What the filter decides about a handshake and about messages, without a proxy: the core itself, with a host in memory.
 //!
-//! Services are not asked: a judgement that waits for one is told as such. Counts begin at zero with each call, so limits of what comes
-//! within some time are not met.
+//! Services are not asked: a judgement that waits for one is told as such. Counts begin at zero with each call, those of a rate limit service
+//! too, so limits of what comes within some time are not met.
 
 use core::cell::RefCell;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use portcullis_core::ask::Question;
+use portcullis_core::ask::{Answer, Ask, Question};
 use portcullis_core::config::Parsed;
 use portcullis_core::effect::{ClientWriter, Edit, Effect, Effects, Flow, Metric, Onward};
 use portcullis_core::gate::{Arrival, Gate, Plugin, Worker};
@@ -19,6 +19,7 @@ use portcullis_core::port::{Cell, HostError, Port};
 use portcullis_core::time::{Moment, Timestamp};
 use portcullis_core::violation::Violation;
 use portcullis_core::wire::{Chunk, Side, Unreadable};
+use serde_json::Value;
 
 /// A handshake, as a proxy would show it to the filter.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +45,8 @@ pub struct Explained {
     pub upstream: Vec<(Vec<u8>, Vec<u8>)>,
     /// The services that would have to be asked first, by what asks them.
     pub asks: Vec<String>,
+    /// What the log says of the violation, unless the policy turns that off.
+    pub line: Option<Value>,
 }
 
 /// What is decided about a message.
@@ -53,8 +56,8 @@ pub struct Judged {
     pub passes: bool,
     /// Why it is refused, or would be without monitor mode.
     pub violation: Option<Violation>,
-    /// The built-in rule or the pattern that it matches.
-    pub rule: Option<String>,
+    /// What the log says of the violation, unless the policy turns that off.
+    pub line: Option<Value>,
 }
 
 /// What explains by one policy, at one time.
@@ -70,7 +73,7 @@ impl Explainer {
     /// # Errors
     /// [`HostError`] where the core does not take the host in memory.
     pub fn new(parsed: Parsed, date: u64) -> Result<Self, HostError> {
-        let port = Rc::new(MemoryPort { date, data: RefCell::default(), random: core::cell::Cell::new(1) });
+        let port = Rc::new(MemoryPort { date, data: RefCell::default() });
         let plugin = Rc::new(Plugin::new(Rc::new(Worker::new(port as Rc<_>))));
         plugin.configure(b"explain".to_vec(), parsed, 0, MOMENT)?;
         Ok(Self { plugin, stream: 0 })
@@ -109,17 +112,14 @@ impl Explainer {
                     gate.take_turn(usize::MAX, &mut effects);
                 }
                 let violation = violation(&effects.list);
-                let rule = effects.list.iter().find_map(|effect| match effect {
-                    Effect::Count(Metric::Rule(rule), _) => Some(rule.to_string()),
-                    _ => None,
-                });
+                let line = line(&effects.list);
                 let passes = match onward {
                     Onward::All => true,
                     Onward::Part(passage) => passage.keep == frame.0.len(),
                     Onward::Kept => violation.is_none(),
                     Onward::Nothing => false,
                 };
-                judged.push(Judged { passes, violation, rule });
+                judged.push(Judged { passes, violation, line });
                 if !passes {
                     break;
                 }
@@ -141,19 +141,24 @@ impl Explainer {
         };
         let arrival = Arrival { request: Ok(request), listener: Vec::new(), connection: self.stream.into() };
         let mut effects = Effects::new(ClientWriter::Busy);
-        let flow = gate.request(arrival, &mut effects);
+        let mut flow = gate.request(arrival, &mut effects);
+        while let Some(index) = effects.list.iter().position(asks_rate_limits) {
+            effects.list.remove(index);
+            flow = gate.answered(Answer::Grpc(UNDER_LIMIT.to_vec()), &mut effects);
+        }
         let mut explained = Explained { passes: flow == Flow::Forward, ..Explained::default() };
         explained.violation = violation(&effects.list);
+        explained.line = line(&effects.list);
         explained.upstream.clone_from(&handshake.fields);
         for effect in effects.list {
             match effect {
                 Effect::Edit(edits) => edits.iter().for_each(|edit| apply(&mut explained.upstream, edit)),
                 Effect::Reply(reply) => explained.reply = Some((reply.status, reply.body)),
-                Effect::Ask(ask) => explained.asks.push(match ask.question {
-                    Question::Http(request) => format!("the cluster {}", request.cluster),
-                    Question::RateLimit { .. } => "the rate limit service".to_owned(),
-                }),
-                Effect::Count(..)
+                Effect::Ask(Ask { question: Question::Http(request), .. }) => {
+                    explained.asks.push(format!("the cluster {}", request.cluster));
+                }
+                Effect::Ask(..)
+                | Effect::Count(..)
                 | Effect::Hurry
                 | Effect::Log(..)
                 | Effect::Reset
@@ -165,11 +170,26 @@ impl Explainer {
     }
 }
 
+/// A `RateLimitResponse` whose `overall_code` is `OK` (rls.proto of Envoy).
+const UNDER_LIMIT: [u8; 2] = [0x08, 0x01];
+
+fn asks_rate_limits(effect: &Effect) -> bool {
+    matches!(effect, Effect::Ask(Ask { question: Question::RateLimit { .. }, .. }))
+}
+
 fn violation(effects: &[Effect]) -> Option<Violation> {
     effects.iter().find_map(|effect| match effect {
         Effect::Count(Metric::Refused(violation) | Metric::WouldRefuse(violation), _) => Some(*violation),
         _ => None,
     })
+}
+
+fn line(effects: &[Effect]) -> Option<Value> {
+    let lines = effects.iter().filter_map(|effect| match effect {
+        Effect::Log(_, text) => serde_json::from_str::<Value>(text).ok(),
+        _ => None,
+    });
+    lines.into_iter().find(|line| line["event"] == "refused" || line["event"] == "would_refuse")
 }
 
 /// Changes header fields as a host does: the first line of the field keeps its place.
@@ -223,7 +243,6 @@ const MOMENT: Moment = Moment::from_nanos(1_000_000_000_000);
 struct MemoryPort {
     date: u64,
     data: RefCell<BTreeMap<Cell, (Vec<u8>, u32)>>,
-    random: core::cell::Cell<u64>,
 }
 
 impl Port for MemoryPort {
@@ -235,13 +254,8 @@ impl Port for MemoryPort {
         Ok(Timestamp::from_secs(self.date))
     }
 
-    /// Numbers that are not random: nothing here is a secret to anybody.
     fn random(&self, bytes: &mut [u8]) -> Result<(), HostError> {
-        for byte in bytes {
-            self.random.set(self.random.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
-            *byte = self.random.get().to_be_bytes()[0];
-        }
-        Ok(())
+        getrandom::getrandom(bytes).map_err(|_| HostError)
     }
 
     fn memory_len(&self) -> usize {

@@ -108,14 +108,21 @@ pub(crate) fn check(text: &str, variables: &Variables) -> Option<Report> {
     })
 }
 
-/// The policy in `text`.
+/// The policy in `text`, as it is written.
 ///
 /// # Errors
-/// Why there is none; what is wrong with it, `portcullis check` says.
-pub(crate) fn parsed(text: &str, variables: &Variables) -> Result<config::Parsed, String> {
+/// Why there is none.
+pub(crate) fn policy(text: &str) -> Result<Value, String> {
     let policy = document::policy(text).map_err(|unreadable| unreadable.problem.to_owned())?;
-    let policy = policy.ok_or("there is no policy in it")?;
-    let parsed = config::parse(policy.value().to_string().as_bytes(), &|name| variables.get(name));
+    Ok(policy.ok_or("there is no policy in it")?.value())
+}
+
+/// What the filter makes of a policy.
+///
+/// # Errors
+/// The first faults; `portcullis check` says where they are.
+pub(crate) fn parsed(policy: &Value, variables: &Variables) -> Result<config::Parsed, String> {
+    let parsed = config::parse(policy.to_string().as_bytes(), &|name| variables.get(name));
     parsed.map_err(|error| error.to_string())
 }
 

@@ -5,12 +5,33 @@ use std::fmt::Write as _;
 use portcullis_core::config::Parsed;
 use portcullis_core::violation::Violation;
 use portcullis_envoy::explain::{Explained, Explainer, Handshake, Judged};
+use serde_json::Value;
 
 /// A handshake for `url` with these header lines, as curl takes them.
 ///
 /// # Errors
 /// What is wrong with the URL or a line.
 pub(crate) fn handshake(url: &str, lines: &[String], address: &str) -> Result<Handshake, String> {
+    let mut handshake = request("GET", url, lines, address)?;
+    let upgrade = [
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    for (name, value) in upgrade {
+        if handshake.fields.iter().all(|(own, _)| own != name.as_bytes()) {
+            handshake.fields.push((name.into(), value.into()));
+        }
+    }
+    Ok(handshake)
+}
+
+/// A request that is no handshake.
+///
+/// # Errors
+/// As [`handshake`].
+pub(crate) fn request(method: &str, url: &str, lines: &[String], address: &str) -> Result<Handshake, String> {
     let (scheme, rest) = url.split_once("://").ok_or("expected a URL such as https://chat.example.com/path")?;
     let tls = match scheme {
         "https" | "wss" => true,
@@ -20,7 +41,7 @@ pub(crate) fn handshake(url: &str, lines: &[String], address: &str) -> Result<Ha
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     let mut fields: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-    for (name, value) in [(":method", "GET"), (":path", &path), (":authority", authority), (":scheme", scheme)] {
+    for (name, value) in [(":method", method), (":path", &path), (":authority", authority), (":scheme", scheme)] {
         fields.push((name.into(), value.into()));
     }
     for line in lines {
@@ -28,18 +49,16 @@ pub(crate) fn handshake(url: &str, lines: &[String], address: &str) -> Result<Ha
             line.split_once(':').ok_or("expected a header such as 'Origin: https://app.example.com'")?;
         fields.push((name.trim().to_ascii_lowercase().into_bytes(), value.trim().into()));
     }
-    let upgrade = [
-        ("connection", "Upgrade"),
-        ("upgrade", "websocket"),
-        ("sec-websocket-version", "13"),
-        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ];
-    for (name, value) in upgrade {
-        if fields.iter().all(|(own, _)| own != name.as_bytes()) {
-            fields.push((name.into(), value.into()));
-        }
-    }
     Ok(Handshake { fields, address: address.to_owned(), tls })
+}
+
+/// The answer of the filter to a request that it answers itself: its status, its body, and the reason of a refusal.
+///
+/// # Errors
+/// Where the core does not run.
+pub(crate) fn answer(parsed: Parsed, date: u64, request: &Handshake) -> Result<Explained, String> {
+    let mut explainer = Explainer::new(parsed, date).map_err(|_| "the core does not run here".to_owned())?;
+    Ok(explainer.handshake(request))
 }
 
 /// What is decided, in words. Values of headers are shown as they were given.
@@ -74,7 +93,7 @@ fn tell_handshake(text: &mut String, handshake: &Handshake, explained: &Explaine
     for asked in &explained.asks {
         let _ = writeln!(text, "  asks first: {asked}, which cannot be asked here");
     }
-    tell_violation(text, explained.violation, explained.passes);
+    tell_violation(text, explained.violation, explained.line.as_ref(), explained.passes);
     if let Some((status, body)) = &explained.reply {
         let _ = writeln!(text, "  answer: {status} {body}");
     }
@@ -92,48 +111,35 @@ fn tell_handshake(text: &mut String, handshake: &Handshake, explained: &Explaine
 fn tell_message(text: &mut String, number: usize, judged: &Judged) {
     let verdict = if judged.passes { "passes" } else { "refused" };
     let _ = writeln!(text, "message {number}: {verdict}");
-    tell_violation(text, judged.violation, judged.passes);
-    if let Some(rule) = &judged.rule {
-        let _ = writeln!(text, "  rule: {rule}");
-    }
+    tell_violation(text, judged.violation, judged.line.as_ref(), judged.passes);
     if let Some(code) = judged.violation.and_then(|violation| violation.answer().close_code).filter(|_| !judged.passes)
     {
         let _ = writeln!(text, "  close: {code}");
     }
 }
 
-fn tell_violation(text: &mut String, violation: Option<Violation>, passes: bool) {
+/// What of a line of log says which part of the policy it was, and what of the client.
+const MEMBERS: [&str; 9] = ["type", "keyword", "instance", "rule", "detail", "kid", "provider", "subject", "policy"];
+
+fn tell_violation(text: &mut String, violation: Option<Violation>, line: Option<&Value>, passes: bool) {
     let Some(violation) = violation else { return };
     let mode = if passes { " (mode: monitor)" } else { "" };
     let _ = writeln!(text, "  reason: {}{mode}", violation.reason());
-    if let Some(key) = key(violation.reason()) {
-        let _ = writeln!(text, "  policy: {key}");
+    let member = |name: &str| line.and_then(|line| line[name].as_str());
+    // Without a line it is the key alone; what begins with a dot is of the client's messages.
+    let key = match violation.key().strip_prefix('.') {
+        Some(key) => format!("messages.from_client.{key}"),
+        None => violation.key().to_owned(),
+    };
+    let at = member("at").unwrap_or(&key);
+    if !at.is_empty() {
+        let _ = writeln!(text, "  at: {at}");
     }
-}
-
-/// The key of the policy that a reason comes from, where it is one.
-fn key(reason: &str) -> Option<&'static str> {
-    Some(match reason {
-        "tls_required" => "require_tls",
-        "host_refused" => "hosts",
-        "not_websocket" => "non_websocket",
-        "origin_refused" => "origin",
-        "subprotocol_refused" => "subprotocols",
-        "credential_missing" => "auth.required and auth.sources",
-        "credential_ambiguous" => "auth.sources",
-        "credential_invalid" | "credential_expired" => "auth.providers",
-        "ticket_invalid" | "ticket_used" => "auth.tickets",
-        "claim_refused" => "auth.providers[].require",
-        "type_refused" => "messages.from_client.text and binary",
-        "invalid_utf8" => "messages.from_client.utf8",
-        "invalid_json" | "json_refused" => "messages.from_client.json",
-        "schema_refused" => "messages.from_client.json or envelope",
-        "pattern_refused" => "messages.from_client.deny_patterns or rule_sets",
-        "not_authorized" => "messages.from_client.authorize",
-        "tunnel_refused" => "messages.from_client.tunnels",
-        "message_too_big" => "messages.from_client.max_message_bytes or max_frame_bytes",
-        _ => return None,
-    })
+    for (name, value) in MEMBERS.iter().filter_map(|name| Some((name, member(name)?))) {
+        if (*name, value) != ("policy", "base") {
+            let _ = writeln!(text, "  {name}: {value}");
+        }
+    }
 }
 
 #[cfg(test)]
@@ -160,25 +166,73 @@ mod tests {
                 "https://chat.example.com",
                 &["Origin: https://evil.example"],
                 &["{}"],
-                "handshake: refused\n  reason: origin_refused\n  policy: origin\n  answer: 403 {\"error\": \"origin_refused\"}\n",
+                "handshake: refused\n  reason: origin_refused\n  at: origin\n  answer: 403 {\"error\": \"origin_refused\"}\n",
             ),
             (
                 "ws://chat.example.com/",
                 &[origin],
                 &[],
-                "handshake: refused\n  reason: tls_required\n  policy: require_tls\n  answer: 403 {\"error\": \"tls_required\"}\n",
+                "handshake: refused\n  reason: tls_required\n  at: require_tls\n  answer: 403 {\"error\": \"tls_required\"}\n",
             ),
             (
                 "wss://chat.example.com/",
                 &[origin],
                 &["[1]", "{"],
-                "handshake: passes\nmessage 1: passes\nmessage 2: refused\n  reason: invalid_json\n  policy: messages.from_client.json\n  close: 1007\n",
+                "handshake: passes\nmessage 1: passes\nmessage 2: refused\n  reason: invalid_json\n  at: messages.from_client.json\n  close: 1007\n",
             ),
         ] {
             let (text, is_let) = run(url, lines, messages);
             assert_eq!(text, expected, "{url}");
             assert_eq!(is_let, !expected.contains("refused"));
         }
+    }
+
+    #[test]
+    fn what_refuses_a_message_is_named_to_its_keyword_and_place() {
+        let policy = r#"{"auth": {"required": false}, "origin": {"missing": "allow"}, "messages": {"from_client": {"json": {
+            "discriminator": "/type", "schemas": {"say": {"properties": {"text": {"maxLength": 3}}}}, "otherwise": "refuse"
+        }}}}"#;
+        let handshake = handshake("wss://chat.example.com/", &[], "192.0.2.1").unwrap();
+        let parsed = config::parse(policy.as_bytes(), &|_| None).unwrap();
+        let message = r#"{"type": "say", "text": "hello"}"#.to_owned();
+        let (text, _) = explain(parsed, 1_800_000_000, &handshake, None, &[message]).unwrap();
+        let expected = "handshake: passes\nmessage 1: refused\n  reason: schema_refused\n  at: messages.from_client.json.schemas.say\n  \
+            type: say\n  keyword: maxLength\n  instance: /text\n  close: 1008\n";
+        assert_eq!(text, expected);
+    }
+
+    /// As an Envoy with the same keys does.
+    #[test]
+    fn a_ticket_is_good_for_the_handshake_that_it_was_issued_for() {
+        let policy = r#"{"origin": {"allow": ["https://app.example.com"]}, "limits": {"global": {"cluster": "limits", "domain": "chat"}}, "auth": {
+            "sources": [{"header": "authorization"}, {"ticket": "ticket"}],
+            "providers": [{"name": "a", "issuer": "i", "audiences": ["x"], "algorithms": ["HS256"], "jwks": {"secret": {"env": "KEY"}}}],
+            "tickets": {"path": "/ws-ticket", "keys": [{"env": "TICKET_KEY"}], "store": {"rate_limit_service": true}}
+        }}"#;
+        const SECRET: &str = "a secret of thirty-two bytes, or more";
+        // Not at the turn of an hour, where a service begins to count anew.
+        const NOW: u64 = 1_800_000_100;
+        let parsed = || config::parse(policy.as_bytes(), &|name| Some(SECRET.repeat(name.len()))).unwrap();
+        let claims =
+            [("iss", "i"), ("aud", "x"), ("sub", "alice")].map(|(name, value)| (name.to_owned(), value.into()));
+        let secret = SECRET.repeat("KEY".len());
+        let signer = crate::keys::Signer::Secret(&secret);
+        let times = (NOW, std::time::Duration::from_secs(300));
+        let token = crate::keys::token(&signer, None, claims.into_iter().collect(), times).unwrap();
+        let headers = |origin: &str| [format!("Origin: {origin}"), format!("Authorization: Bearer {token}")];
+        let page = "https://app.example.com";
+        let asked = request("POST", "https://chat.example.com/ws-ticket", &headers(page), "192.0.2.1").unwrap();
+        let (status, body) = answer(parsed(), NOW, &asked).unwrap().reply.unwrap();
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((status, &body["expires_in"]), (201, &30.into()));
+
+        let url = format!("wss://chat.example.com/?ticket={}", body["ticket"].as_str().unwrap());
+        let verdict = |address: &str| {
+            let handshake = handshake(&url, &headers(page)[..1], address).unwrap();
+            explain(parsed(), NOW, &handshake, None, &[]).unwrap().0
+        };
+        assert!(verdict("192.0.2.1").starts_with("handshake: passes"));
+        assert!(verdict("192.0.2.2").contains("reason: ticket_invalid"));
     }
 
     #[test]

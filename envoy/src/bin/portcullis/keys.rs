@@ -10,11 +10,20 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::ValueEnum;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PublicKeyData as _};
+use rsa::RsaPrivateKey;
+use rsa::pkcs8::{EncodePrivateKey as _, LineEnding};
+use rsa::rand_core::OsRng;
+use rsa::traits::PublicKeyParts as _;
 use serde_json::{Map, Value, json};
+
+/// The least that the filter takes.
+const RSA_BITS: usize = 2_048;
 
 /// What a key is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Kind {
+    /// A key pair of RSA with 2,048 bits.
+    Rs256,
     /// An ECDSA key pair over P-256.
     Es256,
     /// A key pair of Ed25519.
@@ -43,6 +52,7 @@ pub(crate) fn secret() -> Result<String, String> {
 /// A new key pair; `None` for a kind that is a secret.
 pub(crate) fn pair(kind: Kind, kid: &str) -> Result<Option<Pair>, String> {
     let algorithm = match kind {
+        Kind::Rs256 => return rsa_pair(kid).map(Some),
         Kind::Es256 => &PKCS_ECDSA_P256_SHA256,
         Kind::Eddsa => &PKCS_ED25519,
         Kind::Hs256 | Kind::Ticket => return Ok(None),
@@ -64,6 +74,14 @@ pub(crate) fn pair(kind: Kind, kid: &str) -> Result<Option<Pair>, String> {
     Ok(Some(Pair { private: pair.serialize_pem(), jwks: json!({"keys": [jwk]}) }))
 }
 
+fn rsa_pair(kid: &str) -> Result<Pair, String> {
+    let private = RsaPrivateKey::new(&mut OsRng, RSA_BITS).map_err(|error| error.to_string())?;
+    let [n, e] = [private.n(), private.e()].map(|number| URL_SAFE_NO_PAD.encode(number.to_bytes_be()));
+    let jwk = json!({"kty": "RSA", "n": n, "e": e, "alg": "RS256", "use": "sig", "kid": kid});
+    let private = private.to_pkcs8_pem(LineEnding::LF).map_err(|error| error.to_string())?;
+    Ok(Pair { private: private.to_string(), jwks: json!({"keys": [jwk]}) })
+}
+
 /// Writes a private key into a new file that only its owner may read.
 pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), String> {
     let mut options = OpenOptions::new();
@@ -76,7 +94,7 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), String> {
 
 /// What a token is signed with.
 pub(crate) enum Signer<'a> {
-    /// A private key in PEM: of P-256 or Ed25519.
+    /// A private key in PEM: of RSA, P-256 or Ed25519.
     Pem(&'a str),
     /// A secret.
     Secret(&'a str),
@@ -94,7 +112,8 @@ pub(crate) fn token(
         Signer::Pem(text) => {
             let ec = EncodingKey::from_ec_pem(text.as_bytes()).map(|key| (Algorithm::ES256, key));
             let key = ec.or_else(|_| EncodingKey::from_ed_pem(text.as_bytes()).map(|key| (Algorithm::EdDSA, key)));
-            key.map_err(|_| "not a private key of P-256 or Ed25519 in PEM (PKCS #8)".to_owned())?
+            let key = key.or_else(|_| EncodingKey::from_rsa_pem(text.as_bytes()).map(|key| (Algorithm::RS256, key)));
+            key.map_err(|_| "not a private key of RSA, P-256 or Ed25519 in PEM (PKCS #8)".to_owned())?
         }
     };
     claims.entry("iat").or_insert_with(|| now.into());
@@ -139,7 +158,8 @@ mod tests {
 
     #[test]
     fn what_a_new_key_signs_is_good_by_the_policy_that_has_it() {
-        for (kind, algorithm) in [(Kind::Es256, Algorithm::ES256), (Kind::Eddsa, Algorithm::EdDSA)] {
+        let kinds = [(Kind::Rs256, Algorithm::RS256), (Kind::Es256, Algorithm::ES256), (Kind::Eddsa, Algorithm::EdDSA)];
+        for (kind, algorithm) in kinds {
             let pair = pair(kind, "k1").unwrap().unwrap();
             let token = token(&Signer::Pem(&pair.private), Some("k1"), claims(), HOUR).unwrap();
             let jwk = serde_json::from_value(pair.jwks["keys"][0].clone()).unwrap();

@@ -1,8 +1,10 @@
 //! `portcullis`, the operator's tool: what the filter says of a policy, before Envoy has it.
 
 mod check;
+mod claims;
 mod document;
 mod explain;
+mod har;
 mod hint;
 mod keys;
 mod schema;
@@ -14,9 +16,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{env, fs, io};
 
 use check::{Report, Variables};
+use claims::Place;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use keys::{Kind, Signer};
+use portcullis_core::config::Parsed;
 use serde_json::Value;
 
 /// The operator's tool of Portcullis, the WebSocket security filter.
@@ -44,7 +48,7 @@ enum Command {
         /// What it is for.
         kind: Kind,
         /// The new file for the private key of a pair.
-        #[arg(long, value_name = "FILE", required_if_eq_any([("kind", "es256"), ("kind", "eddsa")]))]
+        #[arg(long, value_name = "FILE", required_if_eq_any([("kind", "rs256"), ("kind", "es256"), ("kind", "eddsa")]))]
         private: Option<PathBuf>,
         /// The name of the key.
         #[arg(long, default_value = "1")]
@@ -53,6 +57,9 @@ enum Command {
     /// Signs a JWT, to try a policy with.
     #[command(after_help = TOKEN_EXAMPLES)]
     Token(Token),
+    /// Issues a ticket as Envoy does, for a policy whose tickets any Envoy takes that has their keys (store: rate_limit_service).
+    #[command(after_help = TICKET_EXAMPLES)]
+    Ticket(Asked),
     /// Prints what completes the arguments of this command in a shell.
     #[command(after_help = "Examples:\n  portcullis completions bash > /etc/bash_completion.d/portcullis")]
     Completions {
@@ -72,9 +79,16 @@ Examples:
   portcullis token --key key.pem --kid 1 --claims '{\"iss\": \"https://idp.example.com/\", \"aud\": \"chat\", \"sub\": \"alice\"}'
   portcullis token --secret-env SESSION_KEY --claims '{\"sub\": \"alice\"}' --expires-in 60";
 
+const TICKET_EXAMPLES: &str = "\
+Examples:
+  portcullis ticket --env TICKET_KEY policy.yaml https://chat.example.com/ws-ticket -H 'Origin: https://app.example.com' \\
+      --claims '{\"sub\": \"alice\"}'
+
+It is bound to what auth.tickets.bind says: the Origin here, and the address that the client has before Envoy (--address).";
+
 #[derive(Args, Debug)]
 struct Token {
-    /// A private key of P-256 (ES256) or Ed25519 (EdDSA), PKCS #8 in PEM.
+    /// A private key of RSA (RS256), P-256 (ES256) or Ed25519 (EdDSA), PKCS #8 in PEM.
     #[arg(long, value_name = "FILE", conflicts_with = "secret_env", required_unless_present = "secret_env")]
     key: Option<PathBuf>,
     /// The variable of the environment with the secret (HS256). It is no argument: all users of a machine see those.
@@ -139,29 +153,82 @@ Examples:
   portcullis explain policy.yaml 'https://chat.example.com/rooms?x' -H 'Origin: https://app.example.com' --address 192.0.2.1
   portcullis explain policy.yaml wss://chat.example.com/ -H 'Origin: https://app.example.com' -H \"Authorization: Bearer $TOKEN\" \\
       --message '{\"type\": \"say\", \"text\": \"hello\"}'
+  portcullis explain policy.yaml wss://chat.example.com/ -H 'Origin: https://app.example.com' --claims '{\"sub\": \"alice\", \"role\": \"admin\"}'
+  portcullis explain policy.yaml --har chat.example.com.har
 
 Counts begin at zero, so no rate and no limit of connections is met. Exit code: 0 all of it passes, 1 something does not, 2 wrong usage.";
 
 #[derive(Args, Debug)]
 struct Explain {
-    /// The policy, as for check.
-    policy: PathBuf,
-    /// What is asked for; https and wss are TLS.
-    url: String,
-    /// A header of the request.
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
-    headers: Vec<String>,
-    /// The address of the client.
-    #[arg(long, default_value = "192.0.2.1")]
-    address: String,
+    #[command(flatten)]
+    asked: Asked,
+    /// An archive of a browser (HAR) with the handshake, in place of the URL: its first WebSocket, with what the page sent.
+    #[arg(long, value_name = "FILE", conflicts_with = "url", required_unless_present = "url")]
+    har: Option<PathBuf>,
+    /// Another entry of the archive, from 0 on.
+    #[arg(long, value_name = "NUMBER", requires = "har")]
+    entry: Option<usize>,
     /// A text message that the client sends then; in order, each after the other.
     #[arg(long = "message", value_name = "TEXT")]
     messages: Vec<String>,
     /// The subprotocol that the upstream chooses.
     #[arg(long)]
     subprotocol: Option<String>,
+}
+
+/// A request, and the policy that judges it.
+#[derive(Args, Debug)]
+struct Asked {
+    /// The policy, as for check.
+    policy: PathBuf,
+    /// What is asked for; https and wss are TLS.
+    url: Option<String>,
+    /// A header of the request.
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// The address of the client.
+    #[arg(long, default_value = "192.0.2.1")]
+    address: String,
+    /// Claims of the client, in place of a token: a JSON object. The provider is that of iss, or the first one.
+    #[arg(long, value_name = "JSON")]
+    claims: Option<String>,
     #[command(flatten)]
     variables: VariableArguments,
+}
+
+/// What is to be judged.
+struct Question {
+    /// As it is written.
+    policy: Value,
+    parsed: Parsed,
+    url: String,
+    headers: Vec<String>,
+}
+
+impl Asked {
+    /// With `url` where the arguments have none.
+    fn question(&self, url: Option<String>, headers: Vec<String>) -> Result<Question, String> {
+        let name = self.policy.display();
+        let variables = variables(&self.variables)?;
+        let text = read(&self.policy).map_err(|error| format!("{name}: {error}"))?;
+        let mut policy = check::policy(&text).map_err(|problem| format!("{name}: {problem}"))?;
+        let mut url = self.url.clone().or(url).ok_or("needs a URL")?;
+        let mut headers = [headers, self.headers.clone()].concat();
+        if let Some(claims) = &self.claims {
+            let claims = serde_json::from_str(claims).map_err(|_| "--claims: expected a JSON object".to_owned())?;
+            let claimed = claims::claim(policy, claims, now()?.as_secs())?;
+            policy = claimed.policy;
+            match claimed.place {
+                Place::Header(line) => headers.push(line),
+                Place::Query(parameter) => {
+                    url.push(if url.contains('?') { '&' } else { '?' });
+                    url.push_str(&parameter);
+                }
+            }
+        }
+        let parsed = check::parsed(&policy, &variables).map_err(|problem| format!("{name}: {problem}"))?;
+        Ok(Question { policy, parsed, url, headers })
+    }
 }
 
 fn main() -> ExitCode {
@@ -170,6 +237,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => end(run_check(&arguments)),
         Command::Keygen { kind, private, kid } => end(run_keygen(kind, private.as_deref(), &kid).map(|()| true)),
         Command::Token(arguments) => end(run_token(&arguments).map(|()| true)),
+        Command::Ticket(asked) => end(run_ticket(&asked)),
         Command::Schema => {
             let _ = writeln!(io::stdout(), "{:#}", schema::schema());
             ExitCode::SUCCESS
@@ -194,15 +262,36 @@ fn end(outcome: Result<bool, String>) -> ExitCode {
 }
 
 fn run_explain(arguments: &Explain) -> Result<bool, String> {
-    let name = arguments.policy.display();
-    let variables = variables(&arguments.variables)?;
-    let text = read(&arguments.policy).map_err(|error| format!("{name}: {error}"))?;
-    let parsed = check::parsed(&text, &variables).map_err(|problem| format!("{name}: {problem}"))?;
-    let handshake = explain::handshake(&arguments.url, &arguments.headers, &arguments.address)?;
+    let entry = match &arguments.har {
+        Some(file) => {
+            let text = read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+            Some(har::entry(&text, arguments.entry)?)
+        }
+        None => None,
+    };
+    let (url, headers, sent) =
+        entry.map_or_else(Default::default, |entry| (Some(entry.url), entry.headers, entry.messages));
+    let Question { parsed, url, headers, .. } = arguments.asked.question(url, headers)?;
+    let handshake = explain::handshake(&url, &headers, &arguments.asked.address)?;
+    let messages = [sent, arguments.messages.clone()].concat();
     let subprotocol = arguments.subprotocol.as_deref();
-    let (text, is_let) = explain::explain(parsed, now()?.as_secs(), &handshake, subprotocol, &arguments.messages)?;
+    let (text, is_let) = explain::explain(parsed, now()?.as_secs(), &handshake, subprotocol, &messages)?;
     writeln!(io::stdout(), "{}", text.trim_end()).map_err(|error| error.to_string())?;
     Ok(is_let)
+}
+
+fn run_ticket(asked: &Asked) -> Result<bool, String> {
+    let Question { policy, parsed, url, headers } = asked.question(None, Vec::new())?;
+    if policy.pointer("/auth/tickets").is_some_and(|tickets| tickets["store"]["rate_limit_service"] != true) {
+        return Err("auth.tickets.store is local: an Envoy takes only tickets that it has issued itself".to_owned());
+    }
+    let request = explain::request("POST", &url, &headers, &asked.address)?;
+    let explained = explain::answer(parsed, now()?.as_secs(), &request)?;
+    let Some((status, body)) = explained.reply else {
+        return Err(format!("no ticket is issued at {url}: auth.tickets.path says where"));
+    };
+    writeln!(io::stdout(), "{body}").map_err(|error| error.to_string())?;
+    Ok(status == 201)
 }
 
 fn now() -> Result<Duration, String> {

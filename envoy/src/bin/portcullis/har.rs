@@ -1,0 +1,84 @@
+//! Handshakes and messages as browsers export them: HTTP Archive 1.2, with Chromium's `_webSocketMessages`.
+
+use serde_json::Value;
+
+/// A handshake of an archive, and the texts that the page sent.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) url: String,
+    /// As curl takes them. Pseudo-headers of HTTP/2 are left out: the URL says the same.
+    pub(crate) headers: Vec<String>,
+    pub(crate) messages: Vec<String>,
+}
+
+/// The `number`-th entry of the archive, from 0 on, or the first one that is a WebSocket.
+///
+/// # Errors
+/// Why there is none.
+pub(crate) fn entry(text: &str, number: Option<usize>) -> Result<Entry, String> {
+    let archive: Value = serde_json::from_str(text).map_err(|_| "--har: not JSON".to_owned())?;
+    let entries = archive.pointer("/log/entries").and_then(Value::as_array).ok_or("--har: no log.entries")?;
+    let found = match number {
+        Some(number) => entries.get(number).ok_or_else(|| format!("--har: it has {} entries", entries.len()))?,
+        None => entries.iter().find(|entry| is_websocket(entry)).ok_or("--har: no entry is a WebSocket")?,
+    };
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let header = |header: &Value| Some(format!("{}: {}", text(&header["name"])?, text(&header["value"])?));
+    let headers = found.pointer("/request/headers").and_then(Value::as_array).into_iter().flatten();
+    let messages = found["_webSocketMessages"].as_array().into_iter().flatten();
+    Ok(Entry {
+        url: text(&found["request"]["url"]).ok_or("--har: the entry has no URL")?,
+        headers: headers.filter_map(header).filter(|line| !line.starts_with(':')).collect(),
+        messages: messages
+            .filter(|message| message["type"] == "send" && message["opcode"] == 1)
+            .filter_map(|message| text(&message["data"]))
+            .collect(),
+    })
+}
+
+fn is_websocket(entry: &Value) -> bool {
+    let url = entry.pointer("/request/url").and_then(Value::as_str).unwrap_or_default();
+    entry["_resourceType"] == "websocket" || url.starts_with("ws://") || url.starts_with("wss://")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_is_what_a_page_asked_for_and_sent() {
+        let archive = json!({"log": {"entries": [
+            {"request": {"url": "https://chat.example.com/", "headers": []}},
+            {
+                "_resourceType": "websocket",
+                "request": {"url": "wss://chat.example.com/a?b", "headers": [
+                    {"name": ":authority", "value": "chat.example.com"}, {"name": "Origin", "value": "https://app.example.com"},
+                ]},
+                "_webSocketMessages": [
+                    {"type": "send", "opcode": 1, "data": "{}"}, {"type": "receive", "opcode": 1, "data": "no"},
+                    {"type": "send", "opcode": 2, "data": "AAE="},
+                ],
+            },
+        ]}})
+        .to_string();
+        let expected = Entry {
+            url: "wss://chat.example.com/a?b".to_owned(),
+            headers: vec!["Origin: https://app.example.com".to_owned()],
+            messages: vec!["{}".to_owned()],
+        };
+        assert_eq!(entry(&archive, None), Ok(expected));
+        assert_eq!(entry(&archive, Some(0)).unwrap().url, "https://chat.example.com/");
+        assert!(entry(&archive, Some(2)).unwrap_err().contains("2 entries"));
+    }
+
+    #[test]
+    fn what_is_no_archive_is_said() {
+        for text in
+            ["", "{}", r#"{"log": {"entries": []}}"#, r#"{"log": {"entries": [{"_resourceType": "websocket"}]}}"#]
+        {
+            assert!(entry(text, None).unwrap_err().starts_with("--har: "), "{text}");
+        }
+    }
+}
