@@ -4,28 +4,63 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::{fs, io};
+use std::time::{Duration, Instant};
+use std::{fs, io, thread};
 
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::backend;
 use crate::gate::{self, Gate};
+use crate::playground::Playground;
 use crate::policy::{ORIGIN, policy};
 use crate::provider::Provider;
 use crate::tokens::{Keys, SUBJECT};
+
+/// The demo's gate before its own backend, with its identity provider and its playground.
+pub(crate) struct Demo {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) keys: Arc<Keys>,
+}
+
+impl Demo {
+    /// Starts all of it.
+    ///
+    /// # Errors
+    /// No Envoy, or one that does not start.
+    pub(crate) fn open(module: &Path) -> Result<Self, Box<dyn Error>> {
+        let keys = Arc::new(Keys::generate()?);
+        let provider = Arc::new(Provider::new(Arc::clone(&keys)));
+        let playground = Arc::new(Playground::new(Arc::clone(&keys)));
+        let backend = backend::start(Arc::clone(&provider), Arc::clone(&playground))?;
+        let gate = Arc::new(Gate::open(module, &keys, policy(&keys), backend)?);
+        provider.tell(gate.client()?);
+        playground.open(&gate, gate.admit_own_page(policy(&keys))?)?;
+        Ok(Self { gate, keys })
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        // The playground holds the gate for as long as a play takes. Whoever holds it last stops Envoy.
+        let started = Instant::now();
+        while Arc::strong_count(&self.gate) > 1 && started.elapsed() < PATIENCE {
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// More than a play takes.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Runs the demo until it is interrupted.
 ///
 /// # Errors
 /// No module, no Envoy, or one that does not start.
 pub(crate) fn run() -> Result<ExitCode, Box<dyn Error>> {
-    let keys = Arc::new(Keys::generate()?);
-    let provider = Arc::new(Provider::new(Arc::clone(&keys)));
     let module = gate::prepare()?;
-    let gate = Gate::open(&module, &keys, policy(&keys), backend::start(Arc::clone(&provider))?)?;
-    provider.tell(gate.client()?);
-    gate.admit_own_page(policy(&keys))?;
+    let Demo { gate, keys } = &Demo::open(&module)?;
     let authority = Authority::write(&gate.certificate.ca_pem)?;
     print!("{}", instructions(gate.envoy.address().port(), &keys.corp().text()?, authority.path()));
     wait()?;
@@ -75,14 +110,16 @@ fn instructions(port: u16, token: &str, authority: &Path) -> String {
         r#"
 An Envoy with Portcullis runs before a chat service. Stop it with Ctrl-C.
 
+The playground: attacks, what became of each, and the policy to change. The browser will warn that it does not know the CA
+
+  https://localhost:{port}/
+
+For your own client
+
   URL      wss://localhost:{port}/chat
   origin   {ORIGIN}
   CA       {authority}
   token    for {SUBJECT}, eight hours, in the first line below
-
-In a browser, which will warn that it does not know the CA: log in by any name, talk, and log out, which ends the open WebSocket
-
-  https://localhost:{port}/
 
 Try it in another terminal. First, once:
 

@@ -81,20 +81,25 @@ impl Gate {
         Client::tls(self.envoy.address(), HOST, &self.certificate.ca_pem)
     }
 
-    /// Where a browser finds the backend's page.
-    pub(crate) fn origin(&self) -> String {
-        format!("https://localhost:{}", self.envoy.address().port())
+    /// Host and port of the backend's page.
+    pub(crate) fn authority(&self) -> String {
+        format!("localhost:{}", self.envoy.address().port())
     }
 
-    /// Puts this policy in place, with the gate's own origin on its list: the port is known only now.
+    /// Where a browser finds the backend's page.
+    pub(crate) fn origin(&self) -> String {
+        format!("https://{}", self.authority())
+    }
+
+    /// Puts this policy in place, with the gate's own origin on its list: the port is known only now. Returns what is in force then.
     ///
     /// # Errors
     /// A policy without a list of origins, or one that Envoy refuses.
-    pub(crate) fn admit_own_page(&self, mut policy: Value) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn admit_own_page(&self, mut policy: Value) -> Result<Value, Box<dyn Error>> {
         let origins = policy.pointer_mut("/origin/allow").and_then(Value::as_array_mut);
         origins.ok_or("the policy lists no origins")?.push(self.origin().into());
         match self.envoy.update_policy(&policy)? {
-            Update::Accepted => Ok(()),
+            Update::Accepted => Ok(policy),
             Update::Rejected => Err("the policy with the gate's own origin was refused".into()),
         }
     }

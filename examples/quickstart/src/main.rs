@@ -8,6 +8,7 @@ mod browser;
 mod check;
 mod demo;
 mod gate;
+mod playground;
 mod policy;
 mod progress;
 mod provider;

@@ -14,6 +14,10 @@ pub(crate) const SECRET_VARIABLE: &str = "PORTCULLIS_DEMO_SECRET";
 pub(crate) const TICKET_KEY_VARIABLE: &str = "PORTCULLIS_DEMO_TICKET_KEY";
 /// Where the gate gives out tickets.
 pub(crate) const TICKET_PATH: &str = "/ws-ticket";
+/// Where messages are judged by what they say: the playground's WebSockets.
+pub(crate) const ROOM_PATH: &str = "/room";
+/// What the playground's page asks of the demo begins so.
+pub(crate) const PLAYGROUND_PATH: &str = "/playground";
 /// Where the identity provider tells it of logouts.
 pub(crate) const LOGOUT_PATH: &str = "/backchannel-logout";
 /// The longest message a client may send.
@@ -75,8 +79,16 @@ pub(crate) fn policy(keys: &Keys) -> Value {
         "routes": [
             // The page and the identity provider, and nothing else that is no WebSocket.
             {"match": {"path": "/"}, "policy": {"non_websocket": "pass"}},
+            {"match": {"path_prefix": PLAYGROUND_PATH}, "policy": {"non_websocket": "pass"}},
             {"match": {"path": "/login"}, "policy": {"non_websocket": "pass"}},
             {"match": {"path": "/logout"}, "policy": {"non_websocket": "pass"}},
+            {
+                "match": {"path": ROOM_PATH},
+                "policy": {
+                    "messages": {"from_client": {"json": {}, "rule_sets": ["sql_injection", "cross_site_scripting"]}},
+                    "liveness": {"message_timeout": "1s"},
+                },
+            },
             {
                 "match": {"path_prefix": "/feed"},
                 "policy": {

@@ -45,6 +45,15 @@ impl Browser {
         self.driver.command("POST", &format!("{}/url", self.session), &json!({"url": url})).map(drop)
     }
 
+    /// One command of Chromium's own protocol (CDP), and its result.
+    ///
+    /// # Errors
+    /// A command that Chromium refuses.
+    pub(super) fn order(&self, command: &str, parameters: &Value) -> Result<Value, Box<dyn Error>> {
+        let path = format!("{}/goog/cdp/execute", self.session);
+        self.driver.command("POST", &path, &json!({"cmd": command, "params": parameters}))
+    }
+
     /// Runs the body of a function in the page, and returns its result: behind these arguments it gets another, a function to
     /// call with a text. A script that throws or takes longer than [`PATIENCE`] gives an error.
     pub(super) fn tell(&self, script: &str, arguments: Value) -> String {

@@ -9,13 +9,14 @@
 //! and only the latter is clean to Chromium. Code and reason arrive all the same. Envoy without the filter does the same, and over HTTP/1.1 these
 //! ends are clean: both are checked.
 
+mod axe;
 mod driver;
+mod page;
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,12 +24,12 @@ use portcullis_envoy::peer::backend::{Backend, Mode, Play};
 use serde_json::{Value, json};
 
 use crate::backend;
+use crate::demo::Demo;
 use crate::gate::{self, Gate};
-use crate::policy::{MESSAGE_MAX, policy};
+use crate::policy::{MESSAGE_MAX, ROOM_PATH};
 use crate::progress;
-use crate::provider::Provider;
 use crate::tally::Tally;
-use crate::tokens::{Keys, SUBJECT};
+use crate::tokens::SUBJECT;
 use driver::Browser;
 
 /// What the page does with a WebSocket that has echoed, and the code and reason that it gets then.
@@ -65,16 +66,14 @@ pub(crate) fn run() -> Result<ExitCode, Box<dyn Error>> {
         play_all(&mut tally, &protocol, &module)?;
     }
     play_alone(&mut tally, &module)?;
+    page::play(&mut tally, &module)?;
     Ok(tally.finish())
 }
 
 fn play_all(tally: &mut Tally, protocol: &Protocol, module: &Path) -> Result<(), Box<dyn Error>> {
-    let keys = Arc::new(Keys::generate()?);
-    let provider = Arc::new(Provider::new(Arc::clone(&keys)));
-    let gate = Gate::open(module, &keys, policy(&keys), backend::start(Arc::clone(&provider))?)?;
-    provider.tell(gate.client()?);
-    gate.admit_own_page(policy(&keys))?;
-    let browser = open_page(protocol, &gate)?;
+    let demo = Demo::open(module)?;
+    let gate = &*demo.gate;
+    let browser = open_page(protocol, gate)?;
     let name = protocol.name;
     let expected = format!("open: chat.v1, received: {SUBJECT}");
     tally.row(&format!("{name}: the page asks whoami"), &expected, &browser.tell(PAGE, json!(["whoami"])));
@@ -91,7 +90,7 @@ fn play_all(tally: &mut Tally, protocol: &Protocol, module: &Path) -> Result<(),
     // The page's own WebSocket, the endings, the one whose ticket is used again, and the one behind it.
     let opened = 1 + ENDINGS.len() + 2;
     let expected = format!("{opened} x 101, 1 x 401");
-    tally.row(&format!("{name}: the access log"), &expected, &access_log(&gate, protocol, opened + 1)?);
+    tally.row(&format!("{name}: the access log"), &expected, &access_log(gate, protocol, opened + 1)?);
     Ok(())
 }
 
@@ -100,8 +99,9 @@ fn play_all(tally: &mut Tally, protocol: &Protocol, module: &Path) -> Result<(),
 fn play_alone(tally: &mut Tally, module: &Path) -> Result<(), Box<dyn Error>> {
     let upstream = Backend::start(Mode::scripted(|head| match head.value("upgrade") {
         Some(_) => Play::answer(head.accepted()),
-        None if head.method() == "POST" => Play::answer(backend::response(&(200, "{}".to_owned()))),
-        None => Play::answer(backend::page()),
+        None => Play::answer(
+            backend::resource(head.target()).unwrap_or_else(|| backend::response(&(200, "{}".to_owned()))),
+        ),
     }))?;
     let gate = Gate::open_without_filter(module, upstream.address())?;
     let browser = open_page(&HTTP_2, &gate)?;
@@ -128,7 +128,7 @@ fn check_ending(
     browser: &Browser,
     (name, action, end): (&str, &str, &str),
 ) {
-    let got = browser.tell(WEBSOCKET, json!([action, MESSAGE_MAX]));
+    let got = browser.tell(&WEBSOCKET.replace("ACTION", action), json!([MESSAGE_MAX]));
     tally.row(&format!("{kind}: {name}"), &format!("echo, {end}, {clean}"), &got);
 }
 
@@ -139,7 +139,7 @@ fn access_log(gate: &Gate, protocol: &Protocol, count: usize) -> Result<String, 
         let log = gate.envoy.log()?;
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let answers: Vec<Value> =
-            lines.filter(|line| line["path"] == "/chat" && line["protocol"].is_string()).collect();
+            lines.filter(|line| line["path"] == "/chat" || line["path"] == ROOM_PATH).filter(|line| line["protocol"].is_string()).collect();
         if answers.len() < count && started.elapsed() < PATIENCE {
             thread::sleep(PAUSE);
             continue;
@@ -160,11 +160,11 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Gives a name as a visitor of the page does, and waits until it is connected.
 const LOGIN: &str = "
-    const [user, done] = arguments;
-    login.user.value = user;
+    const [name, done] = arguments;
+    user.value = name;
     login.requestSubmit();
     const wait = () => {
-        const line = log.textContent.split('\\n')[0];
+        const line = talk.textContent.split('\\n')[0];
         if (line) done(line.split(':')[0]); else setTimeout(wait, 10);
     };
     wait();
@@ -175,7 +175,7 @@ const LOGOUT: &str = "
     const [done] = arguments;
     leave.click();
     const wait = () => {
-        const lines = log.textContent.trim().split('\\n');
+        const lines = talk.textContent.trim().split('\\n');
         if (lines.at(-1).startsWith('closed')) done(lines.at(-1)); else setTimeout(wait, 10);
     };
     wait();
@@ -185,10 +185,10 @@ const LOGOUT: &str = "
 const PAGE: &str = "
     const [text, done] = arguments;
     const wait = () => {
-        const lines = log.textContent.trim().split('\\n');
-        if (lines.length === 1 && lines[0].startsWith('open') && input.value === '') {
-            input.value = text;
-            form.requestSubmit();
+        const lines = talk.textContent.trim().split('\\n');
+        if (lines.length === 1 && lines[0].startsWith('open') && message.value === '') {
+            message.value = text;
+            chat.requestSubmit();
         }
         const told = lines.filter((line) => !line.startsWith('sent'));
         if (told.length >= 2 || told[0].startsWith('closed')) done(told.join(', ')); else setTimeout(wait, 10);
@@ -196,16 +196,16 @@ const PAGE: &str = "
     wait();
 ";
 
-/// Opens another WebSocket as the page does, waits for an echo, then does something, and returns the outcome.
+/// Opens a WebSocket of the chat as the page does, waits for an echo, then does something, and returns the outcome.
 const WEBSOCKET: &str = "
-    const [action, max, done] = arguments;
+    const [max, done] = arguments;
     const told = [];
-    connect().then((socket) => {
+    import('/playground/session.js').then(({ connect }) => connect('/chat')).then((socket) => {
         socket.onopen = () => socket.send('hello');
         socket.onmessage = ({ data }) => {
             if (data !== 'hello') return;
             told.push('echo');
-            new Function('socket', 'max', action)(socket, max);
+            ACTION;
         };
         socket.onclose = ({ code, reason, wasClean }) =>
             done([...told, `${code} ${reason}`.trim(), wasClean ? 'clean' : 'not clean'].join(', '));
@@ -215,10 +215,11 @@ const WEBSOCKET: &str = "
 /// Opens two WebSockets with one ticket, and returns the outcome of the second.
 const REFUSED: &str = "
     const [done] = arguments;
-    ticket().then(async (once) => {
-        const first = await connect(once);
+    import('/playground/session.js').then(async ({ connect, ticket }) => {
+        const once = await ticket();
+        const first = await connect('/chat', once);
         first.onopen = async () => {
-            const socket = await connect(once);
+            const socket = await connect('/chat', once);
             socket.onopen = () => done('open');
             socket.onclose = ({ code, reason, wasClean }) =>
                 done([`${code} ${reason}`.trim(), wasClean ? 'clean' : 'not clean'].join(', '));

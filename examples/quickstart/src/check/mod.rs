@@ -35,6 +35,7 @@ use portcullis_envoy::peer::client::Client;
 use serde_json::Value;
 
 use crate::gate::{self, Gate};
+use crate::playground::Playground;
 use crate::policy::policy;
 use crate::progress;
 use crate::provider::Provider;
@@ -56,7 +57,9 @@ pub(crate) fn run() -> Result<ExitCode, Box<dyn Error>> {
     let crowd = Gate::open_behind_proxy(&module, &keys, limits::tighten(policy.clone()), backend.address())?;
     let reload = Gate::open_behind_proxy(&module, &keys, reload::policy(reload::LONG), backend.address())?;
     let provider = Arc::new(Provider::new(Arc::clone(&keys)));
-    let service = Gate::open(&module, &keys, policy, crate::backend::start(Arc::clone(&provider))?)?;
+    let playground = Arc::new(Playground::new(Arc::clone(&keys)));
+    let service = crate::backend::start(Arc::clone(&provider), playground)?;
+    let service = Gate::open(&module, &keys, policy, service)?;
     provider.tell(service.client()?);
     let stage = Stage {
         client: gate.client()?,

@@ -1,0 +1,55 @@
+// What happens at the gate, as it happens: counters, and the filter's lines in Envoy's log.
+
+const LINES_MAX = 60;
+
+const [log, table] = ["log", "counters"].map((id) => document.getElementById(id));
+
+// The lines so far, the oldest first. Each has its number.
+export const lines = [];
+export let counters = {};
+let count = 0;
+
+// The sum of the counters whose name begins so.
+export const sum = (start) =>
+  Object.entries(counters).reduce((sum, [name, value]) => (name.startsWith(start) ? sum + value : sum), 0);
+
+// The number that the next line gets.
+export const next = () => count;
+
+const element = (name, text, kind = "") => Object.assign(document.createElement(name), { textContent: text, className: kind });
+
+function write({ time, level, text, members }) {
+  const item = document.createElement("li");
+  const head = element("p", "");
+  head.append(element("time", time), " ", element("span", members?.event ?? level, `event ${members?.event ?? level}`));
+  if (members?.reason) head.append(" ", element("strong", members.reason));
+  item.append(head, element("code", text));
+  log.prepend(item);
+  while (log.children.length > LINES_MAX) log.lastChild.remove();
+}
+
+function showCounters() {
+  for (const tile of document.querySelectorAll("[data-counter]")) {
+    tile.textContent = sum(tile.dataset.counter).toLocaleString("en");
+  }
+  const row = ([name, value]) => {
+    const row = document.createElement("tr");
+    row.append(Object.assign(element("th", name), { scope: "row" }), element("td", value.toLocaleString("en")));
+    return row;
+  };
+  table.replaceChildren(...Object.entries(counters).map(row));
+}
+
+// Begins to listen. A stream ends after some seconds; the browser then asks for the next by itself.
+export function listen() {
+  new EventSource("/playground/events").onmessage = ({ data }) => {
+    const event = JSON.parse(data);
+    for (const line of event.lines) {
+      lines.push({ ...line, number: count++ });
+      write(line);
+    }
+    lines.splice(0, Math.max(0, lines.length - 10 * LINES_MAX));
+    counters = event.counters;
+    showCounters();
+  };
+}

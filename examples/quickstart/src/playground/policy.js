@@ -1,0 +1,70 @@
+// The policy: as it is in force, as the visitor changes it, and what is wrong with it.
+
+const WIDTH = 64;
+
+const [form, text, outcome] = ["policy", "text", "outcome"].map((id) => document.getElementById(id));
+let original;
+
+// JSON in which what fits into a line stands in one.
+function format(value, indent = "") {
+  const line = JSON.stringify(value, null, 1).replace(/\n\s*/g, " ").replace(/([[{]) | ([\]}])/g, "$1$2");
+  if (value === null || typeof value !== "object" || indent.length + line.length <= WIDTH) return line;
+  const inner = `${indent}  `;
+  const rows = Array.isArray(value)
+    ? value.map((item) => inner + format(item, inner))
+    : Object.entries(value).map(([key, item]) => `${inner}${JSON.stringify(key)}: ${format(item, inner)}`);
+  const [open, close] = Array.isArray(value) ? "[]" : "{}";
+  return `${open}\n${rows.join(",\n")}\n${indent}${close}`;
+}
+
+const CHANGES = {
+  shorter: (policy) => Object.assign(policy.messages.from_client, { max_message_bytes: 100, max_frame_bytes: 100 }),
+  monitor: (policy) => (policy.mode = "monitor"),
+  mistake: (policy) => {
+    policy.messages.from_client.max_mesage_bytes = 100;
+    policy.limits.per_address.handshakes.burst = "many";
+  },
+};
+
+const element = (name, text) => Object.assign(document.createElement(name), { textContent: text });
+
+function tell(kind, ...parts) {
+  outcome.className = kind;
+  outcome.replaceChildren(...parts);
+  text.setAttribute("aria-invalid", String(kind === "refused"));
+}
+
+function fault({ path, problem }) {
+  const item = document.createElement("li");
+  if (path) item.append(element("code", path), ": ");
+  item.append(problem);
+  return item;
+}
+
+form.onsubmit = async (event) => {
+  event.preventDefault();
+  tell("waiting", element("p", "Envoy reads it…"));
+  const answer = await fetch("/playground/policy", { method: "POST", body: text.value });
+  const { faults, omitted, error } = await answer.json();
+  if (answer.ok) {
+    return tell("passed", element("p", `✓ In force since ${new Date().toLocaleTimeString("en-GB")}. Connections stay open, and are judged by it.`));
+  }
+  const list = document.createElement("ul");
+  list.append(...(faults ?? [{ problem: error }]).map(fault));
+  if (omitted) list.append(element("li", `and ${omitted} more`));
+  tell("refused", element("p", "✕ Refused. The policy before it stays in force."), list);
+};
+
+for (const button of document.querySelectorAll("[data-change]")) {
+  button.onclick = () => {
+    const policy = JSON.parse(original);
+    CHANGES[button.dataset.change]?.(policy);
+    text.value = format(policy);
+    tell("", element("p", "Written into the text; not applied yet."));
+  };
+}
+
+export async function load() {
+  original = await (await fetch("/playground/policy")).text();
+  text.value = format(JSON.parse(original));
+}
