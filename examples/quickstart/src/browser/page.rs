@@ -11,14 +11,15 @@ use serde_json::{Value, json};
 
 use super::axe;
 use super::driver::Browser;
-use super::{HTTP_2, open_page};
+use super::log_in;
 use crate::demo::Demo;
 use crate::progress;
 use crate::tally::Tally;
 
 /// A button of the attacks, and its verdict.
-const TRIALS: [(&str, &str); 14] = [
-    ("hello", "Let through"),
+const TRIALS: [(&str, &str); 15] = [
+    ("hello", r#"Let through {"text":"hello"}"#),
+    ("whoami", "Let through alice"),
     ("origin", "Refused 403 origin_refused, logged, counted"),
     ("expired", "Refused 401 credential_expired, logged, counted"),
     ("forged", "Refused 401 credential_invalid, logged, counted"),
@@ -37,6 +38,10 @@ const TRIALS: [(&str, &str); 14] = [
 /// What is wrong with the policy that the page calls a mistake, as the filter's parser says it.
 const FAULTS: [&str; 2] = ["limits.per_address.handshakes.burst: ", "messages.from_client.max_mesage_bytes: unknown field"];
 
+/// A policy under which nothing goes to where the page comes from, and the page's word on it.
+const ELSEWHERE: &str = r#"{"hosts": ["elsewhere.example.com"], "origin": {"allow": ["https://elsewhere.example.com"]}, "auth": {"required": false}}"#;
+const SHUT_OUT: &str = "✕ Refused. The policy before it stays in force. this page could not be reached under it";
+
 /// A colour scheme, a width and a height in CSS pixels, and the name of the screenshot.
 const LOOKS: [(&str, u32, u32, &str); 3] =
     [("light", 1_280, 900, "light"), ("dark", 1_280, 900, "dark"), ("light", 390, 844, "phone")];
@@ -44,26 +49,25 @@ const LOOKS: [(&str, u32, u32, &str); 3] =
 /// Plays all of it.
 ///
 /// # Errors
-/// No Envoy, no Chromium, no npm, or one of them that does not start.
-pub(super) fn play(tally: &mut Tally, module: &Path) -> Result<(), Box<dyn Error>> {
+/// No npm, or an Envoy or a Chromium that has ended.
+pub(super) fn play(tally: &mut Tally, module: &Path, demo: &Demo, browser: &Browser) -> Result<(), Box<dyn Error>> {
     // Above the target's name and `release`.
     let folder = module.ancestors().nth(3).ok_or("the module is in the target folder")?.join("playground");
     let axe = progress::step("fetching axe-core, unless it is there", || axe::script(&folder))?;
-    let demo = Demo::open(module)?;
-    let browser = open_page(&HTTP_2, &demo.gate)?;
+    log_in(browser, &demo.gate)?;
     for (id, expected) in TRIALS {
         tally.row(&format!("page: {id}"), expected, &browser.tell(TRIAL, json!([id])));
     }
     tally.row("page: the visitor's own connection", "Open", &browser.tell(OWN, json!([])));
-    policies(tally, &demo, &browser)?;
+    policies(tally, demo, browser)?;
     let buttons = browser.tell(FOCUSABLE, json!([]));
-    tally.row("page: what the keyboard reaches", &buttons, &tab(&browser)?);
-    foreign(tally, &demo)?;
+    tally.row("page: what the keyboard reaches", &buttons, &tab(browser)?);
+    foreign(tally, demo)?;
     for (scheme, width, height, name) in LOOKS {
-        look(&browser, scheme, width, height)?;
-        tally.row(&format!("page: axe-core, {name}"), "0 violations", &axe::violations(&browser, &axe));
+        look(browser, scheme, width, height)?;
+        tally.row(&format!("page: axe-core, {name}"), "0 violations", &axe::violations(browser, &axe));
         tally.row(&format!("page: what is wider than the window, {name}"), "nothing", &browser.tell(WIDER, json!([])));
-        screenshot(&browser, &folder.join(format!("{name}.png")))?;
+        screenshot(browser, &folder.join(format!("{name}.png")))?;
     }
     progress::say(&format!("screenshots: {}", folder.display()));
     Ok(())
@@ -76,9 +80,8 @@ fn policies(tally: &mut Tally, demo: &Demo, browser: &Browser) -> Result<(), Box
     let found = FAULTS.iter().filter(|fault| refused.contains(**fault)).count();
     tally.row("page: a policy with two mistakes", "Refused, 2 paths", &format!("{}, {found} paths", verdict(&refused)));
     let log = demo.gate.envoy.log()?;
-    let words = refused.split('\n').skip(1).collect::<Vec<_>>().join("; ");
-    let same = if !words.is_empty() && log.contains(&words) { "the same words" } else { words.as_str() };
-    tally.row("page: the log about it", "the same words", same);
+    let other = refused.lines().skip(1).find(|fault| !log.contains(&format!("policy refused: {fault}\n")));
+    tally.row("page: the log about it", "the same words", other.unwrap_or("the same words"));
     let said = |text: &str| browser.tell(SAY, json!([text]));
     tally.row("page: a message under the policy before", "received", &said(&"x".repeat(200)));
     tally.row("page: a policy for short messages", "In force", verdict(&apply("shorter")));
@@ -88,7 +91,7 @@ fn policies(tally: &mut Tally, demo: &Demo, browser: &Browser) -> Result<(), Box
     tally.row("page: monitor mode", "In force", verdict(&apply("monitor")));
     let noted = "Let through, noted pattern_refused, logged, counted";
     tally.row("page: sql under it", noted, &browser.tell(TRIAL, json!(["sql"])));
-    tally.row("page: a policy that shuts the page out", "Refused", verdict(&apply(r#"{"hosts": ["elsewhere.example.com"]}"#)));
+    tally.row("page: a policy that shuts the page out", SHUT_OUT, &apply(ELSEWHERE).lines().collect::<Vec<_>>().join(" "));
     tally.row("page: no policy at all", "Refused", verdict(&apply("{")));
     tally.row("page: the policy as it was", "In force", verdict(&apply("original")));
     let enforced = "Refused 1008 pattern_refused, logged, counted";

@@ -55,17 +55,27 @@ pub(super) fn cases() -> Vec<Case> {
     cases.push(Case::refused("token: issued longer ago than max_age", "401 credential_expired", |scene| {
         Ok(scene.stranger().header("Authorization", bearer(&scene.stage.keys.partner().time("iat", -90_000).text()?)))
     }));
+    cases.push(Case::refused("token: of a provider whose keys cannot be had", "500 internal", |scene| {
+        Ok(scene.stranger().header("Authorization", bearer(&scene.stage.keys.corp().claim("iss", LOST_ISSUER).text()?)))
+    }));
     cases
 }
 
-/// Adds a provider with an RSA key to the policy, for tokens that pretend to be its own.
-pub(super) fn add_provider(policy: &mut Value) {
-    let provider = json!({
+/// How many cases the gate cannot judge.
+pub(super) const FAULTS: usize = 1;
+
+/// Adds two providers to the policy: one with an RSA key, for tokens that pretend to be its own, and one whose keys the gate cannot fetch.
+pub(super) fn add_providers(policy: &mut Value) {
+    let rsa = json!({
         "name": "rsa", "issuer": RSA_ISSUER, "audiences": [AUDIENCE], "algorithms": ["RS256"],
         "jwks": {"inline": {"keys": [rsa_jwk()]}},
     });
+    let lost = json!({
+        "name": "lost", "issuer": LOST_ISSUER, "audiences": [AUDIENCE], "algorithms": ["ES256"],
+        "jwks": {"cluster": "nowhere", "url": "https://lost.example.com/jwks.json"},
+    });
     if let Some(providers) = policy["auth"]["providers"].as_array_mut() {
-        providers.push(provider);
+        providers.extend([rsa, lost]);
     }
 }
 
@@ -78,6 +88,7 @@ fn rsa_jwk() -> Value {
     json!({"kty": "RSA", "alg": "RS256", "use": "sig", "kid": RSA_KEY_ID, "e": "AQAB", "n": RSA_MODULUS})
 }
 
+const LOST_ISSUER: &str = "https://lost.example.com/";
 const RSA_ISSUER: &str = "https://rsa.example.com/";
 const RSA_KEY_ID: &str = "rsa-1";
 

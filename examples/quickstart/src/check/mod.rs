@@ -49,7 +49,7 @@ use scene::{Case, Scene, Stage, echo};
 pub(crate) fn run() -> Result<ExitCode, Box<dyn Error>> {
     let keys = Arc::new(Keys::generate()?);
     let mut policy = policy(&keys);
-    forgeries::add_provider(&mut policy);
+    forgeries::add_providers(&mut policy);
     add_routes(&mut policy);
     let module = gate::prepare()?;
     let backend = Backend::start(upstream::mode())?;

@@ -71,8 +71,8 @@ export async function enter() {
 
 login.onsubmit = async (event) => {
   event.preventDefault();
-  await enter();
-  message.focus();
+  await enter().catch((error) => say(`no login: ${error.message}`));
+  if (isLoggedIn()) message.focus();
 };
 another.onclick = open;
 leave.onclick = async () => {

@@ -18,12 +18,23 @@ export const next = () => count;
 
 const element = (name, text, kind = "") => Object.assign(document.createElement(name), { textContent: text, className: kind });
 
+// What every line has, or what tells little without another log beside it.
+const LEFT_OUT = ["event", "reason", "connection", "address", "host", "origin", "path", "provider", "request_id", "user_agent"];
+
+// Behind the moment and the event, its members, or its text.
 function write({ time, level, text, members }) {
   const item = document.createElement("li");
-  const head = element("p", "");
-  head.append(element("time", time), " ", element("span", members?.event ?? level, `event ${members?.event ?? level}`));
-  if (members?.reason) head.append(" ", element("strong", members.reason));
-  item.append(head, element("code", text));
+  const [head, body] = [document.createElement("p"), document.createElement("code")];
+  head.append(element("time", time), element("span", members?.event ?? level, `event ${members?.event ?? level}`));
+  if (members?.reason) head.append(element("strong", members.reason));
+  for (const [name, value] of Object.entries(members ?? {})) {
+    if (LEFT_OUT.includes(name)) continue;
+    const pair = element("span", ` ${value}`);
+    pair.prepend(element("i", name));
+    body.append(pair, " ");
+  }
+  if (!members) body.append(text);
+  item.append(head, body);
   log.prepend(item);
   while (log.children.length > LINES_MAX) log.lastChild.remove();
 }
@@ -45,8 +56,9 @@ export function listen() {
   new EventSource("/playground/events").onmessage = ({ data }) => {
     const event = JSON.parse(data);
     for (const line of event.lines) {
-      lines.push({ ...line, number: count++ });
-      write(line);
+      const members = line.text.startsWith("{") ? JSON.parse(line.text) : undefined;
+      lines.push({ ...line, members, number: count++ });
+      write(lines.at(-1));
     }
     lines.splice(0, Math.max(0, lines.length - 10 * LINES_MAX));
     counters = event.counters;

@@ -53,4 +53,4 @@ fn is_reachable(path: &str, stage: &Stage) -> bool {
     stage.client.ask_raw(request.as_bytes()).is_ok_and(|answer| answer.status() == 200)
 }
 
-const SHUT_OUT: &str = "this page could not be reached under it, so the policy before it is in force again";
+const SHUT_OUT: &str = "this page could not be reached under it";

@@ -1,20 +1,27 @@
 // The policy: as it is in force, as the visitor changes it, and what is wrong with it.
 
-const WIDTH = 64;
+const WIDTH = 58;
 
 const [form, text, outcome] = ["policy", "text", "outcome"].map((id) => document.getElementById(id));
 let original;
 
-// JSON in which what fits into a line stands in one.
-function format(value, indent = "") {
+// JSON in which what fits into a line, behind `used` characters, stands in one.
+function format(value, indent = "", used = 0) {
   const line = JSON.stringify(value, null, 1).replace(/\n\s*/g, " ").replace(/([[{]) | ([\]}])/g, "$1$2");
-  if (value === null || typeof value !== "object" || indent.length + line.length <= WIDTH) return line;
+  if (value === null || typeof value !== "object" || used + line.length <= WIDTH) return line;
   const inner = `${indent}  `;
+  const row = (start, item) => start + format(item, inner, start.length);
   const rows = Array.isArray(value)
-    ? value.map((item) => inner + format(item, inner))
-    : Object.entries(value).map(([key, item]) => `${inner}${JSON.stringify(key)}: ${format(item, inner)}`);
+    ? value.map((item) => row(inner, item))
+    : Object.entries(value).map(([key, item]) => row(`${inner}${JSON.stringify(key)}: `, item));
   const [open, close] = Array.isArray(value) ? "[]" : "{}";
   return `${open}\n${rows.join(",\n")}\n${indent}${close}`;
+}
+
+function write(policy) {
+  text.value = format(policy);
+  text.setSelectionRange(0, 0);
+  text.scrollTop = 0;
 }
 
 const CHANGES = {
@@ -59,12 +66,14 @@ for (const button of document.querySelectorAll("[data-change]")) {
   button.onclick = () => {
     const policy = JSON.parse(original);
     CHANGES[button.dataset.change]?.(policy);
-    text.value = format(policy);
+    write(policy);
     tell("", element("p", "Written into the text; not applied yet."));
   };
 }
 
 export async function load() {
-  original = await (await fetch("/playground/policy")).text();
-  text.value = format(JSON.parse(original));
+  const { auth, routes, ...rest } = await (await fetch("/playground/policy")).json();
+  // What is changed most stands first.
+  original = JSON.stringify({ ...rest, routes, auth });
+  write(JSON.parse(original));
 }

@@ -9,7 +9,9 @@ export const isLoggedIn = () => token !== undefined;
 
 export async function logIn(user) {
   const answer = await post("/login", { body: new URLSearchParams({ user }) });
-  token = (await answer.json()).token;
+  const { token: given, error } = await answer.json();
+  if (error) throw new Error(error);
+  token = given;
 }
 
 // The identity provider tells the gate, which ends every connection of this login.
