@@ -81,7 +81,7 @@ async fn serve(
             let reply = task::spawn_blocking(move || provider.logout(&token)).await;
             response(&reply.unwrap_or_else(|error| (500, error.to_string())))
         }
-        ("GET", target) if let Some(answer) = resource(target) => {
+        ("GET", target) if let Some(answer) = resource(target.split('?').next().unwrap_or(target)) => {
             read(&mut socket).await?;
             answer
         }
@@ -100,7 +100,9 @@ async fn play(
     path: &str,
     playground: Arc<Playground>,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let (head, body) = read(&mut socket).await?;
+    let Ok((head, body)) = read(&mut socket).await else {
+        return finish(socket, &response(&(413, r#"{"error": "more than 64 KiB, or cut"}"#.to_owned()))).await;
+    };
     let (method, path) = (method.to_owned(), path.to_owned());
     if PageRequest::is_stream(&method, &path) {
         let socket = socket.into_std()?;

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use portcullis_envoy::peer::certificate::Certificate;
 use portcullis_envoy::peer::client::Client;
@@ -12,6 +13,10 @@ use serde_json::Value;
 use crate::policy::{HOST, SECRET_VARIABLE, TICKET_KEY_VARIABLE};
 use crate::progress;
 use crate::tokens::Keys;
+
+/// How long the filter takes a policy for one that may not be in force everywhere yet. One that is put back sooner is taken for one that was
+/// replaced, by the requests that come within this time.
+pub(crate) const SETTLING: Duration = Duration::from_millis(1_200);
 
 /// A running Envoy and the certificate its clients see. It ends when it is dropped.
 pub(crate) struct Gate {

@@ -62,16 +62,17 @@ const HTTP_1: Protocol = Protocol { name: "HTTP/1.1", switches: &["--disable-htt
 pub(crate) fn run() -> Result<ExitCode, Box<dyn Error>> {
     let module = gate::prepare()?;
     let mut tally = Tally::start();
-    for protocol in [HTTP_2, HTTP_1] {
-        play_all(&mut tally, &protocol, &module)?;
-    }
+    let demo = Demo::open(&module)?;
+    play_all(&mut tally, &HTTP_1, &demo.gate)?;
+    let browser = play_all(&mut tally, &HTTP_2, &demo.gate)?;
+    page::play(&mut tally, &module, &demo.gate, &browser)?;
     play_alone(&mut tally, &module)?;
     Ok(tally.finish())
 }
 
-fn play_all(tally: &mut Tally, protocol: &Protocol, module: &Path) -> Result<(), Box<dyn Error>> {
-    let demo = Demo::open(module)?;
-    let gate = &*demo.gate;
+/// WebSockets over one protocol. Returns the browser.
+fn play_all(tally: &mut Tally, protocol: &Protocol, gate: &Gate) -> Result<Browser, Box<dyn Error>> {
+    let before = gate.envoy.log()?.len();
     let browser = open_page(protocol, gate)?;
     let name = protocol.name;
     let expected = format!("open: chat.v1, received: {SUBJECT}");
@@ -88,11 +89,8 @@ fn play_all(tally: &mut Tally, protocol: &Protocol, module: &Path) -> Result<(),
     // The page's own WebSocket, the endings, the one whose ticket is used again, and the one behind it.
     let opened = 1 + ENDINGS.len() + 2;
     let expected = format!("{opened} x 101, 1 x 401");
-    tally.row(&format!("{name}: the access log"), &expected, &access_log(gate, protocol, opened + 1)?);
-    if protocol.name == HTTP_2.name {
-        page::play(tally, module, &demo, &browser)?;
-    }
-    Ok(())
+    tally.row(&format!("{name}: the access log"), &expected, &access_log(gate, protocol, before, opened + 1)?);
+    Ok(browser)
 }
 
 /// Envoy without the filter, which shows that Envoy causes the end over HTTP/2. The backend is another: without the filter no upgrade
@@ -100,15 +98,15 @@ fn play_all(tally: &mut Tally, protocol: &Protocol, module: &Path) -> Result<(),
 fn play_alone(tally: &mut Tally, module: &Path) -> Result<(), Box<dyn Error>> {
     let upstream = Backend::start(Mode::scripted(|head| match head.value("upgrade") {
         Some(_) => Play::answer(head.accepted()),
-        None => Play::answer(
-            backend::resource(head.target()).unwrap_or_else(|| backend::response(&(200, "{}".to_owned()))),
-        ),
+        None => {
+            Play::answer(backend::resource(head.target()).unwrap_or_else(|| backend::response(&(200, "{}".to_owned()))))
+        }
     }))?;
     let gate = Gate::open_without_filter(module, upstream.address())?;
     let browser = open_page(&HTTP_2, &gate)?;
     check_ending(tally, "HTTP/2, Envoy alone", HTTP_2.ending, &browser, PAGE_CLOSES);
     drop(browser);
-    tally.row("HTTP/2, Envoy alone: the access log", "2 x 101", &access_log(&gate, &HTTP_2, 2)?);
+    tally.row("HTTP/2, Envoy alone: the access log", "2 x 101", &access_log(&gate, &HTTP_2, 0, 2)?);
     Ok(())
 }
 
@@ -138,14 +136,18 @@ fn check_ending(
     tally.row(&format!("{kind}: {name}"), &format!("echo, {end}, {clean}"), &got);
 }
 
-/// How often each status was given over this protocol to an upgrade, once there are `count`; reports one over another protocol.
-fn access_log(gate: &Gate, protocol: &Protocol, count: usize) -> Result<String, Box<dyn Error>> {
+/// How often each status was given over this protocol to an upgrade, once there are `count` behind so many bytes of the log; reports one over
+/// another protocol.
+fn access_log(gate: &Gate, protocol: &Protocol, before: usize, count: usize) -> Result<String, Box<dyn Error>> {
     let started = Instant::now();
     loop {
         let log = gate.envoy.log()?;
+        let log = log.get(before..).unwrap_or_default();
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let answers: Vec<Value> =
-            lines.filter(|line| line["path"] == "/chat" || line["path"] == ROOM_PATH).filter(|line| line["protocol"].is_string()).collect();
+        let answers: Vec<Value> = lines
+            .filter(|line| line["path"] == "/chat" || line["path"] == ROOM_PATH)
+            .filter(|line| line["protocol"].is_string())
+            .collect();
         if answers.len() < count && started.elapsed() < PATIENCE {
             thread::sleep(PAUSE);
             continue;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::axe;
 use super::driver::Browser;
 use super::log_in;
-use crate::demo::Demo;
+use crate::gate::Gate;
 use crate::progress;
 use crate::tally::Tally;
 
@@ -36,10 +36,12 @@ const TRIALS: [(&str, &str); 15] = [
 ];
 
 /// What is wrong with the policy that the page calls a mistake, as the filter's parser says it.
-const FAULTS: [&str; 2] = ["limits.per_address.handshakes.burst: ", "messages.from_client.max_mesage_bytes: unknown field"];
+const FAULTS: [&str; 2] =
+    ["limits.per_address.handshakes.burst: ", "messages.from_client.max_mesage_bytes: unknown field"];
 
-/// A policy under which nothing goes to where the page comes from, and the page's word on it.
-const ELSEWHERE: &str = r#"{"hosts": ["elsewhere.example.com"], "origin": {"allow": ["https://elsewhere.example.com"]}, "auth": {"required": false}}"#;
+/// A policy under which there is no page, and the page's word on it.
+const PAGELESS: &str =
+    r#"{"non_websocket": "refuse", "origin": {"allow": ["https://app.example.com"]}, "auth": {"required": false}}"#;
 const SHUT_OUT: &str = "✕ Refused. The policy before it stays in force. this page could not be reached under it";
 
 /// A colour scheme, a width and a height in CSS pixels, and the name of the screenshot.
@@ -50,19 +52,19 @@ const LOOKS: [(&str, u32, u32, &str); 3] =
 ///
 /// # Errors
 /// No npm, or an Envoy or a Chromium that has ended.
-pub(super) fn play(tally: &mut Tally, module: &Path, demo: &Demo, browser: &Browser) -> Result<(), Box<dyn Error>> {
+pub(super) fn play(tally: &mut Tally, module: &Path, gate: &Gate, browser: &Browser) -> Result<(), Box<dyn Error>> {
     // Above the target's name and `release`.
     let folder = module.ancestors().nth(3).ok_or("the module is in the target folder")?.join("playground");
     let axe = progress::step("fetching axe-core, unless it is there", || axe::script(&folder))?;
-    log_in(browser, &demo.gate)?;
+    log_in(browser, gate)?;
     for (id, expected) in TRIALS {
         tally.row(&format!("page: {id}"), expected, &browser.tell(TRIAL, json!([id])));
     }
     tally.row("page: the visitor's own connection", "Open", &browser.tell(OWN, json!([])));
-    policies(tally, demo, browser)?;
+    policies(tally, gate, browser)?;
     let buttons = browser.tell(FOCUSABLE, json!([]));
     tally.row("page: what the keyboard reaches", &buttons, &tab(browser)?);
-    foreign(tally, demo)?;
+    foreign(tally, gate)?;
     for (scheme, width, height, name) in LOOKS {
         look(browser, scheme, width, height)?;
         tally.row(&format!("page: axe-core, {name}"), "0 violations", &axe::violations(browser, &axe));
@@ -74,12 +76,12 @@ pub(super) fn play(tally: &mut Tally, module: &Path, demo: &Demo, browser: &Brow
 }
 
 /// A policy with faults, and three without, under one connection.
-fn policies(tally: &mut Tally, demo: &Demo, browser: &Browser) -> Result<(), Box<dyn Error>> {
+fn policies(tally: &mut Tally, gate: &Gate, browser: &Browser) -> Result<(), Box<dyn Error>> {
     let apply = |change: &str| browser.tell(APPLY, json!([change]));
     let refused = apply("mistake");
     let found = FAULTS.iter().filter(|fault| refused.contains(**fault)).count();
     tally.row("page: a policy with two mistakes", "Refused, 2 paths", &format!("{}, {found} paths", verdict(&refused)));
-    let log = demo.gate.envoy.log()?;
+    let log = gate.envoy.log()?;
     let other = refused.lines().skip(1).find(|fault| !log.contains(&format!("policy refused: {fault}\n")));
     tally.row("page: the log about it", "the same words", other.unwrap_or("the same words"));
     let said = |text: &str| browser.tell(SAY, json!([text]));
@@ -91,7 +93,11 @@ fn policies(tally: &mut Tally, demo: &Demo, browser: &Browser) -> Result<(), Box
     tally.row("page: monitor mode", "In force", verdict(&apply("monitor")));
     let noted = "Let through, noted pattern_refused, logged, counted";
     tally.row("page: sql under it", noted, &browser.tell(TRIAL, json!(["sql"])));
-    tally.row("page: a policy that shuts the page out", SHUT_OUT, &apply(ELSEWHERE).lines().collect::<Vec<_>>().join(" "));
+    tally.row(
+        "page: a policy that shuts the page out",
+        SHUT_OUT,
+        &apply(PAGELESS).lines().collect::<Vec<_>>().join(" "),
+    );
     tally.row("page: no policy at all", "Refused", verdict(&apply("{")));
     tally.row("page: the policy as it was", "In force", verdict(&apply("original")));
     let enforced = "Refused 1008 pattern_refused, logged, counted";
@@ -108,14 +114,14 @@ fn verdict(outcome: &str) -> &str {
 }
 
 /// Another site's page can send a POST, with its own `Origin`.
-fn foreign(tally: &mut Tally, demo: &Demo) -> Result<(), Box<dyn Error>> {
-    let client = demo.gate.client()?;
+fn foreign(tally: &mut Tally, gate: &Gate) -> Result<(), Box<dyn Error>> {
+    let client = gate.client()?;
     let ask = |path: &str, origin: &str| {
-        let host = demo.gate.authority();
+        let host = gate.authority();
         let lines = format!("host: {host}\r\norigin: {origin}\r\ncontent-length: 2\r\n\r\n{{}}");
         client.ask_raw(format!("POST /playground{path} HTTP/1.1\r\n{lines}").as_bytes()).map(|answer| answer.status())
     };
-    let own = demo.gate.origin();
+    let own = gate.origin();
     let got = format!(
         "{}, {}, {}",
         ask("/policy", "https://evil.example")?,
@@ -135,7 +141,10 @@ fn look(browser: &Browser, scheme: &str, width: u32, height: u32) -> Result<(), 
 }
 
 fn screenshot(browser: &Browser, path: &Path) -> Result<(), Box<dyn Error>> {
-    browser.tell("scrollTo(0, 0); document.activeElement.blur(); requestAnimationFrame(() => arguments[0]('done'));", json!([]));
+    browser.tell(
+        "scrollTo(0, 0); document.activeElement.blur(); requestAnimationFrame(() => arguments[0]('done'));",
+        json!([]),
+    );
     let image = browser.order("Page.captureScreenshot", &json!({"captureBeyondViewport": true}))?;
     let image = STANDARD.decode(image["data"].as_str().ok_or("no image")?)?;
     Ok(fs::write(path, image)?)

@@ -12,13 +12,12 @@ use portcullis_envoy::{Envoy, Update};
 use serde_json::{Value, json};
 
 use super::scene::{Case, Got, PATIENCE, Scene, echo, ending};
+use crate::gate::SETTLING;
 use crate::policy::ORIGIN;
 
 /// How long a message may be under the one policy, and under the other.
 pub(super) const LONG: usize = 100;
 const SHORT: usize = 50;
-/// How long the filter takes a policy for one that may not be in force everywhere yet.
-const SETTLING: Duration = Duration::from_millis(1_200);
 /// How many messages break a rule under `mode: monitor`.
 const VIOLATIONS: usize = 3;
 

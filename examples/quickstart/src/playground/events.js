@@ -1,6 +1,8 @@
 // What happens at the gate, as it happens: counters, and the filter's lines in Envoy's log.
 
-const LINES_MAX = 60;
+const LINES_MAX = 100;
+// After which an error is forgotten, in milliseconds.
+const RETRY = 2000;
 
 const [log, table] = ["log", "counters"].map((id) => document.getElementById(id));
 
@@ -51,16 +53,18 @@ function showCounters() {
   table.replaceChildren(...Object.entries(counters).map(row));
 }
 
-// Begins to listen. A stream ends after some seconds; the browser then asks for the next by itself.
+// A stream ends after some seconds, and the browser asks for the next by itself, but not behind an error.
 export function listen() {
-  new EventSource("/playground/events").onmessage = ({ data }) => {
+  const stream = new EventSource("/playground/events");
+  stream.onerror = () => stream.readyState === EventSource.CLOSED && setTimeout(listen, RETRY);
+  stream.onmessage = ({ data }) => {
     const event = JSON.parse(data);
     for (const line of event.lines) {
       const members = line.text.startsWith("{") ? JSON.parse(line.text) : undefined;
       lines.push({ ...line, members, number: count++ });
       write(lines.at(-1));
     }
-    lines.splice(0, Math.max(0, lines.length - 10 * LINES_MAX));
+    lines.splice(0, Math.max(0, lines.length - LINES_MAX));
     counters = event.counters;
     showCounters();
   };

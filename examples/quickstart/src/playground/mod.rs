@@ -18,6 +18,7 @@ mod watch;
 use std::net::TcpStream;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Instant;
 
 use portcullis_envoy::peer::client::Client;
 use serde_json::{Value, json};
@@ -66,7 +67,8 @@ struct Stage {
     gate: Weak<Gate>,
     client: Client,
     authority: String,
-    policy: Mutex<Value>,
+    /// The policy in force, and since when.
+    policy: Mutex<(Value, Instant)>,
 }
 
 /// A request for the playground.
@@ -97,7 +99,8 @@ impl Playground {
     /// A certificate that is none.
     pub(crate) fn open(&self, gate: &Arc<Gate>, policy: Value) -> std::io::Result<()> {
         let (client, authority) = (gate.client()?, gate.authority());
-        let stage = Stage { gate: Arc::downgrade(gate), client, authority, policy: Mutex::new(policy) };
+        let stage =
+            Stage { gate: Arc::downgrade(gate), client, authority, policy: Mutex::new((policy, Instant::now())) };
         let _ = self.stage.set(stage);
         Ok(())
     }
@@ -115,7 +118,7 @@ impl Playground {
             return refusal(403, "only the demo's own page may ask");
         }
         match (request.method, request.path) {
-            ("GET", "/policy") => (200, lock(&stage.policy).to_string()),
+            ("GET", "/policy") => (200, lock(&stage.policy).0.to_string()),
             ("POST", path) => {
                 let Ok(_turn) = self.turn.try_lock() else { return refusal(429, "one at a time") };
                 match path.strip_prefix("/play/").and_then(plays::find) {

@@ -33,7 +33,7 @@ const GROUPS = {
 };
 
 // How long nothing has to happen for the message to have passed, in milliseconds: the gate closes at once, if it does.
-const QUIET = 600;
+const QUIET = 400;
 // How long a line of the log may take to come here, in milliseconds.
 const LINE_WAIT = 2000;
 

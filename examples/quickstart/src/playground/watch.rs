@@ -98,7 +98,8 @@ impl Drop for Place<'_> {
     }
 }
 
-const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\nconnection: close\r\n\r\n";
+const HEAD: &str =
+    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\nconnection: close\r\n\r\n";
 /// Shorter than Envoy lets an answer take: 15 seconds.
 const STREAM_TIME: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(200);
@@ -116,7 +117,9 @@ mod tests {
 
     #[test]
     fn lines_of_the_filter_are_told_from_others() {
-        let log = format!("{REFUSED}\n{{\"status\":403}}\n[2026-11-28 15:01:06.337][1][info][main] [a] starting\n{TAKEN}\n{TAKEN}\nhalf a li");
+        let log = format!(
+            "{REFUSED}\n{{\"status\":403}}\n[2026-11-28 15:01:06.337][1][info][main] [a] starting\n{TAKEN}\n{TAKEN}\nhalf a li"
+        );
         let (end, found) = lines(&log, None);
         let expected = [
             json!({"time": "15:01:12.717", "level": "warning", "text": r#"{"event":"refused"}"#}),
