@@ -56,6 +56,15 @@ pub(super) fn play(tally: &mut Tally, module: &Path, gate: &Gate, browser: &Brow
     // Above the target's name and `release`.
     let folder = module.ancestors().nth(3).ok_or("the module is in the target folder")?.join("playground");
     let axe = progress::step("fetching axe-core, unless it is there", || axe::script(&folder))?;
+    browser.go(&gate.origin())?;
+    tally.row("page: axe-core, before a login", "0 violations", &axe::violations(browser, &axe));
+    // What finds nothing has to find something.
+    browser.tell(NAMELESS, json!([]));
+    tally.row(
+        "page: axe-core, a nameless button",
+        "1 violations, button-name at #nameless",
+        &axe::violations(browser, &axe),
+    );
     log_in(browser, gate)?;
     for (id, expected) in TRIALS {
         tally.row(&format!("page: {id}"), expected, &browser.tell(TRIAL, json!([id])));
@@ -71,6 +80,8 @@ pub(super) fn play(tally: &mut Tally, module: &Path, gate: &Gate, browser: &Brow
         tally.row(&format!("page: what is wider than the window, {name}"), "nothing", &browser.tell(WIDER, json!([])));
         screenshot(browser, &folder.join(format!("{name}.png")))?;
     }
+    browser.tell(super::LOGOUT, json!([]));
+    tally.row("page: logged out, all attacks", "2 Let through, 13 Refused, Open", &browser.tell(ALL, json!([])));
     progress::say(&format!("screenshots: {}", folder.display()));
     Ok(())
 }
@@ -200,6 +211,28 @@ const TRIAL: &str = "
         done(told.join(', '));
     };
     wait();
+";
+
+/// Presses the button of all attacks, and waits for their verdicts. The first of them logs in.
+const ALL: &str = "
+    const [done] = arguments;
+    const items = [...document.querySelectorAll('#trials li')];
+    items.forEach((item) => (item.querySelector('.result').hidden = true));
+    all.click();
+    const wait = () => {
+        if (all.hasAttribute('aria-disabled')) return setTimeout(wait, 10);
+        const count = (verdict) => items.filter((item) =>
+            !item.querySelector('.result').hidden && item.querySelector('.chip').textContent === verdict).length;
+        const rows = [...document.querySelectorAll('#connections .state.open')];
+        done([...['Let through', 'Refused'].map((verdict) => `${count(verdict)} ${verdict}`), ...rows.map((row) => row.textContent)].join(', '));
+    };
+    wait();
+";
+
+/// Adds a button that no reader of screens can name.
+const NAMELESS: &str = "
+    document.querySelector('main section').append(Object.assign(document.createElement('button'), { id: 'nameless' }));
+    arguments[0]('done');
 ";
 
 /// The state of the visitor's own connection.

@@ -102,7 +102,8 @@ const HEAD: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\nconnection: close\r\n\r\n";
 /// Shorter than Envoy lets an answer take: 15 seconds.
 const STREAM_TIME: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(200);
+/// Short beside what a visitor notices; a look costs Envoy a millisecond.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Each is a thread that asks Envoy for its counters.
 const STREAMS_MAX: usize = 8;
 /// A flood of lines is cut: the page shows fewer.
