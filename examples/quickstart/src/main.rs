@@ -1,7 +1,7 @@
 //! `cargo demo`: a real Envoy with Portcullis before a small WebSocket backend, with one command.
 //!
-//! Without arguments it keeps running for you to try; `--check` plays good and bad clients against the same set-up,
-//! `--browser` drives Chromium, and both succeed only if each client got the answer that it must get. Nothing listens beyond 127.0.0.1, and all keys are made at start.
+//! Without arguments it keeps running for you to try, with a page for it; `--check` plays good and bad clients against the same set-up,
+//! `--browser` drives Chromium through the page, and both succeed only if each client got the answer that it must get. Nothing listens beyond 127.0.0.1, and all keys are made at start.
 
 mod backend;
 mod browser;
@@ -40,6 +40,6 @@ fn main() -> ExitCode {
 }
 
 const USAGE: &str = "\
-usage: cargo demo                 run Envoy with Portcullis before a backend, until Ctrl-C
+usage: cargo demo                 run Envoy with Portcullis before a backend and its page, until Ctrl-C
        cargo demo -- --check      play good and bad clients against it; exits 0 only if all match
-       cargo demo -- --browser    the same with Chromium, over HTTP/2";
+       cargo demo -- --browser    drive Chromium through the page, over HTTP/2 and HTTP/1.1";

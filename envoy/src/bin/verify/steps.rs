@@ -203,8 +203,8 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "chromium",
-        rule: "a browser opens a WebSocket over HTTP/2 through the demo",
-        needs: &[&PIP, &CHROMIUM, &CHROMEDRIVER],
+        rule: "a browser opens WebSockets through the demo, and its page does what each of its buttons says",
+        needs: &[&PIP, &NODE, &CHROMIUM, &CHROMEDRIVER],
         only_named: false,
         action: Action::Run(&["cargo demo -- --browser"]),
         hint: "ENVOY_BIN takes an Envoy of your own.",

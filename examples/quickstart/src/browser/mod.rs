@@ -1,4 +1,4 @@
-//! `cargo demo -- --browser`: Chromium opens the demo's page and from there WebSockets, over HTTP/2 (RFC 8441).
+//! `cargo demo -- --browser`: Chromium opens the demo's page and from there WebSockets, over HTTP/2 (RFC 8441), and uses the page ([`page`]).
 //!
 //! Each case checks what the page observes: the subprotocol, what comes back, and of the end the code, the reason and
 //! whether it was clean. Which protocol carried it is taken from Envoy's access log. Chromium asks for a WebSocket in HTTP/2 only

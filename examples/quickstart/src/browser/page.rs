@@ -58,6 +58,7 @@ pub(super) fn play(tally: &mut Tally, module: &Path, gate: &Gate, browser: &Brow
     let axe = progress::step("fetching axe-core, unless it is there", || axe::script(&folder))?;
     browser.go(&gate.origin())?;
     tally.row("page: axe-core, before a login", "0 violations", &axe::violations(browser, &axe));
+    screenshot(browser, &folder.join("start.png"))?;
     // What finds nothing has to find something.
     browser.tell(NAMELESS, json!([]));
     tally.row(

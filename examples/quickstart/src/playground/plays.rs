@@ -30,22 +30,12 @@ const PLAYS: [(&str, Play); 7] = [
         let _first = player.stage.client.open(&upgrade())?;
         player.ask(&upgrade())
     }),
-    ("unmasked", |player| {
-        let mut websocket = player.open()?;
-        websocket.send(&Draft::text(r#"{"text":"hello"}"#).bytes())?;
-        Ok(ending(&mut websocket))
-    }),
-    ("announced", |player| {
-        let mut websocket = player.open()?;
-        websocket.send(&Draft::text("").declared_len(1 << 62).masked().bytes())?;
-        Ok(ending(&mut websocket))
-    }),
-    ("slow", |player| {
-        let mut websocket = player.open()?;
-        websocket.send(&Draft::text(r#"{"text":"hello"}"#).masked().bytes()[..8])?;
-        Ok(ending(&mut websocket))
-    }),
+    ("unmasked", |player| player.send(&Draft::text(HELLO).bytes())),
+    ("announced", |player| player.send(&Draft::text("").declared_len(1 << 62).masked().bytes())),
+    ("slow", |player| player.send(&Draft::text(HELLO).masked().bytes()[..8])),
 ];
+
+const HELLO: &str = r#"{"text":"hello"}"#;
 
 pub(super) fn find(name: &str) -> Option<Play> {
     PLAYS.iter().find(|(own, _)| *own == name).map(|&(_, play)| play)
@@ -77,13 +67,20 @@ impl Player<'_> {
         self.stranger(ROOM_PATH).header("Authorization", format!("Bearer {token}"))
     }
 
-    fn open(&self) -> Result<WebSocket, Box<dyn Error>> {
-        Ok(self.stage.client.open(&self.upgrade(&self.keys.corp().text()?))?)
-    }
-
     fn ask(&self, upgrade: &Upgrade) -> Result<(u16, String), Box<dyn Error>> {
         let answer = self.stage.client.ask(upgrade)?;
         Ok((answer.status(), member(&answer, "error")))
+    }
+
+    /// Sends bytes on a connection that is good so far.
+    fn send(&self, bytes: &[u8]) -> Result<(u16, String), Box<dyn Error>> {
+        let answer = self.stage.client.ask(&self.upgrade(&self.keys.corp().text()?))?;
+        if !answer.has_right_accept() {
+            return Ok((answer.status(), member(&answer, "error")));
+        }
+        let mut websocket = answer.into_websocket();
+        websocket.send(bytes)?;
+        Ok(ending(&mut websocket))
     }
 
     fn ticket(&self) -> Result<String, Box<dyn Error>> {
@@ -102,12 +99,11 @@ fn member(answer: &Answer, name: &str) -> String {
     body[name].as_str().unwrap_or_default().to_owned()
 }
 
-/// The close code and the reason; 0 and what happened where no Close came.
+/// The close code and the reason; 0 where no Close came.
 fn ending(websocket: &mut WebSocket) -> (u16, String) {
     match websocket.verdict(PATIENCE) {
         Verdict::Close(code, reason) => (code.unwrap_or_default(), reason),
-        Verdict::Eof | Verdict::Reset => (0, "ended without a Close".to_owned()),
-        Verdict::Timeout => (0, "nothing happened".to_owned()),
+        Verdict::Eof | Verdict::Reset | Verdict::Timeout => (0, String::new()),
     }
 }
 

@@ -48,16 +48,27 @@ function fault({ path, problem }) {
   return item;
 }
 
+// Asks the demo. What is no answer of its own counts as a fault.
+async function ask(options) {
+  try {
+    const answer = await fetch("/playground/policy", options);
+    const body = await answer.json();
+    return answer.ok ? { body } : { faults: body.faults ?? [{ problem: body.error }], omitted: body.omitted };
+  } catch (error) {
+    return { faults: [{ problem: `no answer of the demo: ${error.message}` }] };
+  }
+}
+
 form.onsubmit = async (event) => {
   event.preventDefault();
   tell("waiting", element("p", "Envoy reads it…"));
-  const answer = await fetch("/playground/policy", { method: "POST", body: text.value });
-  const { faults, omitted, error } = await answer.json();
-  if (answer.ok) {
-    return tell("passed", element("p", `✓ In force since ${new Date().toLocaleTimeString("en-GB")}. Connections stay open, and are judged by it.`));
+  const { faults, omitted } = await ask({ method: "POST", body: text.value });
+  if (!faults) {
+    const time = new Date().toLocaleTimeString("en-GB");
+    return tell("passed", element("p", `✓ In force since ${time}. Connections stay open, and are judged by it.`));
   }
   const list = document.createElement("ul");
-  list.append(...(faults ?? [{ problem: error }]).map(fault));
+  list.append(...faults.map(fault));
   if (omitted) list.append(element("li", `and ${omitted} more`));
   tell("refused", element("p", "✕ Refused. The policy before it stays in force."), list);
 };
@@ -72,7 +83,9 @@ for (const button of document.querySelectorAll("[data-change]")) {
 }
 
 export async function load() {
-  const { auth, routes, ...rest } = await (await fetch("/playground/policy")).json();
+  const { body, faults } = await ask();
+  if (faults) return tell("refused", element("p", `✕ There is no policy to show: ${faults[0].problem}`));
+  const { auth, routes, ...rest } = body;
   // What is changed most stands first.
   original = JSON.stringify({ ...rest, routes, auth });
   write(JSON.parse(original));

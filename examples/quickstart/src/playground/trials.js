@@ -96,7 +96,7 @@ async function run(trial, item) {
   try {
     const end = await (trial.send ? send(trial) : play(trial));
     const found = await line(from, end);
-    const reason = end.reason || found?.members.reason || "";
+    const reason = (end.code && end.reason) || found?.members.reason || "";
     const [kind, verdict] =
       end.code === 0 ? (found ? ["noted", "Let through, noted"] : ["passed", "Let through"]) : ["refused", "Refused"];
     part(".chip").textContent = verdict;

@@ -22,10 +22,7 @@ pub(super) fn stream(
     from: Option<usize>,
     mut socket: &TcpStream,
 ) -> Result<(), Box<dyn Error>> {
-    let _place = match Place::take(streams) {
-        Some(place) => place,
-        None => return refuse(socket),
-    };
+    let Some(_place) = Place::take(streams) else { return refuse(socket) };
     socket.set_write_timeout(Some(STREAM_TIME))?;
     write!(socket, "{HEAD}retry: 100\n\n")?;
     let started = Instant::now();
