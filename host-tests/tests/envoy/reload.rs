@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use portcullis_core::config;
 use portcullis_envoy::Update;
 use portcullis_envoy::peer::backend::Mode;
 use portcullis_envoy::peer::client::Upgrade;
 use portcullis_envoy::peer::frame::{Draft, TEXT};
-use portcullis_envoy::peer::websocket::{Verdict, WebSocket};
+use portcullis_envoy::peer::websocket::{Event, Verdict, WebSocket};
 use serde_json::{Value, json};
 
 use crate::gate::{Gate, PATIENCE, open_policy};
@@ -81,6 +82,42 @@ fn a_revision_reaches_idle_connections_within_two_seconds() {
         assert_eq!(websocket.verdict(PATIENCE), Verdict::close(1_012, "policy_changed"));
     }
     assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+}
+
+/// None is cut, by a policy that holds or by one that does not, which is told in the words of `portcullis check`.
+#[test]
+fn five_hundred_live_connections_take_a_new_limit_and_outlive_a_broken_policy() {
+    const LEN: usize = 200;
+    let gate = Gate::launch(policy(LEN), Mode::Echo, |launch| launch.concurrency(2));
+    let mut live: Vec<WebSocket> = (0..500).map(|_| gate.open("/")).collect();
+    let text = "x".repeat(LEN);
+    let all_pass = |live: &mut [WebSocket]| {
+        for websocket in live {
+            let echo = websocket.exchange(&text, PATIENCE).expect("it takes bytes");
+            assert!(matches!(&echo, Event::Frame(frame) if frame.payload == text.as_bytes()), "{echo:?}");
+        }
+    };
+    all_pass(&mut live);
+
+    let mut broken = policy(LEN / 2);
+    broken["origni"] = json!({});
+    broken["messages"]["from_server"] = json!({"max_frame_bytes": -1});
+    let faults = config::parse(broken.to_string().as_bytes(), &|_| None).expect_err("it is broken");
+    assert_eq!(faults.faults().len(), 2);
+    assert_eq!(gate.update(broken), Update::Rejected);
+    let log = gate.envoy.log().expect("a log");
+    for fault in faults.faults() {
+        let words = format!("{}: {}", fault.path(), fault.problem());
+        assert!(log.lines().any(|line| line.contains("portcullis: ") && line.contains(&words)), "{words}\n{log}");
+    }
+    all_pass(&mut live);
+
+    assert_eq!(gate.update(policy(LEN / 2)), Update::Accepted);
+    thread::sleep(Duration::from_secs(1));
+    for websocket in &mut live {
+        websocket.send_frame(Draft::new(TEXT, vec![b'x'; LEN])).expect("it takes bytes");
+        assert_eq!(websocket.verdict(PATIENCE), Verdict::close(1_009, "message_too_big"));
+    }
 }
 
 /// A frame of `len` bytes passes, and no longer one.

@@ -52,7 +52,7 @@ fn a_handshake_that_waits_is_answered_without_its_vm_too() {
     thread::scope(|scope| {
         let runs = [FailurePolicy::FailClosed, FailurePolicy::FailReload]
             .map(|failure_policy| scope.spawn(move || check_answer(failure_policy)));
-        runs.map(|run| run.join().expect("both"));
+        runs.into_iter().for_each(|run| run.join().expect("both"));
     });
 }
 
