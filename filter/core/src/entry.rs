@@ -15,6 +15,7 @@ use crate::policy::Policy;
 use crate::policy::routes::Place;
 use crate::time::Timestamp;
 use crate::token::{Packed, Verified};
+use crate::violation::Part;
 
 /// The longest `Origin` that is kept, in bytes: a scheme, a host of 255 and a port. A longer one is no origin.
 const ORIGIN_LEN_MAX: usize = 300;
@@ -37,8 +38,8 @@ pub struct Entry {
     pub credential: Option<Credential>,
     /// It brought none, and its first message may.
     pub is_unproven: bool,
-    /// It would have been refused, but for monitor mode: then not everything about it is known.
-    pub flawed: bool,
+    /// What it would have been refused for were it not only monitored: then not everything about it is known.
+    pub flaws: Box<[Part]>,
 }
 
 /// What is known of a client.
@@ -101,20 +102,25 @@ impl Entry {
         line.get(..ORIGIN_LEN_MAX).map_or_else(|| line.into(), |_| Box::default())
     }
 
-    /// Whether `policy` would let it in, with the subprotocol that was negotiated, or none.
+    /// The parts of `policy` that would not let it in, with the subprotocol that was negotiated, or none.
     #[must_use]
-    pub fn is_allowed(&self, policy: &Policy, place: &Place, subprotocol: &str) -> bool {
+    pub fn faults(&self, policy: &Policy, place: &Place, subprotocol: &str) -> Vec<Part> {
         let is_host = |authority| policy.hosts.iter().any(|host| host.matches(authority));
         let is_listed = policy.subprotocols.allow.iter().any(|allowed| allowed == subprotocol);
         let is_any = policy.subprotocols.allow.is_empty() && !self.is_tunnel;
         let is_secure = self.tls || (policy.trust_forwarded_proto && self.forwarded_tls);
-        !self.flawed
-            && (!policy.require_tls || is_secure)
-            && (policy.hosts.is_empty() || place.authority().is_some_and(is_host))
-            && allows_origin(&policy.origin, self.origin.as_deref(), place.authority(), is_secure)
-            && (subprotocol.is_empty() || is_listed || is_any)
-            && policy.admits(subprotocol)
-            && self.is_known(policy)
+        let is_reached = (!policy.require_tls || is_secure)
+            && (policy.hosts.is_empty() || place.authority().is_some_and(is_host));
+        let origin = self.origin.as_deref();
+        let asked = [
+            (Part::Auth, self.is_known(policy)),
+            (Part::Base, is_reached),
+            (Part::Origin, allows_origin(&policy.origin, origin, place.authority(), is_secure)),
+            (Part::Subprotocols, subprotocol.is_empty() || is_listed || is_any),
+            (Part::Parsed, policy.admits(subprotocol)),
+        ];
+        let faults = asked.into_iter().filter(|(_, is_met)| !is_met).map(|(part, _)| part);
+        self.flaws.iter().copied().chain(faults).collect()
     }
 
     /// Whether `policy` knows who it is, or awaits that.

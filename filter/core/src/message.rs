@@ -93,12 +93,18 @@ impl Reassembly {
         self.open.is_some()
     }
 
-    /// Takes the next frame's header.
+    /// Takes the next frame's header. Tells `find` of [`Violation::TypeRefused`] and [`Violation::FragmentsExceeded`], behind which a message can
+    /// be judged, and whether it is the first of a message.
     ///
     /// # Errors
-    /// [`Violation::ProtocolError`] for a frame out of turn, [`Violation::TypeRefused`], [`Violation::MessageTooBig`]
-    /// and [`Violation::FragmentsExceeded`] for one that `rules` refuse. The frame counts as received all the same.
-    pub fn receive(&mut self, header: &FrameHeader, rules: &MessageRules) -> Result<(), Violation> {
+    /// Those of `find`; [`Violation::ProtocolError`] for a frame out of turn, and [`Violation::MessageTooBig`] for one that `rules` refuse. The
+    /// frame counts as received all the same.
+    pub fn receive<E: From<Violation>>(
+        &mut self,
+        header: &FrameHeader,
+        rules: &MessageRules,
+        find: &dyn Fn(Violation, bool) -> Result<(), E>,
+    ) -> Result<(), E> {
         let begun = Unfinished { compressed: header.compressed, len: 0, fragments: 0 };
         let (message, is_in_turn) = match (header.opcode, self.open) {
             (Opcode::Close | Opcode::Ping | Opcode::Pong | Opcode::Reserved, _) => return Ok(()),
@@ -115,19 +121,19 @@ impl Reassembly {
         };
         self.open = (!header.fin).then_some(message);
         if !is_in_turn {
-            return Err(Violation::ProtocolError);
+            return Err(Violation::ProtocolError.into());
         }
 
         if (header.opcode == Opcode::Text && !rules.text)
             || (header.opcode == Opcode::Binary && rules.binary == Binary::Refuse)
         {
-            return Err(Violation::TypeRefused);
+            find(Violation::TypeRefused, true)?;
         }
         if header.payload_len > rules.frame_len_max || message.len > rules.wire_len_max(message.compressed) {
-            return Err(Violation::MessageTooBig);
+            return Err(Violation::MessageTooBig.into());
         }
         if message.fragments > rules.fragments_max {
-            return Err(Violation::FragmentsExceeded);
+            find(Violation::FragmentsExceeded, message.fragments.saturating_sub(1) <= rules.fragments_max)?;
         }
         Ok(())
     }
@@ -156,9 +162,9 @@ mod tests {
         let mut messages = Reassembly::default();
         let (last, before) = frames.split_last().unwrap();
         for frame in before {
-            assert_eq!(messages.receive(frame, &RULES), Ok(()));
+            assert_eq!(messages.receive(frame, &RULES, &|violation, _| Err(violation)), Ok(()));
         }
-        assert_eq!(messages.receive(last, &RULES), expected);
+        assert_eq!(messages.receive(last, &RULES, &|violation, _| Err(violation)), expected);
     }
 
     #[test]

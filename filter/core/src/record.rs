@@ -11,7 +11,7 @@ mod shown;
 use crate::effect::{Effect, Level};
 use crate::http::headers::Headers;
 use crate::limits::address::Address;
-use crate::policy::Mode;
+use crate::mode::Mode;
 use crate::refusal::{Cause, Detail, Refusal};
 use crate::token::Verified;
 use crate::violation::Violation;
@@ -74,7 +74,7 @@ impl Record {
         self.texts = texts.join(" ").into_boxed_str();
     }
 
-    /// A refusal, or what monitor mode let pass, of what a side sent.
+    /// A refusal, or what passed and would have been refused, of what a side sent.
     #[must_use]
     pub fn refused(&self, of: Scene<'_>, refusal: &Refusal, from: Option<Side>, mode: Mode) -> Effect {
         let Refusal { violation, cause } = refusal;
@@ -191,7 +191,7 @@ pub struct End {
     pub messages: Sides<u64>,
     /// The bytes of each side.
     pub bytes: Sides<u64>,
-    /// How often it broke a rule in monitor mode without a line of its own.
+    /// How often it broke a rule that is only monitored without a line of its own.
     pub unlogged: u32,
 }
 

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
+use crate::mode::Mode;
 use crate::violation::Violation;
 
 /// What is refused, and why.
@@ -20,6 +21,8 @@ pub struct Refusal {
 pub struct Cause {
     /// The path in the policy of what refuses.
     pub at: String,
+    /// The mode of what refuses, where that is another than its part's.
+    pub mode: Option<Mode>,
     /// The rule that was matched: a deny pattern, a rule of a rule set, or the protocol of a tunnel.
     pub rule: Option<Rc<str>>,
     /// The type of the message.
@@ -93,6 +96,12 @@ impl Refusal {
     pub fn with(mut self, add: impl FnOnce(&mut Cause)) -> Self {
         add(self.cause.get_or_insert_default());
         self
+    }
+
+    /// The same, which does what `mode` says.
+    #[must_use]
+    pub fn under(self, mode: Mode) -> Self {
+        self.with(|cause| cause.mode = Some(mode))
     }
 
     /// The rule that was matched.

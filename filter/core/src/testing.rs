@@ -6,18 +6,21 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::ask::Step;
+use crate::docket::{Docket, Strictness};
 use crate::effect::Passage;
 use crate::handshake::{self, Capacity, Decision, Hearing, HttpVersion, Opening, Pending, Request};
 use crate::http::headers::Headers;
 use crate::identity::Identity;
 use crate::limits::HeldBytes;
 use crate::limits::admission::{Applicant, Peer};
+use crate::mode::{Mode, Modes};
 use crate::policy::Policy;
 use crate::policy::routes::Policies;
 use crate::port::{self, HostError, Port};
 use crate::session::{Birth, Budget, Received, Session};
 use crate::time::{Moment, Timestamp};
 use crate::violation::Violation;
+use crate::wire::Side;
 
 /// The key of the example in RFC 6455 §1.3.
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -62,6 +65,12 @@ impl Capacity for Unlimited {
     }
 
     fn resume(&mut self) {}
+}
+
+/// What is found in messages of a client, all of which is refused.
+#[must_use]
+pub const fn docket() -> Docket {
+    Docket::new(Modes::all(Mode::Enforce), Some(Side::Client), Strictness::None)
 }
 
 /// The fields of a head.

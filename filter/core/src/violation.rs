@@ -110,6 +110,31 @@ violations! {
     UpstreamRefused => Answer { reason: "upstream_refused", status: None, close_code: None },
 }
 
+/// The part of a policy that a violation is of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Part {
+    /// `auth`.
+    Auth,
+    /// What stands beside the parts.
+    Base,
+    /// `limits`.
+    Limits,
+    /// `liveness`.
+    Liveness,
+    /// The messages of a side.
+    Messages,
+    /// `origin`.
+    Origin,
+    /// What has to be known of a message for rules about places in it.
+    Parsed,
+    /// What has to be read of a side for any rule about its messages.
+    Payload,
+    /// `subprotocols`.
+    Subprotocols,
+    /// All of it, since nothing can be judged.
+    Whole,
+}
+
 /// "Unauthorized" (IANA WebSocket Close Code Registry).
 const UNAUTHORIZED: u16 = 3000;
 
@@ -172,6 +197,40 @@ impl Violation {
             Self::TooSlow => "liveness.message_timeout",
             Self::TunnelRefused => ".tunnels",
             Self::TypeRefused => ".binary",
+        }
+    }
+
+    /// The part of a policy that it is of, whose mode decides what it does.
+    #[must_use]
+    pub const fn part(self) -> Part {
+        match self {
+            Self::BadVersion | Self::HostRefused | Self::NotWebsocket | Self::TlsRequired => Part::Base,
+            Self::BadUpgrade
+            | Self::BadUpstreamHandshake
+            | Self::Internal
+            | Self::Overloaded
+            | Self::PolicyChanged
+            | Self::UpstreamRefused => Part::Whole,
+            Self::ClaimRefused
+            | Self::CredentialAmbiguous
+            | Self::CredentialExpired
+            | Self::CredentialInvalid
+            | Self::CredentialMissing
+            | Self::CredentialRevoked
+            | Self::TicketInvalid
+            | Self::TicketUsed => Part::Auth,
+            Self::Banned | Self::ConnectionsExceeded | Self::HandshakesExceeded | Self::RateExceeded => Part::Limits,
+            Self::Dead | Self::Idle | Self::Lifetime | Self::TooSlow => Part::Liveness,
+            Self::FragmentsExceeded
+            | Self::NotAuthorized
+            | Self::PatternRefused
+            | Self::SchemaRefused
+            | Self::TunnelRefused
+            | Self::TypeRefused => Part::Messages,
+            Self::InvalidJson | Self::JsonRefused => Part::Parsed,
+            Self::InvalidDeflate | Self::InvalidUtf8 | Self::MessageTooBig | Self::ProtocolError => Part::Payload,
+            Self::OriginRefused => Part::Origin,
+            Self::SubprotocolRefused => Part::Subprotocols,
         }
     }
 

@@ -13,7 +13,7 @@ use super::read::Limit;
 use super::routes::authority;
 use super::secret::Environment;
 use super::values::{positive, span_within};
-use super::{doors, limits};
+use super::{doors, limits, modes};
 use crate::access::Access;
 use crate::content::envelope::{Envelope, Envelopes};
 use crate::http::list::token;
@@ -21,7 +21,8 @@ use crate::http::origin::{OriginPattern, OriginRules};
 use crate::identity::tickets::Store;
 use crate::message::{Binary, MessageRules};
 use crate::negotiation::{Compression, SubprotocolRules};
-use crate::policy::{BufferLimits, Fail, LogRules, Mode, NonWebsocket, Policy, SideRules};
+use crate::mode::Mode;
+use crate::policy::{BufferLimits, Fail, LogRules, NonWebsocket, Policy, SideRules};
 use crate::telemetry::spikes::SpikeRules;
 use crate::wire::Sides;
 
@@ -58,8 +59,9 @@ pub(super) fn policy(
     let hosts = found.each("hosts", raw.hosts.as_deref(), |text: &String, found| authority(text, found));
     let origin = origin(&raw.origin.clone().unwrap_or_default(), hosts.is_empty(), found);
     let raw_messages = raw.messages.clone().unwrap_or_default();
-    let mut build = |at: &str, raw: Option<RawMessages>, defaults| {
-        found.within(at, |found| side(&raw.unwrap_or_default(), defaults, cache, found))
+    let mut build = |at: &str, own: Option<RawMessages>, defaults| {
+        let mode = modes::of_side(raw, own.as_ref());
+        found.within(at, |found| side(&own.unwrap_or_default(), mode, defaults, cache, found))
     };
     let messages = Sides {
         client: build(FROM_CLIENT_KEY, raw_messages.from_client, FROM_CLIENT),
@@ -79,7 +81,7 @@ pub(super) fn policy(
     let credentials = credentials(&raw_auth, &messages.client, compression, found);
     let log = raw.log.clone().unwrap_or_default();
     Policy {
-        mode: raw.mode.unwrap_or(Mode::Enforce),
+        modes: modes::modes(raw, &messages, !limits.per_connection.by_type.is_empty()),
         fail,
         require_tls: raw.require_tls.unwrap_or(true),
         trust_forwarded_proto: raw.trust_forwarded_proto.unwrap_or(false),
@@ -196,11 +198,17 @@ fn check_store(raw: &RawPolicy, found: &mut Findings) {
     }
 }
 
-fn side(raw: &RawMessages, defaults: MessageRules, cache: &mut ContentCache, found: &mut Findings) -> SideRules {
+fn side(
+    raw: &RawMessages,
+    mode: Mode,
+    defaults: MessageRules,
+    cache: &mut ContentCache,
+    found: &mut Findings,
+) -> SideRules {
     let allowed = |access: Option<Access>, default: bool| access.map_or(default, |access| access == Access::Allow);
     let fragments_max = positive("max_fragments", raw.max_fragments, defaults.fragments_max.into(), found);
     let message_len_max = positive("max_message_bytes", raw.max_message_bytes, defaults.message_len_max, found);
-    let content = cache.content(raw, message_len_max, found);
+    let content = cache.content(raw, mode, message_len_max, found);
     if !raw.authorize.as_ref().is_none_or(Vec::is_empty) && raw.json.is_none() && !found.is_unread("json") {
         found.fault("authorize", "needs json: its pointers lead into JSON messages");
     }

@@ -12,13 +12,13 @@ use super::values::Count;
 use crate::access::Access;
 use crate::content::authorize::{Authorization, Authorizations, Glob};
 use crate::content::envelope::Envelopes;
-use crate::content::patterns::Patterns;
-use crate::content::rule_sets::RuleSet;
+use crate::content::patterns::{Chosen, Expression, Patterns};
 use crate::content::{ContentRules, JsonRules, Schemas};
 use crate::http::list::token;
 use crate::json::pointer::Pointer;
 use crate::json::reader::Bounds;
 use crate::json::schema::{Formats, Schema};
+use crate::mode::Mode;
 use crate::regex::Builder;
 
 /// Messages in the wild stay under 10. Judging takes stack for each level, of which some engines give a module 512 KiB.
@@ -44,36 +44,45 @@ pub(super) struct ContentCache {
 
 struct Cached {
     raw: RawMessages,
+    mode: Mode,
     message_len_max: u64,
     content: Rc<ContentRules>,
     found: Findings,
 }
 
 impl ContentCache {
-    /// Builds the rules of one side, whose messages are at most so long.
+    /// Builds the rules of one side, whose messages are at most so long; `mode` is that of rules that have none of their own.
     pub(super) fn content(
         &mut self,
         raw: &RawMessages,
+        mode: Mode,
         message_len_max: u64,
         found: &mut Findings,
     ) -> Rc<ContentRules> {
-        let is_same = |known: &&Cached| known.raw == *raw && known.message_len_max == message_len_max;
+        let is_same =
+            |known: &&Cached| known.raw == *raw && known.mode == mode && known.message_len_max == message_len_max;
         if let Some(known) = self.known.iter().find(is_same) {
             found.repeat(&known.found);
             return Rc::clone(&known.content);
         }
         let mut own = found.part();
-        let content = Rc::new(content(raw, message_len_max, &mut self.builder, &mut own));
+        let content = Rc::new(content(raw, mode, message_len_max, &mut self.builder, &mut own));
         found.repeat(&own);
-        self.known.push(Cached { raw: raw.clone(), message_len_max, content: Rc::clone(&content), found: own });
+        self.known.push(Cached { raw: raw.clone(), mode, message_len_max, content: Rc::clone(&content), found: own });
         content
     }
 }
 
-fn content(raw: &RawMessages, message_len_max: u64, builder: &mut Builder, found: &mut Findings) -> ContentRules {
+fn content(
+    raw: &RawMessages,
+    mode: Mode,
+    message_len_max: u64,
+    builder: &mut Builder,
+    found: &mut Findings,
+) -> ContentRules {
     let json = raw.json.as_ref();
     let json = json.map(|raw| found.within("json", |found| json_rules(raw, message_len_max, builder, found)));
-    let authorize = found.each("authorize", raw.authorize.as_deref(), authorization);
+    let authorize = found.each("authorize", raw.authorize.as_deref(), |raw, found| authorization(raw, mode, found));
     if json.as_ref().is_some_and(|json| !json.bounds.unique_keys) && !authorize.is_empty() {
         found.fault("json.duplicate_keys", "allow leaves open which value authorize has read");
     }
@@ -85,7 +94,7 @@ fn content(raw: &RawMessages, message_len_max: u64, builder: &mut Builder, found
         json,
         envelope: envelopes(raw.envelope.clone().unwrap_or_default(), found),
         authorize,
-        patterns: patterns(raw, builder, found),
+        patterns: patterns(raw, mode, builder, found),
         tunnels: raw.tunnels == Some(Access::Allow),
     }
 }
@@ -167,9 +176,10 @@ pub(super) fn pointer(text: &str, found: &mut Findings) -> Option<Pointer> {
     Pointer::parse(text).or_else(|| found.expected("a JSON Pointer such as \"/type\" (RFC 6901)"))
 }
 
-fn authorization(raw: &RawAuthorize, found: &mut Findings) -> Option<Authorization> {
+fn authorization(raw: &RawAuthorize, mode: Mode, found: &mut Findings) -> Option<Authorization> {
     let missing = raw.missing == Some(Access::Allow);
-    let mut rule = Authorization { when: Vec::new(), missing, claims: Vec::new(), equals: Vec::new() };
+    let mode = raw.mode.unwrap_or(mode);
+    let mut rule = Authorization { when: Vec::new(), missing, claims: Vec::new(), equals: Vec::new(), mode };
     found.within("when", |found| {
         for (text, glob) in raw.when.iter().flatten() {
             let pointer = found.under(text, |found| pointer(text, found));
@@ -190,28 +200,23 @@ fn authorization(raw: &RawAuthorize, found: &mut Findings) -> Option<Authorizati
 }
 
 /// The operator's patterns and the built-in ones.
-fn patterns(raw: &RawMessages, builder: &mut Builder, found: &mut Findings) -> Option<Patterns> {
-    let mut rules: Vec<(usize, &str, &str)> = Vec::new();
+fn patterns(raw: &RawMessages, mode: Mode, builder: &mut Builder, found: &mut Findings) -> Option<Patterns> {
+    let mut rules: Vec<Expression<'_>> = Vec::new();
     for (index, pattern) in raw.deny_patterns.iter().flatten().enumerate() {
         let own = found.within(&format!("deny_patterns[{index}]"), |found| named(pattern, &rules, found));
-        rules.extend(own.map(|(name, regex)| (index, name, regex)));
+        let mode = pattern.mode.unwrap_or(mode);
+        rules.extend(own.map(|(name, regex)| Expression { index, name, regex, mode }));
     }
-    let mut sets: Vec<RuleSet> = Vec::new();
-    for set in raw.rule_sets.iter().flatten() {
-        if !sets.contains(set) {
-            sets.push(*set);
-        }
-    }
+    let sets = found.within("rule_sets", |found| rule_sets(raw, mode, found));
     // What is wrong with one is said without it of the others.
     let patterns = loop {
         if rules.is_empty() && sets.is_empty() {
             return None;
         }
-        let named: Vec<(&str, &str)> = rules.iter().map(|(_, name, regex)| (*name, *regex)).collect();
-        match Patterns::new(&named, sets.clone(), builder) {
+        match Patterns::new(&rules, sets.clone(), builder) {
             Ok(patterns) => break patterns,
             Err((position, error)) => {
-                let &(index, _, _) = rules.get(position)?;
+                let index = rules.get(position)?.index;
                 found.fault(&format!("deny_patterns[{index}].regex"), &error.to_string());
                 rules.remove(position);
             }
@@ -226,8 +231,27 @@ fn patterns(raw: &RawMessages, builder: &mut Builder, found: &mut Findings) -> O
     Some(patterns)
 }
 
+/// The built-in rules, each set once.
+fn rule_sets(raw: &RawMessages, mode: Mode, found: &mut Findings) -> Vec<Chosen> {
+    let mut chosen: Vec<Chosen> = Vec::new();
+    let list = raw.rule_sets.as_deref().unwrap_or_default();
+    for (index, own) in list.iter().enumerate() {
+        if list.iter().take(index).any(|before| before == own) {
+            continue;
+        }
+        found.at(index, |found| {
+            let Some(set) = own.name.or_else(|| found.refuse("name", "is required")) else { return };
+            if chosen.iter().any(|other| other.set == set) {
+                return found.fault("name", "stands twice");
+            }
+            chosen.push(Chosen { index, set, mode: own.mode.unwrap_or(mode) });
+        });
+    }
+    chosen
+}
+
 /// A pattern's name, which no other has, and its expression.
-fn named<'a>(raw: &'a RawPattern, others: &[(usize, &str, &str)], found: &mut Findings) -> Option<(&'a str, &'a str)> {
+fn named<'a>(raw: &'a RawPattern, others: &[Expression<'_>], found: &mut Findings) -> Option<(&'a str, &'a str)> {
     let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'.' | b'-');
     let is_name = |name: &str| !name.is_empty() && name.len() <= RULE_NAME_LEN_MAX && name.bytes().all(is_part);
     match raw.name.as_deref() {
@@ -235,7 +259,7 @@ fn named<'a>(raw: &'a RawPattern, others: &[(usize, &str, &str)], found: &mut Fi
         Some(name) if !is_name(name) => {
             found.fault("name", "expected up to 64 of a-z, 0-9, '_', '.' and '-': it becomes a counter's name");
         }
-        Some(name) if others.iter().any(|(_, other, _)| *other == name) => found.fault("name", "stands twice"),
+        Some(name) if others.iter().any(|other| other.name == name) => found.fault("name", "stands twice"),
         Some(_) => {}
     }
     let regex = raw.regex.as_deref().or_else(|| found.refuse("regex", "is required"))?;

@@ -17,6 +17,7 @@ mod findings;
 mod first_message;
 mod limits;
 pub mod memory;
+mod modes;
 mod opaque;
 mod raw;
 mod read;

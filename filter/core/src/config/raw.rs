@@ -14,8 +14,9 @@ use crate::identity::tickets::Store;
 use crate::json::schema::Formats;
 use crate::limits::rules::OnExcess;
 use crate::message::Binary;
+use crate::mode::Mode;
 use crate::negotiation::Compression;
-use crate::policy::{BufferLimits, Fail, Mode, NonWebsocket};
+use crate::policy::{BufferLimits, Fail, NonWebsocket};
 use crate::token::rules::ClaimFormat;
 
 /// Gives each enum of key words its reader.
@@ -54,6 +55,41 @@ impl Read for RawClaimHeader {
     fn schema() -> Value {
         let object = super::read::object_schema([("header", String::schema()), ("format", ClaimFormat::schema())]);
         serde_json::json!({"anyOf": [{"type": "string"}, object]})
+    }
+}
+
+/// The name of a set of rules, or an object that says more about it.
+#[derive(Clone, Default, PartialEq)]
+pub(super) struct RawRuleSet {
+    pub(super) name: Option<RuleSet>,
+    pub(super) mode: Option<Mode>,
+    pub(super) exclude: Option<Vec<String>>,
+    pub(super) except: Option<Vec<String>>,
+}
+
+impl Read for RawRuleSet {
+    fn read(value: &Value, found: &mut Findings) -> Option<Self> {
+        if !value.is_object() {
+            return Some(Self { name: Some(RuleSet::read(value, found)?), ..Self::default() });
+        }
+        let fields = Fields::new(value, &["name", "mode", "exclude", "except"], found)?;
+        Some(Self {
+            name: fields.read("name", found),
+            mode: fields.read("mode", found),
+            exclude: fields.read("exclude", found),
+            except: fields.read("except", found),
+        })
+    }
+
+    fn blank() -> Option<Self> {
+        Some(Self::default())
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> Value {
+        let list = Vec::<String>::schema;
+        let keys = [("name", RuleSet::schema()), ("mode", Mode::schema()), ("exclude", list()), ("except", list())];
+        serde_json::json!({"anyOf": [RuleSet::schema(), super::read::object_schema(keys)]})
     }
 }
 
@@ -173,6 +209,7 @@ raw! {
     }
 
     struct RawOrigin {
+        mode: Mode,
         allow: Vec<String>,
         same_host: Access,
         missing: Access,
@@ -180,11 +217,13 @@ raw! {
     }
 
     struct RawSubprotocols {
+        mode: Mode,
         allow: Vec<String>,
         required: bool,
     }
 
     struct RawAuth {
+        mode: Mode,
         required: bool,
         sources: Vec<RawSource>,
         first_message_timeout: Span,
@@ -300,6 +339,7 @@ raw! {
 
     #[derive(PartialEq)]
     struct RawMessages {
+        mode: Mode,
         max_message_bytes: Count,
         max_frame_bytes: Count,
         max_fragments: Count,
@@ -311,7 +351,7 @@ raw! {
         authorize: Vec<RawAuthorize>,
         envelope: Envelopes,
         deny_patterns: Vec<RawPattern>,
-        rule_sets: Vec<RuleSet>,
+        rule_sets: Vec<RawRuleSet>,
         tunnels: Access,
     }
 
@@ -335,15 +375,18 @@ raw! {
         missing: Access,
         claims: BTreeMap<String, Value>,
         equals: BTreeMap<String, String>,
+        mode: Mode,
     }
 
     #[derive(PartialEq)]
     struct RawPattern {
         name: String,
         regex: String,
+        mode: Mode,
     }
 
     struct RawLimits {
+        mode: Mode,
         per_address: Limit<RawPerAddress>,
         per_subject: Limit<RawPerSubject>,
         per_connection: Limit<RawPerConnection>,
@@ -392,6 +435,7 @@ raw! {
     }
 
     struct RawLiveness {
+        mode: Mode,
         ping_interval: Limit<Span>,
         pong_timeout: Span,
         idle_timeout: Limit<Span>,

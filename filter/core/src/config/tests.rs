@@ -13,7 +13,8 @@ use crate::identity::location::Location;
 use crate::message::Binary;
 use crate::negotiation::Compression;
 use crate::policy::routes::Place;
-use crate::policy::{BufferLimits, Fail, Mode, NonWebsocket, Policy};
+use crate::mode::{Mode, Modes};
+use crate::policy::{BufferLimits, Fail, NonWebsocket, Policy};
 use crate::telemetry::spikes::SpikeRules;
 use crate::token::rules::{ClaimFormat, ClaimHeader, Source};
 
@@ -88,7 +89,7 @@ pub(super) fn refuse_at(pointer: &str, value: Value, start: &str) {
 fn defaults_are_those_of_the_documentation() {
     let parsed = read(&good()).unwrap();
     let policy = parsed.policies.base();
-    assert_eq!((policy.mode, policy.fail), (Mode::Enforce, Fail::Closed));
+    assert_eq!((policy.modes, policy.fail), (Modes::all(Mode::Enforce), Fail::Closed));
     assert_eq!((policy.require_tls, policy.trust_forwarded_proto), (true, false));
     assert_eq!(policy.buffer_limits, BufferLimits::Default);
     assert_eq!((policy.origin.missing, policy.origin.opaque), (Access::Refuse, Access::Refuse));
@@ -147,7 +148,8 @@ fn everything() -> Value {
 fn every_key_that_exists_is_read() {
     let parsed = read(&everything()).unwrap();
     let policy = parsed.policies.base();
-    assert_eq!((policy.mode, policy.fail, policy.non_websocket), (Mode::Monitor, Fail::Open, NonWebsocket::Refuse));
+    assert_eq!((policy.modes.base, policy.fail), (Mode::Monitor, Fail::Open));
+    assert_eq!(policy.non_websocket, NonWebsocket::Refuse);
     assert_eq!(policy.buffer_limits, BufferLimits::Halved);
     assert_eq!(policy.messages.client.rules.message_len_max, 10);
     assert_eq!((policy.messages.client.rules.text, policy.messages.client.rules.binary), (false, Binary::Allow));

@@ -5,6 +5,7 @@ use serde_json::Value as Claim;
 use crate::json::document::{Form, Twins, Value};
 use crate::json::number::Decimal;
 use crate::json::pointer::Pointer;
+use crate::mode::Mode;
 use crate::token::Verified;
 use crate::token::claims::Requirement;
 
@@ -32,6 +33,8 @@ pub struct Authorization {
     pub claims: Vec<(String, Requirement)>,
     /// Places in the message, and the path of the claim that the value there must equal.
     pub equals: Vec<(Pointer, String)>,
+    /// What it does with those for which it does not hold.
+    pub mode: Mode,
 }
 
 /// All rules of one side; each place in a message is looked for once.
@@ -48,6 +51,7 @@ struct Rule {
     missing: bool,
     claims: Vec<(String, Requirement)>,
     equals: Vec<(usize, String)>,
+    mode: Mode,
 }
 
 /// What stands where a pointer leads.
@@ -112,7 +116,7 @@ impl Authorizations {
             searches = searches.saturating_add(rule.when.iter().filter(|(_, glob)| glob.searches()).count());
             let when = rule.when.into_iter().map(|(pointer, glob)| (own.pointer(pointer), glob)).collect();
             let equals = rule.equals.into_iter().map(|(pointer, claim)| (own.pointer(pointer), claim)).collect();
-            own.rules.push(Rule { when, missing: rule.missing, claims: rule.claims, equals });
+            own.rules.push(Rule { when, missing: rule.missing, claims: rule.claims, equals, mode: rule.mode });
         }
         match () {
             () if own.rules.len() > RULES_MAX => Err("at most 256 rules"),
@@ -135,16 +139,24 @@ impl Authorizations {
         (self.rules.len().saturating_add(self.pointers.len()) as u64).saturating_mul(STEPS_PER_RULE)
     }
 
-    /// Whether `sender` may send `message`. A sender without a token has no claims. Where a place `folds`, the case of letters says nothing.
+    /// The strictest mode of a rule, where there is one.
+    #[must_use]
+    pub fn strictest(&self) -> Option<Mode> {
+        self.rules.iter().map(|rule| rule.mode).reduce(Mode::or)
+    }
+
+    /// Tells `refuse` of each rule by which `sender` may not send `message`: its index and mode. A sender without a token has no claims. Where a
+    /// place `folds`, the case of letters says nothing.
     ///
     /// # Errors
-    /// The index of the first rule that does not hold.
-    pub fn check(
+    /// The first one of `refuse`.
+    pub fn check<E>(
         &self,
         message: Value<'_>,
         sender: Option<&Verified>,
         folds: impl Fn(&Pointer) -> bool,
-    ) -> Result<(), usize> {
+        refuse: &mut dyn FnMut(usize, Mode) -> Result<(), E>,
+    ) -> Result<(), E> {
         let found: Vec<Found<'_>> = self.pointers.iter().map(|pointer| Found::new(pointer, message)).collect();
         let folded = self.pointers.iter().position(folds);
         let holds = |rule: &Rule| match rule.concern(&found, folded) {
@@ -152,7 +164,12 @@ impl Authorizations {
             Concern::Unknown => false,
             Concern::Yes => sender.is_some_and(|sender| rule.is_met(&found, sender)),
         };
-        self.rules.iter().position(|rule| !holds(rule)).map_or(Ok(()), Err)
+        for (index, rule) in self.rules.iter().enumerate() {
+            if !holds(rule) {
+                refuse(index, rule.mode)?;
+            }
+        }
+        Ok(())
     }
 
     /// The index of `pointer`, which is remembered.

@@ -125,11 +125,6 @@ impl<'a> Search<'a> {
         if is_required { Err(Violation::CredentialMissing) } else { Ok(()) }
     }
 
-    /// A packet of a transport without a message: what keeps a connection alive stands before the first message.
-    pub(super) fn receive_packet(&self, packet: &Packet<'_>) -> Result<(), Violation> {
-        if packet.is_heartbeat { Ok(()) } else { self.receive_unread() }
-    }
-
     /// Looks into a message. Returns whether it goes nowhere, so that nobody has to be allowed to send it.
     pub(super) fn receive(
         &self,

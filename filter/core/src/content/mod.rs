@@ -17,14 +17,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use crate::docket::Docket;
 use crate::json::document::{Form, Twins, Value};
 use crate::json::pointer::{Pointer, Referent};
 use crate::json::reader::{Bounds, read};
 use crate::json::schema::Schema;
 use crate::refusal::{Cause, Refusal, step};
 use crate::token::Verified;
-use crate::violation::Violation;
-use crate::wire::Side;
+use crate::violation::{Part, Violation};
 use authorize::Authorizations;
 use credential::Search;
 use envelope::{Envelope, Envelopes};
@@ -100,7 +100,7 @@ struct Terms<'a> {
     envelope: Envelope,
     /// What its packets have taken so far, in steps of a schema's: each has a least, of which a text has thousands.
     spent: &'a Cell<u64>,
-    from: Side,
+    docket: &'a Docket,
     sender: Option<&'a Verified>,
     search: Option<&'a Search<'a>>,
 }
@@ -136,45 +136,51 @@ impl ContentRules {
     }
 
     /// Judges a whole text; `attachments` binary messages of an earlier one have not come, and `search` is for a credential in it. The path of
-    /// a refusal begins with the side's keys.
+    /// what is found begins with the side's keys.
     ///
     /// # Errors
-    /// [`Violation::CredentialMissing`] where it has to bring one, [`Violation::InvalidJson`], [`Violation::InvalidUtf8`], [`Violation::JsonRefused`], [`Violation::SchemaRefused`], [`Violation::PatternRefused`] with
-    /// the rule, and [`Violation::NotAuthorized`].
+    /// What is refused of [`Violation::CredentialMissing`] where it has to bring one, [`Violation::InvalidJson`], [`Violation::InvalidUtf8`],
+    /// [`Violation::JsonRefused`], [`Violation::SchemaRefused`], [`Violation::PatternRefused`] with the rule, and [`Violation::NotAuthorized`].
     pub fn judge(
         &self,
         text: &str,
-        from: Side,
+        docket: &Docket,
         handshake: &Handshake,
         attachments: u32,
         search: Option<&Search<'_>>,
     ) -> Result<Judged<'_>, Refusal> {
-        // The handshake refuses such a connection, except under monitor mode.
-        let envelope =
-            self.envelope.of(&handshake.subprotocol).ok_or(Violation::SchemaRefused).map_err(within("envelope"))?;
+        let spent = Cell::new(0);
+        let envelope = self.envelope.of(&handshake.subprotocol);
+        let sender = handshake.sender.as_deref();
+        let terms = Terms { envelope: envelope.unwrap_or(Envelope::Json), spent: &spent, docket, sender, search };
+        // The handshake refuses such a connection, unless that is only monitored.
+        if envelope.is_none() {
+            return self.judge_unparsed(Violation::SchemaRefused.into(), text, attachments, &terms);
+        }
         let Some(json) = &self.json else {
-            self.search(text, 0, Reader::Unknown)?;
-            search.map_or(Ok(()), Search::receive_unread)?;
+            self.search(text, 0, Reader::Unknown, docket)?;
+            terms.receive_unread()?;
             return Ok(Judged::default());
         };
-        let spent = Cell::new(0);
-        let terms = Terms { envelope, spent: &spent, from, sender: handshake.sender.as_deref(), search };
-        let Some(records) = envelope.records(text, from, &json.bounds).map_err(within("envelope"))? else {
-            return self.judge_packet(json, text, attachments, text, &terms);
+        let records = match terms.envelope.records(text, docket.from(), &json.bounds) {
+            Ok(Some(records)) => records,
+            Ok(None) => return self.judge_packet(json, text, attachments, text, &terms),
+            Err(violation) => return self.judge_unparsed(violation.into(), text, attachments, &terms),
         };
         // As a whole, and below each by itself without its envelope.
-        self.search(text, 0, Reader::Unknown)?;
+        self.search(text, 0, Reader::Unknown, docket)?;
         let mut judged = Judged::default();
         let most = Schema::steps_allowed(text.len()).max(rule_sets::Message::new(text.len(), 0).left());
         for record in &records {
             if spent.get() > most {
-                return Err(Refusal::at(Violation::JsonRefused, "envelope"));
+                docket.find_in(Part::Payload, Refusal::at(Violation::JsonRefused, "envelope"))?;
+                break;
             }
             judged.kinds.append(&mut self.judge_packet(json, record, 0, "", &terms)?.kinds);
         }
         // A message that is swallowed would take those beside it along.
         if records.len() > 1 && search.is_some_and(Search::is_swallowed) {
-            return Err(Refusal::at(Violation::SchemaRefused, "envelope"));
+            docket.find_in(Part::Auth, Refusal::at(Violation::SchemaRefused, "envelope"))?;
         }
         Ok(judged)
     }
@@ -188,31 +194,70 @@ impl ContentRules {
         searched: &str,
         terms: &Terms<'_>,
     ) -> Result<Judged<'a>, Refusal> {
-        let Terms { envelope, spent, from, sender, search } = *terms;
-        let spend = |steps: u64| spent.set(spent.get().saturating_add(steps));
-        let packet = envelope.open(text, from).map_err(within("envelope"))?;
+        let Terms { envelope, docket, search, .. } = *terms;
+        let from = docket.from();
+        let all = if searched.is_empty() { text } else { searched };
+        let packet = match envelope.open(text, from) {
+            Ok(packet) => packet,
+            Err(violation) => return self.judge_unparsed(violation.into(), all, attachments, terms),
+        };
         // Only packets of the transport itself may stand between a packet and its attachments.
         if attachments > 0 && (packet.json.is_some() || !packet.head.is_empty()) {
-            return Err(Refusal::at(Violation::SchemaRefused, "envelope"));
+            docket.find(Refusal::at(Violation::SchemaRefused, "envelope"))?;
         }
         let Some(inside) = packet.json.as_deref() else {
-            self.search(searched, 0, Reader::Json)?;
-            search.map_or(Ok(()), |search| search.receive_packet(&packet))?;
-            return Ok(Judged { kinds: self.read_type().then(Cow::default).into_iter().collect(), attachments });
+            self.search(searched, 0, Reader::Json, docket)?;
+            if !packet.is_heartbeat {
+                terms.receive_unread()?;
+            }
+            return Ok(Judged { kinds: self.no_kind(), attachments });
         };
-        let document = read(inside, &json.bounds).map_err(within("json"))?;
-        let message = envelope.message(&packet, &document, from).map_err(within("envelope"))?;
-        let kind =
-            message.map_or(Ok(None), |message| json.schemas.kind(message)).map_err(within("json.discriminator"))?;
-        let (steps, name) = message.map_or(Ok((0, None)), |message| json.schemas.check(message, kind, envelope))?;
-        spend(steps);
-        spend(self.search(if searched.is_empty() { inside } else { searched }, steps, Reader::Json)?);
-        let goes_nowhere = search.map_or(Ok(false), |search| search.receive(envelope, &packet, &document))?;
+        let document = match read(inside, &json.bounds) {
+            Ok(document) => document,
+            Err(violation) => return self.judge_unparsed(Refusal::at(violation, "json"), all, attachments, terms),
+        };
+        let message = match envelope.message(&packet, &document, from) {
+            Ok(message) => message,
+            Err(violation) => return self.judge_unparsed(violation.into(), all, attachments, terms),
+        };
+        let kind = match message.map_or(Ok(None), |message| json.schemas.kind(message)) {
+            Ok(kind) => kind,
+            Err(violation) => {
+                docket.find_in(Part::Parsed, Refusal::at(violation, "json.discriminator"))?;
+                None
+            }
+        };
+        let (mut steps, mut name) = (0, None);
+        if let Some(message) = message {
+            match json.schemas.of(kind, envelope) {
+                Ok(Some((schema, of))) => {
+                    name = of;
+                    match schema.check(message) {
+                        Ok(taken) => steps = taken,
+                        Err(violation) => docket.find(refused_by(schema, name, message, violation))?,
+                    }
+                }
+                Ok(None) => {}
+                Err(refusal) => docket.find(refusal)?,
+            }
+        }
+        terms.spend(steps);
+        let searched = if searched.is_empty() { inside } else { searched };
+        terms.spend(self.search(searched, steps, Reader::Json, docket)?);
+        let goes_nowhere = match search.map_or(Ok(false), |search| search.receive(envelope, &packet, &document)) {
+            Ok(goes_nowhere) => goes_nowhere,
+            Err(violation) => {
+                docket.find_in(Part::Auth, violation)?;
+                false
+            }
+        };
         if let Some(message) = message.filter(|_| !goes_nowhere && !self.authorize.is_empty()) {
-            spend(self.authorize.steps());
-            self.authorize.check(message, sender, |pointer| envelope.folds(pointer)).map_err(|index| {
-                let cause = Cause { at: format!("authorize[{index}]"), kind: kind.map(shown), ..Cause::default() };
-                Refusal::because(Violation::NotAuthorized, cause)
+            terms.spend(self.authorize.steps());
+            let folds = |pointer: &Pointer| envelope.folds(pointer);
+            self.authorize.check(message, terms.sender, folds, &mut |index, mode| {
+                let at = format!("authorize[{index}]");
+                let cause = Cause { at, kind: kind.map(shown), mode: Some(mode), ..Cause::default() };
+                docket.find(Refusal::because(Violation::NotAuthorized, cause))
             })?;
         }
         let kind = self.read_type().then(|| match name {
@@ -222,29 +267,64 @@ impl ContentRules {
         Ok(Judged { kinds: kind.into_iter().collect(), attachments: packet.attachments() })
     }
 
+    /// Judges what cannot be taken for a message of its envelope, because of `refusal`: as a text.
+    #[cold]
+    fn judge_unparsed(
+        &self,
+        refusal: Refusal,
+        text: &str,
+        attachments: u32,
+        terms: &Terms<'_>,
+    ) -> Result<Judged<'_>, Refusal> {
+        let is_located = refusal.cause.is_some();
+        let refusal = if is_located { refusal } else { Refusal::at(refusal.violation, "envelope") };
+        terms.docket.find_in(Part::Parsed, refusal)?;
+        terms.spend(self.search(text, 0, Reader::Unknown, terms.docket)?);
+        terms.receive_unread()?;
+        Ok(Judged { kinds: self.no_kind(), attachments })
+    }
+
+    /// The types of a text that says none.
+    fn no_kind(&self) -> Vec<Cow<'_, str>> {
+        self.read_type().then(Cow::default).into_iter().collect()
+    }
+
     /// Looks for patterns in every view of a text, on which a schema has spent so many `steps`. Gives how many more this has taken.
     ///
     /// # Errors
-    /// [`Violation::PatternRefused`], and [`Violation::InvalidUtf8`] for what some readers take for UTF-16.
-    fn search(&self, text: &str, steps: u64, reader: Reader) -> Result<u64, Refusal> {
+    /// What is refused of [`Violation::PatternRefused`], and [`Violation::InvalidUtf8`] for what some readers take for UTF-16.
+    fn search(&self, text: &str, steps: u64, reader: Reader, docket: &Docket) -> Result<u64, Refusal> {
         let Some(patterns) = &self.patterns else { return Ok(0) };
         // Readers of JSON take this for UTF-16 or UTF-32 (RFC 4627 §3), and see other strings in it than are searched here.
         if matches!(text.as_bytes(), [0, _, ..] | [_, 0, _, ..]) {
-            return Err(Violation::InvalidUtf8.into());
+            docket.find(Violation::InvalidUtf8)?;
         }
-        let (mut found, mut message) = (None, rule_sets::Message::new(text.len(), steps));
-        let before = message.left();
+        let (mut refused, mut message) = (Ok(()), rule_sets::Message::new(text.len(), steps));
+        let (before, mut passed) = (message.left(), Vec::new());
         views::any(text, reader, &mut |view| {
-            found = patterns.find(view, &mut message);
-            found.is_some()
+            refused = patterns.find(view, &mut message, &mut |found| {
+                // A message counts once for each rule.
+                if passed.iter().any(|known| Rc::ptr_eq(known, found.rule)) {
+                    return Ok(());
+                }
+                passed.push(Rc::clone(found.rule));
+                docket.find(found.refusal())
+            });
+            refused.is_err()
         });
-        match found {
-            Some(rule) => {
-                let cause = Cause { at: patterns.place(rule), rule: Some(Rc::clone(rule)), ..Cause::default() };
-                Err(Refusal::because(Violation::PatternRefused, cause))
-            }
-            None => Ok(before.saturating_sub(message.left())),
-        }
+        refused.map(|()| before.saturating_sub(message.left()))
+    }
+}
+
+impl Terms<'_> {
+    fn spend(&self, steps: u64) {
+        self.spent.set(self.spent.get().saturating_add(steps));
+    }
+
+    /// A message has come in which no credential can be.
+    fn receive_unread(&self) -> Result<(), Refusal> {
+        let received = self.search.map_or(Ok(()), Search::receive_unread);
+        received.or_else(|violation| self.docket.find(violation))
     }
 }
 
@@ -270,34 +350,22 @@ impl Schemas {
         }
     }
 
-    /// The steps that it took to see that a message of this type is what it has to be, and the name that the schema of its type has.
-    fn check(
-        &self,
-        message: Value<'_>,
-        kind: Option<&str>,
-        envelope: Envelope,
-    ) -> Result<(u64, Option<&str>), Refusal> {
-        let (schema, name) = match self {
-            Self::Any => return Ok((0, None)),
+    /// The schema of a message of this type and the name that it has, where there is one.
+    fn of(&self, kind: Option<&str>, envelope: Envelope) -> Result<Option<(&Schema, Option<&str>)>, Refusal> {
+        Ok(match self {
+            Self::Any => None,
             Self::ByType { schemas, otherwise, discriminator } => match kind.and_then(|kind| {
                 let is_same = |(name, _): &(&String, &Schema)| name.eq_ignore_ascii_case(kind);
                 let folded = || schemas.iter().find(is_same).filter(|_| envelope.folds(discriminator));
                 schemas.get_key_value(kind).or_else(folded)
             }) {
-                Some((name, schema)) => (schema, Some(name.as_str())),
-                None if *otherwise => return Ok((0, None)),
+                Some((name, schema)) => Some((schema, Some(name.as_str()))),
+                None if *otherwise => None,
                 None => return Err(unknown_type(kind)),
             },
-            Self::One(schema) => (schema, None),
-        };
-        let steps = schema.check(message).map_err(|violation| refused_by(schema, name, message, violation))?;
-        Ok((steps, name))
+            Self::One(schema) => Some((schema, None)),
+        })
     }
-}
-
-/// A violation of what stands at this path.
-fn within(at: &'static str) -> impl Fn(Violation) -> Refusal {
-    move |violation| Refusal::at(violation, at)
 }
 
 /// A type that no schema has, where others are refused.

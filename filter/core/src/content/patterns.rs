@@ -4,71 +4,170 @@ use std::rc::Rc;
 
 use super::rule_sets::{Message, RuleSet, Subject, TOO_MUCH_WORK};
 use super::views::View;
+use crate::mode::Mode;
+use crate::refusal::{Cause, Refusal};
 use crate::regex::{Builder, RegexError, RegexSet};
+use crate::violation::Violation;
 
 /// Named expressions, and sets of rules.
 #[derive(Debug, Default)]
 pub struct Patterns {
+    /// The enforced ones first: what is refused needs no other.
+    own: Vec<Expressions>,
+    sets: Vec<Rules>,
+    /// The name of the bound of the sets' work.
+    too_much_work: Option<Rc<str>>,
+}
+
+/// The operator's expressions of one mode.
+#[derive(Debug)]
+struct Expressions {
+    mode: Mode,
+    set: Rc<RegexSet>,
+    /// Of each, where it stands in its list, and its name.
+    names: Vec<(usize, Rc<str>)>,
+}
+
+/// A set of rules, as a policy has it.
+#[derive(Debug)]
+struct Rules {
+    /// Where it stands in its list.
+    index: usize,
+    set: RuleSet,
+    mode: Mode,
     names: Vec<Rc<str>>,
-    own: Option<Rc<RegexSet>>,
-    sets: Vec<RuleSet>,
-    /// The names of the rules of all sets, and of the bound of their work.
-    set_names: Vec<Rc<str>>,
+}
+
+/// An expression of the operator's.
+#[derive(Clone, Copy, Debug)]
+pub struct Expression<'a> {
+    /// Where it stands in its list.
+    pub index: usize,
+    /// Its name.
+    pub name: &'a str,
+    /// What no text may match.
+    pub regex: &'a str,
+    /// What it does with one that does.
+    pub mode: Mode,
+}
+
+/// A set of rules to be looked for.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    /// Where it stands in its list.
+    pub index: usize,
+    /// Which.
+    pub set: RuleSet,
+    /// What it does with what matches.
+    pub mode: Mode,
+}
+
+/// A rule that a text matches.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// Its name.
+    pub rule: &'a Rc<str>,
+    list: &'static str,
+    index: Option<usize>,
+    mode: Mode,
+}
+
+impl Found<'_> {
+    /// What it does, with its place in the keys of its side.
+    #[cold]
+    #[must_use]
+    pub fn refusal(self) -> Refusal {
+        let Self { rule, list, index, mode } = self;
+        let at = index.map_or_else(|| list.to_owned(), |index| format!("{list}[{index}]"));
+        let cause = Cause { at, rule: Some(Rc::clone(rule)), mode: Some(mode), ..Cause::default() };
+        Refusal::because(Violation::PatternRefused, cause)
+    }
 }
 
 impl Patterns {
-    /// The operator's `rules`, names and expressions, and the sets that are built in.
+    /// The operator's `rules`, and the sets that are built in.
     ///
     /// # Errors
-    /// [`RegexError`] with the index of the rule: where all are too large together, of the first that does not fit.
-    pub fn new(rules: &[(&str, &str)], sets: Vec<RuleSet>, builder: &mut Builder) -> Result<Self, (usize, RegexError)> {
-        let names = rules.iter().map(|(name, _)| Rc::from(*name)).collect();
-        let own = match rules {
-            [] => None,
-            _ => Some(builder.set(rules.iter().map(|(_, regex)| *regex))?),
-        };
-        let work = (!sets.is_empty()).then_some(&TOO_MUCH_WORK);
-        let set_names = sets.iter().flat_map(|set| set.names()).chain(work).map(|name| Rc::from(*name)).collect();
-        Ok(Self { names, own, sets, set_names })
-    }
-
-    /// All names, in the order of the rules.
-    pub fn names(&self) -> impl Iterator<Item = &Rc<str>> {
-        self.names.iter().chain(&self.set_names)
-    }
-
-    /// The name of a rule that `view` matches, by itself or with what was seen of its `message` before.
-    #[must_use]
-    pub fn find(&self, view: View<'_>, message: &mut Message) -> Option<&Rc<str>> {
-        let own = self.own.as_ref().and_then(|own| own.first_match(view.text()));
-        own.and_then(|index| self.names.get(index)).or_else(|| self.find_built_in(view, message))
-    }
-
-    /// Where in the keys of its side a rule stands.
-    #[must_use]
-    pub fn place(&self, rule: &Rc<str>) -> String {
-        match self.names.iter().position(|own| Rc::ptr_eq(own, rule)) {
-            Some(index) => format!("deny_patterns[{index}]"),
-            None => "rule_sets".to_owned(),
+    /// [`RegexError`] with the index of the rule among `rules`: where all of a mode are too large together, of the first that does not fit.
+    pub fn new(
+        rules: &[Expression<'_>],
+        sets: Vec<Chosen>,
+        builder: &mut Builder,
+    ) -> Result<Self, (usize, RegexError)> {
+        let mut own = Vec::new();
+        for mode in [Mode::Enforce, Mode::Monitor] {
+            let of_mode = || rules.iter().enumerate().filter(|(_, rule)| rule.mode == mode);
+            if of_mode().next().is_none() {
+                continue;
+            }
+            let set = builder.set(of_mode().map(|(_, rule)| rule.regex));
+            let position = |index| of_mode().nth(index).map_or(index, |(position, _)| position);
+            let set = set.map_err(|(index, error)| (position(index), error))?;
+            own.push(Expressions { mode, set, names: of_mode().map(|(_, rule)| (rule.index, rule.name.into())).collect() });
         }
+        let mut sets: Vec<Rules> = sets.into_iter().map(Rules::new).collect();
+        sets.sort_by_key(|rules| rules.mode == Mode::Monitor);
+        let too_much_work = (!sets.is_empty()).then(|| TOO_MUCH_WORK.into());
+        Ok(Self { own, sets, too_much_work })
+    }
+
+    /// All names.
+    pub fn names(&self) -> impl Iterator<Item = &Rc<str>> {
+        let own = self.own.iter().flat_map(|own| &own.names).map(|(_, name)| name);
+        own.chain(self.sets.iter().flat_map(|rules| &rules.names)).chain(&self.too_much_work)
+    }
+
+    /// The strictest mode of a rule, where there is one.
+    #[must_use]
+    pub fn strictest(&self) -> Option<Mode> {
+        let own = self.own.iter().map(|own| own.mode);
+        own.chain(self.sets.iter().map(|rules| rules.mode)).reduce(Mode::or)
+    }
+
+    /// Tells `refuse` of the rules that `view` matches, by itself or with what was seen of its `message` before: at most one of a set.
+    ///
+    /// # Errors
+    /// The first one of `refuse`.
+    pub fn find<E>(
+        &self,
+        view: View<'_>,
+        message: &mut Message,
+        refuse: &mut dyn FnMut(Found<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for Expressions { mode, set, names } in &self.own {
+            let first = set.first_match(view.text());
+            if let Some((index, rule)) = first.and_then(|first| names.get(first)) {
+                refuse(Found { rule, list: "deny_patterns", index: Some(*index), mode: *mode })?;
+            }
+        }
+        if self.sets.is_empty() || !view.says_more() {
+            return Ok(());
+        }
+        let subject = Subject::new(view.text());
+        if !message.take(&subject) {
+            // What none of them has read may match any.
+            let mode = self.sets.first().map_or(Mode::Enforce, |rules| rules.mode);
+            let found = |rule| refuse(Found { rule, list: "rule_sets", index: None, mode });
+            return self.too_much_work.as_ref().map_or(Ok(()), found);
+        }
+        for Rules { index, set, mode, names } in &self.sets {
+            let name = set.find(&subject).or_else(|| message.find(*set, &subject));
+            if let Some(rule) = name.and_then(|name| names.iter().find(|own| &***own == name)) {
+                refuse(Found { rule, list: "rule_sets", index: Some(*index), mode: *mode })?;
+            }
+        }
+        Ok(())
     }
 
     /// How many automata of the operator's expressions look at each character.
     #[must_use]
     pub fn scan_count(&self) -> usize {
-        self.own.as_ref().map_or(0, |own| own.scan_count())
+        self.own.iter().map(|own| own.set.scan_count()).sum()
     }
+}
 
-    fn find_built_in(&self, view: View<'_>, message: &mut Message) -> Option<&Rc<str>> {
-        if self.sets.is_empty() || !view.says_more() {
-            return None;
-        }
-        let subject = Subject::new(view.text());
-        let name = if message.take(&subject) {
-            self.sets.iter().find_map(|set| set.find(&subject).or_else(|| message.find(*set, &subject)))?
-        } else {
-            TOO_MUCH_WORK
-        };
-        self.set_names.iter().find(|own| &***own == name)
+impl Rules {
+    fn new(Chosen { index, set, mode }: Chosen) -> Self {
+        Self { index, set, mode, names: set.names().iter().map(|name| Rc::from(*name)).collect() }
     }
 }

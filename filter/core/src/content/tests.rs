@@ -4,7 +4,9 @@ use serde_json::json;
 
 use super::*;
 use crate::config::parse;
+use crate::mode::Mode;
 use crate::refusal::{Cause, Refusal};
+use crate::testing::docket;
 
 const HONEST: [&str; 24] = [
     "say \"hi\" to Ann & Bob, it's five o'clock -- or so",
@@ -49,7 +51,7 @@ fn rules(deny: serde_json::Value) -> Rc<ContentRules> {
 }
 
 fn judge(rules: &ContentRules, text: &str) -> Option<String> {
-    let refusal = rules.judge(text, Side::Client, &Handshake::default(), 0, None).err()?;
+    let refusal = rules.judge(text, &docket(), &Handshake::default(), 0, None).err()?;
     Some(refusal.rule().map(|rule| rule.to_string()).unwrap_or_default())
 }
 
@@ -64,7 +66,7 @@ fn an_allowed_text_tells_its_type_and_what_is_due_behind_it() {
     let socket_io = side(json!({"envelope": "socket.io", "json": {"discriminator": "/0", "schemas": {"chat": {}}}}));
     let untyped = [json!({}), json!({"json": {}}), json!({"json": {"schema": {}}})].map(side);
     let check = |rules: &ContentRules, text: &str, due: u32, kind: Option<&str>, attachments: u32| {
-        let judged = rules.judge(text, Side::Client, &Handshake::default(), due, None);
+        let judged = rules.judge(text, &docket(), &Handshake::default(), due, None);
         assert_eq!(judged, Ok(Judged { kinds: kind.map(Into::into).into_iter().collect(), attachments }), "{text}");
     };
     check(&typed, r#"{"type":"login"}"#, 0, Some("login"), 0);
@@ -121,7 +123,7 @@ fn each_message_of_a_text_is_judged_and_counts() {
         ),
     ] {
         let rules = enveloped(envelope, schemas(at), json!({}));
-        let judge = |text| rules.judge(text, Side::Client, &Handshake::default(), 0, None);
+        let judge = |text| rules.judge(text, &docket(), &Handshake::default(), 0, None);
         let mut kinds = judge(good).unwrap().kinds;
         kinds.retain(|kind| !kind.is_empty());
         assert_eq!(kinds, ["say", "leave"], "{envelope}");
@@ -152,7 +154,7 @@ fn a_destination_of_stomp_is_authorized() {
     let rule = json!([{"when": {"/headers/destination": "/admin*"}, "claims": {"role": "admin"}}]);
     let rules = enveloped("stomp", json!({}), json!({"authorize": rule}));
     let judge =
-        |text| rules.judge(text, Side::Client, &Handshake::default(), 0, None).map_err(|refusal| refusal.violation);
+        |text| rules.judge(text, &docket(), &Handshake::default(), 0, None).map_err(|refusal| refusal.violation);
     assert!(judge("SEND\ndestination:/a\n\n{\"headers\":{\"destination\":\"/admin\"}}\0").is_ok());
     for text in [
         "SEND\ndestination:/admin\n\n1\0",
@@ -420,7 +422,9 @@ fn a_refusal_says_what_of_the_policy_refuses() {
     let parsed = parse(config.to_string().as_bytes(), &|_| None).unwrap();
     let rules = Rc::clone(&parsed.policies.base().messages.client.content);
     let check = |text: &str, violation: Violation, cause: Cause| {
-        let refusal = rules.judge(text, Side::Client, &Handshake::default(), 0, None).expect_err(text);
+        let refusal = rules.judge(text, &docket(), &Handshake::default(), 0, None).expect_err(text);
+        let has_mode = matches!(violation, Violation::NotAuthorized | Violation::PatternRefused);
+        let cause = Cause { mode: has_mode.then_some(Mode::Enforce), ..cause };
         let cause = if cause == Cause::default() { None } else { Some(Box::new(cause)) };
         assert_eq!(refusal, Refusal { violation, cause }, "{text}");
     };
@@ -439,7 +443,7 @@ fn a_refusal_says_what_of_the_policy_refuses() {
     check(r#"{"type":"admin.ban"}"#, Violation::NotAuthorized, of("admin.ban", at("authorize[1]")));
     check(r#"{"type":"say","x":"1234567812345678"}"#, Violation::PatternRefused, by("card", at("deny_patterns[1]")));
     let union = r#"{"type":"say","x":"' UNION SELECT password FROM users --"}"#;
-    let refusal = rules.judge(union, Side::Client, &Handshake::default(), 0, None).expect_err(union);
+    let refusal = rules.judge(union, &docket(), &Handshake::default(), 0, None).expect_err(union);
     assert_eq!(refusal.cause.map(|cause| cause.at), Some("rule_sets".to_owned()));
     let long = format!(r#"{{"type":"{}"}}"#, "é".repeat(1_000));
     check(&long, Violation::SchemaRefused, of(&"é".repeat(64), at("json.otherwise")));
@@ -459,7 +463,7 @@ fn the_method_of_a_hub_has_no_other_rules_in_another_case() {
     let call = |target: &str| format!("{{\"type\":1,\"target\":\"{target}\",\"arguments\":[]}}\u{1e}");
     let violation = |rules: &ContentRules, target: &str| {
         rules
-            .judge(&call(target), Side::Client, &Handshake::default(), 0, None)
+            .judge(&call(target), &docket(), &Handshake::default(), 0, None)
             .map_err(|refusal| refusal.violation)
             .err()
     };
@@ -477,7 +481,7 @@ fn the_method_of_a_hub_has_no_other_rules_in_another_case() {
     // Elsewhere the case of letters is the application's to tell apart.
     let rules =
         client_rules(json!({"json": {}, "authorize": [{"when": {"/target": "Adm*"}, "claims": {"role": ["admin"]}}]}));
-    let plain = |text: &str| rules.judge(text, Side::Client, &Handshake::default(), 0, None).is_ok();
+    let plain = |text: &str| rules.judge(text, &docket(), &Handshake::default(), 0, None).is_ok();
     assert!(plain(r#"{"target":"admDelete"}"#) && !plain(r#"{"target":"AdmDelete"}"#));
 }
 
@@ -488,7 +492,7 @@ fn thousands_of_records_take_no_more_work_than_one_text() {
     let schema = json!({"properties": {"v": {"$ref": "#/$defs/t"}}, "$defs": {"t": tree}});
     let rules = client_rules(json!({"envelope": "json_lines", "json": {"schema": schema}}));
     let judge = |text: &str| {
-        rules.judge(text, Side::Client, &Handshake::default(), 0, None).map_err(|refusal| refusal.cause.unwrap())
+        rules.judge(text, &docket(), &Handshake::default(), 0, None).map_err(|refusal| refusal.cause.unwrap())
     };
     let line = "{\"v\":[[[[[[[8]]]]]]]}\n";
     assert!(judge(line).is_ok() && judge(&line.repeat(3)).is_ok());
@@ -498,5 +502,5 @@ fn thousands_of_records_take_no_more_work_than_one_text() {
     assert!(judge(&"{\"v\":1}\n".repeat(4_000)).is_ok());
     let lines = json!({"envelope": "json_lines", "json": {}, "rule_sets": ["sql_injection", "command_injection"]});
     let rules = client_rules(lines);
-    assert!(rules.judge(&"{\"text\":\"hello\"}\n".repeat(3_000), Side::Client, &Handshake::default(), 0, None).is_ok());
+    assert!(rules.judge(&"{\"text\":\"hello\"}\n".repeat(3_000), &docket(), &Handshake::default(), 0, None).is_ok());
 }

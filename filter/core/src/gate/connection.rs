@@ -20,8 +20,9 @@ use crate::identity::marks::Marks;
 use crate::limits::counters::Slot;
 use crate::limits::lease::{Lease, Subject};
 use crate::limits::rules::OnExcess;
+use crate::mode::Mode;
 use crate::policy::routes::Policies;
-use crate::policy::{Mode, Policy};
+use crate::policy::Policy;
 use crate::port::{self, HostError};
 use crate::record::Record;
 use crate::refusal::Refusal;
@@ -69,9 +70,9 @@ pub struct Connection {
     marks: Option<Box<Marks>>,
     /// What of [`Identity::revision`](crate::identity::Identity::revision) it has been looked at for.
     revision: Option<u32>,
-    /// It is revoked, under monitor mode.
+    /// It is revoked, and that is only monitored.
     is_revoked: bool,
-    /// What monitor mode has let pass.
+    /// What has passed and would have been refused.
     overlooked_count: u32,
     /// How much each side has sent: messages with control frames, and bytes.
     messages: Sides<u64>,
@@ -244,11 +245,11 @@ impl Connection {
         self.arm(worker, effects);
     }
 
-    /// Whether the client's bytes may wait. Monitor mode holds nobody to the limits that bound them, and the host may reset a paused stream
+    /// Whether the client's bytes may wait. Limits that are only monitored bound them for nobody, and the host may reset a paused stream
     /// to which more comes at once than its buffer takes.
     fn may_wait(&self, plugin: &Plugin) -> bool {
-        let Policy { mode, limits, buffer_limits, .. } = &*self.policy;
-        let rate = limits.per_connection.bytes.filter(|_| *mode == Mode::Enforce && plugin.may_wait.get());
+        let Policy { modes, limits, buffer_limits, .. } = &*self.policy;
+        let rate = limits.per_connection.bytes.filter(|_| modes.limits.enforces() && plugin.may_wait.get());
         rate.is_some_and(|rate| turn::may_wait(&rate, limits.held_len_max, *buffer_limits))
     }
 
@@ -267,7 +268,7 @@ impl Connection {
                 Err(Full::TooMuch | Full::NoRoom) => Violation::Overloaded,
             };
         if self.session.violation().is_none() {
-            self.report(worker, &violation.into(), None, 1, effects);
+            self.report(worker, &violation.into(), None, Mode::Enforce, effects);
             self.session.refuse(violation, Some(Side::Client), worker.now());
             self.arm(worker, effects);
         }
@@ -399,7 +400,7 @@ impl Connection {
         }
         let due = self.session.tick(worker.now());
         if let Due::Refused(violation) = due {
-            self.report(worker, &violation.into(), None, 1, effects);
+            self.report(worker, &violation.into(), None, self.outcome(), effects);
         }
         self.review_proof(worker, effects);
         let is_ping_due = due == Due::Ping && effects.client_writer == ClientWriter::Open;
@@ -455,13 +456,18 @@ impl Connection {
         self.policy = Rc::clone(self.session.policy());
         self.look_again();
         if let Some(violation) = violation {
-            self.report(worker, &violation.into(), None, 1, effects);
+            self.report(worker, &violation.into(), None, self.outcome(), effects);
         }
         self.lease = worker.leases.lease(&self.subject, &self.policy.limits);
         self.review_proof(worker, effects);
         // Where that fails, the connection is due at once.
         let _ = self.look_at_calendar(worker);
         self.arm(worker, effects);
+    }
+
+    /// What has become of what was found: an open connection was let pass.
+    fn outcome(&self) -> Mode {
+        if self.session.violation().is_some() { Mode::Enforce } else { Mode::Monitor }
     }
 
     fn look_at_calendar(&mut self, worker: &Worker) -> Result<(), HostError> {
@@ -477,7 +483,7 @@ impl Connection {
             return;
         }
         if self.session.violation().is_none() {
-            self.report(worker, &Violation::Internal.into(), None, 1, effects);
+            self.report(worker, &Violation::Internal.into(), None, Mode::Enforce, effects);
         }
         self.session.refuse(Violation::Internal, None, worker.now());
         self.drop_proof(worker, effects);
@@ -515,7 +521,7 @@ impl Connection {
             self.session.finish(from, worker.now());
         }
         if let Some(violation) = violation {
-            self.report_found(worker, Refusal { violation, cause }, from, 1, effects);
+            self.report_found(worker, Refusal { violation, cause }, from, effects);
         }
         if !overlooked.is_empty() || swallowed > 0 {
             self.report_passed(worker, from, overlooked, swallowed, effects);

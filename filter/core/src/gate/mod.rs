@@ -34,8 +34,9 @@ use crate::limits::Share;
 use crate::limits::admission::{Admissions, Applicant, Peer};
 use crate::limits::counters::Slot;
 use crate::limits::lease::Subject;
+use crate::mode::Mode;
 use crate::policy::routes::Policies;
-use crate::policy::{Fail, Mode, Policy};
+use crate::policy::{Fail, Policy};
 use crate::port::{self, HostError};
 use crate::record::{Record, Scene};
 use crate::refusal::Refusal;
@@ -443,7 +444,7 @@ impl Gate {
         let Phase::Pending(upgrade) = self.take_phase() else { return Onward::Nothing };
         let policy = upgrade.pending.policy();
         let label = upgrade.policies.label(policy);
-        match policy.mode {
+        match policy.modes.strictest() {
             Mode::Enforce => {
                 let refusal = Violation::BadUpgrade.into();
                 self.refuse(policy, &label, &upgrade.record, refusal, (None, vec![]), effects).into()
@@ -469,7 +470,7 @@ impl Gate {
         let port = &self.plugin.worker().port;
         let headers = headers()?;
         let birth = Birth { at: port.now()?, nonce: port::random(&**port)? };
-        let Opened { mut session, edits, would_refuse } = match (pending.check(&headers, birth), policy.mode) {
+        let Opened { mut session, edits, would_refuse } = match (pending.check(&headers, birth), policy.modes.strictest()) {
             (Ok(opened), _) => opened,
             (Err(Violation::UpstreamRefused), _) => {
                 effects.count(Metric::Handshakes(Some(Violation::UpstreamRefused)), 1);
@@ -516,7 +517,7 @@ impl Gate {
         }
     }
 
-    /// Counts and logs what monitor mode lets pass; `label` is what the policy is called.
+    /// Counts and logs what passes and would be refused; `label` is what the policy is called.
     fn note(&self, policy: &Policy, label: &str, record: &Record, refusal: Refusal, effects: &mut Effects) {
         effects.count(Metric::WouldRefuse(refusal.violation), 1);
         self.log(policy, label, record, refusal, Mode::Monitor, effects);

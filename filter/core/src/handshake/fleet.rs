@@ -6,7 +6,7 @@ use crate::ask::{Answer, Step};
 use crate::limits::admission::Peer;
 use crate::limits::lease::Entry;
 use crate::limits::rls;
-use crate::policy::Mode;
+use crate::mode::Mode;
 use crate::refusal::Refusal;
 use crate::violation::Violation;
 
@@ -36,7 +36,7 @@ impl Opening {
             Some(rls::Verdict { allowed, retry_after }) => (allowed, retry_after),
             None => (global.is_some_and(|global| global.on_error == Access::Allow), None),
         };
-        match self.policy.mode {
+        match self.policy.modes.limits {
             _ if is_allowed => self,
             Mode::Monitor => {
                 self.would_refuse.push(exceeded());

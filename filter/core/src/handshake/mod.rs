@@ -24,6 +24,7 @@ mod upgrade;
 use std::rc::Rc;
 
 use crate::ask::Step;
+use crate::docket::{Docket, Strictness};
 use crate::effect::{Edit, Metric};
 use crate::entry::{Credential, Entry, allows_origin};
 use crate::http::authority::Authority;
@@ -31,15 +32,16 @@ use crate::identity::Identity;
 use crate::identity::tickets::{Bind, Bound, Ticket};
 use crate::limits::admission::Applicant;
 use crate::limits::{HeldBytes, Share};
+use crate::mode::Mode;
 use crate::negotiation::Compression;
 use crate::policy::routes::{Ambiguous, Place, Policies};
-use crate::policy::{Fail, Mode, NonWebsocket, Policy};
+use crate::policy::{Fail, NonWebsocket, Policy};
 use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::token::Verified;
 use crate::token::rules::Source;
-use crate::violation::Violation;
+use crate::violation::{Part, Violation};
 
 use compression::DeflateOffer;
 use credential::{Presented, Taken};
@@ -102,7 +104,8 @@ pub fn check<C: Capacity + 'static>(hearing: Hearing<C>) -> (Fail, Step<(Opening
 /// What a request asks for, before its credential is known.
 struct Claim {
     policy: Rc<Policy>,
-    mode: Mode,
+    /// What has been found so far.
+    docket: Docket,
     kind: Kind,
     /// Where it is for the filter itself.
     endpoint: Option<Endpoint>,
@@ -110,6 +113,8 @@ struct Claim {
     taken: Taken,
     /// Fields that the upstream would believe to be ours.
     spoofed: Vec<Edit>,
+    /// Its subprotocols, where it is a well-formed upgrade.
+    offer: Option<SubprotocolOffer>,
     /// The ticket that it comes with, where that is good.
     ticket: Option<Ticket>,
     /// It came with one that was redeemed already.
@@ -127,26 +132,28 @@ impl<C: Capacity + 'static> Hearing<C> {
     fn open(self) -> (Fail, Step<(Opening, C)>) {
         let place = place(&self.policies, &self.request);
         let selected = self.policies.select(&place);
-        let (policy, mode, fail) = match selected {
-            Ok(policy) => (policy, policy.mode, policy.fail),
-            Err(Ambiguous { policy, mode, fail }) => (policy, mode, fail),
+        let (policy, fail, ambiguity) = match selected {
+            Ok(policy) => (policy, policy.fail, None),
+            Err(Ambiguous { policy, mode, fail }) => (policy, fail, Some(mode)),
         };
-        let (policy, is_ambiguous) = (Rc::clone(policy), selected.is_err());
-        (fail, self.hear(policy, mode, place, is_ambiguous))
+        let policy = Rc::clone(policy);
+        (fail, self.hear(policy, place, ambiguity))
     }
 
-    /// Decides under a policy; `is_ambiguous`: other readings of what is asked for fall under others.
-    fn hear(mut self, policy: Rc<Policy>, mode: Mode, place: Place, is_ambiguous: bool) -> Step<(Opening, C)> {
-        if !is_ambiguous && logout::is_meant(&policy.auth, &self.request.headers) {
-            return self.hear_logout(&policy, mode, &place);
+    /// Decides under a policy; `ambiguity`: other readings of what is asked for fall under others, and what that does.
+    fn hear(mut self, policy: Rc<Policy>, place: Place, ambiguity: Option<Mode>) -> Step<(Opening, C)> {
+        if ambiguity.is_none() && logout::is_meant(&policy.auth, &self.request.headers) {
+            return self.hear_logout(&policy, &place);
         }
         let request = &self.request;
         let spoofed = credential::spoofed_claims(&request.headers, &policy.auth);
         let kind = Kind::of(request);
         let endpoint = Endpoint::of(&policy, &request.headers);
         let asked = endpoint.map(|_| Asked::of(&request.headers, kind == Kind::Preflight));
-        // What is the filter's own goes to no upstream, which could take it in monitor mode.
-        let mode = if endpoint.is_some() { Mode::Enforce } else { mode };
+        // What is the filter's own goes to no upstream, which could take it where something is only monitored.
+        let strictness = if endpoint.is_some() { Strictness::All } else { Strictness::None };
+        let docket = Docket::new(policy.modes, None, strictness);
+        let ambiguous = |mode| Refusal::from(Violation::BadUpgrade).under(mode);
         let kind = match (asked, kind, policy.non_websocket) {
             (Some(Asked::Other), _, _) => {
                 let edits = cleared(&self.policies, &policy, request);
@@ -156,16 +163,16 @@ impl<C: Capacity + 'static> Hearing<C> {
             (Some(Asked::Preflight), _, _) => Kind::Preflight,
             (None, Kind::Upgrade, _) => Kind::Upgrade,
             (None, kind, NonWebsocket::Authenticate) => kind,
-            (None, _, NonWebsocket::Pass) if !is_ambiguous => {
+            (None, _, NonWebsocket::Pass) if ambiguity.is_none() => {
                 return self.ready(Opening::new(&policy, Decision::Pass, spoofed));
             }
             (None, _, NonWebsocket::Pass | NonWebsocket::Refuse) => {
-                let violation = if is_ambiguous { Violation::BadUpgrade } else { Violation::NotWebsocket };
-                let opening = match mode {
-                    Mode::Enforce => refuse(&self.policies, &policy, request, violation.into()),
-                    Mode::Monitor => {
+                let refusal = ambiguity.map_or_else(|| Violation::NotWebsocket.into(), ambiguous);
+                let opening = match docket.find(refusal) {
+                    Err(refusal) => refuse(&self.policies, &policy, request, refusal),
+                    Ok(()) => {
                         let opening = Opening::new(&policy, Decision::Pass, spoofed);
-                        Opening { would_refuse: vec![violation.into()], record: record(request, None), ..opening }
+                        Opening { would_refuse: refusals(docket), record: record(request, None), ..opening }
                     }
                 };
                 return self.ready(opening);
@@ -175,49 +182,58 @@ impl<C: Capacity + 'static> Hearing<C> {
         let upgrade = Upgrade::read(&request.headers);
         let taken = credential::take(&request.headers, &upgrade.protocols, &policy.auth);
         let shape = match kind {
-            Kind::Upgrade => upgrade.check(request),
-            Kind::Other | Kind::Post | Kind::Preflight => upgrade::check_fields(&request.headers),
+            Kind::Upgrade => upgrade.check(request, &docket),
+            Kind::Other | Kind::Post | Kind::Preflight => {
+                upgrade::check_fields(&request.headers).or_else(|violation| docket.find(violation))
+            }
         };
-        let authority = place.authority().filter(|_| !is_ambiguous).ok_or(Violation::BadUpgrade);
-        let offer =
-            judge(&policy, request, kind, shape.and(authority), &taken, &mut self.capacity).map_err(Refusal::from);
-        let claim = Claim { policy, mode, kind, endpoint, place, taken, spoofed, ticket: None, is_redeemed: false };
-        match offer.and_then(|offer| Ok((offer, claim.shown()?))) {
-            Err(refusal) => self.conclude(claim, Err(refusal)),
-            Ok((offer, Shown::Nothing)) => self.conclude(claim, Ok((offer, None))),
-            Ok((offer, Shown::Ticket(text))) => {
+        let named = match (ambiguity, place.authority()) {
+            (Some(mode), _) => docket.find(ambiguous(mode)),
+            (None, None) => docket.find(Violation::BadUpgrade),
+            (None, Some(_)) => Ok(()),
+        };
+        let offer = judge(&policy, request, kind, shape.and(named), place.authority(), &taken, &docket, &mut self.capacity);
+        let mut claim = Claim { policy, docket, kind, endpoint, place, taken, spoofed, offer: None, ticket: None, is_redeemed: false };
+        match offer {
+            Err(refusal) => return self.finish(claim, Err(refusal)),
+            Ok(offer) => claim.offer = offer,
+        }
+        match claim.shown() {
+            Err(violation) => self.conclude(claim, Err(violation.into())),
+            Ok(Shown::Nothing) => self.conclude(claim, Ok(None)),
+            Ok(Shown::Ticket(text)) => {
                 let bound = bound(&claim, &self.request);
                 match self.identity.open(&claim.policy.auth, text.expose(), bound) {
                     Err(refusal) => self.conclude(claim, Err(refusal)),
                     Ok(ticket) => {
                         let admitted = self.identity.admit(&claim.policy.auth, Rc::clone(&ticket.holder));
                         self.when_known(claim, admitted, |hearing, claim, admitted| match admitted {
-                            Ok(holder) if claim.mode == Mode::Enforce => {
+                            Ok(holder) if claim.docket.mode(Part::Auth).enforces() => {
                                 let claim = Claim { ticket: Some(ticket), ..claim };
-                                hearing.conclude(claim, Ok((offer, Some(holder))))
+                                hearing.conclude(claim, Ok(Some(holder)))
                             }
-                            // Nothing refuses it any more, and what its ticket says is to be told the upstream only where that is good.
+                            // No ticket refuses it any more, and what its own says is to be told the upstream only where that is good.
                             Ok(_) => {
                                 let redeemed = hearing.identity.redeem(ticket, claim.policy.limits.global.as_ref());
                                 hearing.when_known(claim, redeemed, |hearing, claim, redeemed| {
                                     let claim = Claim { is_redeemed: redeemed.is_ok(), ..claim };
-                                    hearing.conclude(claim, redeemed.map(|holder| (offer, Some(holder))))
+                                    hearing.conclude(claim, redeemed.map(Some))
                                 })
                             }
-                            Err(refusal) => hearing.conclude_without(claim, offer, refusal),
+                            Err(refusal) => hearing.conclude_without(claim, refusal),
                         })
                     }
                 }
             }
-            Ok((offer, Shown::Credential(credential))) => {
+            Ok(Shown::Credential(credential)) => {
                 let auth = &claim.policy.auth;
                 let verified = match credential {
                     Presented::Cookie(value) => self.identity.verify_cookie(auth, &value),
                     Presented::Token(token) => self.identity.verify(auth, token),
                 };
                 self.when_known(claim, verified, |hearing, claim, verified| match verified {
-                    Ok(verified) => hearing.conclude(claim, Ok((offer, Some(verified)))),
-                    Err(refusal) => hearing.conclude_without(claim, offer, refusal),
+                    Ok(verified) => hearing.conclude(claim, Ok(Some(verified))),
+                    Err(refusal) => hearing.conclude_without(claim, refusal),
                 })
             }
         }
@@ -245,9 +261,9 @@ impl<C: Capacity + 'static> Hearing<C> {
     }
 
     /// Decides about a request whose credential is not good, or where that cannot be found out.
-    fn conclude_without(self, claim: Claim, offer: SubprotocolOffer, refusal: Refusal) -> Step<(Opening, C)> {
+    fn conclude_without(self, claim: Claim, refusal: Refusal) -> Step<(Opening, C)> {
         let known = match (refusal.violation, claim.policy.fail) {
-            (Violation::Internal, Fail::Open) => Ok((offer, None)),
+            (Violation::Internal, Fail::Open) => Ok(None),
             (_, _) => Err(refusal),
         };
         self.conclude(claim, known)
@@ -255,46 +271,52 @@ impl<C: Capacity + 'static> Hearing<C> {
 
     /// Decides about a request for the path where a provider posts logout tokens. It needs neither an Origin nor a credential: a server posts,
     /// and the token proves what it says.
-    fn hear_logout(mut self, policy: &Rc<Policy>, mode: Mode, place: &Place) -> Step<(Opening, C)> {
-        let admitted = self.capacity.admit(policy, Applicant::Visitor);
+    fn hear_logout(mut self, policy: &Rc<Policy>, place: &Place) -> Step<(Opening, C)> {
+        let docket = Docket::new(policy.modes, None, Strictness::None);
+        let admitted = admit(&mut self.capacity, policy, &[Applicant::Visitor], &docket);
         let request = &self.request;
-        let authority = place.authority().ok_or(Violation::BadUpgrade);
-        let reached = authority.and_then(|authority| admitted.and_then(|()| reach(policy, request, authority)));
-        let would_refuse = match (reached, mode) {
-            (Ok(()), _) => vec![],
-            (Err(violation), Mode::Monitor) => vec![violation.into()],
-            (Err(violation), Mode::Enforce) => {
-                let opening = refuse(&self.policies, policy, request, violation.into());
-                return self.ready(opening);
-            }
-        };
+        let named = if place.authority().is_some() { Ok(()) } else { docket.find(Violation::BadUpgrade) };
+        let reached = named.and(admitted).and_then(|()| reach(policy, request, place.authority(), &docket));
+        if let Err(refusal) = reached {
+            let opening = refuse(&self.policies, policy, request, refusal);
+            return self.ready(Opening { would_refuse: refusals(docket), ..opening });
+        }
         let decision = match logout::read(&policy.auth, &request.headers, request.end) {
             Ok(logout) => Decision::Read(Box::new(logout)),
             Err(reply) => Decision::Answer(reply),
         };
         let opening = Opening::new(policy, decision, cleared(&self.policies, policy, request));
         let record = record(request, None);
-        self.ready(Opening { would_refuse, record, ..opening })
+        self.ready(Opening { would_refuse: refusals(docket), record, ..opening })
     }
 
     fn ready(self, opening: Opening) -> Step<(Opening, C)> {
         Step::Ready((opening, self.capacity))
     }
 
-    /// Decides about a request whose credential is known, if it has one.
-    fn conclude(
-        mut self,
-        claim: Claim,
-        known: Result<(SubprotocolOffer, Option<Rc<Verified>>), Refusal>,
-    ) -> Step<(Opening, C)> {
-        let grant = known.and_then(|(offer, credential)| {
+    /// Decides about a request of which it is known whether its credential is good, if it has one.
+    fn conclude(mut self, claim: Claim, known: Result<Option<Rc<Verified>>, Refusal>) -> Step<(Opening, C)> {
+        let grant = self.grant(&claim, known);
+        self.finish(claim, grant)
+    }
+
+    fn grant(&mut self, claim: &Claim, known: Result<Option<Rc<Verified>>, Refusal>) -> Result<Grant, Refusal> {
+        let told = known.and_then(|credential| {
             let claims = credential::claim_headers(&claim.policy.auth, credential.as_deref())?;
-            let subject = credential.as_deref().filter(|_| claim.kind == Kind::Upgrade);
-            if let Some(credential) = subject {
-                self.capacity.admit(&claim.policy, Applicant::Subject(credential))?;
-            }
-            Ok(Grant { credential, claims, offer })
+            Ok(Grant { credential, claims, is_known: true })
         });
+        let grant = match told {
+            Ok(grant) => grant,
+            // It goes on as it came, credential and all: monitoring must not break what the upstream would accept.
+            Err(refusal) => claim.docket.find_in(Part::Auth, refusal).map(|()| Grant::default())?,
+        };
+        if let Some(credential) = grant.credential.as_deref().filter(|_| claim.kind == Kind::Upgrade) {
+            admit(&mut self.capacity, &claim.policy, &[Applicant::Subject(credential)], &claim.docket)?;
+        }
+        Ok(grant)
+    }
+
+    fn finish(mut self, claim: Claim, grant: Result<Grant, Refusal>) -> Step<(Opening, C)> {
         let opening = match claim.endpoint {
             Some(Endpoint::Tickets) => self.answer(claim, grant),
             None => self.decide(claim, grant),
@@ -332,72 +354,69 @@ impl<C: Capacity + 'static> Hearing<C> {
     fn decide(&mut self, claim: Claim, verdict: Result<Grant, Refusal>) -> Opening {
         let is_attempt = counts_against_address(&self.request, Violation::TicketUsed);
         let Self { policies, request, held, nonce, capacity, .. } = self;
-        let Claim { policy, mode, kind, place, taken, spoofed, ticket, is_redeemed, endpoint: _ } = claim;
+        let Claim { policy, docket, kind, place, taken, spoofed, offer, ticket, is_redeemed, endpoint: _ } = claim;
         let headers = &request.headers;
         let mut edits = spoofed;
-        let (grant, mut would_refuse) = match (verdict, mode) {
-            (Ok(grant), _) => (grant, vec![]),
-            (Err(refusal), Mode::Enforce) => return refuse(policies, &policy, request, refusal),
-            // It goes on as it came, credential and all: monitoring must not break what the upstream would accept.
-            (Err(refusal), Mode::Monitor) => (Grant::default(), vec![refusal]),
-        };
-
-        let is_good = would_refuse.is_empty();
-        let record = record(request, grant.credential.as_deref());
-        let ticket = ticket.map(|ticket| Unredeemed { ticket, is_attempt });
-        let metric = is_redeemed.then_some(Metric::TicketsRedeemed);
-        let is_failed_attempt = would_refuse.iter().any(|refusal| counts_against_address(request, refusal.violation));
-        if is_good && !policy.auth.forward {
-            edits.extend(taken.edits());
-        } else {
-            edits.extend(taken.ticket_edit());
-        }
-        edits.extend(grant.claims);
-        if kind != Kind::Upgrade {
-            let decision = if is_good { Decision::Admit } else { Decision::Pass };
-            let opening = Opening::new(&policy, decision, edits);
-            let credential = grant.credential;
-            return Opening { would_refuse, record, credential, is_failed_attempt, ticket, metric, ..opening };
-        }
-
-        let upgrade = Upgrade::read(headers);
-        let key = upgrade.key.unwrap_or_else(|| upgrade::encode_key(*nonce));
-        if !headers.has("sec-websocket-key") {
-            edits.push(Edit::set("sec-websocket-key", key.as_str()));
-        }
-        let compression = DeflateOffer::new(&upgrade.extensions, compression(&policy, held));
-        edits.extend(compression.edit(headers));
-        let offer = is_good.then_some(grant.offer);
-        edits.extend(offer.as_ref().and_then(|offer| offer.edit(headers)));
-        let credential = grant.credential.as_ref().map(|verified| Credential::new(verified, policy.read_claims()));
-        let entry = Entry {
-            tls: request.tls,
-            forwarded_tls: is_forwarded_tls(headers),
-            origin: origin(headers).map(Entry::kept_origin),
-            is_tunnel: false,
-            credential,
-            is_unproven: is_good && taken.is_empty() && policy.awaits_first_message(),
-            flawed: !is_good,
-        };
-        let mut pending = Pending::new(
-            Rc::clone(&policy),
-            (place, request.protocol, &key),
-            offer,
-            compression,
-            entry,
-            Share::new(Rc::clone(held)),
-        );
-        let decision = match (capacity.keep(&mut pending), mode) {
-            (true, _) => Decision::Upgrade(Box::new(pending)),
-            (false, Mode::Enforce) => return refuse(policies, &policy, request, Violation::Overloaded.into()),
-            // There is no memory to judge it either.
-            (false, Mode::Monitor) => {
-                would_refuse.push(Violation::Overloaded.into());
-                Decision::Pass
+        let Grant { credential, claims, is_known } = match verdict {
+            Ok(grant) => grant,
+            Err(refusal) => {
+                let opening = refuse(policies, &policy, request, refusal);
+                return Opening { would_refuse: refusals(docket), ..opening };
             }
         };
+
+        let record = record(request, credential.as_deref());
+        let ticket = ticket.map(|ticket| Unredeemed { ticket, is_attempt });
+        let metric = is_redeemed.then_some(Metric::TicketsRedeemed);
+        let is_taken = is_known && !policy.auth.forward;
+        edits.extend(if is_taken { taken.edits() } else { taken.ticket_edit().into_iter().collect() });
+        edits.extend(claims);
+        let upgrade = Upgrade::read(headers);
+        let key = upgrade.key.unwrap_or_else(|| upgrade::encode_key(*nonce));
+        let decision = if kind == Kind::Upgrade {
+            if !headers.has("sec-websocket-key") {
+                edits.push(Edit::set("sec-websocket-key", key.as_str()));
+            }
+            let compression = DeflateOffer::new(&upgrade.extensions, compression(&policy, held));
+            edits.extend(compression.edit(headers));
+            // What is not taken out of it goes on with it.
+            let offer = offer.map(|offer| match is_taken || policy.auth.forward {
+                true => offer,
+                false => offer.with_credential(&taken.protocols),
+            });
+            edits.extend(offer.as_ref().and_then(|offer| offer.edit(headers)));
+            let entry = Entry {
+                tls: request.tls,
+                forwarded_tls: is_forwarded_tls(headers),
+                origin: origin(headers).map(Entry::kept_origin),
+                is_tunnel: false,
+                credential: credential.as_ref().map(|verified| Credential::new(verified, policy.read_claims())),
+                is_unproven: is_known && taken.is_empty() && policy.awaits_first_message(),
+                flaws: docket.parts(),
+            };
+            let mut pending = Pending::new(
+                Rc::clone(&policy),
+                (place, request.protocol, &key),
+                offer,
+                compression,
+                entry,
+                Share::new(Rc::clone(held)),
+            );
+            match if capacity.keep(&mut pending) { Ok(true) } else { docket.find(Violation::Overloaded).map(|()| false) } {
+                Ok(true) => Decision::Upgrade(Box::new(pending)),
+                // There is no memory to judge it either.
+                Ok(false) => Decision::Pass,
+                Err(refusal) => {
+                    let opening = refuse(policies, &policy, request, refusal);
+                    return Opening { would_refuse: refusals(docket), ..opening };
+                }
+            }
+        } else {
+            Decision::Admit
+        };
         let opening = Opening::new(&policy, decision, edits);
-        let credential = grant.credential;
+        let would_refuse = refusals(docket);
+        let is_failed_attempt = would_refuse.iter().any(|refusal| counts_against_address(request, refusal.violation));
         Opening { would_refuse, record, credential, is_failed_attempt, ticket, metric, ..opening }
     }
 }
@@ -479,48 +498,82 @@ fn place(policies: &Policies, request: &Request) -> Place {
 struct Grant {
     credential: Option<Rc<Verified>>,
     claims: Vec<Edit>,
-    offer: SubprotocolOffer,
+    /// Its credential is good, or it needs none.
+    is_known: bool,
 }
 
-/// Finds the first rule of `policy` that the request breaks, but for those about its credential. There is an `authority` where it is well
-/// formed, as are the fields of the handshake, and what is asked for is read in one way.
+/// Judges by all rules of `policy` but for those about its credential. `shape`: whether it is an upgrade, and what is asked for is read in one way.
+/// Gives what of its subprotocols goes on, where it is well formed.
+///
+/// # Errors
+/// What is refused.
+#[expect(clippy::too_many_arguments, reason = "a request and all that is known of it")]
 fn judge(
     policy: &Policy,
     request: &Request,
     kind: Kind,
-    authority: Result<&Authority, Violation>,
+    shape: Result<(), Refusal>,
+    authority: Option<&Authority>,
     taken: &Taken,
+    docket: &Docket,
     capacity: &mut dyn Capacity,
-) -> Result<SubprotocolOffer, Violation> {
-    let admitted = match kind {
-        Kind::Upgrade => {
-            capacity.admit(policy, Applicant::Address).and_then(|()| capacity.admit(policy, Applicant::All))
-        }
-        Kind::Other | Kind::Post | Kind::Preflight => capacity.admit(policy, Applicant::Visitor),
+) -> Result<Option<SubprotocolOffer>, Refusal> {
+    let applicants: &[Applicant<'_>] = match kind {
+        Kind::Upgrade => &[Applicant::Address, Applicant::All],
+        Kind::Other | Kind::Post | Kind::Preflight => &[Applicant::Visitor],
     };
+    let is_well_formed = !docket.has(Violation::BadUpgrade);
+    let admitted = admit(capacity, policy, applicants, docket);
     // The shape first: proxies end the connection behind a 400, which half an upgrade needs most.
-    let authority = authority?;
+    shape?;
     admitted?;
-    reach(policy, request, authority)?;
-    let line = asking_origin(policy, request, kind, authority);
-    if !allows_origin(&policy.origin, line.as_deref(), Some(authority), is_secure(policy, request)) {
-        return Err(Violation::OriginRefused);
+    reach(policy, request, authority, docket)?;
+    let line = match authority {
+        Some(authority) => asking_origin(policy, request, kind, authority),
+        None => origin(&request.headers).map(Into::into),
+    };
+    if !allows_origin(&policy.origin, line.as_deref(), authority, is_secure(policy, request)) {
+        docket.find(Violation::OriginRefused)?;
     }
-    match kind {
-        Kind::Upgrade => SubprotocolOffer::new(&taken.protocols, &policy.subprotocols, policy.auth.forward),
-        Kind::Other | Kind::Post | Kind::Preflight => Ok(SubprotocolOffer::default()),
+    if kind != Kind::Upgrade {
+        return Ok(None);
+    }
+    match SubprotocolOffer::new(&taken.protocols, &policy.subprotocols, policy.auth.forward) {
+        Ok(offer) => Ok(is_well_formed.then_some(offer)),
+        Err(violation) => {
+            docket.find(violation)?;
+            Ok(is_well_formed.then(|| SubprotocolOffer::all(&taken.protocols, policy.auth.forward)))
+        }
     }
 }
 
+/// Counts a request for each of those who are counted, until it is refused.
+fn admit(
+    capacity: &mut dyn Capacity,
+    policy: &Policy,
+    applicants: &[Applicant<'_>],
+    docket: &Docket,
+) -> Result<(), Refusal> {
+    applicants.iter().try_for_each(|applicant| {
+        capacity.admit(policy, *applicant).or_else(|violation| docket.find_in(Part::Limits, violation))
+    })
+}
+
 /// Whether a request came in the way that `policy` demands, to a host that is served.
-fn reach(policy: &Policy, request: &Request, authority: &Authority) -> Result<(), Violation> {
+fn reach(policy: &Policy, request: &Request, authority: Option<&Authority>, docket: &Docket) -> Result<(), Refusal> {
     if policy.require_tls && !is_secure(policy, request) {
-        return Err(Violation::TlsRequired);
+        docket.find(Violation::TlsRequired)?;
     }
-    if !policy.hosts.is_empty() && !policy.hosts.iter().any(|host| host.matches(authority)) {
-        return Err(Violation::HostRefused);
+    let is_served = |authority| policy.hosts.iter().any(|host| host.matches(authority));
+    if policy.hosts.is_empty() || authority.is_some_and(is_served) {
+        return Ok(());
     }
-    Ok(())
+    docket.find(Violation::HostRefused)
+}
+
+/// What has passed that would be refused.
+fn refusals(docket: Docket) -> Vec<Refusal> {
+    docket.into_passed().into_iter().map(|passed| passed.refusal).collect()
 }
 
 /// Windows to inflate in are most of what compressed connections hold, and they keep them: new connections go without once half of

@@ -14,9 +14,9 @@ use crate::http::headers::{Headers, Repeated};
 use crate::http::list::{tokens, trim};
 use crate::limits::Share;
 use crate::policy::routes::Place;
-use crate::policy::{Mode, Policy};
+use crate::policy::Policy;
 use crate::session::{Birth, Deflate, Session};
-use crate::violation::Violation;
+use crate::violation::{Part, Violation};
 
 /// An upgrade whose answer is awaited.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct Pending {
     place: Place,
     protocol: HttpVersion,
     accept: String,
-    /// `None` when the request went on as it came, and any subprotocol may be the answer.
+    /// `None` when the request went on as it came, malformed, and any subprotocol may be the answer.
     offer: Option<SubprotocolOffer>,
     compression: DeflateOffer,
     /// What is kept of the request.
@@ -41,7 +41,7 @@ pub struct Opened {
     pub session: Session,
     /// What to change in the answer.
     pub edits: Vec<Edit>,
-    /// In monitor mode, what it would have been refused for.
+    /// What it would have been refused for were that not only monitored.
     pub would_refuse: Option<Violation>,
 }
 
@@ -86,9 +86,10 @@ impl Pending {
             _ => return Err(Violation::UpstreamRefused),
         }
         let deflate = self.compression.check(response);
-        let is_answer = self.is_answer(response) && deflate.is_ok();
-        let would_refuse = (!is_answer).then_some(Violation::BadUpstreamHandshake);
-        if let (Some(violation), Mode::Enforce) = (would_refuse, self.policy.mode) {
+        let faults = self.faults(response, deflate.is_ok());
+        let would_refuse = (!faults.is_empty()).then_some(Violation::BadUpstreamHandshake);
+        let is_refused = faults.iter().any(|part| self.policy.modes.of(*part, None).enforces());
+        if let Some(violation) = would_refuse.filter(|_| is_refused) {
             return Err(violation);
         }
         let chosen = response.has("sec-websocket-protocol");
@@ -98,12 +99,12 @@ impl Pending {
             // It answers a key that the client has not sent (RFC 8441 §5).
             edits.push(Edit::remove("sec-websocket-accept"));
         }
-        // In monitor mode an answer that nobody asked for passes; its frames may then be compressed, and pass unread.
+        // Where it is only monitored an answer passes that nobody asked for; its frames may then be compressed, and pass unread.
         let deflate =
             deflate.unwrap_or(Some(Deflate { client_takeover: true, server_takeover: true, inspected: false }));
         let subprotocol = subprotocol(response);
         self.entry.is_tunnel = is_tunnel(subprotocol);
-        self.entry.flawed |= would_refuse.is_some();
+        self.entry.flaws = [&*self.entry.flaws, &faults].concat().into();
         let sender = self.entry.credential.as_ref().filter(|_| self.policy.read_claims()).and_then(Credential::open);
         let handshake =
             Handshake { sender, subprotocol: subprotocol.into(), exempt: Exempt::for_subprotocol(subprotocol) };
@@ -111,7 +112,8 @@ impl Pending {
         Ok(Opened { session, edits, would_refuse })
     }
 
-    fn is_answer(&self, response: &Headers) -> bool {
+    /// The parts of the policy by which it is no answer to the request; `is_offered_deflate`: its compression is one that was offered.
+    fn faults(&self, response: &Headers, is_offered_deflate: bool) -> Vec<Part> {
         let names = |field: &str, option: &str| {
             tokens(response.all(field)).is_ok_and(|found| found.iter().any(|name| name.eq_ignore_ascii_case(option)))
         };
@@ -120,11 +122,17 @@ impl Pending {
             (Ok(Some(chosen)), Some(offer)) => offer.contains(trim(chosen)),
             (Err(_), _) => false,
         };
-        names("upgrade", "websocket")
+        let accept = response.one("sec-websocket-accept");
+        let is_answer = names("upgrade", "websocket")
             && names("connection", "upgrade")
-            && response.one("sec-websocket-accept").is_ok_and(|line| line.map(trim) == Some(self.accept.as_bytes()))
-            && is_offered
-            && self.policy.admits(subprotocol(response))
+            && accept.is_ok_and(|line| line.map(trim) == Some(self.accept.as_bytes()));
+        let asked = [
+            (Part::Base, is_answer),
+            (Part::Parsed, self.policy.admits(subprotocol(response))),
+            (Part::Payload, is_offered_deflate),
+            (Part::Subprotocols, is_offered),
+        ];
+        asked.into_iter().filter(|(_, is_met)| !is_met).map(|(part, _)| part).collect()
     }
 }
 

@@ -75,6 +75,18 @@ impl SubprotocolOffer {
         Ok(Self { names, echo: echo.flatten() })
     }
 
+    /// Everything that was offered, where that is only monitored; the credential too, where that goes on.
+    pub(super) fn all(offered: &[OfferedItem], forward: bool) -> Self {
+        let names = offered.iter().filter(|item| forward || !item.credential).map(|item| item.name.clone());
+        Self { names: names.collect(), echo: None }
+    }
+
+    /// The same with the credential that was offered among the names.
+    pub(super) fn with_credential(self, offered: &[OfferedItem]) -> Self {
+        let is_kept = |item: &&OfferedItem| item.credential || self.names.contains(&item.name);
+        Self { names: offered.iter().filter(is_kept).map(|item| item.name.clone()).collect(), echo: self.echo }
+    }
+
     /// What to change so that the upstream sees just this.
     pub(super) fn edit(&self, headers: &Headers) -> Option<Edit> {
         let name = "sec-websocket-protocol";

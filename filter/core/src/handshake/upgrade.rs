@@ -8,9 +8,11 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
 use super::request::{HttpVersion, Request};
+use crate::docket::Docket;
 use crate::http::extensions::{Extension, parse};
 use crate::http::headers::{Headers, Repeated};
 use crate::http::list::{tokens, trim};
+use crate::refusal::Refusal;
 use crate::violation::Violation;
 
 /// What the key is hashed with (RFC 6455 §1.3).
@@ -63,11 +65,12 @@ impl<'a> Upgrade<'a> {
     /// Checks everything about the request that RFC 6455 prescribes, but for who may ask.
     ///
     /// # Errors
-    /// [`Violation::BadVersion`] for a version other than 13, [`Violation::BadUpgrade`] for everything else.
-    pub(super) fn check(&self, request: &Request) -> Result<(), Violation> {
+    /// What is refused of [`Violation::BadVersion`] for a version other than 13, and [`Violation::BadUpgrade`] for everything else.
+    pub(super) fn check(&self, request: &Request, docket: &Docket) -> Result<(), Refusal> {
         let headers = &request.headers;
-        check_fields(headers)?;
+        let fields = check_fields(headers).is_err();
         let faults = [
+            fields,
             // A client that has nothing to say opens no connection: over HTTP/2 its end may come with the header.
             request.end,
             headers.all(":method").next() != Some(b"GET"),
@@ -79,19 +82,19 @@ impl<'a> Upgrade<'a> {
             self.is_malformed,
         ];
         if faults.contains(&true) {
-            return Err(Violation::BadUpgrade);
+            return docket.find(Violation::BadUpgrade);
         }
         match headers.all("sec-websocket-version").next().map(trim) {
             Some(b"13") => {}
-            Some(list) if list.contains(&b',') => return Err(Violation::BadUpgrade),
+            Some(list) if list.contains(&b',') => return docket.find(Violation::BadUpgrade),
             // "If this version does not match a version understood by the server, the server MUST … send an appropriate
             // HTTP error code (such as 426 Upgrade Required)" (RFC 6455 §4.2.2).
-            Some(_) | None => return Err(Violation::BadVersion),
+            Some(_) | None => docket.find(Violation::BadVersion)?,
         }
         match (&self.key, request.protocol) {
             (Some(_), _) => Ok(()),
             (None, HttpVersion::Multiplexed) if !headers.has("sec-websocket-key") => Ok(()),
-            (None, _) => Err(Violation::BadUpgrade),
+            (None, _) => docket.find(Violation::BadUpgrade),
         }
     }
 }

@@ -10,7 +10,8 @@ use crate::entry::Entry;
 use crate::limits::Share;
 use crate::message::Binary;
 use crate::policy::routes::{Place, Policies};
-use crate::policy::{Mode, Policy};
+use crate::mode::{Mode, Modes};
+use crate::policy::Policy;
 use crate::session::{Birth, CLOSE_TIMEOUT, Due, PEER_CLOSE_TIMEOUT, Session};
 use crate::testing::{BIRTH, MOMENT as NOW, Unlimited, forwarded, frame};
 use crate::time::Moment;
@@ -477,7 +478,7 @@ fn monitoring_notes_what_is_due_and_closes_nothing() {
         (LivenessRules { idle_timeout: Some(secs(10)), ..ENDLESS }, Idle),
         (LivenessRules { message_timeout: Some(secs(10)), ..ENDLESS }, TooSlow),
     ] {
-        let mut policy = Policy { liveness: rules, mode: Mode::Monitor, ..permissive() };
+        let mut policy = Policy { liveness: rules, modes: Modes::all(Mode::Monitor), ..permissive() };
         policy.messages.client.rules.whole = true;
         let mut session = open_under(policy, BIRTH);
         assert_eq!(send(&mut session, Client, &first, 10_000), b"");
@@ -488,12 +489,12 @@ fn monitoring_notes_what_is_due_and_closes_nothing() {
         assert_eq!(send(&mut session, Client, &last, 99_000_000), [&first[..], &last].concat());
         // What begins anew is counted anew, and under a policy that enforces it counts at once.
         assert_eq!(session.deadline(), (violation == Idle).then(|| at(99_010_000)));
-        let enforced = Policy { mode: Mode::Enforce, ..(**session.policy()).clone() };
+        let enforced = Policy { modes: Modes::all(Mode::Enforce), ..(**session.policy()).clone() };
         assert_eq!(session.adopt(&Policies::new(enforced, vec![]), at(99_010_000)), None);
         let due = if violation == TooSlow { Due::Nothing } else { Due::Refused(violation) };
         assert_eq!(session.tick(at(99_010_000)), due);
     }
-    let mut policy = Policy { liveness: RULES, mode: Mode::Monitor, ..permissive() };
+    let mut policy = Policy { liveness: RULES, modes: Modes::all(Mode::Monitor), ..permissive() };
     policy.messages.client.rules.whole = true;
     let mut session = open_under(policy, BIRTH);
     ping(&mut session, 25_000);
@@ -546,7 +547,7 @@ fn nothing_is_due_before_the_deadline_and_something_is_at_it() {
         let mut random = Random(seed);
         let nonce = [seed as u8; PING_LEN];
         let mode = if seed % 4 == 0 { Mode::Monitor } else { Mode::Enforce };
-        let policy = Policy { liveness: rules, mode, ..permissive() };
+        let policy = Policy { liveness: rules, modes: Modes::all(mode), ..permissive() };
         let mut session = open_under(policy, Birth { nonce, ..BIRTH });
         let stream =
             [text(), frame(0x01, b"o"), frame(0x8a, &nonce), frame(0x80, &[b'x'; 200]), frame(0x89, b"")].concat();

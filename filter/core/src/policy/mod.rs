@@ -14,19 +14,11 @@ use crate::http::origin::OriginRules;
 use crate::limits::rules::LimitRules;
 use crate::liveness::LivenessRules;
 use crate::message::MessageRules;
+use crate::mode::Modes;
 use crate::negotiation::{Compression, SubprotocolRules};
 use crate::telemetry::spikes::SpikeRules;
 use crate::token::rules::AuthRules;
 use crate::wire::Sides;
-
-/// What a violation does.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Mode {
-    /// It is refused.
-    Enforce,
-    /// It is counted and logged, and passes.
-    Monitor,
-}
 
 /// What a fault of ours or of the proxy does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -61,7 +53,7 @@ pub enum BufferLimits {
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// Whether violations are refused.
-    pub mode: Mode,
+    pub modes: Modes,
     /// What our own faults do.
     pub fail: Fail,
     /// Whether an upgrade has to come over TLS.

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use super::{Fail, Mode, Policy};
+use super::{Fail, Policy};
 use crate::http::authority::{Authority, AuthorityPattern};
 use crate::http::path;
+use crate::mode::Mode;
 
 /// The policy of the whole gate: one for everything, and others for some routes.
 #[derive(Clone, Debug)]
@@ -98,8 +99,8 @@ impl Policies {
         if others.iter().all(|other| Rc::ptr_eq(other, policy)) {
             return Ok(policy);
         }
-        let is_enforced = all.iter().any(|policy| policy.mode == Mode::Enforce);
-        let mode = if is_enforced { Mode::Enforce } else { Mode::Monitor };
+        let modes = all.iter().map(|policy| policy.modes.strictest());
+        let mode = modes.reduce(Mode::or).unwrap_or(Mode::Enforce);
         Err(Ambiguous { policy, mode, fail: strictest(&all) })
     }
 
@@ -173,7 +174,7 @@ impl Policies {
 pub struct Ambiguous<'a> {
     /// The policy of the request as it is written.
     pub policy: &'a Rc<Policy>,
-    /// Whether it is refused: unless none of those policies would.
+    /// Whether it is refused: unless none of those policies refuses anything.
     pub mode: Mode,
     /// What a fault does: by the strictest of its policies.
     pub fail: Fail,

@@ -7,8 +7,9 @@ use super::introduction::Introduction;
 use super::received::Received;
 use super::{CLOSE_GRACE, Session, State};
 use crate::content::credential::Brought;
+use crate::docket::Docket;
 use crate::entry::Credential;
-use crate::policy::{Mode, Policy};
+use crate::policy::Policy;
 use crate::secret::Secret;
 use crate::time::Moment;
 use crate::token::Verified;
@@ -28,14 +29,14 @@ impl Session {
     /// Whether the client still has to say who it is: until then nothing of it goes on, and nothing of its server comes back.
     #[must_use]
     pub fn is_unproven(&self) -> bool {
-        let Policy { mode, auth, .. } = &*self.policy;
-        self.introduction != Introduction::Over && *mode == Mode::Enforce && auth.required
+        let Policy { modes, auth, .. } = &*self.policy;
+        self.introduction != Introduction::Over && modes.auth.enforces() && auth.required
     }
 
     /// Whether nothing of the client goes on.
     #[must_use]
     pub fn holds_client(&self) -> bool {
-        self.is_unproven() || (self.is_introducing() && self.policy.mode == Mode::Enforce)
+        self.is_unproven() || (self.is_introducing() && self.policy.modes.auth.enforces())
     }
 
     /// Whether it is its first message that brings the credential which is being verified.
@@ -46,7 +47,7 @@ impl Session {
 
     /// Follows what the last chunk of one side says of who the client is: `brought`, where that was looked for.
     #[cold]
-    pub(super) fn introduce(&mut self, from: Side, brought: Option<Brought>, mode: Mode, received: &mut Received) {
+    pub(super) fn introduce(&mut self, from: Side, brought: Option<Brought>, docket: &Docket, received: &mut Received) {
         match brought {
             Some(Brought::NoCredential) if received.violation.is_none() => self.introduction = Introduction::Over,
             Some(Brought::Token(token)) => {
@@ -59,7 +60,7 @@ impl Session {
         }
         // It says nothing more, and not who it is.
         let is_unproven = matches!(self.introduction, Introduction::Awaited(_)) && self.policy.auth.required;
-        if from == Side::Client && is_unproven && self.from_client.is_closed() && mode == Mode::Enforce {
+        if from == Side::Client && is_unproven && self.from_client.is_closed() && !docket.passes(Violation::CredentialMissing) {
             received.violation.get_or_insert(Violation::CredentialMissing);
         }
     }

@@ -19,19 +19,18 @@ mod reading;
 mod reload;
 
 use super::pace::Pace;
-use super::payload::Payload;
-use super::received::{Overlooked, Received};
+use super::payload::{Judging, Payload};
+use super::received::Received;
 use super::scan::Scan;
 use super::terms::Terms;
 use crate::content::Judged;
 use crate::content::credential::Search;
 use crate::limits::Blocks;
 use crate::message::Reassembly;
-use crate::policy::Mode;
 use crate::refusal::Refusal;
 use crate::telemetry::Counts;
 use crate::time::Moment;
-use crate::violation::Violation;
+use crate::violation::{Part, Violation};
 use crate::wire::deflate::Inflater;
 use crate::wire::header::{FrameHeader, Framing, Opcode};
 use crate::wire::{Chunk, Side, Unreadable};
@@ -110,8 +109,6 @@ struct Frame {
 /// What came of a chunk, besides what goes on.
 #[derive(Debug, Default)]
 struct Found {
-    /// What monitor mode let pass.
-    overlooked: Vec<Overlooked>,
     /// How many messages and control frames were swallowed.
     swallowed: u32,
     /// How many Pongs were for us.
@@ -185,32 +182,29 @@ impl Direction {
         let ping = if self.is_between_frames() { terms.ping.take() } else { None };
         let mut scan = Scan::new(chunk);
         let refusal = loop {
-            match (self.scan(&mut scan, terms), terms.mode) {
-                (Ok(()), _) => break None,
-                (Err(Fault::Unreadable), _) => return Err(Unreadable),
-                (Err(Fault::Refusal(refusal)), Mode::Enforce) => break Some(refusal),
-                (Err(Fault::Refusal(refusal)), Mode::Monitor) => {
-                    self.note(refusal);
-                    self.overlook(&mut scan, terms)?;
-                }
+            match self.scan(&mut scan, terms) {
+                Ok(()) => break None,
+                Err(Fault::Unreadable) => return Err(Unreadable),
+                Err(Fault::Refusal(refusal)) => match terms.docket.find(refusal) {
+                    Err(refusal) => break Some(refusal),
+                    Ok(()) => self.overlook(&mut scan, terms)?,
+                },
             }
         };
         let (violation, cause) = refusal.map(|Refusal { violation, cause }| (violation, cause)).unzip();
-        match terms.mode {
+        if violation.is_none() && self.closed && terms.docket.passes(Violation::ProtocolError) {
+            scan.advance(scan.left());
+            scan.pass(self.take_held())?;
+        } else if violation.is_some() || self.closed {
             // A message that is begun and not finished before a Close is no message.
-            Mode::Enforce if violation.is_some() || self.closed => self.message_held = Blocks::default(),
-            Mode::Monitor if self.closed => {
-                scan.advance(scan.left());
-                scan.pass(self.take_held())?;
-            }
-            Mode::Enforce | Mode::Monitor => {}
+            self.message_held = Blocks::default();
         }
         let mut passage = scan.into_passage();
         if let Some(ping) = ping {
             passage.before.splice(..0, ping);
         }
-        let Found { swallowed, ref mut overlooked, .. } = self.found;
-        Ok(Received { passage, violation, cause: cause.flatten(), overlooked: core::mem::take(overlooked), swallowed })
+        let Found { swallowed, .. } = self.found;
+        Ok(Received { passage, violation, cause: cause.flatten(), overlooked: Vec::new(), swallowed })
     }
 
     /// The code of its Close.
@@ -408,13 +402,14 @@ impl Direction {
             len = len.min(payload.read_len());
             let inflater = self.inflater.as_deref_mut();
             let fits = |len: usize| (terms.fits)(others_len.saturating_add(len));
-            let received = payload.receive(scan.peek(len)?, inflater, terms.conversation, terms.mode, &fits);
+            let judging = Judging { conversation: terms.conversation, docket: terms.docket, fits: &fits };
+            let received = payload.receive(scan.peek(len)?, inflater, &judging);
             let (is_judged, is_lost) = (payload.is_judged(), payload.is_lost());
             if payload.is_settled() {
                 self.payload = None;
             }
             if let Err(refusal) = received {
-                if terms.mode == Mode::Monitor || !is_judged {
+                if !is_judged || terms.docket.passes(refusal.violation) {
                     scan.advance(len);
                     self.frame = Some(Frame { left: frame.left.saturating_sub(len as u64), ..frame });
                     if is_lost {
@@ -511,14 +506,15 @@ impl Direction {
         let Some(payload) = self.payload.take() else { return Ok(true) };
         let is_compressed = payload.is_compressed();
         self.found.read_len = self.found.read_len.saturating_add(payload.plain_len()).saturating_add(MESSAGE_LEN);
-        match payload.finish(self.inflater.as_deref_mut(), self.framing.from, terms, self.attachments) {
-            Ok(Judged { kinds, .. }) if kinds.iter().any(|kind| !self.fits_type(kind, terms)) => {
-                self.exceed(scan, terms)?;
-                Ok(false)
-            }
-            Ok(Judged { attachments, .. }) => {
+        match payload.finish(self.inflater.as_deref_mut(), terms, self.attachments) {
+            Ok(Judged { kinds, attachments }) => {
+                let fits = kinds.iter().all(|kind| self.fits_type(kind, terms));
+                if !fits && self.exceed(scan, terms)? {
+                    return Ok(false);
+                }
                 self.attachments = attachments;
-                let is_swallowed = terms.mode == Mode::Enforce && terms.search.is_some_and(Search::is_swallowed);
+                let is_swallowed =
+                    terms.search.is_some_and(Search::is_swallowed) && terms.docket.mode(Part::Auth).enforces();
                 if is_swallowed {
                     self.swallow_message(scan);
                     self.found.left = scan.cut();

@@ -1,8 +1,8 @@
 //! A live connection, from the 101 to its end (RFC 6455 §5, §7).
 //!
 //! ```text
-//!         receive: no fault,          receive, tick, adopt: fault, refuse()
-//!         or monitor mode
+//!         receive: no fault that      receive, tick, adopt: fault, refuse()
+//!         is enforced
 //!   Open ───────────────────▶ Open ─────────────────────────────────▶ Closing ── CLOSE_TIMEOUT ──▶ reset   (closing.rs)
 //! ```
 //!
@@ -30,17 +30,18 @@ use crate::content::Handshake;
 use crate::content::credential::Search;
 use crate::content::envelope::Envelope;
 use crate::content::tunnels::Conversation;
+use crate::docket::{Docket, Strictness};
 use crate::entry::{Credential, Entry};
 use crate::limits::Share;
 use crate::liveness::{Liveness, PING_LEN, Step, Traffic};
 use crate::negotiation::Compression;
 use crate::policy::routes::{Ambiguous, Place, Policies};
-use crate::policy::{Mode, Policy, SideRules};
+use crate::policy::{Policy, SideRules};
 use crate::port::HostError;
 use crate::secret::Secret;
 use crate::telemetry::Counts;
 use crate::time::{Moment, Timestamp};
-use crate::violation::Violation;
+use crate::violation::{Part, Violation};
 use crate::wire::deflate::Inflater;
 use crate::wire::header::Framing;
 use crate::wire::{Chunk, Side, Unreadable};
@@ -52,7 +53,7 @@ use terms::Terms;
 
 pub use closing::CLOSE_GRACE;
 pub use pace::Budget;
-pub use received::{Overlooked, Received};
+pub use received::Received;
 
 /// How long the peers may take to end a connection after our Close, before it is reset. RFC 6455 §7.1.1 leaves it open;
 /// a round trip to anywhere fits many times, and a refused peer holds no connection for longer.
@@ -108,7 +109,7 @@ pub enum Due {
     Nothing,
     /// A Ping goes to the client, as soon as its way is free: [`Session::ping`].
     Ping,
-    /// The connection was refused, or would have been in monitor mode.
+    /// The connection was refused, or would have been were it not only monitored.
     Refused(Violation),
     /// The connection is reset.
     Reset,
@@ -201,19 +202,17 @@ impl Session {
         if !self.policy.awaits_first_message() && self.introduction != Introduction::Asked {
             self.introduction = Introduction::Over;
         }
-        let can_be_judged = self.open_claims() & self.follow_compression();
-        let is_brought =
-            can_be_judged && is_plain && self.entry.is_allowed(&self.policy, &self.place, &self.handshake.subprotocol);
-        match self.policy.mode {
-            _ if is_brought => None,
-            Mode::Enforce => {
-                self.refuse(Violation::PolicyChanged, None, now);
-                Some(Violation::PolicyChanged)
-            }
-            // It has been counted with its handshake.
-            Mode::Monitor if self.entry.flawed => None,
-            Mode::Monitor => Some(Violation::PolicyChanged),
+        let can_be_judged = self.open_claims() & self.follow_compression() & is_plain;
+        let whole = (!can_be_judged).then_some(Part::Whole);
+        let faults = self.entry.faults(&self.policy, &self.place, &self.handshake.subprotocol);
+        let faults: Vec<Part> = faults.into_iter().chain(whole).collect();
+        if faults.iter().any(|part| self.policy.modes.of(*part, None).enforces()) {
+            self.refuse(Violation::PolicyChanged, None, now);
+            return Some(Violation::PolicyChanged);
         }
+        // What the handshake came in with has been counted with it.
+        let is_new = |part: &Part| !self.entry.flaws.contains(part);
+        faults.iter().any(is_new).then_some(Violation::PolicyChanged)
     }
 
     /// Has the claims at hand that messages are judged by. False: they were not kept.
@@ -244,7 +243,7 @@ impl Session {
                 [due, self.expiry.deadline()].into_iter().flatten().min()
             }
             State::Closing(closing) => closing.server_until,
-            State::Open => self.expiry.deadline().filter(|_| self.policy.mode == Mode::Enforce),
+            State::Open => self.expiry.deadline().filter(|_| self.policy.modes.auth.enforces()),
         };
         [self.end_by, self.straddles_until(), self.introduced_until(), due].into_iter().flatten().min()
     }
@@ -297,7 +296,7 @@ impl Session {
     /// Looks at the clock.
     pub fn tick(&mut self, now: Moment) -> Due {
         // A peer that has said its last may be sent more, but not beyond its token.
-        let is_cut = self.is_expired(now) && matches!(self.state, State::Open) && self.policy.mode == Mode::Enforce;
+        let is_cut = self.is_expired(now) && matches!(self.state, State::Open) && self.policy.modes.auth.enforces();
         if self.end_by.is_some_and(|end| now >= end || is_cut) {
             return Due::Reset;
         }
@@ -322,14 +321,15 @@ impl Session {
             Step::WantPing => return Due::Ping,
             Step::Refuse(violation) => violation,
         };
-        match self.policy.mode {
-            Mode::Enforce => {
-                let offender = (violation == Violation::TooSlow).then_some(Side::Client);
-                self.refuse(violation, offender, now);
-            }
-            Mode::Monitor if violation == Violation::CredentialExpired => self.expiry.overlook(),
-            Mode::Monitor if violation == Violation::CredentialMissing => self.introduction = Introduction::Over,
-            Mode::Monitor => self.liveness.overlook(violation, &traffic),
+        if self.policy.modes.of(violation.part(), None).enforces() {
+            let offender = (violation == Violation::TooSlow).then_some(Side::Client);
+            self.refuse(violation, offender, now);
+            return Due::Refused(violation);
+        }
+        match violation {
+            Violation::CredentialExpired => self.expiry.overlook(),
+            Violation::CredentialMissing => self.introduction = Introduction::Over,
+            _ => self.liveness.overlook(violation, &traffic),
         }
         Due::Refused(violation)
     }
@@ -356,10 +356,12 @@ impl Session {
         self.deflate.is_some()
     }
 
-    /// When a message has to be over that was begun under other rules. Monitor mode lets it go on.
+    /// When a message has to be over that was begun under other rules. It goes on where none of these is enforced.
     fn straddles_until(&self) -> Option<Moment> {
-        let since = [&self.from_client, &self.from_server].into_iter().filter_map(Direction::straddles_since).min();
-        let is_open = matches!(self.state, State::Open) && self.policy.mode == Mode::Enforce;
+        let since = [(Side::Client, &self.from_client), (Side::Server, &self.from_server)].into_iter();
+        let since = since.filter(|(from, _)| self.policy.modes.messages.of(*from).payload.enforces());
+        let since = since.filter_map(|(_, direction)| direction.straddles_since()).min();
+        let is_open = matches!(self.state, State::Open);
         since.filter(|_| is_open).map(|since| since.saturating_add(STRADDLE_TIMEOUT))
     }
 
@@ -444,6 +446,11 @@ impl Session {
         budget: &dyn Budget,
     ) -> Result<Received, Unreadable> {
         let is_closing = matches!(self.state, State::Closing(_));
+        let strictness = match () {
+            () if is_closing => Strictness::All,
+            () if from == Side::Client && self.is_unproven() => Strictness::Payload,
+            () => Strictness::None,
+        };
         let Self { policy, from_client, from_server, handshake, conversation, share, liveness, .. } = self;
         let search = match &policy.credentials {
             Some(rules) if from == Side::Client && !is_closing => {
@@ -452,7 +459,7 @@ impl Session {
             }
             Some(_) | None => None,
         };
-        let mode = if is_closing { Mode::Enforce } else { policy.mode };
+        let docket = Docket::new(policy.modes, Some(from), strictness);
         let (direction, other) = match from {
             Side::Client => (&mut *from_client, &*from_server),
             Side::Server => (&mut *from_server, &*from_client),
@@ -474,7 +481,7 @@ impl Session {
             handshake,
             conversation,
             search: search.as_ref(),
-            mode,
+            docket: &docket,
             is_closing,
             inspect: policy.compression != Compression::Pass,
             fits: &fits,
@@ -507,17 +514,20 @@ impl Session {
         let holds = !(share.is_empty() && from_client.is_bare() && from_server.is_bare());
         if search.is_some() || self.introduction != Introduction::Over {
             let brought = search.map(Search::into_brought);
-            self.introduce(from, brought, mode, received);
+            self.introduce(from, brought, &docket, received);
         }
         if holds {
             self.count_held();
         }
         // What is held was asked for before; a window grows while it is used.
         if grows && received.violation.is_none() {
-            self.check_room(from, mode, received);
+            self.check_room(from, &docket, received);
         }
         if is_closing || received.violation.is_some() {
-            self.conclude(from, mode, received, now);
+            self.conclude(from, received, now);
+        }
+        if !docket.is_empty() {
+            received.overlooked = docket.into_passed();
         }
         outcome
     }
@@ -529,14 +539,13 @@ impl Session {
 
     /// A way needs more memory than was asked for: where there is none for it, the connection ends, or what needs it is not judged any more.
     #[cold]
-    fn check_room(&mut self, from: Side, mode: Mode, received: &mut Received) {
+    fn check_room(&mut self, from: Side, docket: &Docket, received: &mut Received) {
         if self.share.all().has_room(0, self.policy.limits.held_len_max) {
             return;
         }
-        match mode {
-            Mode::Enforce => received.violation = Some(Violation::Overloaded),
-            Mode::Monitor => {
-                received.overlooked.push(Overlooked { violation: Violation::Overloaded, cause: None, count: 1 });
+        match docket.find(Violation::Overloaded) {
+            Err(refusal) => received.violation = Some(refusal.violation),
+            Ok(()) => {
                 self.direction_mut(from).shed();
                 self.count_held();
             }
@@ -545,17 +554,16 @@ impl Session {
 
     /// Ends the connection for what was found, or the server's part in one that has ended: the first verdict sticks.
     #[cold]
-    fn conclude(&mut self, from: Side, mode: Mode, received: &mut Received, now: Moment) {
+    fn conclude(&mut self, from: Side, received: &mut Received, now: Moment) {
         let is_closing = matches!(self.state, State::Closing(_));
-        match (received.violation, mode) {
-            (None, _) if is_closing && self.from_server.is_closed() => self.stop_server(None),
-            (None, _) => {}
-            (Some(violation), Mode::Enforce) => {
+        match received.violation {
+            None if is_closing && self.from_server.is_closed() => self.stop_server(None),
+            None => {}
+            Some(violation) => {
                 let is_heard = from == Side::Client && !self.is_unproven();
                 let server_until = is_heard.then(|| now.saturating_add(CLOSE_GRACE));
                 self.close(violation, Some(from), server_until, now);
             }
-            (Some(_), Mode::Monitor) => {}
         }
         if is_closing {
             (received.violation, received.cause) = (None, None);

@@ -7,8 +7,8 @@ use core::cell::Cell;
 use super::terms::Terms;
 use crate::content::Judged;
 use crate::content::tunnels::{Conversation, Head, Judgement, Protocol};
+use crate::docket::Docket;
 use crate::limits::Blocks;
-use crate::policy::Mode;
 use crate::refusal::{Cause, Refusal};
 use crate::violation::Violation;
 use crate::wire::Side;
@@ -32,6 +32,13 @@ const FOLLOWED_LEN_MAX: u64 = 1_048_576;
 
 /// Whether a text may take so many bytes.
 type Fits<'a> = &'a dyn Fn(usize) -> bool;
+
+/// What a payload is judged by.
+pub(super) struct Judging<'a> {
+    pub(super) conversation: &'a Cell<Conversation>,
+    pub(super) docket: &'a Docket,
+    pub(super) fits: Fits<'a>,
+}
 
 /// What is known of the payload of a message that is read.
 #[derive(Debug)]
@@ -58,8 +65,8 @@ struct Plain {
     tunnel: Option<Protocol>,
     /// The text so far, where it is judged as a whole.
     text: Option<Blocks>,
-    /// In monitor mode what is compressed is inflated to its end, whatever was found in it.
-    goes_on: bool,
+    /// What is compressed is inflated to its end, whatever passed that was found in it.
+    is_inflated: bool,
     fault: Option<Violation>,
 }
 
@@ -148,21 +155,19 @@ impl Payload {
         }
     }
 
-    /// The next bytes of the frame; `inflater` is the one of the direction, and `fits` tells whether a text may take so many bytes.
+    /// The next bytes of the frame; `inflater` is the one of the direction.
     ///
     /// # Errors
-    /// What is wrong with them; [`Violation::Overloaded`] where their text does not fit. In monitor mode they have all been inflated then,
+    /// What is wrong with them; [`Violation::Overloaded`] where their text does not fit. Where that passes they have all been inflated then,
     /// unless they cannot be.
     pub(super) fn receive(
         &mut self,
         bytes: &[u8],
         inflater: Option<&mut Inflater>,
-        conversation: &Cell<Conversation>,
-        mode: Mode,
-        fits: Fits<'_>,
+        judging: &Judging<'_>,
     ) -> Result<(), Refusal> {
-        self.plain.goes_on = self.compressed && mode == Mode::Monitor;
-        let received = self.unmask(bytes, inflater, conversation, fits);
+        self.plain.is_inflated = self.compressed;
+        let received = self.unmask(bytes, inflater, judging);
         self.lost = self.compressed && received.is_err();
         self.plain.fault.take().map_or(received, Err).map_err(|violation| self.plain.refusal(violation))
     }
@@ -171,22 +176,21 @@ impl Payload {
         &mut self,
         bytes: &[u8],
         inflater: Option<&mut Inflater>,
-        conversation: &Cell<Conversation>,
-        fits: Fits<'_>,
+        judging: &Judging<'_>,
     ) -> Result<(), Violation> {
         let mut inflater = inflater.filter(|_| self.compressed);
-        let Some(mask) = &mut self.mask else { return self.plain.inflate(bytes, inflater, conversation, fits) };
+        let Some(mask) = &mut self.mask else { return self.plain.inflate(bytes, inflater, judging) };
         // Zeros for a whole block would cost more than so few bytes.
         let mut short = [0; HEAD_READ_LEN];
         if let Some(plain) = short.get_mut(..bytes.len()) {
             mask.apply(bytes, plain);
-            return self.plain.inflate(plain, inflater, conversation, fits);
+            return self.plain.inflate(plain, inflater, judging);
         }
         let mut block = [0; BLOCK_LEN];
         for piece in bytes.chunks(BLOCK_LEN) {
             let plain = block.get_mut(..piece.len()).unwrap_or_default();
             mask.apply(piece, plain);
-            self.plain.inflate(plain, inflater.as_deref_mut(), conversation, fits)?;
+            self.plain.inflate(plain, inflater.as_deref_mut(), judging)?;
         }
         Ok(())
     }
@@ -206,18 +210,17 @@ impl Payload {
     pub(super) fn finish<'a>(
         mut self,
         inflater: Option<&mut Inflater>,
-        from: Side,
         terms: &Terms<'a>,
         attachments: u32,
     ) -> Result<Judged<'a>, Refusal> {
         if let Some(inflater) = inflater.filter(|_| self.compressed) {
             inflater.finish()?;
         }
-        self.plain.finish(terms.conversation).map_err(|violation| self.plain.refusal(violation))?;
+        self.plain.finish(terms.conversation, terms.docket).map_err(|violation| self.plain.refusal(violation))?;
         match &mut self.plain.text {
             Some(text) => {
                 let text = String::from_utf8(text.take()).map_err(|_| Violation::InvalidUtf8)?;
-                terms.content.judge(&text, from, terms.handshake, attachments, terms.search)
+                terms.content.judge(&text, terms.docket, terms.handshake, attachments, terms.search)
             }
             None => Ok(Judged { kinds: Vec::new(), attachments }),
         }
@@ -229,19 +232,18 @@ impl Plain {
         &mut self,
         bytes: &[u8],
         inflater: Option<&mut Inflater>,
-        conversation: &Cell<Conversation>,
-        fits: Fits<'_>,
+        judging: &Judging<'_>,
     ) -> Result<(), Violation> {
         match inflater {
-            Some(inflater) => inflater.receive(bytes, &mut |plain| self.receive(plain, conversation, fits)),
-            None => self.receive(bytes, conversation, fits),
+            Some(inflater) => inflater.receive(bytes, &mut |plain| self.receive(plain, judging)),
+            None => self.receive(bytes, judging),
         }
     }
 
-    fn receive(&mut self, bytes: &[u8], conversation: &Cell<Conversation>, fits: Fits<'_>) -> Result<(), Violation> {
-        let found = if self.fault.is_some() { self.follow(bytes) } else { self.judge(bytes, conversation, fits) };
+    fn receive(&mut self, bytes: &[u8], judging: &Judging<'_>) -> Result<(), Violation> {
+        let found = if self.fault.is_some() { self.follow(bytes) } else { self.judge(bytes, judging) };
         match found {
-            Err(violation) if self.goes_on && self.fault.is_none() => {
+            Err(violation) if self.is_inflated && self.fault.is_none() && judging.docket.passes(violation) => {
                 self.fault = Some(violation);
                 Ok(())
             }
@@ -255,7 +257,8 @@ impl Plain {
     }
 
     /// Everything up to the longest that is allowed is judged, so that the verdict does not depend on how the bytes come.
-    fn judge(&mut self, bytes: &[u8], conversation: &Cell<Conversation>, fits: Fits<'_>) -> Result<(), Violation> {
+    fn judge(&mut self, bytes: &[u8], judging: &Judging<'_>) -> Result<(), Violation> {
+        let fits = judging.fits;
         let room = usize::try_from(self.len_max.saturating_sub(self.len)).unwrap_or(usize::MAX);
         let (mut allowed, beyond) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
         self.len = self.len.saturating_add(bytes.len() as u64);
@@ -264,7 +267,7 @@ impl Plain {
             && let Some((byte, rest)) = allowed.split_at_checked(1)
         {
             self.read(byte, fits)?;
-            self.judge_head(conversation, |conversation, head| conversation.receive(head, byte))?;
+            self.judge_head(judging.conversation, judging.docket, |conversation, head| conversation.receive(head, byte))?;
             allowed = rest;
         }
         self.read(allowed, fits)?;
@@ -285,14 +288,15 @@ impl Plain {
         }
     }
 
-    fn finish(&mut self, conversation: &Cell<Conversation>) -> Result<(), Violation> {
+    fn finish(&mut self, conversation: &Cell<Conversation>, docket: &Docket) -> Result<(), Violation> {
         self.utf8.map_or(Ok(()), |utf8| utf8.finish())?;
-        self.judge_head(conversation, Conversation::finish)
+        self.judge_head(conversation, docket, Conversation::finish)
     }
 
     fn judge_head(
         &mut self,
         conversation: &Cell<Conversation>,
+        docket: &Docket,
         judge: impl FnOnce(&mut Conversation, &mut Head) -> Judgement,
     ) -> Result<(), Violation> {
         let Some(head) = &mut self.head else { return Ok(()) };
@@ -303,7 +307,9 @@ impl Plain {
             Judgement::Clear => self.head = None,
             Judgement::Tunnel(protocol) => {
                 self.tunnel = Some(protocol);
-                return Err(Violation::TunnelRefused);
+                let refused = docket.find(self.refusal(Violation::TunnelRefused));
+                refused.map_err(|refusal| refusal.violation)?;
+                (self.head, self.tunnel) = (None, None);
             }
             Judgement::Undecided => {}
         }

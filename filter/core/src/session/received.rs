@@ -1,5 +1,6 @@
 //! What came of a chunk: what goes on of it, and what was found in it.
 
+use crate::docket::Overlooked;
 use crate::effect::Passage;
 use crate::refusal::Cause;
 use crate::violation::Violation;
@@ -13,21 +14,10 @@ pub struct Received {
     pub violation: Option<Violation>,
     /// What is behind it. Its path begins with the side's keys.
     pub cause: Option<Box<Cause>>,
-    /// What passed in monitor mode and would have been refused.
+    /// What passed that would be refused if it were enforced.
     pub overlooked: Vec<Overlooked>,
     /// How many messages and control frames were too much, and swallowed.
     pub swallowed: u32,
-}
-
-/// Violations of one kind that monitor mode let pass.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Overlooked {
-    /// What was found.
-    pub violation: Violation,
-    /// What is behind the first of them, as in [`Received`].
-    pub cause: Option<Box<Cause>>,
-    /// How often.
-    pub count: u32,
 }
 
 impl Received {

@@ -7,9 +7,9 @@ use super::pace::Budget;
 use crate::content::credential::Search;
 use crate::content::tunnels::Conversation;
 use crate::content::{ContentRules, Handshake};
+use crate::docket::Docket;
 use crate::limits::rules::LimitRules;
 use crate::message::MessageRules;
-use crate::policy::Mode;
 use crate::time::Moment;
 
 /// What one side's messages are judged by.
@@ -20,8 +20,8 @@ pub(super) struct Terms<'a> {
     pub(super) conversation: &'a Cell<Conversation>,
     /// The credential that the client's messages are looked into for.
     pub(super) search: Option<&'a Search<'a>>,
-    /// In monitor mode everything goes on, whatever is found.
-    pub(super) mode: Mode,
+    /// What is found, and what becomes of it.
+    pub(super) docket: &'a Docket,
     /// The connection was refused: a Close of ours takes the place of this side's.
     pub(super) is_closing: bool,
     /// Whether what compressed messages say is judged.

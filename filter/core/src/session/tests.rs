@@ -8,8 +8,9 @@ use crate::content::Handshake;
 use crate::entry::Entry;
 use crate::limits::Share;
 use crate::message::Binary;
+use crate::mode::{Mode, Modes};
 use crate::policy::routes::{Place, Policies};
-use crate::policy::{Mode, Policy};
+use crate::policy::Policy;
 use crate::testing::{BIRTH, MOMENT as NOW, Unlimited, forwarded};
 use crate::violation::Violation::{self, InvalidUtf8, MessageTooBig, ProtocolError, TypeRefused};
 use crate::wire::Side::{self, Client, Server};
@@ -22,7 +23,7 @@ const CLOSE: &[u8] = b"\x88\x02\x03\xf1";
 
 fn session(mode: Mode) -> Session {
     let mut policy: Policy = crate::config::tests::permissive();
-    policy.mode = mode;
+    policy.modes = Modes::all(mode);
     policy.messages.client.rules.frame_len_max = 100;
     policy.messages.client.rules.message_len_max = 100;
     policy.messages.client.rules.binary = Binary::Refuse;

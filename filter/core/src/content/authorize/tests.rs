@@ -37,6 +37,7 @@ fn rules(rules: &Json) -> Authorizations {
             .map(|(at, value)| (at.clone(), Requirement::OneOf(vec![value.clone()])))
             .collect(),
         equals: list(rule, "equals").iter().map(|(at, path)| (pointer(at), path.as_str().unwrap().into())).collect(),
+        mode: Mode::Enforce,
     };
     Authorizations::new(rules.as_array().unwrap().iter().map(build).collect()).unwrap()
 }
@@ -50,7 +51,7 @@ fn check(authorize: &Json, accepted: &[&str], refused: &[&str]) {
     for (texts, expected) in [(accepted, true), (refused, false)] {
         for text in texts {
             let document = read(text, &BOUNDS).unwrap();
-            assert_eq!(rules.check(document.root(), Some(&sender), |_| false).is_ok(), expected, "{text}");
+            assert_eq!(rules.check(document.root(), Some(&sender), |_| false, &mut |index, _| Err(index)).is_ok(), expected, "{text}");
         }
     }
 }
@@ -144,7 +145,7 @@ fn names_that_some_reader_takes_for_one_that_is_read_are_refused() {
 fn a_sender_without_a_token_has_no_claims() {
     let rules = rules(&json!([{"when": {"/type": "a"}, "claims": {"role": "user"}}]));
     for (text, expected) in [(r#"{"type":"a"}"#, false), (r#"{"type":"b"}"#, true)] {
-        assert_eq!(rules.check(read(text, &BOUNDS).unwrap().root(), None, |_| false).is_ok(), expected, "{text}");
+        assert_eq!(rules.check(read(text, &BOUNDS).unwrap().root(), None, |_| false, &mut |index, _| Err(index)).is_ok(), expected, "{text}");
     }
 }
 
@@ -155,6 +156,7 @@ fn what_rules_ask_together_is_bounded() {
         missing: false,
         claims: vec![("a".into(), Requirement::OneOf(vec![json!(1)])); claims],
         equals: vec![],
+        mode: Mode::Enforce,
     };
     let many = |count: usize, are_different: bool, glob: &str| {
         let pointer = |index| if are_different { format!("/{index}") } else { "/a".into() };
@@ -177,7 +179,7 @@ fn a_subject_that_is_an_integer_is_said_as_one() {
     let rules = rules(&json!([{"when": {"/type": "*"}, "equals": {"/user": "sub"}}]));
     let allows = |sub: Json, text: &str| {
         let sender = Verified::forged(json!({"sub": sub}).as_object().unwrap().clone());
-        rules.check(read(text, &BOUNDS).unwrap().root(), Some(&sender), |_| false).is_ok()
+        rules.check(read(text, &BOUNDS).unwrap().root(), Some(&sender), |_| false, &mut |index, _| Err(index)).is_ok()
     };
     for (user, by_number, by_text) in [
         ("42", true, false),

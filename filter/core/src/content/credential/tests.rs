@@ -3,7 +3,7 @@ use crate::config;
 use crate::content::{Handshake, Judged};
 use crate::policy::Policy;
 use crate::refusal::Refusal;
-use crate::wire::Side;
+use crate::testing::docket;
 
 /// What a client's text brings under an envelope and these rules of `auth`.
 fn search(
@@ -27,7 +27,7 @@ fn search(
         false => Wanted::Renewal(messages.renewal.as_ref().unwrap()),
     };
     let search = Search::new(wanted);
-    let judged = policy.messages.client.content.judge(text, Side::Client, &Handshake::default(), 0, Some(&search));
+    let judged = policy.messages.client.content.judge(text, &docket(), &Handshake::default(), 0, Some(&search));
     let judged = judged.map(|_| Judged::default()).map_err(|Refusal { violation, .. }| violation);
     let token = match search.into_brought() {
         Brought::Token(token) => Some(String::from_utf8(token.expose().clone()).unwrap()),
@@ -148,7 +148,7 @@ fn one_credential_is_found_and_not_shown() {
         ..Default::default()
     };
     for text in ["\"hunter2\"", "\"other\""] {
-        content.judge(text, Side::Client, &Handshake::default(), 0, Some(&search)).unwrap();
+        content.judge(text, &docket(), &Handshake::default(), 0, Some(&search)).unwrap();
     }
     assert!(search.has_token() && search.is_swallowed());
     assert!(!format!("{search:?}").contains("hunter2"));

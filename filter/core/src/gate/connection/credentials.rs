@@ -9,25 +9,27 @@ use std::rc::Rc;
 
 use super::{Connection, new_backlog, onward_bytes, read};
 use crate::ask::{Answer, Ask, Asker, Step, Wait};
+use crate::docket::{Docket, Strictness};
 use crate::effect::{ClientWriter, Effect, Effects, Onward, Passage};
 use crate::gate::proof::Proof;
 use crate::gate::worker::{Plugin, Worker};
-use crate::limits::admission::{Admissions, Applicant};
+use crate::limits::admission::{Admissions, Applicant, Peer};
 use crate::limits::lease::Subject;
-use crate::policy::{Fail, Mode};
+use crate::mode::Mode;
+use crate::policy::Fail;
 use crate::port::HostError;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::token::Verified;
 use crate::turn::Turn;
-use crate::violation::Violation;
+use crate::violation::{Part, Violation};
 use crate::wire::header::HEADER_LEN_MAX;
 use crate::wire::{Chunk, Side};
 
 impl Connection {
     /// Whether the client's bytes wait for a verdict about its credential.
     pub(super) fn is_verifying(&self) -> bool {
-        self.proof.as_ref().is_some_and(|proof| proof.is_verifying()) && self.policy.mode == Mode::Enforce
+        self.proof.as_ref().is_some_and(|proof| proof.is_verifying()) && self.policy.modes.auth.enforces()
     }
 
     /// Has bytes of the client judged, and the credentials that they bring. Gives what goes on, and how many bytes at the end were not judged.
@@ -101,7 +103,7 @@ impl Connection {
         effects: &mut Effects,
     ) -> Result<Option<Vec<u8>>, HostError> {
         let proof = self.proof.get_or_insert_with(|| new_proof(worker));
-        // The last one has not been answered, which only monitor mode does not wait for.
+        // The last one has not been answered, which only one that is monitored does not wait for.
         if proof.is_verifying() {
             return Ok(None);
         }
@@ -193,7 +195,8 @@ impl Connection {
         effects: &mut Effects,
     ) -> Result<Vec<u8>, HostError> {
         let is_first = self.session.is_introducing();
-        let refusal = known.and_then(|verified| Ok(self.identify(worker, &verified, is_first)?)).err();
+        let docket = Docket::new(self.policy.modes, None, Strictness::None);
+        let refusal = known.and_then(|verified| self.identify(worker, &verified, is_first, &docket)).err();
         let is_faulty = self.policy.fail == Fail::Open
             && refusal.as_ref().is_some_and(|refusal| refusal.violation == Violation::Internal);
         match refusal.filter(|_| !is_faulty) {
@@ -204,11 +207,10 @@ impl Connection {
                 {
                     peer.fail(&worker.counters, &self.policy.limits);
                 }
-                if self.policy.mode == Mode::Enforce {
-                    return self.turn_away(worker, &refusal, effects);
+                match docket.find_in(Part::Auth, refusal) {
+                    Err(refusal) => return self.turn_away(worker, &refusal, effects),
+                    Ok(()) => self.session.go_on_unidentified(),
                 }
-                self.report(worker, &refusal, None, 1, effects);
-                self.session.go_on_unidentified();
             }
             None if is_faulty => self.session.go_on_unidentified(),
             None => {
@@ -216,37 +218,50 @@ impl Connection {
                 self.look_at_calendar(worker)?;
             }
         }
+        for passed in docket.into_passed() {
+            self.report(worker, &passed.refusal, None, Mode::Monitor, effects);
+        }
         self.arm(worker, effects);
         Ok(self.proof.as_mut().map(|proof| proof.take_client()).unwrap_or_default())
     }
 
     /// The client is who it says.
-    fn identify(&mut self, worker: &Worker, verified: &Rc<Verified>, is_first: bool) -> Result<(), Violation> {
-        if !is_first {
-            return self.session.identify(verified);
-        }
-        let Subject::Address(peer) = &self.subject else { return self.session.identify(verified) };
+    fn identify(
+        &mut self,
+        worker: &Worker,
+        verified: &Rc<Verified>,
+        is_first: bool,
+        docket: &Docket,
+    ) -> Result<(), Refusal> {
+        let Some(peer) = self.peer().filter(|_| is_first) else {
+            return self.session.identify(verified).map_err(Refusal::from);
+        };
         let mut admissions = Admissions::new(Rc::clone(&worker.counters), peer.clone());
         let on_fault = match self.policy.fail {
             Fail::Closed => Err(Violation::Internal),
             Fail::Open => Ok(()),
         };
         let admitted = admissions.count(&self.policy.limits, Applicant::Subject(verified), on_fault);
-        if self.policy.mode == Mode::Enforce {
-            admitted?;
-        }
+        // Where that is enforced, whoever it is goes no further.
+        let admitted = admitted.or_else(|violation| docket.find_in(Part::Limits, violation));
+        admitted.map_err(|refusal| refusal.under(Mode::Enforce))?;
         self.session.identify(verified)?;
         self.slots = admissions.into_parts().0;
-        self.subject = Subject::new(&worker.counters, peer.clone(), Some(verified));
+        self.subject = Subject::new(&worker.counters, peer, Some(verified));
         self.lease = worker.leases.lease(&self.subject, &self.policy.limits);
         self.record.identify(verified);
-        admitted
+        Ok(())
+    }
+
+    /// The address that it is counted by, where it has no subject.
+    fn peer(&self) -> Option<Peer> {
+        if let Subject::Address(peer) = &self.subject { Some(peer.clone()) } else { None }
     }
 
     /// Refuses the client for what it brought, or did not. Gives what its server is told.
     fn turn_away(&mut self, worker: &Worker, refusal: &Refusal, effects: &mut Effects) -> Result<Vec<u8>, HostError> {
         if self.session.violation().is_none() {
-            self.report(worker, refusal, None, 1, effects);
+            self.report(worker, refusal, None, Mode::Enforce, effects);
             self.session.refuse_message(refusal.violation, worker.now());
         }
         self.proof = None;
@@ -337,7 +352,7 @@ impl Connection {
             return Ok(Onward::Part(Passage::default()));
         }
         if !proof.hold_server(&read(chunk, 0, chunk.len())?, self.policy.limits.held_len_max) {
-            self.report(worker, &Violation::Overloaded.into(), None, 1, effects);
+            self.report(worker, &Violation::Overloaded.into(), None, Mode::Enforce, effects);
             self.session.refuse(Violation::Overloaded, None, worker.now());
             self.drop_proof(worker, effects);
             self.arm(worker, effects);

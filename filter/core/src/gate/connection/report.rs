@@ -3,16 +3,16 @@
 use std::rc::Rc;
 
 use super::Connection;
+use crate::docket::Overlooked;
 use crate::effect::{Effect, Effects, Metric, Watched};
 use crate::gate::worker::Worker;
-use crate::policy::{Mode, Policy};
+use crate::mode::Mode;
 use crate::record::{End, Scene};
 use crate::refusal::Refusal;
-use crate::session::Overlooked;
 use crate::violation::Violation;
 use crate::wire::Side;
 
-/// How many lines a connection logs about what monitor mode lets pass: a client that breaks a rule with each frame breaks it some 100,000 times a
+/// How many lines a connection logs about what passes and would be refused: a client that breaks a rule with each frame breaks it some 100,000 times a
 /// second. Counters count all of it, and the line of its end says how much has no line.
 const LOGGED_MAX: u32 = 100;
 
@@ -38,57 +38,54 @@ impl Connection {
         swallowed: u32,
         effects: &mut Effects,
     ) {
-        for Overlooked { violation, cause, count } in overlooked {
-            self.report_found(worker, Refusal { violation, cause }, from, count, effects);
+        for Overlooked { refusal, count, part: _ } in overlooked {
+            let refusal = located(refusal, from);
+            self.report_often(worker, &refusal, Some(from), (Mode::Monitor, count), effects);
         }
         if swallowed > 0 {
             effects.count(Metric::Refused(Violation::RateExceeded), swallowed);
         }
     }
 
-    /// Reports what was found in what a side sent.
+    /// Reports what was refused of what a side sent.
     #[cold]
-    pub(super) fn report_found(
-        &mut self,
-        worker: &Worker,
-        mut refusal: Refusal,
-        from: Side,
-        count: u32,
-        effects: &mut Effects,
-    ) {
-        if let Some(cause) = refusal.cause.as_mut().filter(|cause| !cause.at.is_empty()) {
-            let side = match from {
-                Side::Client => "messages.from_client.",
-                Side::Server => "messages.from_server.",
-            };
-            cause.at.insert_str(0, side);
-        }
-        self.report(worker, &refusal, Some(from), count, effects);
+    pub(super) fn report_found(&mut self, worker: &Worker, refusal: Refusal, from: Side, effects: &mut Effects) {
+        self.report(worker, &located(refusal, from), Some(from), Mode::Enforce, effects);
     }
 
-    /// Counts and logs what was refused, or would have been, so often.
+    /// Counts and logs what was refused, or would have been.
     #[cold]
     pub(super) fn report(
         &mut self,
         worker: &Worker,
         refusal: &Refusal,
         from: Option<Side>,
-        count: u32,
+        mode: Mode,
         effects: &mut Effects,
     ) {
-        let Policy { mode, log, .. } = &*self.policy;
-        let (mode, violation) = (*mode, refusal.violation);
-        let (metric, metric_count, line_count) = match mode {
-            Mode::Enforce => (Metric::Refused(violation), 1, 1),
+        self.report_often(worker, refusal, from, (mode, 1), effects);
+    }
+
+    fn report_often(
+        &mut self,
+        worker: &Worker,
+        refusal: &Refusal,
+        from: Option<Side>,
+        (mode, count): (Mode, u32),
+        effects: &mut Effects,
+    ) {
+        let violation = refusal.violation;
+        let (metric, line_count) = match mode {
+            Mode::Enforce => (Metric::Refused(violation), count),
             Mode::Monitor => {
                 let before = self.overlooked_count;
                 self.overlooked_count = before.saturating_add(count);
-                (Metric::WouldRefuse(violation), count, count.min(LOGGED_MAX.saturating_sub(before)))
+                (Metric::WouldRefuse(violation), count.min(LOGGED_MAX.saturating_sub(before)))
             }
         };
-        effects.count(metric, metric_count);
+        effects.count(metric, count);
         worker.watch.note(Watched::Failures);
-        if log.refusals {
+        if self.policy.log.refusals {
             for _ in 0..line_count {
                 self.log(worker, |connection, of| connection.record.refused(of, refusal, from, mode), effects);
             }
@@ -132,4 +129,16 @@ impl Connection {
             self.log(worker, |connection, of| connection.record.closed(of, &end), effects);
         }
     }
+}
+
+/// The same with its whole path, which begins with the side's keys.
+fn located(mut refusal: Refusal, from: Side) -> Refusal {
+    if let Some(cause) = refusal.cause.as_mut().filter(|cause| !cause.at.is_empty()) {
+        let side = match from {
+            Side::Client => "messages.from_client.",
+            Side::Server => "messages.from_server.",
+        };
+        cause.at.insert_str(0, side);
+    }
+    refusal
 }

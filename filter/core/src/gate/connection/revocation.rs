@@ -4,7 +4,7 @@ use super::Connection;
 use crate::effect::Effects;
 use crate::entry::Credential;
 use crate::gate::worker::Worker;
-use crate::policy::Mode;
+use crate::mode::Mode;
 use crate::violation::Violation;
 
 impl Connection {
@@ -35,11 +35,12 @@ impl Connection {
         if !is_revoked {
             return;
         }
-        match self.policy.mode {
+        let mode = self.policy.modes.auth;
+        match mode {
             Mode::Enforce => self.session.refuse(Violation::CredentialRevoked, None, worker.now()),
             Mode::Monitor => self.is_revoked = true,
         }
-        self.report(worker, &Violation::CredentialRevoked.into(), None, 1, effects);
+        self.report(worker, &Violation::CredentialRevoked.into(), None, mode, effects);
         self.arm(worker, effects);
     }
 }

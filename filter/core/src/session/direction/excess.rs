@@ -1,19 +1,19 @@
 //! What becomes of a frame or message that is more than its sender may send.
 
-use super::{Direction, Fault};
+use super::Direction;
 use crate::limits::Blocks;
 use crate::limits::rules::OnExcess;
-use crate::policy::Mode;
+use crate::refusal::Refusal;
 use crate::session::scan::Scan;
 use crate::session::terms::Terms;
-use crate::violation::Violation;
+use crate::violation::{Part, Violation};
 use crate::wire::Chunk;
 use crate::wire::header::{FrameHeader, Opcode};
 
 impl Direction {
     /// Whether a frame goes nowhere, since it is too much. What follows the beginning of a message that has gone on cannot be
     /// swallowed any more.
-    pub(super) fn weigh(&mut self, header: &FrameHeader, terms: &Terms<'_>) -> Result<bool, Violation> {
+    pub(super) fn weigh(&mut self, header: &FrameHeader, terms: &Terms<'_>) -> Result<bool, Refusal> {
         let Some(limits) = terms.limits else { return Ok(false) };
         let begins = match header.opcode {
             Opcode::Close => return Ok(false),
@@ -27,15 +27,15 @@ impl Direction {
         let is_typed = terms.rules.is_text(header.opcode) && terms.content.read_type();
         let fits = self.pace.receive(&limits.per_connection, begins, header.payload_len, terms.now, terms.budget)
             && (begins == 0 || header.opcode.is_control() || is_typed || terms.budget.ask(""));
-        match (fits, limits.on_excess, terms.mode) {
-            (true, _, _) => Ok(false),
-            (false, OnExcess::Drop, Mode::Enforce) if begins > 0 => {
-                self.swallowed |= !header.opcode.is_control() && !header.fin;
-                self.found.swallowed = self.found.swallowed.saturating_add(1);
-                Ok(true)
-            }
-            (false, _, _) => Err(Violation::RateExceeded),
+        if fits {
+            return Ok(false);
         }
+        if limits.on_excess == OnExcess::Drop && begins > 0 && terms.docket.mode(Part::Limits).enforces() {
+            self.swallowed |= !header.opcode.is_control() && !header.fin;
+            self.found.swallowed = self.found.swallowed.saturating_add(1);
+            return Ok(true);
+        }
+        terms.docket.find(Violation::RateExceeded).map(|()| false)
     }
 
     /// Whether there may be one more message of this type: what does not fit does not count.
@@ -56,18 +56,21 @@ impl Direction {
         self.swallow_frame(scan);
     }
 
-    /// The message in hand, all of which is held, is too much.
-    pub(super) fn exceed<C: Chunk + ?Sized>(&mut self, scan: &mut Scan<'_, C>, terms: &Terms<'_>) -> Result<(), Fault> {
-        match (terms.limits.map(|limits| limits.on_excess), terms.mode) {
-            (Some(OnExcess::Drop), Mode::Enforce) => {
-                self.found.swallowed = self.found.swallowed.saturating_add(1);
-                if let Some(search) = terms.search {
-                    search.forget();
-                }
-                self.swallow_message(scan);
-                Ok(())
-            }
-            (_, _) => Err(Violation::RateExceeded.into()),
+    /// The message in hand, all of which is held, is too much. Gives whether it goes nowhere.
+    pub(super) fn exceed<C: Chunk + ?Sized>(
+        &mut self,
+        scan: &mut Scan<'_, C>,
+        terms: &Terms<'_>,
+    ) -> Result<bool, Refusal> {
+        let is_dropped = terms.limits.is_some_and(|limits| limits.on_excess == OnExcess::Drop);
+        if !(is_dropped && terms.docket.mode(Part::Limits).enforces()) {
+            return terms.docket.find(Violation::RateExceeded).map(|()| false);
         }
+        self.found.swallowed = self.found.swallowed.saturating_add(1);
+        if let Some(search) = terms.search {
+            search.forget();
+        }
+        self.swallow_message(scan);
+        Ok(true)
     }
 }

@@ -3,7 +3,7 @@
 use super::reading::Reading;
 use super::{Direction, Fault, Frame};
 use crate::limits::Blocks;
-use crate::policy::Mode;
+use crate::refusal::Refusal;
 use crate::session::payload::Payload;
 use crate::session::scan::Scan;
 use crate::session::terms::Terms;
@@ -41,13 +41,20 @@ impl Direction {
         {
             payload.begin_frame(&header, terms);
         }
-        let received = self.messages.receive(&header, terms.rules);
-        if self.lax || (is_next && (received.is_ok() || terms.mode == Mode::Monitor)) {
-            self.lax = false;
-            return Ok(self.overlook(scan, terms)?);
+        let is_lax = core::mem::take(&mut self.lax);
+        let mut is_unjudged = is_lax || is_next;
+        // What passes is counted with the frame that it begins with.
+        let find = |violation: Violation, is_first: bool| {
+            let is_known = (is_lax || is_next || !is_first) && terms.docket.passes(violation);
+            if is_known { Ok(()) } else { terms.docket.find(violation) }
+        };
+        if let Err(refusal) = self.messages.receive(&header, terms.rules, &find) {
+            find(refusal.violation, true)?;
+            is_unjudged = true;
         }
-        received?;
-        self.found.counts.add(header.opcode);
+        if !is_unjudged {
+            self.found.counts.add(header.opcode);
+        }
         let swallowed = self.weigh(&header, terms)?;
         if swallowed {
             if !header.opcode.is_control() {
@@ -57,11 +64,11 @@ impl Direction {
             scan.skip();
             return self.go_on(scan, &Frame { swallowed, ..frame }, terms);
         }
+        if is_unjudged {
+            return Ok(self.overlook(scan, terms)?);
+        }
         if header.opcode == Opcode::Binary {
-            if let Some(search) = terms.search.filter(|_| !terms.rules.is_text(header.opcode)) {
-                search.receive_unread()?;
-            }
-            self.attachments = terms.content.receive_binary(terms.handshake, self.attachments)?;
+            self.receive_binary(&header, terms)?;
         }
         let waits = match header.opcode {
             Opcode::Close => true,
@@ -77,6 +84,18 @@ impl Direction {
             scan.pass(self.frame_held.take())?;
         }
         self.go_on(scan, &Frame { passing: !waits, ..frame }, terms)
+    }
+
+    /// A binary message begins.
+    fn receive_binary(&mut self, header: &FrameHeader, terms: &Terms<'_>) -> Result<(), Refusal> {
+        if let Some(search) = terms.search.filter(|_| !terms.rules.is_text(header.opcode)) {
+            search.receive_unread().or_else(|violation| terms.docket.find(violation))?;
+        }
+        match terms.content.receive_binary(terms.handshake, self.attachments) {
+            Ok(attachments) => self.attachments = attachments,
+            Err(violation) => terms.docket.find(violation)?,
+        }
+        Ok(())
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<Option<FrameHeader>, Violation> {

@@ -1,25 +1,14 @@
-//! What becomes of a frame or message that breaks a rule in monitor mode: it goes on as it came, and judging goes on behind it.
+//! What becomes of a frame or message that cannot be judged, where that is only monitored: it goes on as it came, and judging goes on behind it.
 
 use super::reading::Reading;
 use super::{Direction, Frame};
-use crate::refusal::{Cause, Refusal};
 use crate::session::payload::Payload;
-use crate::session::received::Overlooked;
 use crate::session::scan::Scan;
 use crate::session::terms::Terms;
 use crate::wire::header::Opcode;
 use crate::wire::{Chunk, Unreadable};
 
 impl Direction {
-    /// Counts what was found, once for each rule and place in the policy.
-    pub(super) fn note(&mut self, Refusal { violation, cause }: Refusal) {
-        let overlooked = &mut self.found.overlooked;
-        match overlooked.iter_mut().find(|known| known.violation == violation && is_of_one_kind(&known.cause, &cause)) {
-            Some(known) => known.count = known.count.saturating_add(1),
-            None => overlooked.push(Overlooked { violation, cause, count: 1 }),
-        }
-    }
-
     /// Lets the frame in hand go on, and leaves the rest of its message unjudged. Where its header breaks the rules, that is read once
     /// more, for its length.
     pub(super) fn overlook<C: Chunk + ?Sized>(
@@ -87,9 +76,3 @@ impl Direction {
 
 #[cfg(test)]
 mod tests;
-
-/// Whether the same rule stands behind both.
-fn is_of_one_kind(one: &Option<Box<Cause>>, other: &Option<Box<Cause>>) -> bool {
-    let rule = |cause: &Option<Box<Cause>>| cause.as_ref().map(|cause| (cause.at.clone(), cause.rule.clone()));
-    rule(one) == rule(other)
-}

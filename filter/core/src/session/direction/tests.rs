@@ -10,7 +10,9 @@ use miniz_oxide::{MZFlush, MZStatus};
 use super::*;
 use crate::content::tunnels::Conversation;
 use crate::content::{ContentRules, Handshake};
+use crate::docket::{Docket, Strictness};
 use crate::message::{Binary, MessageRules};
+use crate::mode::{Mode, Modes};
 use crate::testing::{MOMENT as NOW, Unlimited, frame};
 use crate::violation::Violation::{InvalidDeflate, InvalidUtf8, MessageTooBig, Overloaded, ProtocolError};
 use crate::wire::Side;
@@ -47,13 +49,14 @@ fn judge(
 ) -> Received {
     let handshake = Handshake::default();
     let conversation = Cell::new(Conversation::new(handshake.exempt));
+    let docket = Docket::new(Modes::all(mode), Some(Side::Client), Strictness::None);
     let terms = Terms {
         rules,
         content,
         handshake: &handshake,
         conversation: &conversation,
         search: None,
-        mode,
+        docket: &docket,
         is_closing: false,
         inspect: true,
         fits: &|_| has_room,
@@ -64,7 +67,8 @@ fn judge(
         pong: &[],
         pongs_due: 0,
     };
-    direction.receive(chunk, &terms).unwrap()
+    let received = direction.receive(chunk, &terms).unwrap();
+    Received { overlooked: docket.into_passed(), ..received }
 }
 
 fn client() -> Direction {

@@ -107,7 +107,7 @@ fn play(session: &mut Session, from: Side, bytes: &[u8], piece: usize, now: Mome
         played.forwarded.extend(forwarded(&received, chunk));
         played.violations.extend(received.violation);
         for overlooked in received.overlooked {
-            played.violations.extend((0..overlooked.count).map(|_| overlooked.violation));
+            played.violations.extend((0..overlooked.count).map(|_| overlooked.refusal.violation));
         }
         played.swallowed += received.swallowed;
     }

@@ -54,9 +54,9 @@ fn overlook(session: &mut Session, bytes: &[u8], piece: usize) -> Vec<(Violation
         assert_eq!(received.violation, None);
         passed.extend(forwarded(&received, chunk));
         for overlooked in received.overlooked {
-            match found.iter_mut().find(|(violation, _)| *violation == overlooked.violation) {
+            match found.iter_mut().find(|(violation, _)| *violation == overlooked.refusal.violation) {
                 Some((_, count)) => *count += overlooked.count,
-                None => found.push((overlooked.violation, overlooked.count)),
+                None => found.push((overlooked.refusal.violation, overlooked.count)),
             }
         }
     }
@@ -117,7 +117,10 @@ fn what_breaks_a_rule_is_counted_once_and_judging_goes_on_behind_it() {
         });
         frames.collect::<Vec<_>>().concat()
     };
-    check_each(&fragments(&[b"a", b"b", b"c", b"d", b"e", b"secret"]), FragmentsExceeded);
+    check_each(&fragments(&[b"a", b"b", b"c", b"d", b"e", b"s"]), FragmentsExceeded);
+    // What can be read all the same is judged.
+    let both = fragments(&[b"a", b"b", b"c", b"d", b"e", b"secret"]);
+    check(None, &both, &[(FragmentsExceeded, 1), (PatternRefused, 1)]);
     check_each(&fragments(&[b"\xff", b"\xff", b"secret"]), InvalidUtf8);
     check_each(&fragments(&[b"a sec", b"ret"]), PatternRefused);
     check_each(&fragments(&[&[b'x'; 60], &[b'x'; 60], &[b'x'; 60]]), MessageTooBig);
@@ -138,7 +141,7 @@ fn overlook_unordered(bytes: &[u8]) -> Vec<(Violation, u32)> {
     let mut session = open(&policies("monitor", &json!({})), None);
     let received = session.receive(Client, bytes, NOW, &Unlimited).unwrap();
     assert_eq!(forwarded(&received, bytes).len(), bytes.len());
-    received.overlooked.iter().map(|overlooked| (overlooked.violation, overlooked.count)).collect()
+    received.overlooked.iter().map(|overlooked| (overlooked.refusal.violation, overlooked.count)).collect()
 }
 
 #[test]
@@ -182,10 +185,10 @@ fn compressed_messages_are_inflated_behind_what_broke_a_rule() {
     // A control frame between the fragments of a message that is only inflated does not end it.
     let mut compressor = CompressorOxide::new(create_comp_flags_from_zip_params(6, -15, 0));
     let mut compressed = |text: &[u8]| compress(&mut compressor, text);
-    let (bad, seen) = (compressed(b"binary, and a secret"), compressed(b"a secret"));
-    let (first, last) = bad.split_at(3);
-    let bytes = [frame(0x42, first), frame(0xa9, b""), frame(0x80, last), frame(0xc1, &seen)].concat();
-    check(Some(true), &bytes, &[(TypeRefused, 1), (ProtocolError, 1), (PatternRefused, 1)]);
+    let (bad, seen) = (compressed(b"\xff, and a secret"), compressed(b"a secret"));
+    let (first, last) = bad.split_at(bad.len() - 3);
+    let bytes = [frame(0x41, first), frame(0xa9, b""), frame(0x80, last), frame(0xc1, &seen)].concat();
+    check(Some(true), &bytes, &[(InvalidUtf8, 1), (ProtocolError, 1), (PatternRefused, 1)]);
 
     let alone = |text: &[u8]| {
         frame(0xc1, &compress(&mut CompressorOxide::new(create_comp_flags_from_zip_params(6, -15, 0)), text))

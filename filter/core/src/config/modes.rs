@@ -1,0 +1,41 @@
+//! Whether what is found is refused, part by part: what stands deeper wins.
+
+use super::raw::{RawMessages, RawPolicy};
+use crate::mode::{Mode, Modes, SideModes};
+use crate::policy::SideRules;
+use crate::wire::Sides;
+
+/// The mode of one side's messages.
+pub(super) fn of_side(raw: &RawPolicy, side: Option<&RawMessages>) -> Mode {
+    side.and_then(|side| side.mode).or(raw.mode).unwrap_or(Mode::Enforce)
+}
+
+/// The modes of a policy with these messages, whose types have limits of their own or not.
+pub(super) fn modes(raw: &RawPolicy, messages: &Sides<SideRules>, limits_types: bool) -> Modes {
+    let base = raw.mode.unwrap_or(Mode::Enforce);
+    let limits = raw.limits.as_ref().and_then(|limits| limits.mode).unwrap_or(base);
+    let of_types = if limits_types { limits } else { Mode::Monitor };
+    let sides = raw.messages.as_ref();
+    let client = sides.and_then(|sides| sides.from_client.as_ref());
+    let server = sides.and_then(|sides| sides.from_server.as_ref());
+    Modes {
+        base,
+        origin: raw.origin.as_ref().and_then(|origin| origin.mode).unwrap_or(base),
+        subprotocols: raw.subprotocols.as_ref().and_then(|subprotocols| subprotocols.mode).unwrap_or(base),
+        auth: raw.auth.as_ref().and_then(|auth| auth.mode).unwrap_or(base),
+        messages: Sides {
+            client: side(of_side(raw, client), &messages.client, of_types),
+            server: side(of_side(raw, server), &messages.server, Mode::Monitor),
+        },
+        limits,
+        liveness: raw.liveness.as_ref().and_then(|liveness| liveness.mode).unwrap_or(base),
+    }
+}
+
+/// The modes of a side: what has to be read for an enforced rule is enforced with it.
+fn side(own: Mode, rules: &SideRules, of_types: Mode) -> SideModes {
+    let authorize = rules.content.authorize.strictest().unwrap_or(own);
+    let patterns = rules.content.patterns.as_ref().and_then(|patterns| patterns.strictest()).unwrap_or(own);
+    let parsed = own.or(authorize).or(of_types);
+    SideModes { own, parsed, payload: parsed.or(patterns) }
+}
