@@ -144,3 +144,6 @@ fn is_of_one_kind(one: &Refusal, other: &Refusal) -> bool {
     let rule = |refusal: &Refusal| refusal.cause.as_deref().map(|Cause { at, rule, .. }| (at.clone(), rule.clone()));
     one.violation == other.violation && rule(one) == rule(other)
 }
+
+#[cfg(test)]
+mod tests;

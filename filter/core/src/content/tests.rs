@@ -444,7 +444,7 @@ fn a_refusal_says_what_of_the_policy_refuses() {
     check(r#"{"type":"say","x":"1234567812345678"}"#, Violation::PatternRefused, by("card", at("deny_patterns[1]")));
     let union = r#"{"type":"say","x":"' UNION SELECT password FROM users --"}"#;
     let refusal = rules.judge(union, &docket(), &Handshake::default(), 0, None).expect_err(union);
-    assert_eq!(refusal.cause.map(|cause| cause.at), Some("rule_sets".to_owned()));
+    assert_eq!(refusal.cause.map(|cause| cause.at), Some("rule_sets[0]".to_owned()));
     let long = format!(r#"{{"type":"{}"}}"#, "é".repeat(1_000));
     check(&long, Violation::SchemaRefused, of(&"é".repeat(64), at("json.otherwise")));
 }

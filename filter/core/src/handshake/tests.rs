@@ -1,6 +1,7 @@
 //! Requests and answers as tables: one good handshake, and what changes make of it.
 
 mod credentials;
+mod modes;
 mod opaque;
 mod reload;
 mod requests;
