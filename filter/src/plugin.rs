@@ -13,7 +13,9 @@ use crate::host::port::HostPort;
 use crate::telemetry::Telemetry;
 use portcullis_core::ask::{Ask, Asker};
 use portcullis_core::config::{self, ConfigError};
+use portcullis_core::effect::Metric;
 use portcullis_core::gate::{Plugin, Ticked, Worker, take_batch};
+use portcullis_core::record;
 use portcullis_core::time::Moment;
 
 /// A variable of `vm_config.environment_variables`, which the host gives as the environment.
@@ -81,6 +83,7 @@ impl PluginContext {
             Ok(()) => true,
             Err(problem) => {
                 problem.tell();
+                self.shared.telemetry.count(&Metric::Policies(false), 1);
                 false
             }
         }
@@ -88,23 +91,29 @@ impl PluginContext {
 
     fn try_configure(&self, len: usize) -> Result<(), Unconfigured> {
         let begin = host::now().unwrap_or_else(|_| self.shared.worker.now());
+        let telemetry = &self.shared.telemetry;
+        telemetry.define_all().map_err(|_| Unconfigured::Host("the host defines no metrics"))?;
         let bytes = abi::buffer(BufferType::PluginConfiguration, 0, len);
         let bytes = bytes.map_err(|_| Unconfigured::Host("the host does not give out the policy"))?;
         let (parsed, policies_len) = heap::peak(|| config::parse(&bytes, &variable));
         let mut parsed = parsed.map_err(Unconfigured::Policy)?;
-        let telemetry = &self.shared.telemetry;
-        telemetry.define(&parsed.policies).map_err(|_| Unconfigured::Host("the host defines no metrics"))?;
+        telemetry.define_rules(&parsed.policies).map_err(|_| Unconfigured::Host("the host defines no metrics"))?;
         let warnings = core::mem::take(&mut parsed.warnings);
         self.tick_every(Plugin::TICK).map_err(|_| Unconfigured::Host("the host gives no ticks"))?;
         let property = |name| abi::property(name).unwrap_or_default();
         let identity = [property("plugin_name"), property("plugin_root_id")].join(&0);
+        let monitored_count = parsed.policies.monitored_count();
+        let record = record::configured(parsed.revision.as_deref(), monitored_count);
         let need = self.plugin.configure(identity, parsed, policies_len, begin);
         let need = need.map_err(|_| Unconfigured::Host("the host shares no data between its workers"))?;
+        telemetry.count(&Metric::Policies(true), 1);
+        telemetry.record(&Metric::Monitoring, monitored_count as u64);
         self.register_queue();
         for warning in &warnings {
             abi::log(LogLevel::Warn, &format!("portcullis: {warning}"));
         }
         abi::log(LogLevel::Info, &format!("portcullis: {need}"));
+        abi::log(LogLevel::Info, &record);
         Ok(())
     }
 

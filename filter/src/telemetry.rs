@@ -19,13 +19,18 @@ pub(crate) struct Telemetry {
 }
 
 impl Telemetry {
-    /// Makes every metric, and the counters of the rules that `policies` name, unless they are there.
-    pub(crate) fn define(&self, policies: &Policies) -> Hosted<()> {
+    /// Makes every metric that there always is, unless it is there.
+    pub(crate) fn define_all(&self) -> Hosted<()> {
         let known_count = self.metrics.borrow().len();
         for metric in Metric::all().into_iter().skip(known_count) {
             let id = define(&metric)?;
             self.metrics.borrow_mut().push((metric, id));
         }
+        Ok(())
+    }
+
+    /// Makes the counters of the rules that `policies` name, unless they are there.
+    pub(crate) fn define_rules(&self, policies: &Policies) -> Hosted<()> {
         for name in policies.rule_names() {
             let Err(index) = self.find(name) else { continue };
             let id = define(&Metric::Rule(Rc::clone(name)))?;
@@ -43,8 +48,13 @@ impl Telemetry {
 
     /// A tick took so long, in which its worker did nothing else.
     pub(crate) fn ticked(&self, span: Duration) {
-        if let Some(id) = self.id(&Metric::TickMicros) {
-            let _ = abi::record_metric(id, u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
+        self.record(&Metric::TickMicros, u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// Records a value: of a gauge, the one that it has from now on.
+    pub(crate) fn record(&self, metric: &Metric, value: u64) {
+        if let Some(id) = self.id(metric) {
+            let _ = abi::record_metric(id, value);
         }
     }
 
@@ -64,14 +74,16 @@ impl Telemetry {
 
 fn define(metric: &Metric) -> Hosted<u32> {
     let kind = match metric {
-        Metric::Active => MetricType::Gauge,
+        Metric::Active | Metric::Monitoring => MetricType::Gauge,
         Metric::TickMicros => MetricType::Histogram,
-        Metric::Bytes(_)
+        Metric::Bans
+        | Metric::Bytes(_)
         | Metric::Closed(_)
         | Metric::Handshakes(_)
         | Metric::KeySets(_)
         | Metric::Logouts(_)
         | Metric::Messages(..)
+        | Metric::Policies(_)
         | Metric::Refused(_)
         | Metric::Revocations(_)
         | Metric::Rule(_)

@@ -219,7 +219,7 @@ impl Watched {
     }
 }
 
-/// A counter, but for one gauge and one histogram.
+/// A counter, but for two gauges and one histogram.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Metric {
     /// Live connections: a gauge.
@@ -242,6 +242,12 @@ pub enum Metric {
     KeySets(bool),
     /// Messages and control frames of a side.
     Messages(Side, MessageKind),
+    /// How many parts and rules of the policies are only monitored: a gauge.
+    Monitoring,
+    /// Policies that were read: whether they were taken.
+    Policies(bool),
+    /// Addresses whose failures reached the limit.
+    Bans,
     /// More of it came than used to.
     Spikes(Watched),
     /// How long ticks take, in microseconds: a histogram.
@@ -250,7 +256,7 @@ pub enum Metric {
     TicketsIssued,
     /// Tickets that were redeemed.
     TicketsRedeemed,
-    /// What monitor mode let pass.
+    /// What passed and would have been refused.
     WouldRefuse(Violation),
 }
 
@@ -259,6 +265,7 @@ impl Metric {
     #[must_use]
     pub fn all() -> Vec<Self> {
         let mut all = vec![Self::Handshakes(None), Self::Active, Self::Closed(None), Self::TickMicros];
+        all.extend([Self::Monitoring, Self::Policies(true), Self::Policies(false), Self::Bans]);
         all.extend([true, false].into_iter().flat_map(|outcome| [Self::Logouts(outcome), Self::Revocations(outcome)]));
         all.extend([Self::TicketsIssued, Self::TicketsRedeemed, Self::KeySets(true), Self::KeySets(false)]);
         for side in [Side::Client, Side::Server] {
@@ -295,9 +302,13 @@ impl Metric {
             Self::Logouts(true) => ("logouts", "accepted"),
             Self::Logouts(false) => ("logouts", "refused"),
             Self::Refused(violation) => ("refused", violation.reason()),
+            Self::Policies(true) => ("policies", "taken"),
+            Self::Policies(false) => ("policies", "refused"),
             Self::Revocations(true) => ("revocations", "fetched"),
             Self::Revocations(false) => ("revocations", "failed"),
             Self::Rule(rule) => ("rules", &**rule),
+            Self::Bans => return "portcullis.bans".to_owned(),
+            Self::Monitoring => return "portcullis.monitoring".to_owned(),
             Self::TickMicros => return "portcullis.tick_us".to_owned(),
             Self::TicketsIssued => ("tickets", "issued"),
             Self::TicketsRedeemed => ("tickets", "redeemed"),

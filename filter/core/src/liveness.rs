@@ -72,7 +72,7 @@ pub(crate) struct Liveness {
     overlooked: Times,
 }
 
-/// What monitor mode let pass, by the time that it began at: it is counted once.
+/// What has passed, only monitored, by the time that it began at: it is counted once.
 #[derive(Clone, Copy, Debug, Default)]
 struct Times {
     dead: Option<Moment>,
@@ -124,7 +124,7 @@ impl Liveness {
         }
     }
 
-    /// Monitor mode lets a violation pass: it is not found again, until it begins anew.
+    /// A violation passes, only monitored: it is not found again, until it begins anew.
     pub(crate) fn overlook(&mut self, violation: Violation, traffic: &Traffic) {
         let Times { dead, idle, lifetime, too_slow } = &mut self.overlooked;
         for (of, time, began_at) in [
@@ -161,7 +161,7 @@ impl Liveness {
         }
     }
 
-    /// Whether monitor mode has not let the silence pass that there is.
+    /// Whether the silence that there is has not passed yet.
     fn is_dead_news(&self) -> bool {
         self.overlooked.dead != Some(self.client_at)
     }

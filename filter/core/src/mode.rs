@@ -111,6 +111,17 @@ impl Modes {
     }
 }
 
+impl Modes {
+    /// How many parts are only monitored.
+    #[must_use]
+    pub fn monitored_count(&self) -> usize {
+        let Self { base, origin, subprotocols, auth, messages, limits, liveness } = *self;
+        let sides = [messages.client.own, messages.server.own];
+        let parts = [base, origin, subprotocols, auth, limits, liveness].into_iter().chain(sides);
+        parts.filter(|mode| !mode.enforces()).count()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,7 @@ mod shown;
 use crate::effect::{Effect, Level};
 use crate::http::headers::Headers;
 use crate::limits::address::Address;
+use crate::limits::table::FailureRules;
 use crate::mode::Mode;
 use crate::refusal::{Cause, Detail, Refusal};
 use crate::token::Verified;
@@ -108,6 +109,22 @@ impl Record {
         Effect::Log(Level::Warn, self.told(line, holder))
     }
 
+    /// An address that is banned from now on; `failure` is its last one.
+    #[must_use]
+    pub fn banned(&self, of: Scene<'_>, failure: Option<&Refusal>, rules: &FailureRules) -> Effect {
+        let mut line = self.line(of, "banned");
+        line.add("reason", failure.map_or("", |failure| failure.violation.reason()));
+        let cause = failure.and_then(|failure| failure.cause.as_deref());
+        line.add("at", Violation::Banned.key());
+        line.add("detail", cause.and_then(|cause| cause.detail).map_or("", Detail::name));
+        line.add_number("failures", rules.count.into());
+        line.add_number("window_s", rules.window.as_secs());
+        line.add_number("ban_s", rules.ban.as_secs());
+        let holder = cause.and_then(|cause| cause.holder.as_ref());
+        let holder = holder.map(|(provider, subject)| (provider.as_str(), subject.as_str()));
+        Effect::Log(Level::Warn, self.told(line, holder))
+    }
+
     /// A connection that is up.
     #[must_use]
     pub fn opened(&self, of: Scene<'_>) -> Effect {
@@ -153,6 +170,15 @@ impl Record {
         }
         line.end()
     }
+}
+
+/// Policies that are in force from now on; `revision` is what the operator calls them.
+#[must_use]
+pub fn configured(revision: Option<&str>, monitored_count: usize) -> String {
+    let mut line = Line::new("configured", 0);
+    line.add_text("revision", revision.unwrap_or_default());
+    line.add_number("monitoring", monitored_count as u64);
+    line.end()
 }
 
 /// An address of IPv4, or a subnet of IPv6.

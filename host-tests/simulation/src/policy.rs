@@ -247,7 +247,7 @@ pub(crate) fn policy(messages: usize, others: usize) -> (Terms, Parsed) {
             let written = terms.written().to_string();
             config::parse(written.as_bytes(), &|_| None).unwrap_or_else(|error| panic!("{error}: {written}"))
         });
-        Parsed { policies: parsed.policies.clone(), memory: parsed.memory, warnings: vec![] }
+        Parsed { policies: parsed.policies.clone(), revision: None, memory: parsed.memory, warnings: vec![] }
     });
     (terms, parsed)
 }

@@ -55,6 +55,7 @@ pub(super) fn policy(
     cache: &mut ContentCache,
     found: &mut Findings,
 ) -> Policy {
+    modes::warn(raw, found);
     let fail = raw.fail.unwrap_or(Fail::Closed);
     let hosts = found.each("hosts", raw.hosts.as_deref(), |text: &String, found| authority(text, found));
     let origin = origin(&raw.origin.clone().unwrap_or_default(), hosts.is_empty(), found);

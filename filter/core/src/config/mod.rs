@@ -54,6 +54,8 @@ pub use secret::Environment;
 pub struct Parsed {
     /// What to decide by.
     pub policies: Policies,
+    /// What the operator calls them, if anything.
+    pub revision: Option<String>,
     /// What a worker needs for its messages.
     pub memory: Memory,
     /// Weaknesses, each with its path: to be logged once.
@@ -68,8 +70,8 @@ pub struct Parsed {
 pub fn parse(bytes: &[u8], environment: Environment<'_>) -> Result<Parsed, ConfigError> {
     let mut found = Findings::default();
     let built = tree(bytes, &mut found).and_then(|tree| policies(tree, environment, &mut found));
-    let ((policies, memory), warnings) = found.conclude(built)?;
-    Ok(Parsed { policies, memory, warnings })
+    let ((policies, revision, memory), warnings) = found.conclude(built)?;
+    Ok(Parsed { policies, revision, memory, warnings })
 }
 
 fn tree(bytes: &[u8], found: &mut Findings) -> Option<Map<String, Value>> {
@@ -84,7 +86,7 @@ fn policies(
     mut tree: Map<String, Value>,
     environment: Environment<'_>,
     found: &mut Findings,
-) -> Option<(Policies, Memory)> {
+) -> Option<(Policies, Option<String>, Memory)> {
     let mut cache = ContentCache::default();
     let raw = RawPolicy::read(&Value::Object(tree.clone()), found)?;
     found.has_read();
@@ -114,7 +116,7 @@ fn policies(
         });
         Some(Route { matcher: matcher?, policy: policy? })
     });
-    let is_whole = routes.len() == raw.routes.map_or(0, |routes| routes.len());
+    let is_whole = routes.len() == raw.routes.as_ref().map_or(0, Vec::len);
     let policies = Policies::new(base, routes);
     // The route that a request comes to, and what a worker needs, are known where all routes are.
     if !is_whole {
@@ -125,7 +127,7 @@ fn policies(
         Some(())
     });
     let memory = Memory::of(&policies, found);
-    Some((policies, memory))
+    Some((policies, raw.revision, memory))
 }
 
 fn policy(raw: &RawPolicy, environment: Environment<'_>, cache: &mut ContentCache, found: &mut Findings) -> Policy {

@@ -1,9 +1,42 @@
 //! Whether what is found is refused, part by part: what stands deeper wins.
 
+use super::findings::Findings;
 use super::raw::{RawMessages, RawPolicy};
 use crate::mode::{Mode, Modes, SideModes};
 use crate::policy::SideRules;
 use crate::wire::Sides;
+
+/// Warns of everything that is written to be only monitored.
+pub(super) fn warn(raw: &RawPolicy, found: &mut Findings) {
+    let mut check = |at: &str, mode: Option<Mode>| {
+        if mode == Some(Mode::Monitor) {
+            found.within(at, |found| found.warn("mode", "monitor: nothing is refused by this, only counted and logged as would_refuse"));
+        }
+    };
+    check("", raw.mode);
+    check("origin", raw.origin.as_ref().and_then(|part| part.mode));
+    check("subprotocols", raw.subprotocols.as_ref().and_then(|part| part.mode));
+    check("auth", raw.auth.as_ref().and_then(|part| part.mode));
+    let sides = raw.messages.as_ref();
+    let client = sides.and_then(|sides| sides.from_client.as_ref());
+    let server = sides.and_then(|sides| sides.from_server.as_ref());
+    for (at, side) in [("messages.from_client", client), ("messages.from_server", server)] {
+        let Some(side) = side else { continue };
+        check(at, side.mode);
+        let list = |key: &str, index: usize| format!("{at}.{key}[{index}]");
+        for (index, rule) in side.authorize.iter().flatten().enumerate() {
+            check(&list("authorize", index), rule.mode);
+        }
+        for (index, rule) in side.deny_patterns.iter().flatten().enumerate() {
+            check(&list("deny_patterns", index), rule.mode);
+        }
+        for (index, set) in side.rule_sets.iter().flatten().enumerate() {
+            check(&list("rule_sets", index), set.mode);
+        }
+    }
+    check("limits", raw.limits.as_ref().and_then(|part| part.mode));
+    check("liveness", raw.liveness.as_ref().and_then(|part| part.mode));
+}
 
 /// The mode of one side's messages.
 pub(super) fn of_side(raw: &RawPolicy, side: Option<&RawMessages>) -> Mode {

@@ -145,6 +145,12 @@ impl Authorizations {
         self.rules.iter().map(|rule| rule.mode).reduce(Mode::or)
     }
 
+    /// How many rules are only monitored.
+    #[must_use]
+    pub fn monitored_count(&self) -> usize {
+        self.rules.iter().filter(|rule| !rule.mode.enforces()).count()
+    }
+
     /// Tells `refuse` of each rule by which `sender` may not send `message`: its index and mode. A sender without a token has no claims. Where a
     /// place `folds`, the case of letters says nothing.
     ///

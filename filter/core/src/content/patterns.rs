@@ -124,6 +124,13 @@ impl Patterns {
         own.chain(self.sets.iter().map(|rules| rules.mode)).reduce(Mode::or)
     }
 
+    /// How many expressions and sets are only monitored.
+    #[must_use]
+    pub fn monitored_count(&self) -> usize {
+        let own = self.own.iter().filter(|own| !own.mode.enforces()).map(|own| own.names.len());
+        own.chain(self.sets.iter().map(|rules| usize::from(!rules.mode.enforces()))).sum()
+    }
+
     /// Tells `refuse` of the rules that `view` matches, by itself or with what was seen of its `message` before: at most one of a set.
     ///
     /// # Errors

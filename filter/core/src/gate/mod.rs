@@ -346,13 +346,19 @@ impl Gate {
         self.slots = slots;
         let counters = &self.plugin.worker().counters;
         self.fail = policy.fail;
-        if is_failed_attempt {
-            peer.fail(counters, &policy.limits);
-        }
+        let ban = if is_failed_attempt { peer.fail(counters, &policy.limits) } else { None };
         if matches!(decision, Decision::Upgrade(_) | Decision::Refuse(_)) {
             self.plugin.worker().watch.note(Watched::Handshakes);
         }
         let label = policies.label(&policy);
+        if let Some(rules) = ban {
+            let failure = match &decision {
+                Decision::Refuse(refusal) => Some(refusal),
+                _ => would_refuse.iter().find(|refusal| refusal.violation.is_failed_attempt()),
+            };
+            let of = Scene { worker: self.plugin.worker().name, stream: self.id, policy: &label };
+            worker::tell_ban(self.plugin.worker(), &policy, &record, of, (failure, rules), effects);
+        }
         for refusal in would_refuse {
             self.note(&policy, &label, &record, refusal, effects);
         }

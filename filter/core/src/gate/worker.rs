@@ -7,14 +7,18 @@ use std::rc::Rc;
 use super::memory::Need;
 use crate::ask::{Answer, Ask, Asker};
 use crate::config::Parsed;
-use crate::effect::Metric;
+use crate::effect::{Effects, Metric};
 use crate::identity::Identity;
 use crate::limits::HeldBytes;
 use crate::limits::counters::Counters;
 use crate::limits::lease::Leases;
 use crate::limits::rls;
+use crate::limits::table::FailureRules;
+use crate::policy::Policy;
 use crate::policy::routes::Policies;
 use crate::port::{self, HostError, Port};
+use crate::record::{Record, Scene};
+use crate::refusal::Refusal;
 use crate::succession::{Listener, Succession};
 use crate::telemetry::watch::Watch;
 use crate::time::Moment;
@@ -163,6 +167,25 @@ impl Worker {
         let identity = &self.identity;
         let (asks, lines, counts) = (identity.take_asks(), identity.take_lines(), identity.take_counts());
         Answered { streams, asks, lines, counts }
+    }
+}
+
+/// Tells of an address that is banned from now on, with the last of its failures. Bans that are only monitored refuse nobody: what would be is told then.
+#[cold]
+pub(super) fn tell_ban(
+    worker: &Worker,
+    policy: &Policy,
+    record: &Record,
+    of: Scene<'_>,
+    (failure, rules): (Option<&Refusal>, &FailureRules),
+    effects: &mut Effects,
+) {
+    if !policy.modes.limits.enforces() {
+        return;
+    }
+    effects.count(Metric::Bans, 1);
+    if policy.log.refusals {
+        worker.watch.log(record.group(), worker.now(), || record.banned(of, failure, rules), effects);
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Opening {
     pub decision: Decision,
     /// What to change in it, whatever the decision is.
     pub edits: Vec<Edit>,
-    /// In monitor mode, what it would have been refused for.
+    /// What it would have been refused for were that not only monitored.
     pub would_refuse: Vec<Refusal>,
     /// The client that asks, where a credential says so.
     pub credential: Option<Rc<Verified>>,

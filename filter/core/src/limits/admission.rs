@@ -9,7 +9,7 @@ use sha1::{Digest, Sha1};
 use super::address::{Address, Group};
 use super::counters::{Counters, Slot};
 use super::rules::{AddressLimits, LimitRules};
-use super::table::{Admission, Excess, Key, Kind};
+use super::table::{Admission, Excess, FailureRules, Key, Kind};
 use crate::port::HostError;
 use crate::token::Verified;
 use crate::violation::Violation;
@@ -46,11 +46,10 @@ impl Peer {
         self.address.map(|address| address.group(limits.per_address.ipv6_prefix))
     }
 
-    /// Counts a failed attempt. A count that is lost bans somebody later.
-    pub fn fail(&self, counters: &Counters, limits: &LimitRules) {
-        if let Some(rules) = &limits.per_address.failures {
-            let _ = counters.fail(self.key(counters, limits), rules);
-        }
+    /// Counts a failed attempt. A count that is lost bans somebody later. Gives the rules by which it is banned from now on.
+    pub fn fail<'a>(&self, counters: &Counters, limits: &'a LimitRules) -> Option<&'a FailureRules> {
+        let rules = limits.per_address.failures.as_ref()?;
+        counters.fail(self.key(counters, limits), rules).is_ok_and(|begins| begins).then_some(rules)
     }
 
     fn key(&self, counters: &Counters, limits: &LimitRules) -> Key {

@@ -175,10 +175,16 @@ impl Counters {
         Ok(Ok(Slot { counters: Rc::clone(self), key }))
     }
 
-    /// Counts a failed attempt. Returns whether it was one too many.
+    /// Counts a failed attempt. Returns whether a ban begins with it.
+    ///
+    /// # Errors
+    /// [`HostError`]: it is not counted.
     pub fn fail(&self, key: Key, rules: &FailureRules) -> Result<bool, HostError> {
         let now = self.port.now()?;
-        self.update(key, |bucket| (bucket.fail(key, rules, now), true))
+        self.update(key, |bucket| {
+            let was_banned = bucket.is_banned(key, rules, now);
+            (bucket.fail(key, rules, now) && !was_banned, true)
+        })
     }
 
     /// Gives back what of an earlier lease was not used, and takes messages and bytes of a subject, as many as there are.

@@ -233,6 +233,13 @@ impl<'a> Bucket<'a> {
         }
     }
 
+    /// Whether an address is banned.
+    #[must_use]
+    pub fn is_banned(&self, key: Key, rules: &FailureRules, now: Moment) -> bool {
+        let place = self.find(key).and_then(|index| self.entries.get(index));
+        place.is_some_and(|place| now < Entry::read(place).ban_end(rules))
+    }
+
     /// Counts a failure of an address, and tells whether it is banned now. While it is, nothing is counted: a ban ends when it was said to.
     pub fn fail(&mut self, key: Key, rules: &FailureRules, now: Moment) -> bool {
         let Some((place, mut entry)) = self.place(key, UNKNOWN, now) else { return false };

@@ -93,6 +93,19 @@ impl Policy {
         self.messages.iter().all(|side| side.content.envelope.of(subprotocol).is_some())
     }
 
+    /// How many of its parts are only monitored, and rules of parts that are not.
+    #[must_use]
+    pub fn monitored_count(&self) -> usize {
+        let sides = [(&self.modes.messages.client, &self.messages.client), (&self.modes.messages.server, &self.messages.server)];
+        let enforced = sides.into_iter().filter(|(modes, _)| modes.own.enforces());
+        let rules = enforced.map(|(_, side)| {
+            let SideRules { content, .. } = side;
+            let patterns = content.patterns.as_ref().map_or(0, |patterns| patterns.monitored_count());
+            patterns.saturating_add(content.authorize.monitored_count())
+        });
+        rules.fold(self.modes.monitored_count(), usize::saturating_add)
+    }
+
     /// A type of the client's messages as it is counted: one that the policy does not name counts as none, since a client could make up any.
     #[must_use]
     pub fn counted_type<'a>(&self, kind: &'a str) -> &'a str {

@@ -83,6 +83,12 @@ impl Policies {
         core::iter::once(&*self.base).chain(self.routes.iter().map(|route| &*route.policy))
     }
 
+    /// How many parts and rules of all policies are only monitored.
+    #[must_use]
+    pub fn monitored_count(&self) -> usize {
+        self.all().map(Policy::monitored_count).sum()
+    }
+
     /// The names of all rules that a message can match.
     pub fn rule_names(&self) -> impl Iterator<Item = &Rc<str>> {
         let sides = self.all().flat_map(|policy| policy.messages.iter());

@@ -24,7 +24,7 @@ pub(super) struct Expiry {
     at: Option<Moment>,
     /// Whether the token had ended when the connection came up.
     was_late: Option<bool>,
-    /// Monitor mode has let it pass.
+    /// It has passed, only monitored.
     is_overlooked: bool,
 }
 
@@ -50,7 +50,7 @@ impl Expiry {
         self.at.filter(|_| !self.is_overlooked)
     }
 
-    /// Monitor mode lets it pass: it is not found again.
+    /// It passes, only monitored: it is not found again.
     pub(super) const fn overlook(&mut self) {
         self.is_overlooked = true;
     }

@@ -12,12 +12,13 @@ use crate::ask::{Answer, Ask, Asker, Step, Wait};
 use crate::docket::{Docket, Strictness};
 use crate::effect::{ClientWriter, Effect, Effects, Onward, Passage};
 use crate::gate::proof::Proof;
-use crate::gate::worker::{Plugin, Worker};
+use crate::gate::worker::{Plugin, Worker, tell_ban};
 use crate::limits::admission::{Admissions, Applicant, Peer};
 use crate::limits::lease::Subject;
 use crate::mode::Mode;
 use crate::policy::Fail;
 use crate::port::HostError;
+use crate::record::Scene;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::token::Verified;
@@ -202,11 +203,7 @@ impl Connection {
         match refusal.filter(|_| !is_faulty) {
             Some(mut refusal) => {
                 self.policy.auth.locate(&mut refusal);
-                if let Subject::Address(peer) = &self.subject
-                    && refusal.violation.is_failed_attempt()
-                {
-                    peer.fail(&worker.counters, &self.policy.limits);
-                }
+                self.count_failure(worker, &refusal, effects);
                 match docket.find_in(Part::Auth, refusal) {
                     Err(refusal) => return self.turn_away(worker, &refusal, effects),
                     Ok(()) => self.session.go_on_unidentified(),
@@ -251,6 +248,15 @@ impl Connection {
         self.lease = worker.leases.lease(&self.subject, &self.policy.limits);
         self.record.identify(verified);
         Ok(())
+    }
+
+    /// Counts a failed attempt of a client that is not known yet.
+    fn count_failure(&self, worker: &Worker, refusal: &Refusal, effects: &mut Effects) {
+        let Some(peer) = self.peer().filter(|_| refusal.violation.is_failed_attempt()) else { return };
+        let Some(rules) = peer.fail(&worker.counters, &self.policy.limits) else { return };
+        let label = self.policies.label(&self.policy);
+        let of = Scene { worker: worker.name, stream: self.id, policy: &label };
+        tell_ban(worker, &self.policy, &self.record, of, (Some(refusal), rules), effects);
     }
 
     /// The address that it is counted by, where it has no subject.

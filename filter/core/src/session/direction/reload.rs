@@ -14,7 +14,7 @@ impl Direction {
         let is_in_hand = self.messages.is_open() || self.frame.is_some();
         let opcode = if self.is_binary { Opcode::Binary } else { Opcode::Text };
         let wanted = Reading::of(opcode, rules, content);
-        // A control frame of any length, as monitor mode lets them pass.
+        // A control frame of any length, as they pass where that is only monitored.
         let is_lax = self
             .frame
             .is_some_and(|Frame { header, .. }| header.opcode.is_control() && header.payload_len > CONTROL_LEN_MAX);
