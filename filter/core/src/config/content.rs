@@ -35,6 +35,9 @@ const RULE_NAME_LEN_MAX: usize = 64;
 /// at as often as there are views of it: 64 KiB take at most ten milliseconds.
 const SCAN_COUNT_MAX: usize = 32;
 
+/// How many pointers a set may have whose strings it does not look into: each may have to look at every member of a message.
+const EXCEPT_MAX: usize = 32;
+
 /// What has been compiled: routes mostly say nothing new about messages.
 #[derive(Default)]
 pub(super) struct ContentCache {
@@ -207,7 +210,8 @@ fn patterns(raw: &RawMessages, mode: Mode, builder: &mut Builder, found: &mut Fi
         let mode = pattern.mode.unwrap_or(mode);
         rules.extend(own.map(|(name, regex)| Expression { index, name, regex, mode }));
     }
-    let sets = found.within("rule_sets", |found| rule_sets(raw, mode, found));
+    let is_unread = found.is_unread("json");
+    let sets = found.within("rule_sets", |found| rule_sets(raw, mode, is_unread, found));
     // What is wrong with one is said without it of the others.
     let patterns = loop {
         if rules.is_empty() && sets.is_empty() {
@@ -231,8 +235,8 @@ fn patterns(raw: &RawMessages, mode: Mode, builder: &mut Builder, found: &mut Fi
     Some(patterns)
 }
 
-/// The built-in rules, each set once.
-fn rule_sets(raw: &RawMessages, mode: Mode, found: &mut Findings) -> Vec<Chosen> {
+/// The built-in rules, each set once. `needs_no_json`: whether messages are JSON is not known.
+fn rule_sets(raw: &RawMessages, mode: Mode, needs_no_json: bool, found: &mut Findings) -> Vec<Chosen> {
     let mut chosen: Vec<Chosen> = Vec::new();
     let list = raw.rule_sets.as_deref().unwrap_or_default();
     for (index, own) in list.iter().enumerate() {
@@ -244,7 +248,19 @@ fn rule_sets(raw: &RawMessages, mode: Mode, found: &mut Findings) -> Vec<Chosen>
             if chosen.iter().any(|other| other.set == set) {
                 return found.fault("name", "stands twice");
             }
-            chosen.push(Chosen { index, set, mode: own.mode.unwrap_or(mode) });
+            let left_out = found.each("exclude", own.exclude.as_deref(), |text: &String, found| {
+                let name = text.strip_prefix(set.prefix()).unwrap_or(text);
+                let rule = set.names().iter().find(|rule| rule.strip_prefix(set.prefix()) == Some(name));
+                rule.copied().or_else(|| found.expected("the name of a rule of this set"))
+            });
+            let except = found.each("except", own.except.as_deref(), |text: &String, found| pointer(text, found));
+            if !except.is_empty() && raw.json.is_none() && !needs_no_json {
+                found.fault("except", "needs json: its pointers lead into JSON messages");
+            }
+            if except.len() > EXCEPT_MAX {
+                found.fault("except", &format!("at most {EXCEPT_MAX} pointers"));
+            }
+            chosen.push(Chosen { index, set, mode: own.mode.unwrap_or(mode), left_out, except });
         });
     }
     chosen

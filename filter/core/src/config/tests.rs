@@ -161,7 +161,7 @@ fn every_key_that_exists_is_read() {
     let lookup = policy.auth.providers[1].lookup.as_ref().unwrap();
     assert_eq!((lookup.timeout, lookup.cache), (Duration::from_secs(2), Duration::ZERO));
     assert_eq!(policy.auth.cookie.as_ref().unwrap().name, "own");
-    assert_eq!(parsed.warnings.len(), 1, "the inline secret");
+    assert_eq!(parsed.warnings.len(), 2, "the mode and the inline secret");
 }
 
 #[test]
@@ -827,4 +827,56 @@ fn texts_that_are_judged_are_text_and_routes_share_what_is_compiled() {
         !names.is_empty()
             && names.iter().all(|name| name.starts_with("sql_injection.") || *name == "rule_sets.too_much_work")
     );
+}
+
+#[test]
+fn what_is_only_monitored_is_warned_of_by_its_path_and_counted() {
+    let client = json!({
+        "mode": "enforce", "json": {},
+        "deny_patterns": [{"name": "a", "regex": "a", "mode": "enforce"}, {"name": "b", "regex": "b", "mode": "monitor"}],
+        "rule_sets": ["sql_injection", {"name": "path_traversal", "mode": "monitor"}],
+        "authorize": [{"when": {"": "*"}, "claims": {"a": 1}, "mode": "monitor"}],
+    });
+    let config = json!({
+        "mode": "monitor", "auth": {"required": false, "mode": "monitor"}, "origin": {"mode": "enforce"},
+        "subprotocols": {"mode": "monitor"}, "limits": {"mode": "monitor"}, "liveness": {"mode": "monitor"},
+        "messages": {"from_client": client, "from_server": {"mode": "monitor"}},
+        "routes": [{"match": {"path": "/a"}, "policy": {"origin": {"mode": "monitor"}}}],
+    });
+    let parsed = read(&config).unwrap();
+    let paths: Vec<String> = warnings(&parsed).iter().map(|line| line.split(": ").next().unwrap().to_owned()).collect();
+    let expected = [
+        "mode", "subprotocols.mode", "auth.mode", "messages.from_client.authorize[0].mode",
+        "messages.from_client.deny_patterns[1].mode", "messages.from_client.rule_sets[1].mode",
+        "messages.from_server.mode", "limits.mode", "liveness.mode", "routes[0].policy.origin.mode",
+    ];
+    assert_eq!(paths, expected);
+    // Six of the eight parts and three rules, and of the route seven.
+    assert_eq!(parsed.policies.monitored_count(), 6 + 3 + 7 + 3);
+    assert_eq!(read(&json!({"auth": {"required": false}})).unwrap().policies.monitored_count(), 0);
+}
+
+#[test]
+fn rules_are_left_out_by_their_names_and_strings_by_their_places() {
+    let side = |set: Value, json: Value| {
+        json!({"auth": {"required": false}, "messages": {"from_client": {"json": json, "rule_sets": ["path_traversal", set]}}})
+    };
+    for (set, json, problem) in [
+        (json!({"name": "sql_injection", "exclude": ["union_select", "no_rule"]}), json!({}), "exclude[1]: expected the name of a rule of this set"),
+        (json!({"name": "sql_injection", "exclude": ["path_traversal.null_byte"]}), json!({}), "exclude[0]: expected the name"),
+        (json!({"name": "sql_injection", "except": ["text"]}), json!({}), "except[0]: expected a JSON Pointer"),
+        (json!({"name": "sql_injection", "except": ["/text"]}), json!(null), "except: needs json"),
+        (json!({"name": "path_traversal", "mode": "monitor"}), json!({}), "name: stands twice"),
+        (json!({"exclude": []}), json!({}), "name: is required"),
+        (json!({"name": "sql"}), json!({}), "name: expected "),
+        (json!({"name": "sql_injection", "only": []}), json!({}), "only: unknown field"),
+        (json!({"name": "sql_injection", "except": vec!["/a"; 33]}), json!({}), "except: at most 32"),
+        (json!(7), json!({}), "expected sql_injection or "),
+    ] {
+        let error = read(&side(set, json)).unwrap_err();
+        let at = "messages.from_client.rule_sets[1]";
+        assert!(error.starts_with(&format!("{at}.{problem}")) || error.starts_with(&format!("{at}: {problem}")), "{error}");
+    }
+    let good = json!({"name": "sql_injection", "mode": "monitor", "exclude": ["union_select"], "except": ["/text", "/items/*/body", ""]});
+    assert!(read(&side(good, json!({}))).is_ok());
 }

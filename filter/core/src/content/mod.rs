@@ -12,13 +12,13 @@ pub mod rule_sets;
 pub mod tunnels;
 pub mod views;
 
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::docket::Docket;
-use crate::json::document::{Form, Twins, Value};
+use crate::json::document::{Document, Form, Twins, Value};
 use crate::json::pointer::{Pointer, Referent};
 use crate::json::reader::{Bounds, read};
 use crate::json::schema::Schema;
@@ -28,9 +28,9 @@ use crate::violation::{Part, Violation};
 use authorize::Authorizations;
 use credential::Search;
 use envelope::{Envelope, Envelopes};
-use patterns::Patterns;
+use patterns::{Look, Patterns};
 use tunnels::Exempt;
-use views::Reader;
+use views::{Reader, View};
 
 /// What the messages of one side may say.
 #[derive(Debug, Default)]
@@ -100,6 +100,8 @@ struct Terms<'a> {
     envelope: Envelope,
     /// What its packets have taken so far, in steps of a schema's: each has a least, of which a text has thousands.
     spent: &'a Cell<u64>,
+    /// The rules that have passed: a text counts once for each.
+    passed: &'a RefCell<Vec<Rc<str>>>,
     docket: &'a Docket,
     sender: Option<&'a Verified>,
     search: Option<&'a Search<'a>>,
@@ -152,13 +154,14 @@ impl ContentRules {
         let spent = Cell::new(0);
         let envelope = self.envelope.of(&handshake.subprotocol);
         let sender = handshake.sender.as_deref();
-        let terms = Terms { envelope: envelope.unwrap_or(Envelope::Json), spent: &spent, docket, sender, search };
+        let (envelope_of, passed) = (envelope.unwrap_or(Envelope::Json), RefCell::default());
+        let terms = Terms { envelope: envelope_of, spent: &spent, passed: &passed, docket, sender, search };
         // The handshake refuses such a connection, unless that is only monitored.
         if envelope.is_none() {
             return self.judge_unparsed(Violation::SchemaRefused.into(), text, attachments, &terms);
         }
         let Some(json) = &self.json else {
-            self.search(text, 0, Reader::Unknown, docket)?;
+            self.search(text, 0, Reader::Unknown, Look::All, &terms)?;
             terms.receive_unread()?;
             return Ok(Judged::default());
         };
@@ -168,7 +171,7 @@ impl ContentRules {
             Err(violation) => return self.judge_unparsed(violation.into(), text, attachments, &terms),
         };
         // As a whole, and below each by itself without its envelope.
-        self.search(text, 0, Reader::Unknown, docket)?;
+        self.search(text, 0, Reader::Unknown, Look::Text, &terms)?;
         let mut judged = Judged::default();
         let most = Schema::steps_allowed(text.len()).max(rule_sets::Message::new(text.len(), 0).left());
         for record in &records {
@@ -206,7 +209,9 @@ impl ContentRules {
             docket.find(Refusal::at(Violation::SchemaRefused, "envelope"))?;
         }
         let Some(inside) = packet.json.as_deref() else {
-            self.search(searched, 0, Reader::Json, docket)?;
+            // Among others it has been searched with them, but for what asks for places.
+            let look = if searched.is_empty() { Look::Place(&[]) } else { Look::All };
+            self.search(all, 0, Reader::Json, look, terms)?;
             if !packet.is_heartbeat {
                 terms.receive_unread()?;
             }
@@ -243,7 +248,8 @@ impl ContentRules {
         }
         terms.spend(steps);
         let searched = if searched.is_empty() { inside } else { searched };
-        terms.spend(self.search(searched, steps, Reader::Json, docket)?);
+        terms.spend(self.search(searched, steps, Reader::Json, Look::Text, terms)?);
+        terms.spend(self.search_places(&document, message, terms)?);
         let goes_nowhere = match search.map_or(Ok(false), |search| search.receive(envelope, &packet, &document)) {
             Ok(goes_nowhere) => goes_nowhere,
             Err(violation) => {
@@ -279,7 +285,7 @@ impl ContentRules {
         let is_located = refusal.cause.is_some();
         let refusal = if is_located { refusal } else { Refusal::at(refusal.violation, "envelope") };
         terms.docket.find_in(Part::Parsed, refusal)?;
-        terms.spend(self.search(text, 0, Reader::Unknown, terms.docket)?);
+        terms.spend(self.search(text, 0, Reader::Unknown, Look::All, terms)?);
         terms.receive_unread()?;
         Ok(Judged { kinds: self.no_kind(), attachments })
     }
@@ -293,26 +299,81 @@ impl ContentRules {
     ///
     /// # Errors
     /// What is refused of [`Violation::PatternRefused`], and [`Violation::InvalidUtf8`] for what some readers take for UTF-16.
-    fn search(&self, text: &str, steps: u64, reader: Reader, docket: &Docket) -> Result<u64, Refusal> {
+    fn search(
+        &self,
+        text: &str,
+        steps: u64,
+        reader: Reader,
+        look: Look<'_>,
+        terms: &Terms<'_>,
+    ) -> Result<u64, Refusal> {
         let Some(patterns) = &self.patterns else { return Ok(0) };
         // Readers of JSON take this for UTF-16 or UTF-32 (RFC 4627 §3), and see other strings in it than are searched here.
         if matches!(text.as_bytes(), [0, _, ..] | [_, 0, _, ..]) {
-            docket.find(Violation::InvalidUtf8)?;
+            terms.docket.find(Violation::InvalidUtf8)?;
         }
-        let (mut refused, mut message) = (Ok(()), rule_sets::Message::new(text.len(), steps));
-        let (before, mut passed) = (message.left(), Vec::new());
-        views::any(text, reader, &mut |view| {
-            refused = patterns.find(view, &mut message, &mut |found| {
-                // A message counts once for each rule.
-                if passed.iter().any(|known| Rc::ptr_eq(known, found.rule)) {
-                    return Ok(());
-                }
-                passed.push(Rc::clone(found.rule));
-                docket.find(found.refusal())
-            });
-            refused.is_err()
+        let mut hunt = Hunt::new(patterns, terms, text.len(), steps);
+        views::any(text, reader, &mut |view| hunt.see(view, look));
+        hunt.end()
+    }
+
+    /// Looks likewise in the strings of a message that has been read, for what depends on their places.
+    ///
+    /// # Errors
+    /// What is refused of [`Violation::PatternRefused`].
+    fn search_places(
+        &self,
+        document: &Document<'_>,
+        message: Option<Value<'_>>,
+        terms: &Terms<'_>,
+    ) -> Result<u64, Refusal> {
+        let Some(patterns) = self.patterns.as_ref().filter(|patterns| patterns.ask_for_places()) else { return Ok(0) };
+        let excepted = message.map(|message| patterns.excepted(message)).unwrap_or_default();
+        let mut hunt = Hunt::new(patterns, terms, document.len(), 0);
+        for (index, text) in document.texts() {
+            let start = excepted.partition_point(|(other, _)| *other < index);
+            let own = excepted.get(start..).unwrap_or_default().iter().take_while(|(other, _)| *other == index);
+            let own: Vec<usize> = own.map(|(_, set)| *set).collect();
+            if views::any_in(text, &mut |view| hunt.see(view, Look::Place(&own))) {
+                break;
+            }
+        }
+        hunt.end()
+    }
+}
+
+/// A search for patterns in one message.
+struct Hunt<'a> {
+    patterns: &'a Patterns,
+    terms: &'a Terms<'a>,
+    message: rule_sets::Message,
+    most: u64,
+    found: Result<(), Refusal>,
+}
+
+impl<'a> Hunt<'a> {
+    fn new(patterns: &'a Patterns, terms: &'a Terms<'a>, len: usize, steps: u64) -> Self {
+        let message = rule_sets::Message::new(len, steps);
+        Self { patterns, terms, most: message.left(), message, found: Ok(()) }
+    }
+
+    /// Looks at a text. Returns whether that is enough.
+    fn see(&mut self, view: View<'_>, look: Look<'_>) -> bool {
+        let Self { patterns, terms, message, found, most: _ } = self;
+        *found = patterns.find(view, message, look, &mut |rule| {
+            if terms.passed.borrow().iter().any(|known| Rc::ptr_eq(known, rule.rule)) {
+                return Ok(());
+            }
+            terms.passed.borrow_mut().push(Rc::clone(rule.rule));
+            terms.docket.find(rule.refusal())
         });
-        refused.map(|()| before.saturating_sub(message.left()))
+        found.is_err()
+    }
+
+    /// How many steps it has taken, where nothing is refused.
+    fn end(self) -> Result<u64, Refusal> {
+        let Self { message, most, found, .. } = self;
+        found.map(|()| most.saturating_sub(message.left()))
     }
 }
 

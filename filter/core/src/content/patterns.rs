@@ -4,6 +4,8 @@ use std::rc::Rc;
 
 use super::rule_sets::{Message, RuleSet, Subject, TOO_MUCH_WORK};
 use super::views::View;
+use crate::json::document::Value;
+use crate::json::pointer::Pointer;
 use crate::mode::Mode;
 use crate::refusal::{Cause, Refusal};
 use crate::regex::{Builder, RegexError, RegexSet};
@@ -36,6 +38,9 @@ struct Rules {
     set: RuleSet,
     mode: Mode,
     names: Vec<Rc<str>>,
+    left_out: Vec<&'static str>,
+    /// Where in a message its strings are not looked into.
+    except: Vec<Pointer>,
 }
 
 /// An expression of the operator's.
@@ -60,6 +65,21 @@ pub struct Chosen {
     pub set: RuleSet,
     /// What it does with what matches.
     pub mode: Mode,
+    /// The rules that are not looked for.
+    pub left_out: Vec<&'static str>,
+    /// Where in a message strings are not looked into: `*` is any one step.
+    pub except: Vec<Pointer>,
+}
+
+/// What a text is looked at for.
+#[derive(Clone, Copy, Debug)]
+pub enum Look<'a> {
+    /// Everything.
+    All,
+    /// What does not depend on the place of a string: the text is a message that has been read.
+    Text,
+    /// What does; the text is a string of a message, into which these sets do not look.
+    Place(&'a [usize]),
 }
 
 /// A rule that a text matches.
@@ -139,31 +159,56 @@ impl Patterns {
         &self,
         view: View<'_>,
         message: &mut Message,
+        look: Look<'_>,
         refuse: &mut dyn FnMut(Found<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        for Expressions { mode, set, names } in &self.own {
+        let own = if matches!(look, Look::Place(_)) { &[] } else { self.own.as_slice() };
+        for Expressions { mode, set, names } in own {
             let first = set.first_match(view.text());
             if let Some((index, rule)) = first.and_then(|first| names.get(first)) {
                 refuse(Found { rule, list: "deny_patterns", index: Some(*index), mode: *mode })?;
             }
         }
-        if self.sets.is_empty() || !view.says_more() {
-            return Ok(());
-        }
+        let asks = |(number, rules): &(usize, &Rules)| match look {
+            Look::All => true,
+            Look::Text => rules.except.is_empty(),
+            Look::Place(excepted) => !rules.except.is_empty() && !excepted.contains(number),
+        };
+        let mut sets = self.sets.iter().enumerate().filter(asks).map(|(_, rules)| rules).peekable();
+        let Some(first) = sets.peek().filter(|_| view.says_more()) else { return Ok(()) };
         let subject = Subject::new(view.text());
         if !message.take(&subject) {
             // What none of them has read may match any.
-            let mode = self.sets.first().map_or(Mode::Enforce, |rules| rules.mode);
+            let mode = first.mode;
             let found = |rule| refuse(Found { rule, list: "rule_sets", index: None, mode });
             return self.too_much_work.as_ref().map_or(Ok(()), found);
         }
-        for Rules { index, set, mode, names } in &self.sets {
-            let name = set.find(&subject).or_else(|| message.find(*set, &subject));
+        for Rules { index, set, mode, names, left_out, except: _ } in sets {
+            let name = set.find(&subject, left_out).or_else(|| message.find(*set, &subject, left_out));
             if let Some(rule) = name.and_then(|name| names.iter().find(|own| &***own == name)) {
                 refuse(Found { rule, list: "rule_sets", index: Some(*index), mode: *mode })?;
             }
         }
         Ok(())
+    }
+
+    /// Whether a set asks for the places of strings.
+    #[must_use]
+    pub fn ask_for_places(&self) -> bool {
+        self.sets.iter().any(|rules| !rules.except.is_empty())
+    }
+
+    /// The strings of a message, by their index in it, that a set does not look into: the set by its number.
+    #[must_use]
+    pub fn excepted(&self, message: Value<'_>) -> Vec<(u32, usize)> {
+        let mut excepted = Vec::new();
+        for (number, rules) in self.sets.iter().enumerate() {
+            for pointer in &rules.except {
+                pointer.each_string(message, &mut |string| excepted.push((string.index(), number)));
+            }
+        }
+        excepted.sort_unstable();
+        excepted
     }
 
     /// How many automata of the operator's expressions look at each character.
@@ -174,7 +219,8 @@ impl Patterns {
 }
 
 impl Rules {
-    fn new(Chosen { index, set, mode }: Chosen) -> Self {
-        Self { index, set, mode, names: set.names().iter().map(|name| Rc::from(*name)).collect() }
+    fn new(Chosen { index, set, mode, left_out, except }: Chosen) -> Self {
+        let names = set.names().iter().filter(|name| !left_out.contains(name));
+        Self { index, set, mode, names: names.map(|name| Rc::from(*name)).collect(), left_out, except }
     }
 }

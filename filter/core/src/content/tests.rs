@@ -504,3 +504,98 @@ fn thousands_of_records_take_no_more_work_than_one_text() {
     let rules = client_rules(lines);
     assert!(rules.judge(&"{\"text\":\"hello\"}\n".repeat(3_000), &docket(), &Handshake::default(), 0, None).is_ok());
 }
+
+/// The rules by which a text is refused, with these sets for the client's JSON.
+fn found_by(sets: &serde_json::Value, json: &serde_json::Value, text: &str) -> Option<String> {
+    let side = json!({"json": json, "rule_sets": sets});
+    let config = json!({"auth": {"required": false}, "messages": {"from_client": side}});
+    let parsed = parse(config.to_string().as_bytes(), &|_| None).unwrap_or_else(|error| panic!("{error}"));
+    judge(&parsed.policies.base().messages.client.content, text)
+}
+
+#[test]
+fn a_rule_that_is_left_out_hides_no_other() {
+    let union = "1' UNION SELECT password FROM users--";
+    let time = "1'; WAITFOR DELAY '0:0:5'--";
+    let find = |exclude: &[&str], text: &str| {
+        let text = json!({ "text": text }).to_string();
+        found_by(&json!([{"name": "sql_injection", "exclude": exclude}]), &json!({}), &text)
+    };
+    assert_eq!(find(&[], union).as_deref(), Some("sql_injection.statement_after_value"));
+    let both = format!("{union} {time}");
+    assert_eq!(find(&[], &both).as_deref(), Some("sql_injection.time_delay"));
+    // With or without the name of the set.
+    for exclude in ["time_delay", "sql_injection.time_delay"] {
+        assert_eq!(find(&[exclude], &both).as_deref(), Some("sql_injection.statement_after_value"));
+    }
+    let all: Vec<&str> = rule_sets::RuleSet::SqlInjection.names().to_vec();
+    assert_eq!(find(&all, &both), None);
+}
+
+#[test]
+fn every_rule_of_every_set_can_be_left_out() {
+    let attacks = [
+        "1' UNION SELECT password FROM users--", "<script>alert(1)</script>", "; cat /etc/passwd", "../../../../../../etc/passwd",
+        "__proto__", "' || this.password.match(/^a/)//", "$where", "{{7*7}}", "x' or 1=1--", "constructor.prototype.x",
+    ];
+    for set in rule_sets::RuleSet::ALL {
+        let names: Vec<&'static str> = set.names().to_vec();
+        for attack in attacks {
+            let subject = rule_sets::Subject::new(attack);
+            let mut left_out: Vec<&'static str> = Vec::new();
+            // One after the other, until nothing is found any more.
+            while let Some(rule) = set.find(&subject, &left_out) {
+                assert!(names.contains(&rule) && !left_out.contains(&rule), "{rule} in {attack}");
+                left_out.push(rule);
+            }
+            assert_eq!(set.find(&subject, &names), None, "{attack}");
+        }
+    }
+}
+
+#[test]
+fn strings_in_excepted_places_are_looked_into_by_no_set_that_excepts_them() {
+    let sets = json!([{"name": "sql_injection", "except": ["/text", "/items/*/body", "/list/0"]}, "cross_site_scripting"]);
+    let find = |text: &str| found_by(&sets, &json!({}), text);
+    let union = "1' UNION SELECT password FROM users--";
+    for passes in [
+        json!({"text": union}),
+        json!({"items": [{"body": union}, {"body": union}]}),
+        json!({"items": {"a": {"body": union}}}),
+        json!({"list": [union]}),
+        json!({"text": json!({"in": union}).to_string()}),
+    ] {
+        assert_eq!(find(&passes.to_string()), None, "{passes}");
+    }
+    for refused in [
+        json!({"text": union, "other": union}),
+        json!({"text": [union]}),
+        json!({"text": {"in": union}}),
+        json!({union: 1, "text": union}),
+        json!({"items": [{"body": union, "head": union}]}),
+        json!({"list": ["a", union]}),
+        json!([union]),
+        json!({"other": json!({"text": union}).to_string()}),
+    ] {
+        assert_eq!(find(&refused.to_string()).as_deref(), Some("sql_injection.statement_after_value"), "{refused}");
+    }
+    assert_eq!(find(r#"{"text":"<script>alert(1)</script>"}"#).as_deref(), Some("cross_site_scripting.script_code"));
+    // Names that readers differ about lead nowhere.
+    let twins = format!(r#"{{"text":"a","Text":"{union}"}}"#);
+    assert!(found_by(&sets, &json!({"duplicate_keys": "allow"}), &twins).is_some());
+}
+
+#[test]
+fn strings_are_seen_one_by_one_as_they_are_in_their_message() {
+    let sets: Vec<serde_json::Value> = rule_sets::RuleSet::ALL.iter().map(|set| set.prefix().trim_end_matches('.').into()).collect();
+    let placed: Vec<serde_json::Value> = sets.iter().map(|set| json!({"name": set, "except": ["/nowhere"]})).collect();
+    for text in HONEST.iter().copied().chain([
+        "1' UNION SELECT password FROM users--", "<script>alert(1)</script>", "; cat /etc/passwd", "__proto__", "\"' || '1'=='1", "1e1",
+    ]) {
+        for message in [json!({"a": text, "n": 15e0}), json!({text: [text]}), json!([json!({"b": text}).to_string()])] {
+            let message = message.to_string();
+            let whole = found_by(&sets.clone().into(), &json!({}), &message);
+            assert_eq!(whole, found_by(&placed.clone().into(), &json!({}), &message), "{message}");
+        }
+    }
+}

@@ -14,6 +14,7 @@
 //! It is judged string by string: in one text, the quotes of JSON would hide the first quote of an attack. In all other texts, each piece between two quotes
 //! may be a string, whichever quote opens it.
 
+use crate::json::document::{Form, Value};
 use crate::json::number::Decimal;
 
 /// The most that is shown of a message, in times its length: the message or, of a record, its numbers in both forms and its strings as they
@@ -98,6 +99,16 @@ pub fn any(text: &str, reader: Reader, see: &mut dyn FnMut(View<'_>) -> bool) ->
     }
 }
 
+/// Shows `see` every text in a string of a message that has been read, or its number, until it says that it has seen enough; whether it has.
+pub fn any_in(value: Value<'_>, see: &mut dyn FnMut(View<'_>) -> bool) -> bool {
+    let mut views = Views { reader: Reader::Json, see, seen_empty: false };
+    match value.form() {
+        Form::Number(text) => views.word(text, true),
+        Form::String(text) => views.unescaped(text, DEPTH_MAX.saturating_sub(1)),
+        Form::Array(_) | Form::Boolean(_) | Form::Null | Form::Object(_) => false,
+    }
+}
+
 /// One search.
 struct Views<'a> {
     reader: Reader,
@@ -117,7 +128,10 @@ impl Views<'_> {
     /// A string as it is written, and with `depth` left what is in it.
     fn string(&mut self, raw: &str, depth: u8) -> bool {
         let unescaped = raw.contains('\\').then(|| unescape(raw));
-        let text = unescaped.as_deref().unwrap_or(raw);
+        self.unescaped(unescaped.as_deref().unwrap_or(raw), depth)
+    }
+
+    fn unescaped(&mut self, text: &str, depth: u8) -> bool {
         match depth {
             0 => self.see(text),
             _ if Record::is_one(text) => (self.see)(View::Record(text)) || self.record(text, depth),

@@ -100,6 +100,13 @@ impl<'a> Document<'a> {
         self.nodes.iter().enumerate().filter(is_object).map(|(index, _)| self.value(index))
     }
 
+    /// Every string, names too, and every number as it is written; with its index.
+    pub fn texts(&'a self) -> impl Iterator<Item = (u32, Value<'a>)> {
+        let is_text = |node: &Node| !matches!(node.kind, Kind::Array | Kind::Boolean | Kind::Null | Kind::Object);
+        let texts = self.nodes.iter().enumerate().filter(move |(_, node)| is_text(node));
+        texts.map(|(index, _)| self.value(index)).map(|value| (value.index(), value))
+    }
+
     /// The length of the message, in bytes.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -212,7 +219,8 @@ impl<'a> Value<'a> {
     }
 
     /// Where it stands in its document.
-    pub(super) fn index(self) -> u32 {
+    #[must_use]
+    pub fn index(self) -> u32 {
         u32::try_from(self.index).unwrap_or(u32::MAX)
     }
 

@@ -57,9 +57,37 @@ impl Pointer {
         Ok(Referent::Value(value))
     }
 
+    /// Gives every string below `root` to which this leads, where `*` is any one step. Where readers differ about a step it leads nowhere.
+    pub fn each_string<'a>(&self, root: Value<'a>, see: &mut dyn FnMut(Value<'a>)) {
+        each_string(&self.0, root, see);
+    }
+
     /// The names and indices that lead there.
     pub fn tokens(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|token| &**token)
+    }
+}
+
+/// Recurses once for each token, of which a pointer has no more than messages have levels.
+fn each_string<'a>(tokens: &[Box<str>], value: Value<'a>, see: &mut dyn FnMut(Value<'a>)) {
+    let Some((token, rest)) = tokens.split_first() else {
+        if value.as_str().is_some() {
+            see(value);
+        }
+        return;
+    };
+    match value.form() {
+        Form::Array(items) if &**token == "*" => items.for_each(|item| each_string(rest, item, see)),
+        Form::Object(members) if &**token == "*" => members.for_each(|(_, member)| each_string(rest, member, see)),
+        Form::Array(_) => {
+            let item = index(token).and_then(|index| value.item(index));
+            item.into_iter().for_each(|item| each_string(rest, item, see));
+        }
+        Form::Object(_) => {
+            let member = value.member(token).ok().flatten();
+            member.into_iter().for_each(|member| each_string(rest, member, see));
+        }
+        Form::Boolean(_) | Form::Null | Form::Number(_) | Form::String(_) => {}
     }
 }
 

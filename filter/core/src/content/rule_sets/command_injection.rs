@@ -17,6 +17,7 @@ mod template;
 mod tests;
 
 use super::bytes::{Kinds, first, of, places};
+use super::kept::Kept;
 use super::reading::Reading;
 
 pub(super) const NAMES: &[&str] = &[
@@ -43,18 +44,18 @@ pub(super) const NAMES: &[&str] = &[
 ];
 
 /// The rule that `reading` matches.
-pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
-    let marks = || if reading.has(MARKS) { marks(reading.folded()) } else { None };
-    shell::find(reading).or_else(|| line::find(reading)).or_else(marks)
+pub(super) fn find(reading: &Reading<'_>, kept: Kept<'_>) -> Option<&'static str> {
+    let marks = || if reading.has(MARKS) { marks(reading.folded(), kept) } else { None };
+    shell::find(reading, kept).or_else(|| line::find(reading, kept)).or_else(marks)
 }
 
 const MARKS: Kinds = of(b"/({<[$#");
 
 /// What begins with a mark: patterns of names, functions, templates.
-fn marks(text: &[u8]) -> Option<&'static str> {
+fn marks(text: &[u8], kept: Kept<'_>) -> Option<&'static str> {
     places(text, MARKS).find_map(|(before, rest)| match first(rest) {
-        b'/' => shell::wildcard(rest),
-        b'(' => line::shellshock(before, rest).or_else(|| template::opening(before, rest)),
-        _ => template::opening(before, rest),
+        b'/' => kept.of(shell::wildcard(rest)),
+        b'(' => kept.of(line::shellshock(before, rest)).or_else(|| kept.of(template::opening(before, rest))),
+        _ => kept.of(template::opening(before, rest)),
     })
 }

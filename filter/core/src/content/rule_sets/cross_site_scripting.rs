@@ -17,6 +17,7 @@ mod script;
 #[cfg(test)]
 mod tests;
 
+use super::kept::Kept;
 use super::reading::Reading;
 
 pub(super) const NAMES: &[&str] = &[
@@ -36,6 +37,6 @@ pub(super) const NAMES: &[&str] = &[
 ];
 
 /// The rule that `reading` matches; `written`: what it was before its encodings were undone, if it had any.
-pub(super) fn find(reading: &Reading<'_>, written: Option<&Reading<'_>>) -> Option<&'static str> {
-    element::find(reading).or_else(|| script::find(reading, written))
+pub(super) fn find(reading: &Reading<'_>, written: Option<&Reading<'_>>, kept: Kept<'_>) -> Option<&'static str> {
+    element::find(reading, kept).or_else(|| script::find(reading, written, kept))
 }

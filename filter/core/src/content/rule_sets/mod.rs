@@ -7,6 +7,7 @@
 mod bytes;
 mod command_injection;
 mod cross_site_scripting;
+mod kept;
 mod names;
 mod nosql_injection;
 mod path_traversal;
@@ -20,6 +21,7 @@ mod work;
 use std::borrow::Cow;
 
 pub use names::WORDS;
+use kept::Kept;
 use reading::Reading;
 
 /// The rule that a message matches which takes more work than one of its length may.
@@ -99,10 +101,10 @@ impl Message {
         }
     }
 
-    /// The rule of `set` that the next string completes, together with those before it.
+    /// The rule of `set` that the next string completes, together with those before it, unless it is left out.
     #[must_use]
-    pub fn find(&mut self, set: RuleSet, subject: &Subject<'_>) -> Option<&'static str> {
-        if set != RuleSet::PrototypePollution {
+    pub fn find(&mut self, set: RuleSet, subject: &Subject<'_>, left_out: &[&'static str]) -> Option<&'static str> {
+        if set != RuleSet::PrototypePollution || left_out.contains(&prototype_pollution::CONSTRUCTOR_KEY) {
             return None;
         }
         let is = |name: &[u8]| {
@@ -138,22 +140,36 @@ impl RuleSet {
         }
     }
 
-    /// The name of a rule that `subject` matches.
+    /// What the names of its rules begin with.
     #[must_use]
-    pub fn find(self, subject: &Subject<'_>) -> Option<&'static str> {
-        let written = self.read(&subject.written, None);
-        written.or_else(|| self.read(subject.plain.as_ref()?, Some(&subject.written)))
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::CommandInjection => "command_injection.",
+            Self::CrossSiteScripting => "cross_site_scripting.",
+            Self::NosqlInjection => "nosql_injection.",
+            Self::PathTraversal => "path_traversal.",
+            Self::PrototypePollution => "prototype_pollution.",
+            Self::SqlInjection => "sql_injection.",
+        }
+    }
+
+    /// The name of a rule that `subject` matches, but for those that are left out.
+    #[must_use]
+    pub fn find(self, subject: &Subject<'_>, left_out: &[&'static str]) -> Option<&'static str> {
+        let kept = Kept(left_out);
+        let written = self.read(&subject.written, None, kept);
+        written.or_else(|| self.read(subject.plain.as_ref()?, Some(&subject.written), kept))
     }
 
     /// `written`: where `reading` is without its encodings, what it was with them.
-    fn read(self, reading: &Reading<'_>, written: Option<&Reading<'_>>) -> Option<&'static str> {
+    fn read(self, reading: &Reading<'_>, written: Option<&Reading<'_>>, kept: Kept<'_>) -> Option<&'static str> {
         match self {
-            Self::CommandInjection => command_injection::find(reading),
-            Self::CrossSiteScripting => cross_site_scripting::find(reading, written),
-            Self::NosqlInjection => nosql_injection::find(reading),
-            Self::PathTraversal => path_traversal::find(reading, written),
-            Self::PrototypePollution => prototype_pollution::find(reading),
-            Self::SqlInjection => sql_injection::find(reading),
+            Self::CommandInjection => command_injection::find(reading, kept),
+            Self::CrossSiteScripting => cross_site_scripting::find(reading, written, kept),
+            Self::NosqlInjection => nosql_injection::find(reading, kept),
+            Self::PathTraversal => path_traversal::find(reading, written, kept),
+            Self::PrototypePollution => prototype_pollution::find(reading, kept),
+            Self::SqlInjection => sql_injection::find(reading, kept),
         }
     }
 }

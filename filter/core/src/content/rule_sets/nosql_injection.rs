@@ -22,6 +22,7 @@ use super::bytes::{
     DIGIT, Kinds, Literals, QUOTE, REACH, SPACE, WORD, any, eat_any, first, head, is_digit, is_letter, is_quote,
     is_space, is_word, last, of, places, skip, skip_near, spaces, split, split_near, tail, word, words,
 };
+use super::kept::Kept;
 use super::names::Name;
 use super::rarely::{ends, is_one, starts};
 use super::reading::{Reading, Word};
@@ -120,7 +121,7 @@ const WRITERS: &Literals = any![
 ];
 
 /// The rule that `text` matches; its case counts.
-pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
+pub(super) fn find(reading: &Reading<'_>, kept: Kept<'_>) -> Option<&'static str> {
     let text = reading.exact();
     let start = spaces(text);
     let whole = match first(start) {
@@ -132,14 +133,12 @@ pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
         b's' | b't' if is_script(start) => Some("nosql_injection.script_of_document"),
         _ => None,
     };
-    if whole.is_some() {
-        return whole;
-    }
-    let of_operators = if reading.has(const { of(b"$") }) { operators(text) } else { None };
-    of_operators
-        .or_else(|| if reading.has(const { of(b"'\";") }) { ways_out(text) } else { None })
-        .or_else(|| reading.exact_words().find_map(at_word))
-        .or_else(|| redis::find(reading))
+    let of_operators = || if reading.has(const { of(b"$") }) { operators(text, kept) } else { None };
+    kept.of(whole)
+        .or_else(of_operators)
+        .or_else(|| if reading.has(const { of(b"'\";") }) { ways_out(text, kept) } else { None })
+        .or_else(|| reading.exact_words().find_map(|word| kept.of(at_word(word))))
+        .or_else(|| kept.of(redis::find(reading)))
 }
 
 /// A text that is nothing but a command of the shell that writes: `db.users.drop();`.
@@ -225,7 +224,7 @@ fn operator(rest: &[u8]) -> Option<(&[u8], bool)> {
 /// What the names of fields are made of, one within the other.
 const STEP: Kinds = WORD | of(b".$-");
 
-fn operators(text: &[u8]) -> Option<&'static str> {
+fn operators(text: &[u8], kept: Kept<'_>) -> Option<&'static str> {
     let start = spaces(text);
     let braced = matches!(first(start), b'{' | b'[');
     // A stage without quotes is pasted from the shell.
@@ -235,7 +234,7 @@ fn operators(text: &[u8]) -> Option<&'static str> {
     let opens = || *opens.get_or_init(|| text.iter().position(|byte| *byte == b'{').unwrap_or(text.len()));
     let path_len = OnceCell::new();
     let path_len = || *path_len.get_or_init(|| path_len_of(text));
-    places(text, const { of(b"$") }).find_map(|(before, rest)| {
+    let at = |(before, rest): (&[u8], &[u8])| {
         let (behind, writes) = operator(rest)?;
         if before.is_empty() && behind.is_empty() {
             return Some("nosql_injection.operator_key");
@@ -265,7 +264,8 @@ fn operators(text: &[u8]) -> Option<&'static str> {
         let follows = key.is_empty() || last(key) == b',';
         (follows && !pasted && matches!(first(value), b'"' | b'\'' | b'{' | b'[') && before.len() <= opens())
             .then_some("nosql_injection.operator_after_value")
-    })
+    };
+    places(text, const { of(b"$") }).find_map(|place| kept.of(at(place)))
 }
 
 /// How long the name of a field is that a text begins with, if it is nothing else or has a value behind it.
@@ -290,16 +290,17 @@ fn is_field(before: &[u8]) -> bool {
 }
 
 /// Behind the first quote of each kind, or a word.
-fn ways_out(text: &[u8]) -> Option<&'static str> {
+fn ways_out(text: &[u8], kept: Kept<'_>) -> Option<&'static str> {
     let quotes = [b'\'', b'"']
         .into_iter()
         .filter_map(|quote| text.iter().position(|byte| *byte == quote))
         .filter_map(|at| text.get(at.saturating_add(1)..));
     let found = quotes.filter_map(|rest| {
         let rest = skip(rest, const { SPACE | of(b")}]") });
-        condition(rest).or_else(|| statement(rest)).or_else(|| further(rest)).or_else(|| cypher(rest))
+        let found = kept.of(condition(rest)).or_else(|| kept.of(statement(rest)));
+        found.or_else(|| kept.of(further(rest))).or_else(|| kept.of(cypher(rest)))
     });
-    let bare = statement(word(text).1);
+    let bare = kept.of(statement(word(text).1));
     found.into_iter().next().or(bare)
 }
 

@@ -19,6 +19,7 @@ use super::bytes::{
     last, of, places, split, trim, word,
 };
 use super::rarely::{is_one, skip, spaces, starts};
+use super::kept::Kept;
 use super::reading::Reading;
 use secret::{NEAR, is_secret, is_secret_near, separator, slashes};
 
@@ -43,7 +44,7 @@ const MANY_PARENTS: usize = 6;
 const MANY_STEPS: usize = 16;
 
 /// The rule that `text` matches, which is in lower case; `written`: what it was before its encodings were undone, if it had any.
-pub(super) fn find(reading: &Reading<'_>, written: Option<&Reading<'_>>) -> Option<&'static str> {
+pub(super) fn find(reading: &Reading<'_>, written: Option<&Reading<'_>>, kept: Kept<'_>) -> Option<&'static str> {
     // Separators are spelt with digits as well, but nothing leads anywhere without one or the other.
     if !reading.has(const { SLASH | DIGIT | NUL | of(b"%:") }) {
         return None;
@@ -51,19 +52,20 @@ pub(super) fn find(reading: &Reading<'_>, written: Option<&Reading<'_>>) -> Opti
     let text = reading.folded();
     let steps = Steps::of(reading);
     if let Some(written) = written {
-        if steps.parents > 0 && steps.parents > Steps::of(written).parents {
-            return Some("path_traversal.encoded_parent");
-        }
+        let has_parent = steps.parents > 0 && steps.parents > Steps::of(written).parents;
         let named = secrets(text);
-        if named > 0 && named > secrets(written.folded()) {
-            return Some("path_traversal.encoded_secret");
+        let has_secret = || named > 0 && named > secrets(written.folded());
+        let parent = kept.of(has_parent.then_some("path_traversal.encoded_parent"));
+        let found = parent.or_else(|| kept.of(has_secret().then_some("path_traversal.encoded_secret")));
+        if found.is_some() {
+            return found;
         }
     }
     steps
-        .find(text)
-        .or_else(|| absolute::find(text))
-        .or_else(|| if reading.has(const { NUL | of(b"%\\") }) { null_byte(text) } else { None })
-        .or_else(|| if reading.has(const { of(b":\\.") }) { wrapper::find(reading, written) } else { None })
+        .find(text, kept)
+        .or_else(|| kept.of(absolute::find(text)))
+        .or_else(|| if reading.has(const { NUL | of(b"%\\") }) { kept.of(null_byte(text)) } else { None })
+        .or_else(|| if reading.has(const { of(b":\\.") }) { wrapper::find(reading, written, kept) } else { None })
 }
 
 /// Whether a step or a separator may begin with a byte.
@@ -141,28 +143,25 @@ impl Steps {
         steps
     }
 
-    fn find(&self, text: &[u8]) -> Option<&'static str> {
-        if self.is_hex {
-            return Some("path_traversal.encoded_parent");
-        }
-        if self.is_nested {
-            return Some("path_traversal.nested_parent");
-        }
-        if self.to_secret {
-            return Some("path_traversal.parent_of_secret");
-        }
-        if self.row_max >= MANY_PARENTS || self.here_max >= MANY_STEPS {
-            return Some("path_traversal.many_parents");
+    fn find(&self, text: &[u8], kept: Kept<'_>) -> Option<&'static str> {
+        let is_many = self.row_max >= MANY_PARENTS || self.here_max >= MANY_STEPS;
+        let found = [
+            (self.is_hex, "path_traversal.encoded_parent"),
+            (self.is_nested, "path_traversal.nested_parent"),
+            (self.to_secret, "path_traversal.parent_of_secret"),
+            (is_many, "path_traversal.many_parents"),
+        ];
+        let found = found.into_iter().find_map(|(is_found, rule)| kept.of(is_found.then_some(rule)));
+        if found.is_some() {
+            return found;
         }
         let value = trim(text);
         let whole =
             || !value.iter().any(|byte| is_space(*byte) || matches!(byte, b'\'' | b'"' | b'<' | b'>' | b'(' | b')'));
         let url = || value.windows(3).take(16).any(|window| window == b"://");
         let leads = self.parents >= 2 || self.parents == 1 && self.leads && is_slash(first(value));
-        if leads && whole() && !url() {
-            return Some("path_traversal.parent_directories");
-        }
-        junk(value).or_else(|| parameters(text))
+        let directories = (leads && whole() && !url()).then_some("path_traversal.parent_directories");
+        kept.of(directories).or_else(|| kept.of(junk(value))).or_else(|| kept.of(parameters(text)))
     }
 }
 

@@ -16,6 +16,7 @@ mod tests;
 use super::bytes::{
     Kinds, QUOTE, REACH, SPACE, WORD, any, eat_any, first, is, is_quote, last, of, skip, skip_near, spaces, tail, word,
 };
+use super::kept::Kept;
 use super::names::Name;
 use super::rarely::{ends, is_one, starts};
 use super::reading::{Reading, Word};
@@ -38,13 +39,13 @@ pub(super) const NAMES: &[&str] = &[
 ];
 
 /// The rule that `text` matches; its case counts.
-pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
+pub(super) fn find(reading: &Reading<'_>, kept: Kept<'_>) -> Option<&'static str> {
     let text = reading.exact();
-    if let Some(found) = key(text) {
+    if let Some(found) = kept.of(key(text)) {
         return Some(found);
     }
     let object = matches!(first(spaces(text)), b'{' | b'[');
-    reading.exact_words().find_map(|Word { before, after, name, .. }| match name {
+    let at_word = |Word { before, after, name, .. }: Word<'_>| match name {
         // As it is, and so that a filter that removes it once leaves it.
         Name::DunderProto | Name::DunderProProtoTo => proto(before, after, object),
         Name::Constructor | Name::Constconstructorructor => constructor(before, after, object),
@@ -65,7 +66,8 @@ pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
                 .then_some("prototype_pollution.globals_step")
         }
         _ => None,
-    })
+    };
+    reading.exact_words().find_map(|word| kept.of(at_word(word)))
 }
 
 /// A text that is such a name, and nothing else.

@@ -16,6 +16,7 @@ mod grammar;
 mod tests;
 mod way_out;
 
+use super::kept::Kept;
 use super::reading::Reading;
 
 pub(super) const NAMES: &[&str] = &[
@@ -41,6 +42,6 @@ pub(super) const NAMES: &[&str] = &[
 ];
 
 /// The rule that `text` matches, which is in lower case.
-pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
-    anywhere::find(reading).or_else(|| way_out::find(reading))
+pub(super) fn find(reading: &Reading<'_>, kept: Kept<'_>) -> Option<&'static str> {
+    anywhere::find(reading, kept).or_else(|| way_out::find(reading, kept))
 }

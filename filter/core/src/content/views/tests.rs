@@ -1,5 +1,5 @@
 use super::*;
-use crate::json::document::{self, Value};
+use crate::json::document::Value;
 use crate::json::reader::{Bounds, read};
 
 fn views(text: &str) -> Vec<String> {
@@ -224,13 +224,13 @@ fn what_is_seen_is_at_most_views_max_times_as_long() {
 
 fn collect<'a>(value: Value<'a>, strings: &mut Vec<&'a str>) {
     match value.form() {
-        document::Form::Array(items) => items.for_each(|item| collect(item, strings)),
-        document::Form::Object(members) => members.for_each(|(name, value)| {
+        Form::Array(items) => items.for_each(|item| collect(item, strings)),
+        Form::Object(members) => members.for_each(|(name, value)| {
             strings.push(name);
             collect(value, strings);
         }),
-        document::Form::String(string) => strings.push(string),
-        document::Form::Boolean(_) | document::Form::Null | document::Form::Number(_) => {}
+        Form::String(string) => strings.push(string),
+        Form::Boolean(_) | Form::Null | Form::Number(_) => {}
     }
 }
 

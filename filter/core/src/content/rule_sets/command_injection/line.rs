@@ -4,6 +4,7 @@ use super::super::bytes::{
     DIGIT, LETTER, QUOTE, SPACE, WORD, any, eat_any, first, is, is_digit, is_letter, is_quote, is_space, is_word, last,
     near, of, skip_near, split, tail, until_near, word,
 };
+use super::super::kept::Kept;
 use super::super::names::Name;
 use super::super::rarely::{ends, is_one, skip, spaces, starts};
 use super::super::reading::{Reading, Word};
@@ -46,7 +47,7 @@ struct Line {
     wmic: bool,
 }
 
-pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
+pub(super) fn find(reading: &Reading<'_>, kept: Kept<'_>) -> Option<&'static str> {
     let mut line = Line::default();
     let mut seen = 0_usize;
     let mut brace = false;
@@ -65,7 +66,7 @@ pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
             line.path = at.saturating_add(1);
         }
         seen = before.len();
-        let found = line.receive(word).or_else(|| template::receive(word, line.template));
+        let found = kept.of(line.receive(word)).or_else(|| kept.of(template::receive(word, line.template)));
         if found.is_some() {
             return found;
         }

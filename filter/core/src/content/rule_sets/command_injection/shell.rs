@@ -7,6 +7,7 @@ use super::super::bytes::{
     is_letter, is_one, is_quote, is_space, is_word, last, near, of, places, skip, skip_until, spaces, split,
     split_until, starts, trim, word,
 };
+use super::super::kept::Kept;
 use super::super::names::Name;
 use super::super::reading::Reading;
 use super::command::{Command, blanks, is_command, is_end, is_known, is_reader};
@@ -26,7 +27,7 @@ enum Value {
 /// What separates commands, or takes a command into a value.
 const MARKS: Kinds = of(b";|&$`\\(<>") | BREAK;
 
-pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
+pub(super) fn find(reading: &Reading<'_>, kept: Kept<'_>) -> Option<&'static str> {
     let text = reading.folded();
     let mut value = None;
     let mut covered = 0_usize;
@@ -37,15 +38,16 @@ pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
     if !reading.has(const { MARKS | BLANK | of(b"+,-") }) {
         return None;
     }
-    if let Some(found) = whole(text) {
+    if let Some(found) = kept.of(whole(text)) {
         return Some(found);
     }
     for (before, rest) in places(text, MARKS) {
         if before.len() < covered {
             continue;
         }
-        if matches!(rest, [b'$', b'\'', b'\\', b'x' | b'1', ..]) {
-            return Some("command_injection.split_word");
+        let is_split = matches!(rest, [b'$', b'\'', b'\\', b'x' | b'1', ..]);
+        if let Some(found) = kept.of(is_split.then_some("command_injection.split_word")) {
+            return Some(found);
         }
         let Some((kind, behind)) = separator(rest) else { continue };
         covered = text.len().saturating_sub(behind.len());
@@ -58,16 +60,17 @@ pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
                     value => value,
                 });
                 let command = Command::read(behind);
-                let found = chained(&command, behind, value);
+                let found = kept.of(chained(&command, behind, value));
                 let named = assigned && is_variable(behind);
                 assigned |= value != Value::Phrase && is_assignment(behind);
                 // Behind the first way out there is a command line, and another is a part of it.
-                let found = found.or_else(|| strong(&command, &secrets));
+                let found = found.or_else(|| kept.of(strong(&command, &secrets)));
                 found.or_else(|| named.then_some("command_injection.split_word"))
             }
             Separator::Substitution => substituted(&prefix(), behind, &secrets),
             Separator::Backtick => backtick(&prefix(), before, behind, &secrets),
         };
+        let found = kept.of(found);
         if found.is_some() {
             return found;
         }

@@ -7,23 +7,24 @@ use super::super::bytes::{
     QUOTE, REACH, SPACE, WORD, any, first, head, is, is_letter, is_space, last, near, of, places, skip, skip_until,
     spaces, split, split_until, word,
 };
+use super::super::kept::Kept;
 use super::super::names::Name;
 use super::super::rarely::{ends, is_one, starts};
 use super::super::reading::Reading;
 use super::script::{is_call, spaced};
 
-pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
-    let elements = if reading.has(const { of(b"<") }) { elements(reading.folded()) } else { None };
-    elements.or_else(|| if reading.has(const { of(b"+") }) { utf7(reading.folded()) } else { None })
+pub(super) fn find(reading: &Reading<'_>, kept: Kept<'_>) -> Option<&'static str> {
+    let elements = if reading.has(const { of(b"<") }) { elements(reading.folded(), kept) } else { None };
+    elements.or_else(|| if reading.has(const { of(b"+") }) { kept.of(utf7(reading.folded())) } else { None })
 }
 
-fn elements(text: &[u8]) -> Option<&'static str> {
+fn elements(text: &[u8], kept: Kept<'_>) -> Option<&'static str> {
     let mut pieces = text.split(|byte| *byte == b'<').peekable();
     let mut before = pieces.next().unwrap_or_default();
     let mut is_open = false;
     while let Some(piece) = pieces.next() {
         let next = pieces.peek().copied().unwrap_or_default();
-        let found = element(before, piece, next, is_open);
+        let found = kept.of(element(before, piece, next, is_open));
         if found.is_some() {
             return found;
         }

@@ -4,6 +4,7 @@ use super::super::bytes::{
     DIGIT, Literals, NUL, QUOTE, SLASH, SPACE, WORD, any, eat_any, first, head, is, is_digit, is_letter, is_quote,
     is_space, is_word, last, near, of, places, split, split_near, split_until, tail, trim, until_near, word,
 };
+use super::super::kept::Kept;
 use super::super::names::Name;
 use super::super::rarely::{ends, is_one, skip, spaces, starts};
 use super::super::reading::{Reading, Word};
@@ -17,14 +18,14 @@ const CODE_REACH: usize = 64;
 /// How far before a URL its selector and property are looked for.
 const STYLE_REACH: usize = 96;
 
-pub(super) fn find(reading: &Reading<'_>, written: Option<&Reading<'_>>) -> Option<&'static str> {
+pub(super) fn find(reading: &Reading<'_>, written: Option<&Reading<'_>>, kept: Kept<'_>) -> Option<&'static str> {
     let text = reading.folded();
-    whole(text)
-        .or_else(|| reading.words().find_map(at_word))
-        .or_else(|| if reading.has(const { of(b":(") }) { schemes(text) } else { None })
-        .or_else(|| if reading.has(const { QUOTE | of(b"*") }) { string_escape(text) } else { None })
-        .or_else(|| if reading.has(const { of(b"[") }) { symbols(text) } else { None })
-        .or_else(|| hidden_by_encoding(reading, written?))
+    kept.of(whole(text))
+        .or_else(|| reading.words().find_map(|word| kept.of(at_word(word))))
+        .or_else(|| if reading.has(const { of(b":(") }) { schemes(text, kept) } else { None })
+        .or_else(|| if reading.has(const { QUOTE | of(b"*") }) { kept.of(string_escape(text)) } else { None })
+        .or_else(|| if reading.has(const { of(b"[") }) { kept.of(symbols(text)) } else { None })
+        .or_else(|| kept.of(hidden_by_encoding(reading, written?)))
 }
 
 /// A text that is nothing but a statement: `alert(1)`, `location='//evil.example'`.
@@ -362,7 +363,7 @@ fn document_url(after: &[u8]) -> Option<&'static str> {
 }
 
 /// Schemes that are code, with white space and slashes between their letters: `java\nscript:alert(1)`.
-fn schemes(text: &[u8]) -> Option<&'static str> {
+fn schemes(text: &[u8], kept: Kept<'_>) -> Option<&'static str> {
     // Two letters of one, or a letter and what may stand between.
     let begins = |pair: &[u8]| match pair {
         [b'j', b'a'] | [b'v', b'b'] | [b'm', b'o'] | [b'l', b'i'] | [b'e', b'x'] => true,
@@ -373,11 +374,12 @@ fn schemes(text: &[u8]) -> Option<&'static str> {
     let starts_of = starts_of.filter_map(|(at, _)| text.split_at_checked(at));
     starts_of.filter(|(before, _)| !is_letter(last(before)) || last(before) == b'n').find_map(|(before, rest)| {
         if first(rest) == b'e' {
-            return spaced(rest, b"expression")
+            let style = spaced(rest, b"expression")
                 .filter(|behind| starts(skip(behind, const { SPACE | of(b"\\") }), any!["("]))
                 .and_then(|behind| style(before, behind));
+            return kept.of(style);
         }
-        is_script_url(rest).then_some("cross_site_scripting.script_url")
+        kept.of(is_script_url(rest).then_some("cross_site_scripting.script_url"))
     })
 }
 

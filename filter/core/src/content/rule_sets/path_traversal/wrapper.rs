@@ -4,20 +4,21 @@ use super::super::bytes::{
     REACH, SLASH, SPACE, WORD, any, eat_any, first, head, is_digit, is_letter, is_quote, is_space, is_word, last, near,
     of, places, split, split_until, trim, word,
 };
+use super::super::kept::Kept;
 use super::super::names::Name;
 use super::super::rarely::{is_one, skip, spaces, starts};
 use super::super::reading::{Reading, Word};
 use super::secret::{is_secret, slashes};
 
-pub(super) fn find(reading: &Reading<'_>, written: Option<&Reading<'_>>) -> Option<&'static str> {
+pub(super) fn find(reading: &Reading<'_>, written: Option<&Reading<'_>>, kept: Kept<'_>) -> Option<&'static str> {
     let text = reading.folded();
     let value = spaces(text);
     let field = skip(value, const { WORD | of(b"[]") }).strip_prefix(b"=").unwrap_or(value);
     let starts = [text.len().saturating_sub(value.len()), text.len().saturating_sub(field.len())];
     reading
         .words()
-        .find_map(|word| at_word(word, starts.contains(&word.before.len())))
-        .or_else(|| if reading.has(const { of(b"\\") }) { share(text, written) } else { None })
+        .find_map(|word| kept.of(at_word(word, starts.contains(&word.before.len()))))
+        .or_else(|| if reading.has(const { of(b"\\") }) { kept.of(share(text, written)) } else { None })
 }
 
 /// `is_value`: a value begins here, which is a text or a field of a form.

@@ -6,6 +6,7 @@ use super::super::bytes::{
     DIGIT, SPACE, WORD, any, first, is_digit, is_letter, is_quote, is_space, is_word, last, near, of, places, skip,
     spaces, split, split_near, tail, trim, until_near, word,
 };
+use super::super::kept::Kept;
 use super::super::names::Name;
 use super::super::rarely::{ends, is_one, starts};
 use super::super::reading::{Reading, Word};
@@ -19,13 +20,13 @@ const SPLIT_KEYWORDS: &[&str] =
 /// A list of columns that is longer is none of prose.
 const LIST_LEN_MAX: usize = 32;
 
-pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
+pub(super) fn find(reading: &Reading<'_>, kept: Kept<'_>) -> Option<&'static str> {
     let joins = || if reading.has(const { of(b"|&") }) { joins(reading.folded()) } else { None };
     let whole = OnceCell::new();
     // What injections add to a statement, a whole one has as well.
     let is_added =
         |found: &&'static str| *found != "sql_injection.union_select" || !*whole.get_or_init(|| is_whole(reading));
-    reading.words().find_map(|word| at_word(word).filter(is_added)).or_else(joins)
+    reading.words().find_map(|word| kept.of(at_word(word).filter(is_added))).or_else(|| kept.of(joins()))
 }
 
 /// Whether a text is a query from its first word on, and closes what it opens.

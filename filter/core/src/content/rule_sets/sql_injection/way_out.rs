@@ -4,6 +4,7 @@ use super::super::bytes::{
     DIGIT, QUOTE, SPACE, WORD, any, eat_any, first, is_digit, is_letter, is_quote, is_space, last, near, of, skip,
     skip_near, spaces, split, until_near, word,
 };
+use super::super::kept::Kept;
 use super::super::names::Name;
 use super::super::rarely::{ends, is_one, starts};
 use super::super::reading::Reading;
@@ -16,17 +17,16 @@ use super::grammar::{
 /// The longest text that is looked through for a comment that ends a list of values.
 const VALUES_LEN_MAX: usize = 512;
 
-pub(super) fn find(reading: &Reading<'_>) -> Option<&'static str> {
+pub(super) fn find(reading: &Reading<'_>, kept: Kept<'_>) -> Option<&'static str> {
     if !reading.has_other(WORD) {
         return None;
     }
     let text = reading.folded();
     let start = gap(text);
-    if is_subquery(start) {
-        return Some("sql_injection.joined_query");
-    }
-    let found = behind(start, Place::Start).or_else(|| behind_value(gap_open(start)));
-    found.or_else(|| if reading.has(QUOTE) { quotes(text) } else { None })
+    let whole = is_subquery(start).then_some("sql_injection.joined_query");
+    let found = kept.of(whole).or_else(|| kept.of(behind(start, Place::Start)));
+    let found = found.or_else(|| kept.of(behind_value(gap_open(start))));
+    found.or_else(|| if reading.has(QUOTE) { quotes(text, kept) } else { None })
 }
 
 /// Whether a text is nothing but a query in brackets, as it takes the place of a value.
@@ -66,7 +66,7 @@ fn behind_value(text: &[u8]) -> Option<&'static str> {
 
 /// Behind the quotes of each kind: the first, the first that is not doubled, and the first that is not escaped; then, for what is an injection
 /// behind any quote, all others.
-fn quotes(text: &[u8]) -> Option<&'static str> {
+fn quotes(text: &[u8], kept: Kept<'_>) -> Option<&'static str> {
     let mut firsts = [[false; 3]; 3];
     let statement = is_statement(text);
     for (at, byte) in text.iter().enumerate() {
@@ -91,7 +91,7 @@ fn quotes(text: &[u8]) -> Option<&'static str> {
             continue;
         }
         let found = if is_first {
-            behind(rest, Place::Quote).or_else(|| comment(before, rest, statement))
+            kept.of(behind(rest, Place::Quote)).or_else(|| comment(before, rest, statement))
         } else if statement {
             None
         } else {
@@ -99,6 +99,7 @@ fn quotes(text: &[u8]) -> Option<&'static str> {
                 *name != "sql_injection.quoted_tautology" || !is_quotation(text.get(..=at).unwrap_or_default())
             })
         };
+        let found = kept.of(found);
         if found.is_some() {
             return found;
         }

@@ -1,0 +1,12 @@
+//! Which rules of a set are looked for. A scanner asks at each place of a text, so that what is left out there hides nothing elsewhere.
+
+/// All rules but those that are left out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept<'a>(pub(super) &'a [&'static str]);
+
+impl Kept<'_> {
+    /// What was found at a place, unless it is left out.
+    pub(super) fn of(self, found: Option<&'static str>) -> Option<&'static str> {
+        found.filter(|rule| !self.0.contains(rule))
+    }
+}
