@@ -100,9 +100,7 @@ async fn play(
     path: &str,
     playground: Arc<Playground>,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let Ok((head, body)) = read(&mut socket).await else {
-        return finish(socket, &response(&(413, r#"{"error": "more than 64 KiB, or cut"}"#.to_owned()))).await;
-    };
+    let (head, body) = read(&mut socket).await?;
     let (method, path) = (method.to_owned(), path.to_owned());
     if PageRequest::is_stream(&method, &path) {
         let socket = socket.into_std()?;

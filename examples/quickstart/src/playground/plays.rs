@@ -27,8 +27,10 @@ const PLAYS: [(&str, Play); 7] = [
     ("replay", |player| {
         let ticket = player.ticket()?;
         let upgrade = || player.stranger(&format!("{ROOM_PATH}?ticket={ticket}"));
-        let _first = player.stage.client.open(&upgrade())?;
-        player.ask(&upgrade())
+        match player.ask(&upgrade())? {
+            (101, _) => player.ask(&upgrade()),
+            refused => Ok(refused),
+        }
     }),
     ("unmasked", |player| player.send(&Draft::text(HELLO).bytes())),
     ("announced", |player| player.send(&Draft::text("").declared_len(1 << 62).masked().bytes())),
