@@ -159,6 +159,7 @@ impl Explainer {
                 }
                 Effect::Ask(..)
                 | Effect::Count(..)
+                | Effect::Describe(_)
                 | Effect::Hurry
                 | Effect::Log(..)
                 | Effect::Reset

@@ -112,6 +112,12 @@ extern "C" fn proxy_on_response_body(context: u32, len: usize, end: bool) -> u32
     action(VM.with(|vm| vm.run(context, |stream| stream.response_body(len, end))))
 }
 
+/// Right before the host writes its own log, which prints what is known by now: the end of the stream.
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_log(context: u32) {
+    VM.with(|vm| vm.end(context));
+}
+
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_done(context: u32) -> bool {
     VM.with(|vm| vm.end(context));

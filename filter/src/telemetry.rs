@@ -39,19 +39,21 @@ impl Telemetry {
         Ok(())
     }
 
-    /// Counts. A name without a metric is that of a protocol, found as a rule is.
+    /// Counts, or takes one value of a histogram. A name without a metric is that of a protocol, found as a rule is.
     pub(crate) fn count(&self, metric: &Metric, count: i64) {
-        if let Some(id) = self.id(metric) {
-            let _ = abi::increment_metric(id, count);
-        }
+        let Some(id) = self.id(metric) else { return };
+        let _ = match kind(metric) {
+            MetricType::Counter | MetricType::Gauge => abi::increment_metric(id, count),
+            MetricType::Histogram => abi::record_metric(id, u64::try_from(count).unwrap_or_default()),
+        };
     }
 
     /// A tick took so long, in which its worker did nothing else.
     pub(crate) fn ticked(&self, span: Duration) {
-        self.record(&Metric::TickMicros, u64::try_from(span.as_micros()).unwrap_or(u64::MAX));
+        self.count(&Metric::TickMicros, i64::try_from(span.as_micros()).unwrap_or(i64::MAX));
     }
 
-    /// Records a value: of a gauge, the one that it has from now on.
+    /// Gives a gauge the value that it has from now on.
     pub(crate) fn record(&self, metric: &Metric, value: u64) {
         if let Some(id) = self.id(metric) {
             let _ = abi::record_metric(id, value);
@@ -72,10 +74,12 @@ impl Telemetry {
     }
 }
 
-fn define(metric: &Metric) -> Hosted<u32> {
-    let kind = match metric {
+const fn kind(metric: &Metric) -> MetricType {
+    match metric {
         Metric::Active | Metric::Monitoring => MetricType::Gauge,
-        Metric::TickMicros => MetricType::Histogram,
+        Metric::HandshakeMicros | Metric::InspectMicros | Metric::MessageBytes(_) | Metric::TickMicros => {
+            MetricType::Histogram
+        }
         Metric::Bans
         | Metric::Bytes(_)
         | Metric::Closed(_)
@@ -91,6 +95,9 @@ fn define(metric: &Metric) -> Hosted<u32> {
         | Metric::TicketsIssued
         | Metric::TicketsRedeemed
         | Metric::WouldRefuse(_) => MetricType::Counter,
-    };
-    abi::define_metric(kind, &metric.name())
+    }
+}
+
+fn define(metric: &Metric) -> Hosted<u32> {
+    abi::define_metric(kind(metric), &metric.name())
 }

@@ -181,7 +181,12 @@ const CALLS: [(&str, &str, Handler); 34] = [
         *headers(guest, kind)? = Headers::decode(&pairs).ok_or(status::BAD_ARGUMENT)?;
         Ok(())
     }),
-    ("proxy_set_property", "iiii", |_, _| Ok(())),
+    ("proxy_set_property", "iiii", |guest, [path, len, value, value_len, ..]| {
+        let (path, value) = (guest.read(path, len)?, guest.read(value, value_len)?);
+        let [path, value] = [path, value].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        guest.state().stream().ok_or(status::NOT_FOUND)?.state.insert(path, value);
+        Ok(())
+    }),
     ("proxy_set_shared_data", "iiiii", |guest, [key, key_len, value, len, version, ..]| {
         let (key, value) = (guest.read(key, key_len)?, guest.read(value, len)?);
         Ok(guest.state().shared().write(key, value, version as u32)?)

@@ -241,6 +241,13 @@ impl Gate {
         }
     }
 
+    /// How many connections are open, as the gauge says when the worker has had a beat.
+    #[track_caller]
+    pub fn active(&mut self) -> i64 {
+        self.elapse(Duration::from_secs(1));
+        self.0.metric("portcullis.connections.active")
+    }
+
     /// The stream was answered as the policy says, and nothing of it went on.
     #[track_caller]
     pub fn check_refused(&self, stream: StreamId, status: u32, reason: &str) {
@@ -280,9 +287,9 @@ impl Gate {
     #[track_caller]
     pub fn counted(&self) -> u32 {
         let number = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("four bytes"));
-        let register = self.0.shared("portcullis.3.register").expect("a register");
+        let register = self.0.shared("portcullis.4.register").expect("a register");
         let of_bucket = |index: u32| {
-            let bucket = self.0.shared(&format!("portcullis.3.bucket.{index}")).expect("a bucket");
+            let bucket = self.0.shared(&format!("portcullis.4.bucket.{index}")).expect("a bucket");
             if bucket == [0; 2_048] {
                 return 0;
             }

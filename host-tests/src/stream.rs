@@ -7,6 +7,7 @@
 //!                          └──── next chunk (Cumulative) ◀──┴──────┘ resume
 //! ```
 
+use std::collections::BTreeMap;
 use std::mem;
 
 use crate::{headers::Headers, profile::Bodies};
@@ -75,6 +76,8 @@ pub struct Stream {
     pub response: Flow,
     /// The filter's own answer.
     pub reply: Option<LocalReply>,
+    /// The properties that the filter has set.
+    pub state: BTreeMap<String, String>,
     /// The filter, or the host after a late reply, reset the stream.
     pub reset: bool,
     /// The stream is over, for whatever reason.

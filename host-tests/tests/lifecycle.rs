@@ -20,7 +20,7 @@ fn a_good_upgrade_goes_on_without_its_credential() {
     let expected = upgrade().without("authorization");
     assert_eq!(request.headers, expected);
     assert_eq!(gate.metric("portcullis.handshakes.accepted"), 1);
-    assert_eq!(gate.metric("portcullis.connections.active"), 1);
+    assert_eq!(gate.active(), 1);
     gate.check_manners();
 }
 
@@ -37,7 +37,7 @@ fn check_refusal(policy: Value, head: Headers, status: u32, reason: &str) {
     assert_eq!(gate.metric(&format!("portcullis.refused.{reason}")), 1);
     assert_eq!(gate.metric("portcullis.handshakes.accepted"), 0);
     assert_eq!(refusal_lines(&gate, reason), 1, "{:#?}", gate.logs());
-    check_ended(&gate);
+    check_ended(&mut gate);
 }
 
 fn refusal_lines(gate: &Gate, reason: &str) -> usize {
@@ -45,8 +45,8 @@ fn refusal_lines(gate: &Gate, reason: &str) -> usize {
 }
 
 #[track_caller]
-fn check_ended(gate: &Gate) {
-    assert_eq!(gate.metric("portcullis.connections.active"), 0);
+fn check_ended(gate: &mut Gate) {
+    assert_eq!(gate.active(), 0);
     gate.check_manners();
 }
 
@@ -93,7 +93,7 @@ fn a_request_that_is_no_upgrade_passes_untouched() {
     let stream = gate.stream(stream);
     assert_eq!((&stream.request.headers, &*stream.request.forwarded), (&page, &b"a body"[..]));
     assert_eq!((stream.response.passed, &*stream.response.forwarded), (true, &b"a page"[..]));
-    check_ended(&gate);
+    check_ended(&mut gate);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_request_that_is_no_upgrade_is_judged_as_one_where_the_policy_says_so() {
         assert_eq!(gate.metric(&format!("portcullis.refused.{reason}")), 1);
         assert_eq!(refusal_lines(&gate, reason), 1);
     }
-    check_ended(&gate);
+    check_ended(&mut gate);
 }
 
 /// A visit counts as a handshake, and keeps no place of a connection.
@@ -155,7 +155,7 @@ fn trailers_end_what_a_client_says() {
     assert!(gate.request_trailers(live).unwrap());
     gate.elapse(Duration::from_secs(31));
     assert!(gate.stream(live).reset, "it stays for ever");
-    check_ended(&gate);
+    check_ended(&mut gate);
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn check_violation(speak: Speak, bytes: &[u8], to_client: u16, to_server: u16, r
     assert_eq!(request.len(), 8 + reason.len(), "more than a masked Close frame: {request:02x?}");
     gate.delete(stream).unwrap();
     assert_eq!(gate.metric(&format!("portcullis.connections.closed.{reason}")), 1);
-    check_ended(&gate);
+    check_ended(&mut gate);
 }
 
 #[test]
@@ -282,7 +282,7 @@ fn a_peer_that_ignores_our_close_is_reset() {
     // The 150 ms that a timer may be late are a tick and a half.
     gate.elapse(Duration::from_millis(200));
     assert!(gate.stream(stream).reset);
-    check_ended(&gate);
+    check_ended(&mut gate);
 }
 
 #[test]
@@ -296,7 +296,7 @@ fn peers_that_close_but_do_not_end_are_reset() {
     assert!(!gate.stream(stream).reset, "reset before its time");
     gate.elapse(Duration::from_millis(200));
     assert!(gate.stream(stream).reset);
-    check_ended(&gate);
+    check_ended(&mut gate);
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn a_client_that_only_stops_sending_is_reset() {
     gate.advance(Duration::from_secs(31));
     gate.tick().unwrap();
     assert!(gate.stream(stream).reset);
-    check_ended(&gate);
+    check_ended(&mut gate);
 }
 
 /// A stream that is about to end.
@@ -366,9 +366,9 @@ fn active_connections_go_back_to_zero_whatever_ends_them() {
         let bystander = gate.connect();
         let stream = run(&mut gate);
         gate.delete(stream).unwrap();
-        assert_eq!(gate.metric("portcullis.connections.active"), 1, "{name}");
+        assert_eq!(gate.active(), 1, "{name}");
         gate.delete(bystander).unwrap();
-        assert_eq!(gate.metric("portcullis.connections.active"), 0, "{name}");
+        assert_eq!(gate.active(), 0, "{name}");
         gate.check_manners();
     }
 }

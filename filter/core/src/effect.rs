@@ -18,6 +18,8 @@ pub enum Effect {
     Ask(Ask),
     /// Adds to a metric. A count that is lost costs nobody a connection.
     Count(Metric, i64),
+    /// Says of the stream what the proxy's own log may print, by its name there. A host that does not take it tells less.
+    Describe(Vec<(&'static str, String)>),
     /// Changes the headers in hand.
     Edit(Vec<Edit>),
     /// Has the next tick come soon, since others have to be heard ([`crate::turn`]). Where the host does not, what waits has its turn with the
@@ -219,7 +221,7 @@ impl Watched {
     }
 }
 
-/// A counter, but for two gauges and one histogram.
+/// A counter, but for two gauges and some histograms.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Metric {
     /// Live connections: a gauge.
@@ -228,6 +230,10 @@ pub enum Metric {
     Closed(Option<Violation>),
     /// Handshakes that ended without a connection for a violation, or with one.
     Handshakes(Option<Violation>),
+    /// How long it took from a request for an upgrade to its decision, in microseconds: a histogram.
+    HandshakeMicros,
+    /// How long it took to judge what a message says, in microseconds: a histogram.
+    InspectMicros,
     /// Logouts that a provider has posted: whether they held.
     Logouts(bool),
     /// Refusals.
@@ -240,6 +246,8 @@ pub enum Metric {
     Bytes(Side),
     /// Fetches of a key set: whether they succeeded.
     KeySets(bool),
+    /// How long messages of a side are, in bytes of payload as they came: a histogram.
+    MessageBytes(Side),
     /// Messages and control frames of a side.
     Messages(Side, MessageKind),
     /// How many parts and rules of the policies are only monitored: a gauge.
@@ -266,11 +274,12 @@ impl Metric {
     pub fn all() -> Vec<Self> {
         let mut all = vec![Self::Handshakes(None), Self::Active, Self::Closed(None), Self::TickMicros];
         all.extend([Self::Monitoring, Self::Policies(true), Self::Policies(false), Self::Bans]);
+        all.extend([Self::HandshakeMicros, Self::InspectMicros]);
         all.extend([true, false].into_iter().flat_map(|outcome| [Self::Logouts(outcome), Self::Revocations(outcome)]));
         all.extend([Self::TicketsIssued, Self::TicketsRedeemed, Self::KeySets(true), Self::KeySets(false)]);
         for side in [Side::Client, Side::Server] {
             all.extend(MessageKind::ALL.map(|kind| Self::Messages(side, kind)));
-            all.push(Self::Bytes(side));
+            all.extend([Self::Bytes(side), Self::MessageBytes(side)]);
         }
         all.extend(Watched::ALL.map(Self::Spikes));
         for violation in Violation::ALL {
@@ -292,8 +301,11 @@ impl Metric {
         let (family, name) = match self {
             Self::Active => ("connections", "active"),
             Self::Bytes(side) => ("bytes", from(side)),
+            Self::HandshakeMicros => return "portcullis.handshake_us".to_owned(),
+            Self::InspectMicros => return "portcullis.inspect_us".to_owned(),
             Self::KeySets(true) => ("jwks", "fetched"),
             Self::KeySets(false) => ("jwks", "failed"),
+            Self::MessageBytes(side) => ("message_bytes", from(side)),
             Self::Messages(Side::Client, kind) => ("messages.from_client", kind.name()),
             Self::Messages(Side::Server, kind) => ("messages.from_server", kind.name()),
             Self::Spikes(watched) => ("spikes", watched.name()),

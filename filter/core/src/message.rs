@@ -71,6 +71,8 @@ impl MessageRules {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reassembly {
     open: Option<Unfinished>,
+    /// How much of the message in hand, or the last one, its headers have announced.
+    len: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -84,13 +86,19 @@ impl Reassembly {
     /// No message yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { open: None }
+        Self { open: None, len: 0 }
     }
 
     /// Whether a message has begun and not ended.
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.open.is_some()
+    }
+
+    /// How long the message in hand is so far, or the last one was, in bytes of payload.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        self.len
     }
 
     /// Takes the next frame's header. Tells `find` of [`Violation::TypeRefused`] and [`Violation::FragmentsExceeded`], behind which a message can
@@ -119,6 +127,7 @@ impl Reassembly {
             fragments: message.fragments.saturating_add(1),
             ..message
         };
+        self.len = message.len;
         self.open = (!header.fin).then_some(message);
         if !is_in_turn {
             return Err(Violation::ProtocolError.into());

@@ -67,11 +67,11 @@ pub enum Cell {
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bucket(index) => write!(f, "portcullis.3.bucket.{index}"),
-            Self::LogoutPage(index) => write!(f, "portcullis.3.logouts.{index}"),
-            Self::Logouts => f.write_str("portcullis.3.logouts"),
-            Self::Register => f.write_str("portcullis.3.register"),
-            Self::Used(index) => write!(f, "portcullis.3.used.{index}"),
+            Self::Bucket(index) => write!(f, "portcullis.4.bucket.{index}"),
+            Self::LogoutPage(index) => write!(f, "portcullis.4.logouts.{index}"),
+            Self::Logouts => f.write_str("portcullis.4.logouts"),
+            Self::Register => f.write_str("portcullis.4.register"),
+            Self::Used(index) => write!(f, "portcullis.4.used.{index}"),
         }
     }
 }

@@ -27,6 +27,15 @@ const AGENT_LEN_MAX: usize = 64;
 /// The members of a line that are told of a request.
 const NAMES: [&str; 8] = ["address", "host", "path", "origin", "request_id", "user_agent", "provider", "subject"];
 
+/// What the proxy's own log may print, as the members of a line without the prefix.
+pub const REASON: &str = "portcullis_reason";
+const BY: &str = "portcullis_by";
+const CODE: &str = "portcullis_code";
+const MESSAGES_FROM_CLIENT: &str = "portcullis_messages_from_client";
+const MESSAGES_FROM_SERVER: &str = "portcullis_messages_from_server";
+const PROVIDER: &str = "portcullis_provider";
+const SUBJECT: &str = "portcullis_subject";
+
 /// How much of a line is not [texts](Record), or a little less: where it is more, the line is copied once.
 const LINE_LEN: usize = 192;
 
@@ -134,9 +143,9 @@ impl Record {
     /// The end of a connection.
     #[must_use]
     pub fn closed(&self, of: Scene<'_>, end: &End) -> Effect {
-        let End { violation, by, code, duration_millis, messages, bytes, unlogged } = end;
+        let End { violation: _, by, code, duration_millis, messages, bytes, unlogged } = end;
         let mut line = self.line(of, "closed");
-        line.add("reason", violation.map_or("peer", Violation::reason));
+        line.add("reason", end.reason());
         line.add("by", by);
         if let Some(code) = code {
             line.add_number("code", u64::from(*code));
@@ -150,6 +159,40 @@ impl Record {
             line.add_number("unlogged", u64::from(*unlogged));
         }
         Effect::Log(Level::Info, self.told(line, None))
+    }
+
+    /// Whose request was refused, for the proxy's own log.
+    #[must_use]
+    pub fn describe_client(&self, refusal: Option<&Refusal>) -> Effect {
+        let holder = refusal.and_then(|refusal| refusal.cause.as_ref()?.holder.as_ref());
+        let mut known = Vec::new();
+        match holder {
+            Some((provider, subject)) => {
+                let [provider, subject] = [provider, subject].map(|text| printable(text.as_bytes()));
+                known.extend([(PROVIDER, provider), (SUBJECT, subject)]);
+            }
+            None => {
+                let texts = self.texts.split(' ').skip(NAMES.len().saturating_sub(2)).map(str::to_owned);
+                known.extend([PROVIDER, SUBJECT].into_iter().zip(texts));
+            }
+        }
+        known.retain(|(_, text)| !text.is_empty());
+        Effect::Describe(known)
+    }
+
+    /// How a connection ended, and whose it was, likewise.
+    #[must_use]
+    pub fn describe_end(&self, end: &End) -> Effect {
+        let Effect::Describe(mut known) = self.describe_client(None) else { return Effect::Describe(vec![]) };
+        known.extend([
+            (REASON, end.reason().to_owned()),
+            (BY, end.by.to_owned()),
+            (CODE, end.code.map(|code| code.to_string()).unwrap_or_default()),
+            (MESSAGES_FROM_CLIENT, end.messages.client.to_string()),
+            (MESSAGES_FROM_SERVER, end.messages.server.to_string()),
+        ]);
+        known.retain(|(_, text)| !text.is_empty());
+        Effect::Describe(known)
     }
 
     fn line(&self, of: Scene<'_>, event: &str) -> Line {
@@ -219,6 +262,12 @@ pub struct End {
     pub bytes: Sides<u64>,
     /// How often it broke a rule that is only monitored without a line of its own.
     pub unlogged: u32,
+}
+
+impl End {
+    fn reason(&self) -> &'static str {
+        self.violation.map_or("peer", Violation::reason)
+    }
 }
 
 /// A line of JSON, member by member. What is empty is left out.

@@ -109,6 +109,7 @@ mod import {
         pub(super) fn proxy_replace_header_map_value(map: u32, name: *const u8, name_len: usize, value: *const u8, value_len: usize) -> u32;
         pub(super) fn proxy_remove_header_map_value(map: u32, name: *const u8, name_len: usize) -> u32;
         pub(super) fn proxy_get_property(path: *const u8, path_len: usize, data: *mut *mut u8, len: *mut usize) -> u32;
+        pub(super) fn proxy_set_property(path: *const u8, path_len: usize, value: *const u8, len: usize) -> u32;
         pub(super) fn proxy_send_local_response(
             status: u32, details: *const u8, details_len: usize, body: *const u8, body_len: usize, headers: *const u8,
             headers_len: usize, grpc_status: i32
@@ -253,6 +254,12 @@ pub(crate) fn remove_header(map: MapType, name: &str) -> Hosted<()> {
 pub(crate) fn property(path: &str) -> Hosted<Vec<u8>> {
     // SAFETY: the path is live, and `take` passes live places.
     take(|data, len| unsafe { import::proxy_get_property(path.as_ptr(), path.len(), data, len) })
+}
+
+/// Sets a property of the stream, which Envoy keeps in its filter state under `wasm.` and the name.
+pub(crate) fn set_property(name: &str, value: &str) -> Hosted<()> {
+    // SAFETY: the pointers and lengths are of live strings.
+    done(unsafe { import::proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
 }
 
 /// Answers the request in place of the upstream; `headers` serialised as the ABI says.

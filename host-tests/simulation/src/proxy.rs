@@ -35,6 +35,8 @@ pub(crate) struct Proxy {
     count_error_count: Cell<u32>,
     journal: Journal,
     between: RefCell<Option<Box<Between>>>,
+    /// The gauge of open connections.
+    pub(crate) gauge: Cell<i64>,
 }
 
 /// What other workers do between two calls of one, which has this port.
@@ -56,6 +58,7 @@ impl Proxy {
             count_error_count: Cell::default(),
             journal: Journal::new(is_told),
             between: RefCell::default(),
+            gauge: Cell::default(),
             dice,
         }
     }
@@ -147,7 +150,12 @@ impl Proxy {
 
     /// How many workers the others know of.
     pub(crate) fn known_count(&self) -> usize {
-        self.data.borrow().get(&port::Cell::Register).map_or(0, |(bytes, _)| bytes.len().saturating_sub(20) / 12)
+        self.data.borrow().get(&port::Cell::Register).map_or(0, |(bytes, _)| bytes.len().saturating_sub(20) / 16)
+    }
+
+    /// How many connections the workers that are known have told of.
+    pub(crate) fn told_count(&self) -> u64 {
+        self.data.borrow().get(&port::Cell::Register).map_or(0, |(bytes, _)| Register::connections(bytes))
     }
 
     /// How many connections the shared table says are open, in this generation and, where one was never begun, before it.

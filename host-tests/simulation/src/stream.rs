@@ -464,6 +464,7 @@ impl Stream {
                     }
                     vm.count(&metric, count);
                 }
+                Effect::Describe(_) => {}
                 Effect::Edit(edits) => {
                     if vm.proxy.fails() {
                         return Some(self.instead(vm, Gate::unedited));
@@ -582,5 +583,6 @@ const fn name(effect: &Effect) -> u8 {
         Effect::Reset => 7,
         Effect::WakeAt(_) => 8,
         Effect::Write(_) => 9,
+        Effect::Describe(_) => 10,
     }
 }

@@ -31,8 +31,6 @@ pub(crate) struct Vm {
     refused: RefCell<Vec<Asker>>,
     call_count: Cell<u32>,
     pub(crate) known: RefCell<Known>,
-    /// The gauge of live connections.
-    pub(crate) active: Cell<i64>,
     pub(crate) ticked_at: Cell<Moment>,
     /// The next tick has to come soon.
     is_hurried: Cell<bool>,
@@ -70,7 +68,6 @@ impl Vm {
             refused: RefCell::default(),
             call_count: Cell::default(),
             known: RefCell::default(),
-            active: Cell::default(),
             ticked_at: Cell::new(proxy.now()),
             is_hurried: Cell::default(),
             configured_at: Cell::new(proxy.now()),
@@ -114,7 +111,8 @@ impl Vm {
     fn tick_plugin(&self, plugin: &Plugin) {
         let now = self.proxy.now();
         self.ticked_at.set(now);
-        let Ticked { due, is_review_due, next, asks, .. } = plugin.tick(now);
+        let Ticked { due, is_review_due, next, asks, counts, .. } = plugin.tick(now);
+        counts.iter().for_each(|(metric, count)| self.count(metric, *count));
         self.is_hurried.set(self.is_hurried.get() || next == Plugin::TICK_BEHIND);
         if is_review_due {
             self.all_streams().into_iter().for_each(|stream| stream.review(self));
@@ -206,7 +204,7 @@ impl Vm {
 
     pub(crate) fn count(&self, metric: &Metric, count: i64) {
         if *metric == Metric::Active {
-            self.active.set(self.active.get() + count);
+            self.proxy.gauge.set(self.proxy.gauge.get() + count);
         }
     }
 

@@ -507,6 +507,7 @@ impl Connection {
         turn: Option<&Turn>,
         effects: &mut Effects,
     ) -> Result<Passage, HostError> {
+        self.session.set_noted_next(from, worker.watch.message_lens(from).next());
         let spending =
             Spending { policy: &self.policy, lease: self.lease.as_ref(), turn, worker, asks: RefCell::default() };
         let received = self.session.receive(from, chunk, worker.now(), &spending);
@@ -634,6 +635,20 @@ impl Budget for Spending<'_> {
         let (is_allowed, ask) = lease.take_message(global, self.policy.counted_type(kind), self.worker.now());
         self.asks.borrow_mut().extend(ask);
         is_allowed
+    }
+
+    fn note_len(&self, from: Side, len: u64) -> u32 {
+        self.worker.watch.message_lens(from).take(len)
+    }
+
+    fn begin_inspection(&self) -> Option<Moment> {
+        let is_noted = self.worker.watch.inspections().is_next();
+        if is_noted { self.worker.port.now().ok() } else { None }
+    }
+
+    fn end_inspection(&self, begin: Moment) {
+        let took = Budget::now(self).since(begin);
+        self.worker.watch.inspections().take(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
 
     fn goes_on(&self) -> bool {

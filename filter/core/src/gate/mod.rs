@@ -38,7 +38,7 @@ use crate::mode::Mode;
 use crate::policy::routes::Policies;
 use crate::policy::{Fail, Policy};
 use crate::port::{self, HostError};
-use crate::record::{Record, Scene};
+use crate::record::{self, Record, Scene};
 use crate::refusal::Refusal;
 use crate::session::Birth;
 use crate::succession::Listener;
@@ -123,6 +123,8 @@ struct Context {
     listener: Rc<Listener<Policies>>,
     policies: Rc<Policies>,
     peer: Peer,
+    /// When it came.
+    since: Moment,
 }
 
 /// An upgrade that was not refused.
@@ -152,7 +154,8 @@ impl Gate {
         let Worker { port, held, counters, identity, .. } = &**plugin.worker();
         let Some(policies) = plugin.policies() else { return self.fault(effects) };
         self.fail = policies.fail(None);
-        let listener = plugin.listener(&arrival.listener, arrival.connection, &policies);
+        let since = port.now().unwrap_or_else(|_| plugin.worker().now());
+        let listener = plugin.listener(&arrival.listener, arrival.connection, &policies, since);
         let Ok(request) = arrival.request else { return self.fault(effects) };
         let Ok(nonce) = port::random(&**port) else {
             self.fail = handshake::fail(&policies, &request);
@@ -167,7 +170,7 @@ impl Gate {
         if let Step::Asks(..) = step {
             self.fail = fail;
         }
-        self.follow(step, Context { listener, policies, peer }, effects)
+        self.follow(step, Context { listener, policies, peer, since }, effects)
     }
 
     /// The answer to the question about the request, or about a credential in a message, is there, or will never be.
@@ -341,7 +344,7 @@ impl Gate {
             fields,
             ticket: _,
         } = opening;
-        let Context { listener, policies, peer } = context;
+        let Context { listener, policies, peer, since } = context;
         let (slots, retry_admission) = room.admissions.into_parts();
         self.slots = slots;
         let counters = &self.plugin.worker().counters;
@@ -349,6 +352,10 @@ impl Gate {
         let ban = if is_failed_attempt { peer.fail(counters, &policy.limits) } else { None };
         if matches!(decision, Decision::Upgrade(_) | Decision::Refuse(_)) {
             self.plugin.worker().watch.note(Watched::Handshakes);
+            if let Ok(now) = self.plugin.worker().port.now() {
+                let micros = i64::try_from(now.since(since).as_micros()).unwrap_or(i64::MAX);
+                effects.count(Metric::HandshakeMicros, micros);
+            }
         }
         let label = policies.label(&policy);
         if let Some(rules) = ban {
@@ -387,7 +394,7 @@ impl Gate {
                 // Whatever fails, it does not reach the upstream.
                 self.fail = Fail::Closed;
                 let until = self.plugin.worker().now().saturating_add(READING_TIMEOUT);
-                let context = Context { listener, policies, peer };
+                let context = Context { listener, policies, peer, since };
                 let share = Share::new(Rc::clone(&self.plugin.worker().held));
                 let reading = Reading { policy, request: *request, context, body: Vec::new(), share, until };
                 self.phase = Phase::Reading(Box::new(reading));
@@ -480,6 +487,8 @@ impl Gate {
             (Ok(opened), _) => opened,
             (Err(Violation::UpstreamRefused), _) => {
                 effects.count(Metric::Handshakes(Some(Violation::UpstreamRefused)), 1);
+                describe_refusal(Violation::UpstreamRefused, effects);
+                effects.push(record.describe_client(None));
                 self.slots = Box::default();
                 self.phase = Phase::Answered;
                 return Ok(Flow::Forward);
@@ -503,7 +512,7 @@ impl Gate {
             self.note(&policy, &label, &record, violation.into(), effects);
         }
         effects.count(Metric::Handshakes(None), 1);
-        effects.count(Metric::Active, 1);
+        self.plugin.worker().counters.opened();
         let connection = Connection::new(self.id, listener, policies, session, record, subject, birth.at);
         let mut connection = Box::new(connection);
         // It was decided by the policies of its time; it goes by those of now.
@@ -539,6 +548,7 @@ impl Gate {
         effects: &mut Effects,
     ) -> Flow {
         let violation = refusal.violation;
+        effects.push(record.describe_client(Some(&refusal)));
         self.log(policy, label, record, refusal, Mode::Enforce, effects);
         self.turn_away(violation, retry_after, edits, effects)
     }
@@ -575,9 +585,15 @@ impl Gate {
         self.phase = Phase::Refused;
         effects.count(Metric::Handshakes(Some(violation)), 1);
         effects.count(Metric::Refused(violation), 1);
+        describe_refusal(violation, effects);
         effects.push(Effect::Reply(Reply::refusal(violation, retry_after, edits)));
         Flow::Hold
     }
+}
+
+/// Says why there was no connection, for the proxy's own log.
+fn describe_refusal(violation: Violation, effects: &mut Effects) {
+    effects.push(Effect::Describe(vec![(record::REASON, violation.reason().to_owned())]));
 }
 
 fn read_all(chunk: &dyn Chunk) -> Result<Cow<'_, [u8]>, HostError> {

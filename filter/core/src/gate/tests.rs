@@ -219,14 +219,16 @@ fn a_second_question_may_stand_behind_the_first_and_make_a_header() {
             Step::Ready((opening, room))
         })
     });
-    let listener = world.plugin.listener(b"listener", 1, &policies);
-    let context = Context { listener, policies, peer };
+    let listener = world.plugin.listener(b"listener", 1, &policies, world.now());
+    let context = Context { listener, policies, peer, since: world.now() };
     let (flow, effects) = run(|effects| gate.follow(step, context, effects));
     assert!(flow == Flow::Wait && matches!(&*effects, [Effect::Ask(_)]), "{effects:?}");
     let (flow, effects) = answer(&mut gate, Some(ALLOWED));
     assert_eq!((flow, &*effects), (Flow::Wait, &[Effect::Ask(Ask { question: plan, asker: Asker::Stream(1) })][..]));
+    world.port.now.update(|now| now + 3_000_000);
     let (flow, effects) = answer(&mut gate, Some(b"gold"));
-    assert_eq!((flow, &*effects), (Flow::Forward, &[Effect::Edit(vec![Edit::set("x-plan", "gold")])][..]));
+    let expected = [Effect::Count(Metric::HandshakeMicros, 3_000), Effect::Edit(vec![Edit::set("x-plan", "gold")])];
+    assert_eq!((flow, &*effects), (Flow::Forward, &expected[..]));
     assert_eq!(respond(&mut gate).0, Flow::Forward);
 }
 
@@ -307,12 +309,19 @@ fn a_connection_is_counted_and_its_end_is_logged_once() {
     let mut world = World::new(&json!({}));
     let mut gate = world.connect();
     assert!(!world.has_room(), "one is all that an address may have");
-    world.elapse(Duration::from_millis(1_500));
+    // With a beat of the worker.
+    let active = |world: &World| {
+        world.port.now.update(|now| now + 1_000_000_000);
+        let counts = world.plugin.tick(world.now()).counts;
+        counts.into_iter().filter(|(metric, _)| *metric == Metric::Active).map(|(_, count)| count).collect::<Vec<_>>()
+    };
+    assert_eq!((active(&world), active(&world)), (vec![1], vec![]));
     let ((), effects) = run(|effects| gate.end(effects));
-    assert_eq!((count_of(&effects, &Metric::Active), count_of(&effects, &Metric::Closed(None))), (-1, 1));
+    assert_eq!(count_of(&effects, &Metric::Closed(None)), 1);
     let Some(Effect::Log(Level::Info, line)) = effects.last() else { panic!("{effects:?}") };
-    assert!(line.contains("\"duration_ms\":1500") && line.contains("203.0.113.7"), "{line}");
+    assert!(line.contains("\"duration_ms\":2000") && line.contains("203.0.113.7"), "{line}");
     assert_eq!(run(|effects| gate.end(effects)).1, []);
+    assert_eq!(active(&world), [-1]);
     assert!(world.has_room());
 }
 

@@ -268,6 +268,10 @@ impl Plugin {
         let identity = &self.worker.identity;
         let (asks, lines) = (identity.take_asks(), identity.take_lines());
         let mut counts: Vec<(Metric, i64)> = identity.take_counts().into_iter().map(|metric| (metric, 1)).collect();
+        let change = counters.take_change();
+        if change != 0 {
+            counts.push((Metric::Active, change));
+        }
         let spikes = self.policies.borrow().as_ref().and_then(|policies| policies.base().log.spikes);
         let records = self.worker.watch.tell(spikes, now, &mut counts);
         let next = if is_behind { Self::TICK_BEHIND } else { Self::TICK };
@@ -294,10 +298,14 @@ impl Plugin {
     }
 
     /// Where a request came to that is given `policies`, over the host's connection of this number.
-    pub(super) fn listener(&self, name: &[u8], connection: u64, policies: &Rc<Policies>) -> Rc<Listener<Policies>> {
-        let Worker { port, succession, .. } = &*self.worker;
-        let now = port.now().unwrap_or_else(|_| self.worker.now());
-        succession.requested(&self.identity.borrow(), name, connection, policies, now)
+    pub(super) fn listener(
+        &self,
+        name: &[u8],
+        connection: u64,
+        policies: &Rc<Policies>,
+        now: Moment,
+    ) -> Rc<Listener<Policies>> {
+        self.worker.succession.requested(&self.identity.borrow(), name, connection, policies, now)
     }
 
     /// Whether there is no memory for one connection more.

@@ -1,7 +1,8 @@
 //! What all workers of a proxy count together, in data that they share under compare-and-swap.
 //!
 //! ```text
-//! register   the seed of the keys, the generation, and each worker's beat     one value
+//! register   the seed of the keys, the generation, each worker's beat and     one value
+//!            how many connections it has
 //! buckets    who has how many connections, handshakes, failures, messages     4,096 values (table.rs)
 //! ```
 //!
@@ -37,6 +38,10 @@ pub struct Counters {
     /// This worker, once it has ticked or counted: one that only tries a policy never does.
     register: RefCell<Register>,
     beaten_at: Cell<Moment>,
+    /// How many connections this worker has, counted or not.
+    connections: Cell<u32>,
+    /// By how much the connections of all workers have changed with this worker's beats, and nobody was told yet.
+    change: Cell<i64>,
     /// The connections of this worker: what it has to give back, or to count again.
     own: RefCell<IdMap<Key, Own>>,
     /// Of those, whose connections may still have to be counted in the generation that this worker has come to.
@@ -85,6 +90,8 @@ impl Counters {
             seed: Cell::default(),
             register: RefCell::default(),
             beaten_at: Cell::default(),
+            connections: Cell::default(),
+            change: Cell::default(),
             own: RefCell::default(),
             behind: RefCell::default(),
         }
@@ -131,9 +138,11 @@ impl Counters {
                 return Ok(());
             }
             let (mut register, seed) = (self.register.borrow().clone(), Register::seed(&bytes));
-            let beaten = register.beat(&bytes);
+            let beaten = register.beat(&bytes, self.connections.get());
             if self.port.share(port::Cell::Register, &beaten, Some(version))? {
                 self.beaten_at.set(now);
+                let [before, after] = [&bytes, &beaten].map(|bytes| Register::connections(bytes).cast_signed());
+                self.change.set(self.change.get().saturating_add(after.saturating_sub(before)));
                 self.seed.set(seed);
                 if register.generation() != self.register.replace(register).generation() {
                     self.fall_behind();
@@ -143,6 +152,23 @@ impl Counters {
             }
         }
         Ok(())
+    }
+
+    /// A connection is up on this worker.
+    pub fn opened(&self) {
+        self.connections.set(self.connections.get().saturating_add(1));
+    }
+
+    /// One has ended.
+    pub fn ended(&self) {
+        self.connections.set(self.connections.get().saturating_sub(1));
+    }
+
+    /// By how much the number of open connections of all workers has changed, that one of them is to tell. Each change is told by the worker
+    /// whose beat wrote it down, be it that of a worker which it found lost: all that is told adds up to what stands in the register.
+    #[must_use]
+    pub const fn take_change(&self) -> i64 {
+        self.change.replace(0)
     }
 
     /// Whether there is more to count again, which [`Self::beat`] goes on with.

@@ -1,7 +1,7 @@
 //! Which workers of a proxy live, and how often one was lost: one value that all of them share under compare-and-swap.
 //!
 //! ```text
-//! seed (16 bytes) │ generation (u32) │ worker (u64), its beat (u32) │ worker, beat │ …
+//! seed (16 bytes) │ generation (u32) │ worker (u64), its beat (u32), its open connections (u32) │ worker, beat, connections │ …
 //! ```
 //!
 //! A worker's beat goes up about once a second. Nobody's clock is asked: whose beat has stood still while another's went up
@@ -92,14 +92,23 @@ impl Register {
         self.own = Some(id);
     }
 
-    /// The register after this worker's next beat, without those who are lost. Where one is, that begins another generation.
-    pub fn beat(&mut self, bytes: &[u8]) -> Vec<u8> {
+    /// How many connections are open on all workers of a register.
+    #[must_use]
+    pub fn connections(bytes: &[u8]) -> u64 {
+        entries(bytes).map(|entry| u64::from(entry.connections)).sum()
+    }
+
+    /// The register after this worker's next beat, at which it has so many open connections, without those who are lost. Where one is, that
+    /// begins another generation.
+    pub fn beat(&mut self, bytes: &[u8], connections: u32) -> Vec<u8> {
         self.adopt(bytes);
         self.own_beat = self.own_beat.wrapping_add(1);
         let before = core::mem::take(&mut self.others);
         let mut is_one_lost = false;
-        let mut workers: Vec<(u64, u32)> = self.own.map(|own| (own, self.own_beat)).into_iter().collect();
-        for (name, beat) in entries(bytes).filter(|(worker, _)| Some(*worker) != self.own).take(WORKERS_MAX) {
+        let own = self.own.map(|name| Entry { name, beat: self.own_beat, connections });
+        let mut workers: Vec<Entry> = own.into_iter().collect();
+        for entry in entries(bytes).filter(|entry| Some(entry.name) != self.own).take(WORKERS_MAX) {
+            let Entry { name, beat, .. } = entry;
             let other = match before.iter().find(|other| other.name == name) {
                 Some(known) if known.beat == beat => Other { missed: known.missed.saturating_add(1), ..*known },
                 Some(_) => Other { name, beat, missed: 0, is_heard: true },
@@ -110,7 +119,7 @@ impl Register {
                 continue;
             }
             self.others.push(other);
-            workers.push((name, beat));
+            workers.push(entry);
         }
         if is_one_lost {
             self.begin(self.generation.wrapping_add(1));
@@ -120,9 +129,10 @@ impl Register {
         }
         self.is_settled |= self.others.iter().all(|other| other.is_heard);
         let mut after = [&Self::seed(bytes)[..], &self.generation.to_le_bytes()].concat();
-        for (worker, beat) in workers {
-            after.extend(worker.to_le_bytes());
+        for Entry { name, beat, connections } in workers {
+            after.extend(name.to_le_bytes());
             after.extend(beat.to_le_bytes());
+            after.extend(connections.to_le_bytes());
         }
         after
     }
@@ -133,11 +143,20 @@ fn generation(bytes: &[u8]) -> u32 {
     bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
-fn entries(bytes: &[u8]) -> impl Iterator<Item = (u64, u32)> {
-    let entries: &[[u8; 12]] = bytes.get(20..).unwrap_or_default().as_chunks().0;
+/// What a worker has told of itself.
+struct Entry {
+    name: u64,
+    beat: u32,
+    connections: u32,
+}
+
+fn entries(bytes: &[u8]) -> impl Iterator<Item = Entry> {
+    let entries: &[[u8; 16]] = bytes.get(20..).unwrap_or_default().as_chunks().0;
     entries.iter().filter_map(|entry| {
-        let (worker, beat) = entry.split_first_chunk::<8>()?;
-        Some((u64::from_le_bytes(*worker), u32::from_le_bytes(*beat.first_chunk()?)))
+        let (name, rest) = entry.split_first_chunk::<8>()?;
+        let (beat, connections) = (rest.first_chunk()?, rest.last_chunk()?);
+        let [beat, connections] = [beat, connections].map(|bytes| u32::from_le_bytes(*bytes));
+        Some(Entry { name: u64::from_le_bytes(*name), beat, connections })
     })
 }
 
@@ -158,8 +177,8 @@ mod tests {
         let (mut one, mut other) = (worker(1), worker(2));
         let mut bytes = Register::first(SEED);
         for _ in 0..100 {
-            bytes = one.beat(&bytes);
-            bytes = other.beat(&bytes);
+            bytes = one.beat(&bytes, 0);
+            bytes = other.beat(&bytes, 0);
         }
         assert_eq!((one.generation(), other.generation()), (0, 0));
         assert_eq!(entries(&bytes).count(), 2);
@@ -169,52 +188,67 @@ mod tests {
     #[test]
     fn one_that_stands_still_is_lost_once() {
         let (mut one, mut other) = (worker(1), worker(2));
-        let mut bytes = other.beat(&one.beat(&Register::first(SEED)));
+        let mut bytes = other.beat(&one.beat(&Register::first(SEED), 0), 0);
         for _ in 0..=BEATS_MAX {
-            bytes = one.beat(&bytes);
+            bytes = one.beat(&bytes, 0);
             assert_eq!(one.generation(), 0);
         }
         for _ in 0..10 {
-            bytes = one.beat(&bytes);
+            bytes = one.beat(&bytes, 0);
             assert_eq!((one.generation(), entries(&bytes).count()), (1, 1));
         }
         // It was only slow.
-        bytes = other.beat(&bytes);
+        bytes = other.beat(&bytes, 0);
         assert_eq!((other.generation(), entries(&bytes).count()), (1, 2));
         for _ in 0..100 {
-            bytes = other.beat(&one.beat(&bytes));
+            bytes = other.beat(&one.beat(&bytes, 0), 0);
         }
         assert_eq!((one.generation(), other.generation()), (1, 1));
     }
 
     #[test]
+    fn the_connections_of_all_who_live_are_told() {
+        let (mut one, mut other) = (worker(1), worker(2));
+        let mut bytes = other.beat(&one.beat(&Register::first(SEED), 3), 4);
+        assert_eq!(Register::connections(&bytes), 7);
+        bytes = one.beat(&bytes, 2);
+        assert_eq!(Register::connections(&bytes), 6);
+        while one.generation() == 0 {
+            bytes = one.beat(&bytes, 2);
+        }
+        assert_eq!(Register::connections(&bytes), 2);
+        bytes = other.beat(&bytes, 5);
+        assert_eq!(Register::connections(&bytes), 7, "it was only slow");
+    }
+
+    #[test]
     fn who_has_heard_all_others_in_a_generation_is_settled() {
         let (mut one, mut other, mut lost) = (worker(1), worker(2), worker(3));
-        let mut bytes = lost.beat(&other.beat(&one.beat(&Register::first(SEED))));
-        bytes = one.beat(&bytes);
+        let mut bytes = lost.beat(&other.beat(&one.beat(&Register::first(SEED), 0), 0), 0);
+        bytes = one.beat(&bytes, 0);
         while one.generation() == 0 {
             // Just before it, which says nothing of the generation that begins.
-            bytes = one.beat(&other.beat(&bytes));
+            bytes = one.beat(&other.beat(&bytes, 0), 0);
         }
         assert!(!one.is_settled());
         assert!(!one.clone().adopt(&bytes) && other.clone().adopt(&bytes));
-        bytes = one.beat(&bytes);
+        bytes = one.beat(&bytes, 0);
         assert!(!one.is_settled(), "the other is still to come");
-        bytes = other.beat(&bytes);
+        bytes = other.beat(&bytes, 0);
         assert!(other.generation() == 1 && !other.is_settled(), "what it has heard may have been before");
-        bytes = one.beat(&bytes);
+        bytes = one.beat(&bytes, 0);
         assert!(one.is_settled() && !other.is_settled());
-        bytes = other.beat(&bytes);
+        bytes = other.beat(&bytes, 0);
         assert!(one.is_settled() && other.is_settled());
         // A worker that comes later has nothing that is counted by an earlier one, but does not know what others have done.
         let mut late = worker(4);
-        bytes = late.beat(&bytes);
+        bytes = late.beat(&bytes, 0);
         assert!(one.is_settled() && !late.is_settled());
-        bytes = late.beat(&other.beat(&one.beat(&bytes)));
+        bytes = late.beat(&other.beat(&one.beat(&bytes, 0), 0), 0);
         assert!(one.is_settled() && late.is_settled());
         // A worker that is alone has no other to hear.
         while one.generation() == 1 {
-            bytes = one.beat(&bytes);
+            bytes = one.beat(&bytes, 0);
         }
         assert!(one.is_settled());
     }
@@ -227,7 +261,7 @@ mod tests {
         late.adopt(&bytes);
         assert_eq!(late.generation(), 9);
         late.join(3);
-        assert_eq!(generation(&late.beat(&bytes)), 9);
+        assert_eq!(generation(&late.beat(&bytes, 0)), 9);
     }
 
     #[test]
@@ -235,8 +269,8 @@ mod tests {
         for len in 0..64 {
             let bytes = vec![0xff; len];
             let mut own = worker(1);
-            let after = own.beat(&bytes);
-            assert!(entries(&after).any(|(worker, _)| worker == 1), "{len}");
+            let after = own.beat(&bytes, 0);
+            assert!(entries(&after).any(|entry| entry.name == 1), "{len}");
         }
     }
 }

@@ -29,7 +29,7 @@ impl Worker {
             self.restore(bucket);
         } else if self.beats_due > 0 {
             let before = self.register.generation();
-            *shared = self.register.beat(shared);
+            *shared = self.register.beat(shared, 0);
             self.beats_due -= 1;
             self.owes = self.register.generation() != before;
         }
@@ -54,7 +54,7 @@ fn never_too_many_are_admitted_whoever_dies() {
                 let mut register = Register::default();
                 names += 1;
                 register.join(names);
-                shared = register.beat(&shared);
+                shared = register.beat(&shared, 0);
                 workers.push(Worker { register, has: 0, owes: false, beats_due: 0 });
             }
             if !is_calm && workers.len() > 1 && xorshift(&mut state).is_multiple_of(8) {

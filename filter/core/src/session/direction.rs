@@ -87,6 +87,8 @@ pub(super) struct Direction {
     /// A compressed message has begun, which later ones may refer to.
     deflated: bool,
     pace: Pace,
+    /// The how manieth of its next messages is to be noted; 0: none.
+    noted_next: u32,
     /// When the last part of a message came.
     message_at: Moment,
     /// When the first byte came of the frame or message in hand.
@@ -169,6 +171,7 @@ impl Direction {
             straddles_since: None,
             deflated: false,
             pace: Pace::default(),
+            noted_next: 0,
             message_at: opened_at,
             unfinished_since: None,
             found: Found::default(),
@@ -216,6 +219,18 @@ impl Direction {
     #[inline]
     pub(super) const fn counts(&self) -> &Counts {
         &self.found.counts
+    }
+
+    /// The how manieth of its next messages is to be [noted](super::Budget::note_len).
+    #[inline]
+    pub(super) const fn noted_next(&self) -> u32 {
+        self.noted_next
+    }
+
+    /// Sets it.
+    #[inline]
+    pub(super) const fn set_noted_next(&mut self, next: u32) {
+        self.noted_next = next;
     }
 
     /// How many answers to pings of ours the last chunk held.

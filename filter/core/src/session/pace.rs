@@ -6,6 +6,7 @@
 use crate::limits::rate::{Meter, Rate};
 use crate::limits::rules::ConnectionLimits;
 use crate::time::Moment;
+use crate::wire::Side;
 
 /// What is counted outside of a connection, and the time where it has to be exact.
 pub trait Budget {
@@ -23,6 +24,19 @@ pub trait Budget {
     fn goes_on(&self) -> bool {
         true
     }
+
+    /// A message of a side is so long, in bytes of payload as they come, and was to be noted. Gives the how manieth behind it is to be noted next.
+    fn note_len(&self, _from: Side, _len: u64) -> u32 {
+        0
+    }
+
+    /// What a message says is about to be judged: the time now, where it is to be noted how long that takes.
+    fn begin_inspection(&self) -> Option<Moment> {
+        None
+    }
+
+    /// It has been judged since then.
+    fn end_inspection(&self, _begin: Moment) {}
 }
 
 /// What one client has sent lately.

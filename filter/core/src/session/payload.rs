@@ -220,7 +220,12 @@ impl Payload {
         match &mut self.plain.text {
             Some(text) => {
                 let text = String::from_utf8(text.take()).map_err(|_| Violation::InvalidUtf8)?;
-                terms.content.judge(&text, terms.docket, terms.handshake, attachments, terms.search)
+                let begin = terms.budget.begin_inspection();
+                let judged = terms.content.judge(&text, terms.docket, terms.handshake, attachments, terms.search);
+                if let Some(begin) = begin {
+                    terms.budget.end_inspection(begin);
+                }
+                judged
             }
             None => Ok(Judged { kinds: Vec::new(), attachments }),
         }

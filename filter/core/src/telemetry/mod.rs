@@ -2,6 +2,7 @@
 //! a message costs no call for it.
 
 pub mod lines;
+pub mod samples;
 pub mod spikes;
 pub mod tally;
 pub mod watch;

@@ -3,11 +3,12 @@
 use core::cell::RefCell;
 
 use super::lines::{KEY_BITS, Lines};
+use super::samples::Samples;
 use super::spikes::{Series, Spike, SpikeRules, Window};
 use super::tally::{Counts, Sent, Tally};
 use crate::effect::{Effect, Effects, MessageKind, Metric, Watched};
 use crate::time::Moment;
-use crate::wire::Side;
+use crate::wire::{Side, Sides};
 
 /// What a worker watches.
 #[derive(Debug, Default)]
@@ -15,6 +16,8 @@ pub struct Watch {
     /// Spreads addresses.
     factor: u64,
     tally: Tally,
+    message_lens: Sides<Samples>,
+    inspections: Samples,
     lines: RefCell<Lines>,
     series: RefCell<[Series; Watched::ALL.len()]>,
     window: RefCell<Window>,
@@ -24,13 +27,25 @@ impl Watch {
     /// Nothing has come yet; `factor` is unpredictable.
     #[must_use]
     pub fn new(factor: u64) -> Self {
-        Self { factor, ..Self::default() }
+        let message_lens = Sides { client: Samples::new(factor), server: Samples::new(!factor) };
+        Self { factor, message_lens, inspections: Samples::new(factor.rotate_left(32)), ..Self::default() }
     }
 
     /// So much came of a side.
     #[inline]
     pub fn receive(&self, from: Side, counts: &Counts, len: usize) {
         self.tally.add(from, counts, len);
+    }
+
+    /// How long messages of a side are.
+    #[inline]
+    pub const fn message_lens(&self, from: Side) -> &Samples {
+        self.message_lens.of(from)
+    }
+
+    /// How long it takes to judge what messages say, in microseconds.
+    pub const fn inspections(&self) -> &Samples {
+        &self.inspections
     }
 
     /// A handshake has come, or something was refused.
@@ -50,6 +65,10 @@ impl Watch {
 
     /// What is to be told by now: counts, and lines of JSON.
     pub fn tell(&self, rules: Option<SpikeRules>, now: Moment, counts: &mut Vec<(Metric, i64)>) -> Vec<String> {
+        for side in [Side::Client, Side::Server] {
+            self.message_lens(side).tell(&Metric::MessageBytes(side), counts);
+        }
+        self.inspections.tell(&Metric::InspectMicros, counts);
         let mut count = |metric: Metric, count: u64| {
             if count > 0 {
                 counts.push((metric, i64::try_from(count).unwrap_or(i64::MAX)));

@@ -24,6 +24,7 @@ impl Connection {
         let left = if from == Side::Client { self.session.left() } else { 0 };
         let len = len.saturating_sub(left);
         worker.watch.receive(from, counts, len);
+        worker.watch.message_lens(from).set_next(self.session.noted_next(from));
         let (messages, bytes) = (self.messages.of_mut(from), self.bytes.of_mut(from));
         *messages = messages.wrapping_add(counts.total().into());
         *bytes = bytes.wrapping_add(len as u64);
@@ -106,26 +107,27 @@ impl Connection {
     /// The end of the stream.
     pub(in crate::gate) fn end(self, worker: &Worker, effects: &mut Effects) {
         let violation = self.session.violation();
-        effects.count(Metric::Active, -1);
+        worker.counters.ended();
         effects.count(Metric::Closed(violation), 1);
+        let (by, code) = match (violation, self.session.ended_by()) {
+            (Some(violation), _) => ("filter", violation.answer().close_code),
+            (None, Some((Side::Client, code))) => ("client", code),
+            (None, Some((Side::Server, code))) => ("server", code),
+            (None, None) => ("", None),
+        };
+        let mut end = End {
+            violation,
+            by,
+            code,
+            duration_millis: 0,
+            messages: self.messages,
+            bytes: self.bytes,
+            unlogged: self.overlooked_count.saturating_sub(LOGGED_MAX),
+        };
+        effects.push(self.record.describe_end(&end));
         if self.policy.log.connections {
             let lived = worker.port.now().map(|now| now.since(self.opened_at)).unwrap_or_default();
-            let millis = u64::try_from(lived.as_millis()).unwrap_or(u64::MAX);
-            let (by, code) = match (violation, self.session.ended_by()) {
-                (Some(violation), _) => ("filter", violation.answer().close_code),
-                (None, Some((Side::Client, code))) => ("client", code),
-                (None, Some((Side::Server, code))) => ("server", code),
-                (None, None) => ("", None),
-            };
-            let end = End {
-                violation,
-                by,
-                code,
-                duration_millis: millis,
-                messages: self.messages,
-                bytes: self.bytes,
-                unlogged: self.overlooked_count.saturating_sub(LOGGED_MAX),
-            };
+            end.duration_millis = u64::try_from(lived.as_millis()).unwrap_or(u64::MAX);
             self.log(worker, |connection, of| connection.record.closed(of, &end), effects);
         }
     }
