@@ -22,8 +22,6 @@ const TOKEN: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJodHRwczovL2
 /// Nothing listens there.
 const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
 
-/// Metrics that are designed and not there yet. What reads them has to be empty: take a name out when it comes.
-const COMING: [&str; 3] = ["portcullis_handshake_us", "portcullis_inspect_us", "portcullis_message_bytes"];
 /// Metrics that the traffic here leaves at zero: no list and no keys are served, nobody logs out, and nothing has a past to rise above.
 const AT_ZERO: [&str; 4] =
     ["portcullis_jwks_fetched", "portcullis_logouts_accepted", "portcullis_revocations_fetched", "portcullis_spikes{"];
@@ -258,9 +256,7 @@ fn every_query_of_the_dashboard_finds_what_happened_and_alerts_see_the_attack() 
     let open = Client::plain(envoy.address()).open(&Upgrade::to("/chat").origin(ORIGIN)).unwrap();
 
     let mut waiting = queries();
-    let count = waiting.len();
-    let coming: Vec<_> = waiting.extract_if(.., |query| COMING.iter().any(|name| query.1.contains(name))).collect();
-    assert!(waiting.len() > 10 && count == waiting.len() + coming.len());
+    assert!(waiting.len() > 10);
     let ask = |query: &str| {
         let query = query.replace("$__rate_interval", "20s").replace("$job", "envoy").replace("$instance", ".*");
         prometheus.query(&query)
@@ -279,9 +275,6 @@ fn every_query_of_the_dashboard_finds_what_happened_and_alerts_see_the_attack() 
             let is_quiet = AT_ZERO.iter().any(|name| query.contains(name));
             values.is_empty() || !(is_quiet || values.iter().any(|value| *value > 0.0))
         });
-    }
-    for (title, query) in &coming {
-        assert!(ask(query).is_empty(), "{title} is there: take its metric out of COMING, and provoke it");
     }
     for (query, value) in RELABELLED {
         assert_eq!(prometheus.query(&format!("{query} and on (job) up{{job=\"plain\"}}")), [value], "{query}");

@@ -262,7 +262,11 @@ impl StreamContext {
                 }
                 Effect::Count(metric, count) => self.plugin.shared().telemetry.count(&metric, count),
                 // Where the host does not take it, its own log says less.
-                Effect::Describe(known) => known.iter().for_each(|(name, text)| drop(abi::set_property(name, text))),
+                Effect::Describe(known) => {
+                    for (name, text) in known {
+                        let _ = abi::set_property(name, &text);
+                    }
+                }
                 Effect::Edit(edits) => {
                     if headers::apply(map, &edits).is_err() {
                         return Some(self.instead(Gate::unedited));

@@ -24,6 +24,26 @@ fn a_good_upgrade_goes_on_without_its_credential() {
     gate.check_manners();
 }
 
+/// Envoy prints it in its own access log.
+#[test]
+fn what_became_of_a_stream_is_known_to_the_host_before_it_logs() {
+    let mut gate = Gate::new(&policy());
+    let of = |gate: &Gate, stream: StreamId, names: [&str; 5]| {
+        names.map(|name| gate.stream(stream).state.get(&format!("portcullis_{name}")).cloned().unwrap_or_default())
+    };
+    let stream = gate.connect();
+    gate.client(stream, &frame::client(frame::TEXT, b"hello"));
+    gate.server(stream, &frame::server(frame::CLOSE, b"\x03\xe8"));
+    assert!(gate.stream(stream).state.is_empty(), "its end is to come");
+    gate.call("proxy_on_log", stream.0, &[]).unwrap();
+    let names = ["reason", "by", "code", "messages_from_client", "messages_from_server"];
+    assert_eq!(of(&gate, stream, names), ["peer", "server", "1000", "1", "1"]);
+    gate.delete(stream).unwrap();
+    assert_eq!(gate.metric("portcullis.connections.closed.peer"), 1, "it has ended once");
+    let stream = gate.request(&upgrade().replaced("origin", "https://evil.example"));
+    assert_eq!(of(&gate, stream, names), ["origin_refused", "", "", "", ""]);
+}
+
 #[track_caller]
 fn check_refusal(policy: Value, head: Headers, status: u32, reason: &str) {
     let mut gate = Gate::new(&policy);

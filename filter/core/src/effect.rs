@@ -4,6 +4,7 @@
 //! stands last, but for edits of headers, on whose success the rest depends.
 
 use core::time::Duration;
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::ask::Ask;
@@ -19,7 +20,7 @@ pub enum Effect {
     /// Adds to a metric. A count that is lost costs nobody a connection.
     Count(Metric, i64),
     /// Says of the stream what the proxy's own log may print, by its name there. A host that does not take it tells less.
-    Describe(Vec<(&'static str, String)>),
+    Describe(Described),
     /// Changes the headers in hand.
     Edit(Vec<Edit>),
     /// Has the next tick come soon, since others have to be heard ([`crate::turn`]). Where the host does not, what waits has its turn with the
@@ -37,6 +38,9 @@ pub enum Effect {
     /// Writes a frame to the client, whose writer was [`ClientWriter::Open`].
     Write(Vec<u8>),
 }
+
+/// What the proxy's own log may print, by its names there.
+pub type Described = Vec<(&'static str, Cow<'static, str>)>;
 
 /// Whether a frame of our own can be written to the client now.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -8,7 +8,9 @@
 
 mod shown;
 
-use crate::effect::{Effect, Level};
+use std::borrow::Cow;
+
+use crate::effect::{Described, Effect, Level};
 use crate::http::headers::Headers;
 use crate::limits::address::Address;
 use crate::limits::table::FailureRules;
@@ -28,13 +30,16 @@ const AGENT_LEN_MAX: usize = 64;
 const NAMES: [&str; 8] = ["address", "host", "path", "origin", "request_id", "user_agent", "provider", "subject"];
 
 /// What the proxy's own log may print, as the members of a line without the prefix.
-pub const REASON: &str = "portcullis_reason";
+const REASON: &str = "portcullis_reason";
 const BY: &str = "portcullis_by";
 const CODE: &str = "portcullis_code";
 const MESSAGES_FROM_CLIENT: &str = "portcullis_messages_from_client";
 const MESSAGES_FROM_SERVER: &str = "portcullis_messages_from_server";
 const PROVIDER: &str = "portcullis_provider";
 const SUBJECT: &str = "portcullis_subject";
+
+/// How many there are of them.
+const DESCRIBED_MAX: usize = 7;
 
 /// How much of a line is not [texts](Record), or a little less: where it is more, the line is copied once.
 const LINE_LEN: usize = 192;
@@ -143,7 +148,7 @@ impl Record {
     /// The end of a connection.
     #[must_use]
     pub fn closed(&self, of: Scene<'_>, end: &End) -> Effect {
-        let End { violation: _, by, code, duration_millis, messages, bytes, unlogged } = end;
+        let End { violation: _, by, code, duration_millis, sent, unlogged } = end;
         let mut line = self.line(of, "closed");
         line.add("reason", end.reason());
         line.add("by", by);
@@ -151,48 +156,49 @@ impl Record {
             line.add_number("code", u64::from(*code));
         }
         line.add_number("duration_ms", *duration_millis);
-        line.add_number("messages_from_client", messages.client);
-        line.add_number("messages_from_server", messages.server);
-        line.add_number("bytes_from_client", bytes.client);
-        line.add_number("bytes_from_server", bytes.server);
+        line.add_number("messages_from_client", sent.client.messages);
+        line.add_number("messages_from_server", sent.server.messages);
+        line.add_number("bytes_from_client", sent.client.bytes);
+        line.add_number("bytes_from_server", sent.server.bytes);
         if *unlogged > 0 {
             line.add_number("unlogged", u64::from(*unlogged));
         }
         Effect::Log(Level::Info, self.told(line, None))
     }
 
-    /// Whose request was refused, for the proxy's own log.
+    /// Why a request was refused, and whose it was, for the proxy's own log.
     #[must_use]
-    pub fn describe_client(&self, refusal: Option<&Refusal>) -> Effect {
-        let holder = refusal.and_then(|refusal| refusal.cause.as_ref()?.holder.as_ref());
-        let mut known = Vec::new();
-        match holder {
-            Some((provider, subject)) => {
-                let [provider, subject] = [provider, subject].map(|text| printable(text.as_bytes()));
-                known.extend([(PROVIDER, provider), (SUBJECT, subject)]);
-            }
-            None => {
-                let texts = self.texts.split(' ').skip(NAMES.len().saturating_sub(2)).map(str::to_owned);
-                known.extend([PROVIDER, SUBJECT].into_iter().zip(texts));
-            }
+    pub fn describe_refusal(&self, violation: Violation, cause: Option<&Cause>) -> Effect {
+        let mut known = vec![(REASON, Cow::Borrowed(violation.reason()))];
+        match cause.and_then(|cause| cause.holder.as_ref()) {
+            Some((provider, subject)) => add_client(&mut known, &printable(provider.as_bytes()), &printable(subject.as_bytes())),
+            None => self.add_client(&mut known),
         }
-        known.retain(|(_, text)| !text.is_empty());
         Effect::Describe(known)
     }
 
     /// How a connection ended, and whose it was, likewise.
     #[must_use]
     pub fn describe_end(&self, end: &End) -> Effect {
-        let Effect::Describe(mut known) = self.describe_client(None) else { return Effect::Describe(vec![]) };
-        known.extend([
-            (REASON, end.reason().to_owned()),
-            (BY, end.by.to_owned()),
-            (CODE, end.code.map(|code| code.to_string()).unwrap_or_default()),
-            (MESSAGES_FROM_CLIENT, end.messages.client.to_string()),
-            (MESSAGES_FROM_SERVER, end.messages.server.to_string()),
-        ]);
-        known.retain(|(_, text)| !text.is_empty());
+        let mut known = Vec::with_capacity(DESCRIBED_MAX);
+        known.push((REASON, Cow::Borrowed(end.reason())));
+        if !end.by.is_empty() {
+            known.push((BY, Cow::Borrowed(end.by)));
+        }
+        if let Some(code) = end.code {
+            known.push((CODE, code.to_string().into()));
+        }
+        known.push((MESSAGES_FROM_CLIENT, end.sent.client.messages.to_string().into()));
+        known.push((MESSAGES_FROM_SERVER, end.sent.server.messages.to_string().into()));
+        self.add_client(&mut known);
         Effect::Describe(known)
+    }
+
+    fn add_client(&self, known: &mut Described) {
+        // From behind: they are the last of [`NAMES`].
+        let mut texts = self.texts.rsplit(' ');
+        let (subject, provider) = (texts.next().unwrap_or_default(), texts.next().unwrap_or_default());
+        add_client(known, provider, subject);
     }
 
     fn line(&self, of: Scene<'_>, event: &str) -> Line {
@@ -224,6 +230,11 @@ pub fn configured(revision: Option<&str>, monitored_count: usize) -> String {
     line.end()
 }
 
+fn add_client(known: &mut Described, provider: &str, subject: &str) {
+    let texts = [(PROVIDER, provider), (SUBJECT, subject)].into_iter().filter(|(_, text)| !text.is_empty());
+    known.extend(texts.map(|(name, text)| (name, Cow::Owned(text.to_owned()))));
+}
+
 /// An address of IPv4, or a subnet of IPv6.
 fn group(address: Address) -> u64 {
     let bytes = address.group(IPV6_PREFIX).to_bytes();
@@ -245,6 +256,15 @@ pub struct Scene<'a> {
     pub policy: &'a str,
 }
 
+/// How much a side has sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Amount {
+    /// Messages and control frames.
+    pub messages: u64,
+    /// Bytes of frames.
+    pub bytes: u64,
+}
+
 /// How a connection ended.
 #[derive(Debug)]
 pub struct End {
@@ -256,10 +276,8 @@ pub struct End {
     pub code: Option<u16>,
     /// How long it was up.
     pub duration_millis: u64,
-    /// The messages and control frames of each side.
-    pub messages: Sides<u64>,
-    /// The bytes of each side.
-    pub bytes: Sides<u64>,
+    /// What each side has sent.
+    pub sent: Sides<Amount>,
     /// How often it broke a rule that is only monitored without a line of its own.
     pub unlogged: u32,
 }
@@ -373,11 +391,39 @@ mod tests {
         assert_eq!(line["at"], "messages.from_server.utf8");
     }
 
+    fn described(effect: Effect) -> Vec<String> {
+        let Effect::Describe(known) = effect else { panic!("nothing") };
+        known.into_iter().map(|(name, text)| format!("{}={text}", name.strip_prefix("portcullis_").unwrap())).collect()
+    }
+
+    #[test]
+    fn the_log_of_the_proxy_is_told_what_is_known_and_no_more() {
+        let (nobody, violation) = (Record::default(), Violation::CredentialInvalid);
+        assert_eq!(described(nobody.describe_refusal(violation, None)), ["reason=credential_invalid"]);
+        // Whose token it was that is genuine, whatever its claims consist of.
+        let holder = Cause { holder: Some(("corp".into(), "a\"\n b".into())), ..Cause::default() };
+        assert_eq!(
+            described(nobody.describe_refusal(violation, Some(&holder))),
+            ["reason=credential_invalid", "provider=corp", "subject=a%22%0A%20b"]
+        );
+        let known = Record { texts: "203.0.113.7:1 host /path - id agent corp alice".into(), group: 0 };
+        let sent = Sides { client: Amount { messages: 1, bytes: 30 }, server: Amount { messages: 0, bytes: 0 } };
+        let end = End { violation: None, by: "", code: None, duration_millis: 0, sent, unlogged: 0 };
+        let expected =
+            ["reason=peer", "messages_from_client=1", "messages_from_server=0", "provider=corp", "subject=alice"];
+        assert_eq!(described(known.describe_end(&end)), expected);
+        let end = End { violation: Some(Violation::MessageTooBig), by: "filter", code: Some(1_009), ..end };
+        let expected = ["reason=message_too_big", "by=filter", "code=1009"];
+        let all = described(known.describe_end(&end));
+        assert_eq!((&all[..3], all.len()), (&expected.map(str::to_owned)[..], DESCRIBED_MAX));
+    }
+
     #[test]
     fn an_end_says_who_ended_what() {
-        let (messages, bytes) = (Sides { client: 1, server: 2 }, Sides { client: 30, server: 40 });
+        let sent =
+            Sides { client: Amount { messages: 1, bytes: 30 }, server: Amount { messages: 2, bytes: 40 } };
         let end =
-            End { violation: None, by: "client", code: Some(1_000), duration_millis: 12, messages, bytes, unlogged: 3 };
+            End { violation: None, by: "client", code: Some(1_000), duration_millis: 12, sent, unlogged: 3 };
         assert_eq!(
             read(Record::default().closed(OF, &end)),
             serde_json::json!({

@@ -97,7 +97,12 @@ impl Gate {
         assert!(is_met.is_some(), "expected {:#?}, found {:#?}", expected.0, counted().collect::<BTreeMap<_, _>>());
     }
 
-    /// The JSON lines in Envoy's log, of its access log and of the filter, once they are as `wanted`.
+    /// The JSON lines in Envoy's log, of its access log and of the filter.
+    pub(crate) fn json_lines(&self) -> Vec<Value> {
+        json_lines(&self.envoy.log().expect("a log"))
+    }
+
+    /// The same, once they are as `wanted`.
     #[track_caller]
     pub(crate) fn wait_for_log(&self, wanted: impl Fn(&[Value]) -> bool) {
         let log = || self.envoy.log().expect("a log");

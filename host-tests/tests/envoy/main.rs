@@ -21,9 +21,11 @@
 //! signatures   Envoy's own checks of signatures, and whether they say what ours say
 //! chain        other filters before it and behind it
 //! soak         everything at once, for an hour where one asks for it
+//! access_log   what Envoy's own log tells of a connection
 //! first_message  clients that say who they are when they are connected
 //! ```
 
+mod access_log;
 mod chain;
 mod closes;
 mod compression;

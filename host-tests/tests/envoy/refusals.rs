@@ -64,7 +64,8 @@ fn refused_upgrades_are_answered_closed_counted_and_logged() {
     // Once in the access log, and once in the filter's own.
     for (field, prefix) in [("details", "portcullis_"), ("reason", "")] {
         gate.wait_for_log(|lines| {
-            let lines = lines.iter().filter(|line| line["event"] != "closed");
+            let own = |line: &&Value| field == "details" || line["event"] == "refused";
+            let lines = lines.iter().filter(own);
             let row = |line: &Value| {
                 Some((line["path"].as_str()?.into(), line[field].as_str()?.strip_prefix(prefix)?.into()))
             };

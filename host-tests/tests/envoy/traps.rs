@@ -15,7 +15,7 @@ use portcullis_envoy::peer::head::Head;
 use portcullis_envoy::peer::websocket::{Event, Verdict, WebSocket};
 use serde_json::json;
 
-use crate::gate::{Gate, PATIENCE, open_policy, test_module};
+use crate::gate::{Gate, PATIENCE, open_policy, test_module, wait};
 
 #[test]
 fn a_module_that_is_loaded_again_admits_as_many_as_before() {
@@ -40,9 +40,10 @@ fn check_reload(age: Duration) {
     // Envoy loads the module again for the first request that comes.
     let admitted = check_slots(&gate, Instant::now(), COUNT);
     check_full(&gate);
-    check_counts(&gate, "reloaded");
+    check_gauge(&gate, COUNT);
     drop(admitted);
     // Nobody is counted for good.
+    check_gauge(&gate, 0);
     check_slots(&gate, Instant::now(), COUNT);
 }
 
@@ -103,7 +104,7 @@ fn another_worker_goes_on_and_counts_right() {
         let admitted = check_slots(&gate, start, COUNT - others.len());
         check_full(&gate);
         others.iter_mut().for_each(Peer::check);
-        check_counts(&gate, "two workers");
+        check_gauge(&gate, COUNT);
         drop((admitted, others));
         check_slots(&gate, Instant::now(), COUNT);
     }
@@ -256,14 +257,11 @@ fn active(gate: &Gate, sum: usize) -> [usize; 2] {
     }
 }
 
-/// Says what the gauge has, which nobody takes back for a VM that is gone.
-fn check_counts(gate: &Gate, what: &str) {
-    let counter = |name: &str| gate.envoy.counter(name).expect("Envoy answers");
-    println!(
-        "{what}: portcullis.connections.active {}, http.edge.downstream_cx_active {}",
-        counter("portcullis.connections.active"),
-        counter("http.edge.downstream_cx_active")
-    );
+/// The gauge has those that are open, and none of a VM that is gone.
+#[track_caller]
+fn check_gauge(gate: &Gate, count: usize) {
+    let gauge = || gate.envoy.counter("portcullis.connections.active").expect("Envoy answers");
+    assert!(wait(|| (gauge() == count as u64).then_some(())).is_some(), "{} in place of {count}", gauge());
 }
 
 fn open_feed(gate: &Gate) -> WebSocket {

@@ -7,7 +7,7 @@ mod credentials;
 mod report;
 mod revocation;
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::time::Duration;
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -24,7 +24,7 @@ use crate::mode::Mode;
 use crate::policy::routes::Policies;
 use crate::policy::Policy;
 use crate::port::{self, HostError};
-use crate::record::Record;
+use crate::record::{Amount, Record};
 use crate::refusal::Refusal;
 use crate::session::{Budget, Due, Received, Session};
 use crate::succession::Listener;
@@ -74,9 +74,8 @@ pub struct Connection {
     is_revoked: bool,
     /// What has passed and would have been refused.
     overlooked_count: u32,
-    /// How much each side has sent: messages with control frames, and bytes.
-    messages: Sides<u64>,
-    bytes: Sides<u64>,
+    /// How much each side has sent.
+    sent: Sides<Amount>,
 }
 
 impl Connection {
@@ -110,8 +109,7 @@ impl Connection {
             revision: None,
             is_revoked: false,
             overlooked_count: 0,
-            messages: Sides::default(),
-            bytes: Sides::default(),
+            sent: Sides::default(),
         }
     }
 
@@ -507,7 +505,6 @@ impl Connection {
         turn: Option<&Turn>,
         effects: &mut Effects,
     ) -> Result<Passage, HostError> {
-        self.session.set_noted_next(from, worker.watch.message_lens(from).next());
         let spending =
             Spending { policy: &self.policy, lease: self.lease.as_ref(), turn, worker, asks: RefCell::default() };
         let received = self.session.receive(from, chunk, worker.now(), &spending);
@@ -637,8 +634,12 @@ impl Budget for Spending<'_> {
         is_allowed
     }
 
-    fn note_len(&self, from: Side, len: u64) -> u32 {
-        self.worker.watch.message_lens(from).take(len)
+    fn noted_in(&self, from: Side) -> Option<&Cell<u32>> {
+        Some(self.worker.watch.message_lens(from).next())
+    }
+
+    fn note_len(&self, from: Side, len: u64) {
+        self.worker.watch.message_lens(from).take(len);
     }
 
     fn begin_inspection(&self) -> Option<Moment> {

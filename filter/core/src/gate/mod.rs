@@ -38,7 +38,7 @@ use crate::mode::Mode;
 use crate::policy::routes::Policies;
 use crate::policy::{Fail, Policy};
 use crate::port::{self, HostError};
-use crate::record::{self, Record, Scene};
+use crate::record::{Record, Scene};
 use crate::refusal::Refusal;
 use crate::session::Birth;
 use crate::succession::Listener;
@@ -487,8 +487,7 @@ impl Gate {
             (Ok(opened), _) => opened,
             (Err(Violation::UpstreamRefused), _) => {
                 effects.count(Metric::Handshakes(Some(Violation::UpstreamRefused)), 1);
-                describe_refusal(Violation::UpstreamRefused, effects);
-                effects.push(record.describe_client(None));
+                effects.push(record.describe_refusal(Violation::UpstreamRefused, None));
                 self.slots = Box::default();
                 self.phase = Phase::Answered;
                 return Ok(Flow::Forward);
@@ -528,7 +527,10 @@ impl Gate {
                 self.phase = Phase::Passing;
                 Flow::Forward
             }
-            Fail::Closed => self.turn_away(Violation::Internal, None, vec![], effects),
+            Fail::Closed => {
+                effects.push(Record::default().describe_refusal(Violation::Internal, None));
+                self.turn_away(Violation::Internal, None, vec![], effects)
+            }
         }
     }
 
@@ -548,7 +550,7 @@ impl Gate {
         effects: &mut Effects,
     ) -> Flow {
         let violation = refusal.violation;
-        effects.push(record.describe_client(Some(&refusal)));
+        effects.push(record.describe_refusal(violation, refusal.cause.as_deref()));
         self.log(policy, label, record, refusal, Mode::Enforce, effects);
         self.turn_away(violation, retry_after, edits, effects)
     }
@@ -585,15 +587,9 @@ impl Gate {
         self.phase = Phase::Refused;
         effects.count(Metric::Handshakes(Some(violation)), 1);
         effects.count(Metric::Refused(violation), 1);
-        describe_refusal(violation, effects);
         effects.push(Effect::Reply(Reply::refusal(violation, retry_after, edits)));
         Flow::Hold
     }
-}
-
-/// Says why there was no connection, for the proxy's own log.
-fn describe_refusal(violation: Violation, effects: &mut Effects) {
-    effects.push(Effect::Describe(vec![(record::REASON, violation.reason().to_owned())]));
 }
 
 fn read_all(chunk: &dyn Chunk) -> Result<Cow<'_, [u8]>, HostError> {

@@ -87,8 +87,6 @@ pub(super) struct Direction {
     /// A compressed message has begun, which later ones may refer to.
     deflated: bool,
     pace: Pace,
-    /// The how manieth of its next messages is to be noted; 0: none.
-    noted_next: u32,
     /// When the last part of a message came.
     message_at: Moment,
     /// When the first byte came of the frame or message in hand.
@@ -171,7 +169,6 @@ impl Direction {
             straddles_since: None,
             deflated: false,
             pace: Pace::default(),
-            noted_next: 0,
             message_at: opened_at,
             unfinished_since: None,
             found: Found::default(),
@@ -219,18 +216,6 @@ impl Direction {
     #[inline]
     pub(super) const fn counts(&self) -> &Counts {
         &self.found.counts
-    }
-
-    /// The how manieth of its next messages is to be [noted](super::Budget::note_len).
-    #[inline]
-    pub(super) const fn noted_next(&self) -> u32 {
-        self.noted_next
-    }
-
-    /// Sets it.
-    #[inline]
-    pub(super) const fn set_noted_next(&mut self, next: u32) {
-        self.noted_next = next;
     }
 
     /// How many answers to pings of ours the last chunk held.
@@ -472,8 +457,16 @@ impl Direction {
             }
             Opcode::Ping | Opcode::Pong | Opcode::Reserved => {}
             Opcode::Binary | Opcode::Continuation | Opcode::Text => {
-                if fin && self.payload.is_some() && !self.end_message(scan, terms)? {
-                    return Ok(());
+                if fin {
+                    if let Some(noted_in) = terms.noted_in {
+                        noted_in.set(noted_in.get().wrapping_sub(1));
+                        if noted_in.get() == 0 {
+                            self.note_len(terms);
+                        }
+                    }
+                    if self.payload.is_some() && !self.end_message(scan, terms)? {
+                        return Ok(());
+                    }
                 }
                 if self.is_held() && !fin && !frame.passing {
                     if self.message_held.is_empty() {
@@ -510,6 +503,12 @@ impl Direction {
             }
         }
         Ok(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_len(&self, terms: &Terms<'_>) {
+        terms.budget.note_len(self.framing.from, self.messages.len());
     }
 
     /// The message in hand has ended, of which something was read. Gives whether it goes on.

@@ -408,19 +408,6 @@ impl Session {
         self.direction(from).counts()
     }
 
-    /// The how manieth of the next messages of a side is to be [noted](Budget::note_len).
-    #[must_use]
-    #[inline]
-    pub const fn noted_next(&self, from: Side) -> u32 {
-        self.direction(from).noted_next()
-    }
-
-    /// Sets it.
-    #[inline]
-    pub const fn set_noted_next(&mut self, from: Side, next: u32) {
-        self.direction_mut(from).set_noted_next(next);
-    }
-
     /// `from` sends nothing any more, with a Close or without: the other may finish, but not stay.
     pub fn finish(&mut self, from: Side, now: Moment) {
         self.ended_by.get_or_insert((from, None));
@@ -500,6 +487,7 @@ impl Session {
             fits: &fits,
             limits,
             budget,
+            noted_in: budget.noted_in(from),
             now,
             ping: &ping,
             pong: liveness.pong(),

@@ -3,6 +3,8 @@
 //! A message counts once, with its first frame, and each control frame counts as one; what a frame announces counts before any of
 //! it has come. Fragments have a bound of their own (`max_fragments`), and a Close is never too much.
 
+use core::cell::Cell;
+
 use crate::limits::rate::{Meter, Rate};
 use crate::limits::rules::ConnectionLimits;
 use crate::time::Moment;
@@ -25,10 +27,13 @@ pub trait Budget {
         true
     }
 
-    /// A message of a side is so long, in bytes of payload as they come, and was to be noted. Gives the how manieth behind it is to be noted next.
-    fn note_len(&self, _from: Side, _len: u64) -> u32 {
-        0
+    /// The how manieth of the next messages of a side is [noted](Self::note_len), which is counted down there.
+    fn noted_in(&self, _from: Side) -> Option<&Cell<u32>> {
+        None
     }
+
+    /// A message that is noted is so long, in bytes of payload as they come.
+    fn note_len(&self, _from: Side, _len: u64) {}
 
     /// What a message says is about to be judged: the time now, where it is to be noted how long that takes.
     fn begin_inspection(&self) -> Option<Moment> {

@@ -39,16 +39,10 @@ impl Samples {
         Self { kept: RefCell::new(Vec::new()), next: Cell::new(1), stride: Cell::new(1), random: Cell::new(seed) }
     }
 
-    /// The how manieth of the next values is to be [taken](Self::take); counted by whoever has them.
+    /// The how manieth of the next values is to be [taken](Self::take): counted down to 0 by whoever has them.
     #[inline]
-    pub const fn next(&self) -> u32 {
-        self.next.get()
-    }
-
-    /// So many are left until then.
-    #[inline]
-    pub fn set_next(&self, next: u32) {
-        self.next.set(next);
+    pub const fn next(&self) -> &Cell<u32> {
+        &self.next
     }
 
     /// Whether the value that comes is to be [taken](Self::take).
@@ -58,9 +52,9 @@ impl Samples {
         left == 0
     }
 
-    /// Takes a value. Gives the how manieth behind it is the next.
+    /// Takes a value.
     #[cold]
-    pub fn take(&self, value: u64) -> u32 {
+    pub fn take(&self, value: u64) {
         let mut kept = self.kept.borrow_mut();
         kept.push(value);
         if kept.len() >= KEPT_MAX {
@@ -71,9 +65,7 @@ impl Samples {
             });
             self.stride.set(self.stride.get().saturating_mul(2).min(STRIDE_MAX));
         }
-        let next = self.gap();
-        self.next.set(next);
-        next
+        self.next.set(self.gap());
     }
 
     /// Tells what was kept since the last tick.
@@ -108,7 +100,7 @@ mod tests {
 
     /// What is told after these values have come.
     fn tell(samples: &Samples, values: impl Iterator<Item = u64>) -> Vec<u64> {
-        values.filter(|_| samples.is_next()).for_each(|value| drop(samples.take(value)));
+        values.filter(|_| samples.is_next()).for_each(|value| samples.take(value));
         let mut counts = Vec::new();
         samples.tell(&METRIC, &mut counts);
         counts.into_iter().map(|(_, value)| value.cast_unsigned()).collect()

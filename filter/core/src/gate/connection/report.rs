@@ -24,10 +24,9 @@ impl Connection {
         let left = if from == Side::Client { self.session.left() } else { 0 };
         let len = len.saturating_sub(left);
         worker.watch.receive(from, counts, len);
-        worker.watch.message_lens(from).set_next(self.session.noted_next(from));
-        let (messages, bytes) = (self.messages.of_mut(from), self.bytes.of_mut(from));
-        *messages = messages.wrapping_add(counts.total().into());
-        *bytes = bytes.wrapping_add(len as u64);
+        let sent = self.sent.of_mut(from);
+        sent.messages = sent.messages.wrapping_add(counts.total().into());
+        sent.bytes = sent.bytes.wrapping_add(len as u64);
     }
 
     #[cold]
@@ -120,8 +119,7 @@ impl Connection {
             by,
             code,
             duration_millis: 0,
-            messages: self.messages,
-            bytes: self.bytes,
+            sent: self.sent,
             unlogged: self.overlooked_count.saturating_sub(LOGGED_MAX),
         };
         effects.push(self.record.describe_end(&end));

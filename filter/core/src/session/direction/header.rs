@@ -54,12 +54,6 @@ impl Direction {
         }
         if !is_unjudged {
             self.found.counts.add(header.opcode);
-            if header.fin && !header.opcode.is_control() {
-                self.noted_next = self.noted_next.wrapping_sub(1);
-                if self.noted_next == 0 {
-                    self.noted_next = terms.budget.note_len(self.framing.from, self.messages.len());
-                }
-            }
         }
         let swallowed = self.weigh(&header, terms)?;
         if swallowed {
