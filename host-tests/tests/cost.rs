@@ -130,7 +130,9 @@ fn however_many_messages_come_metrics_cost_a_few_calls_a_tick() {
     const CLOCKS: [&str; 2] = ["clock_time_get", "proxy_get_current_time_nanoseconds"];
     /// Messages and bytes of two sides, the tick's own length, and seven samples of each side's lengths and of what judging took.
     const CALLS_MAX: u64 = 4 + 1 + 3 * 7;
-    let (mut gate, stream) = gate_both(json!({"from_client": {"json": {}}, "from_server": {"json": {}}}));
+    let messages = json!({"from_client": {"json": {}}, "from_server": {"json": {}}});
+    let mut gate = Gate::new(&policy_with(json!({"messages": messages})));
+    let stream = gate.connect();
     let calls = |gate: &Gate, names: [&str; 2]| names.iter().map(|call| gate.calls(call)).sum::<u64>();
     gate.elapse(TICK);
     for (count, ticks) in [(1, 20), (1_000, 5), (3, 20)] {

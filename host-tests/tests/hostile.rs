@@ -28,7 +28,7 @@ const LETTING_GO: [&str; 2] = ["proxy_continue_stream", "proxy_set_effective_con
 
 /// Calls whose failure decides nothing about traffic: telemetry, properties where the policy asks for no TLS, and a check of signatures that
 /// the filter makes itself then.
-const HARMLESS: [&str; 10] = [
+const HARMLESS: [&str; 11] = [
     "environ_get",
     "environ_sizes_get",
     "fd_write",
@@ -38,6 +38,7 @@ const HARMLESS: [&str; 10] = [
     "proxy_increment_metric",
     "proxy_log",
     "proxy_record_metric",
+    "proxy_set_property",
     "proxy_set_tick_period_milliseconds",
 ];
 
