@@ -76,7 +76,14 @@ fn policy_in(block: &Value) -> Option<Value> {
     let first = block.as_object()?.keys().next()?.as_str();
     let has = |key: &str| block.get(key).is_some();
     match first {
-        _ if has("access_log") || has("clusters") || has("descriptors") || has("listener_filters") || has("use_remote_address") => None,
+        _ if has("access_log")
+            || has("clusters")
+            || has("descriptors")
+            || has("listener_filters")
+            || has("use_remote_address") =>
+        {
+            None
+        }
         _ if has("http_filters") => block.pointer("/http_filters/0/typed_config/config/configuration/value").cloned(),
         _ if has("pluginConfig") || has("spec") => block.pointer("/spec/pluginConfig").cloned(),
         _ if has("mode") => Some(block.clone()),

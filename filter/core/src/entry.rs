@@ -109,8 +109,8 @@ impl Entry {
         let is_listed = policy.subprotocols.allow.iter().any(|allowed| allowed == subprotocol);
         let is_any = policy.subprotocols.allow.is_empty() && !self.is_tunnel;
         let is_secure = self.tls || (policy.trust_forwarded_proto && self.forwarded_tls);
-        let is_reached = (!policy.require_tls || is_secure)
-            && (policy.hosts.is_empty() || place.authority().is_some_and(is_host));
+        let is_reached =
+            (!policy.require_tls || is_secure) && (policy.hosts.is_empty() || place.authority().is_some_and(is_host));
         let origin = self.origin.as_deref();
         let asked = [
             (Part::Auth, self.is_known(policy)),

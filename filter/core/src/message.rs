@@ -97,7 +97,7 @@ impl Reassembly {
 
     /// How long the message in hand is so far, or the last one was, in bytes of payload.
     #[must_use]
-    pub const fn len(&self) -> u64 {
+    pub const fn message_len(&self) -> u64 {
         self.len
     }
 

@@ -171,7 +171,9 @@ impl Record {
     pub fn describe_refusal(&self, violation: Violation, cause: Option<&Cause>) -> Effect {
         let mut known = vec![(REASON, Cow::Borrowed(violation.reason()))];
         match cause.and_then(|cause| cause.holder.as_ref()) {
-            Some((provider, subject)) => add_client(&mut known, &printable(provider.as_bytes()), &printable(subject.as_bytes())),
+            Some((provider, subject)) => {
+                add_client(&mut known, &printable(provider.as_bytes()), &printable(subject.as_bytes()))
+            }
             None => self.add_client(&mut known),
         }
         Effect::Describe(known)
@@ -420,10 +422,8 @@ mod tests {
 
     #[test]
     fn an_end_says_who_ended_what() {
-        let sent =
-            Sides { client: Amount { messages: 1, bytes: 30 }, server: Amount { messages: 2, bytes: 40 } };
-        let end =
-            End { violation: None, by: "client", code: Some(1_000), duration_millis: 12, sent, unlogged: 3 };
+        let sent = Sides { client: Amount { messages: 1, bytes: 30 }, server: Amount { messages: 2, bytes: 40 } };
+        let end = End { violation: None, by: "client", code: Some(1_000), duration_millis: 12, sent, unlogged: 3 };
         assert_eq!(
             read(Record::default().closed(OF, &end)),
             serde_json::json!({

@@ -76,8 +76,13 @@ fn one_line_tells_what_became_of_a_connection() {
     }
     websocket.send_frame(Draft::close(1_000, "")).expect("it takes bytes");
     assert_eq!(websocket.verdict(PATIENCE), Verdict::close(1_000, ""));
-    let ended =
-        [("reason", "peer"), ("by", "client"), ("code", "1000"), ("messages_from_client", "3"), ("messages_from_server", "3")];
+    let ended = [
+        ("reason", "peer"),
+        ("by", "client"),
+        ("code", "1000"),
+        ("messages_from_client", "3"),
+        ("messages_from_server", "3"),
+    ];
     let line = check(&gate, "/chat", &[&ended[..], &client].concat());
     check_shown(&line);
     // Envoy counts the bytes itself, as the filter does.

@@ -10,7 +10,9 @@ use crate::wire::Sides;
 pub(super) fn warn(raw: &RawPolicy, found: &mut Findings) {
     let mut check = |at: &str, mode: Option<Mode>| {
         if mode == Some(Mode::Monitor) {
-            found.within(at, |found| found.warn("mode", "monitor: nothing is refused by this, only counted and logged as would_refuse"));
+            found.within(at, |found| {
+                found.warn("mode", "monitor: nothing is refused by this, only counted and logged as would_refuse")
+            });
         }
     };
     check("", raw.mode);

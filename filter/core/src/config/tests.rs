@@ -11,9 +11,9 @@ use crate::http::authority::Authority;
 use crate::identity::key_set::{KeySource, RemoteKeys};
 use crate::identity::location::Location;
 use crate::message::Binary;
+use crate::mode::{Mode, Modes};
 use crate::negotiation::Compression;
 use crate::policy::routes::Place;
-use crate::mode::{Mode, Modes};
 use crate::policy::{BufferLimits, Fail, NonWebsocket, Policy};
 use crate::telemetry::spikes::SpikeRules;
 use crate::token::rules::{ClaimFormat, ClaimHeader, Source};
@@ -846,9 +846,16 @@ fn what_is_only_monitored_is_warned_of_by_its_path_and_counted() {
     let parsed = read(&config).unwrap();
     let paths: Vec<String> = warnings(&parsed).iter().map(|line| line.split(": ").next().unwrap().to_owned()).collect();
     let expected = [
-        "mode", "subprotocols.mode", "auth.mode", "messages.from_client.authorize[0].mode",
-        "messages.from_client.deny_patterns[1].mode", "messages.from_client.rule_sets[1].mode",
-        "messages.from_server.mode", "limits.mode", "liveness.mode", "routes[0].policy.origin.mode",
+        "mode",
+        "subprotocols.mode",
+        "auth.mode",
+        "messages.from_client.authorize[0].mode",
+        "messages.from_client.deny_patterns[1].mode",
+        "messages.from_client.rule_sets[1].mode",
+        "messages.from_server.mode",
+        "limits.mode",
+        "liveness.mode",
+        "routes[0].policy.origin.mode",
     ];
     assert_eq!(paths, expected);
     // Six of the eight parts and three rules, and of the route seven.
@@ -858,12 +865,18 @@ fn what_is_only_monitored_is_warned_of_by_its_path_and_counted() {
 
 #[test]
 fn rules_are_left_out_by_their_names_and_strings_by_their_places() {
-    let side = |set: Value, json: Value| {
-        json!({"auth": {"required": false}, "messages": {"from_client": {"json": json, "rule_sets": ["path_traversal", set]}}})
-    };
+    let side = |set: Value, json: Value| json!({"auth": {"required": false}, "messages": {"from_client": {"json": json, "rule_sets": ["path_traversal", set]}}});
     for (set, json, problem) in [
-        (json!({"name": "sql_injection", "exclude": ["union_select", "no_rule"]}), json!({}), "exclude[1]: expected the name of a rule of this set"),
-        (json!({"name": "sql_injection", "exclude": ["path_traversal.null_byte"]}), json!({}), "exclude[0]: expected the name"),
+        (
+            json!({"name": "sql_injection", "exclude": ["union_select", "no_rule"]}),
+            json!({}),
+            "exclude[1]: expected the name of a rule of this set",
+        ),
+        (
+            json!({"name": "sql_injection", "exclude": ["path_traversal.null_byte"]}),
+            json!({}),
+            "exclude[0]: expected the name",
+        ),
         (json!({"name": "sql_injection", "except": ["text"]}), json!({}), "except[0]: expected a JSON Pointer"),
         (json!({"name": "sql_injection", "except": ["/text"]}), json!(null), "except: needs json"),
         (json!({"name": "path_traversal", "mode": "monitor"}), json!({}), "name: stands twice"),
@@ -875,7 +888,10 @@ fn rules_are_left_out_by_their_names_and_strings_by_their_places() {
     ] {
         let error = read(&side(set, json)).unwrap_err();
         let at = "messages.from_client.rule_sets[1]";
-        assert!(error.starts_with(&format!("{at}.{problem}")) || error.starts_with(&format!("{at}: {problem}")), "{error}");
+        assert!(
+            error.starts_with(&format!("{at}.{problem}")) || error.starts_with(&format!("{at}: {problem}")),
+            "{error}"
+        );
     }
     let good = json!({"name": "sql_injection", "mode": "monitor", "exclude": ["union_select"], "except": ["/text", "/items/*/body", ""]});
     assert!(read(&side(good, json!({}))).is_ok());

@@ -123,7 +123,11 @@ impl Patterns {
             let set = builder.set(of_mode().map(|(_, rule)| rule.regex));
             let position = |index| of_mode().nth(index).map_or(index, |(position, _)| position);
             let set = set.map_err(|(index, error)| (position(index), error))?;
-            own.push(Expressions { mode, set, names: of_mode().map(|(_, rule)| (rule.index, rule.name.into())).collect() });
+            own.push(Expressions {
+                mode,
+                set,
+                names: of_mode().map(|(_, rule)| (rule.index, rule.name.into())).collect(),
+            });
         }
         let mut sets: Vec<Rules> = sets.into_iter().map(Rules::new).collect();
         sets.sort_by_key(|rules| rules.mode == Mode::Monitor);

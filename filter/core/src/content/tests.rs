@@ -462,10 +462,7 @@ fn the_method_of_a_hub_has_no_other_rules_in_another_case() {
     };
     let call = |target: &str| format!("{{\"type\":1,\"target\":\"{target}\",\"arguments\":[]}}\u{1e}");
     let violation = |rules: &ContentRules, target: &str| {
-        rules
-            .judge(&call(target), &docket(), &Handshake::default(), 0, None)
-            .map_err(|refusal| refusal.violation)
-            .err()
+        rules.judge(&call(target), &docket(), &Handshake::default(), 0, None).map_err(|refusal| refusal.violation).err()
     };
     let rules = side(json!({}), json!([{"when": {"/target": "Adm*"}, "claims": {"role": ["admin"]}}]));
     for target in ["AdmDelete", "admDelete", "ADMDELETE", "aDm"] {
@@ -535,8 +532,16 @@ fn a_rule_that_is_left_out_hides_no_other() {
 #[test]
 fn every_rule_of_every_set_can_be_left_out() {
     let attacks = [
-        "1' UNION SELECT password FROM users--", "<script>alert(1)</script>", "; cat /etc/passwd", "../../../../../../etc/passwd",
-        "__proto__", "' || this.password.match(/^a/)//", "$where", "{{7*7}}", "x' or 1=1--", "constructor.prototype.x",
+        "1' UNION SELECT password FROM users--",
+        "<script>alert(1)</script>",
+        "; cat /etc/passwd",
+        "../../../../../../etc/passwd",
+        "__proto__",
+        "' || this.password.match(/^a/)//",
+        "$where",
+        "{{7*7}}",
+        "x' or 1=1--",
+        "constructor.prototype.x",
     ];
     for set in rule_sets::RuleSet::ALL {
         let names: Vec<&'static str> = set.names().to_vec();
@@ -555,7 +560,8 @@ fn every_rule_of_every_set_can_be_left_out() {
 
 #[test]
 fn strings_in_excepted_places_are_looked_into_by_no_set_that_excepts_them() {
-    let sets = json!([{"name": "sql_injection", "except": ["/text", "/items/*/body", "/list/0"]}, "cross_site_scripting"]);
+    let sets =
+        json!([{"name": "sql_injection", "except": ["/text", "/items/*/body", "/list/0"]}, "cross_site_scripting"]);
     let find = |text: &str| found_by(&sets, &json!({}), text);
     let union = "1' UNION SELECT password FROM users--";
     for passes in [
@@ -587,10 +593,16 @@ fn strings_in_excepted_places_are_looked_into_by_no_set_that_excepts_them() {
 
 #[test]
 fn strings_are_seen_one_by_one_as_they_are_in_their_message() {
-    let sets: Vec<serde_json::Value> = rule_sets::RuleSet::ALL.iter().map(|set| set.prefix().trim_end_matches('.').into()).collect();
+    let sets: Vec<serde_json::Value> =
+        rule_sets::RuleSet::ALL.iter().map(|set| set.prefix().trim_end_matches('.').into()).collect();
     let placed: Vec<serde_json::Value> = sets.iter().map(|set| json!({"name": set, "except": ["/nowhere"]})).collect();
     for text in HONEST.iter().copied().chain([
-        "1' UNION SELECT password FROM users--", "<script>alert(1)</script>", "; cat /etc/passwd", "__proto__", "\"' || '1'=='1", "1e1",
+        "1' UNION SELECT password FROM users--",
+        "<script>alert(1)</script>",
+        "; cat /etc/passwd",
+        "__proto__",
+        "\"' || '1'=='1",
+        "1e1",
     ]) {
         for message in [json!({"a": text, "n": 15e0}), json!({text: [text]}), json!([json!({"b": text}).to_string()])] {
             let message = message.to_string();

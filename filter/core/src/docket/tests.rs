@@ -76,8 +76,10 @@ fn what_stands_deeper_wins() {
         ("enforce", json!("enforce"), json!("monitor"), false),
         ("monitor", json!("monitor"), json!("enforce"), true),
     ] {
-        let policy = json!({"mode": base, "messages": {"from_client": {"mode": side, "deny_patterns": [pattern(rule)]}}});
-        let (passed, refused) = if is_enforced { (&[][..], Some(PatternRefused)) } else { (&[PatternRefused][..], None) };
+        let policy =
+            json!({"mode": base, "messages": {"from_client": {"mode": side, "deny_patterns": [pattern(rule)]}}});
+        let (passed, refused) =
+            if is_enforced { (&[][..], Some(PatternRefused)) } else { (&[PatternRefused][..], None) };
         check(&policy, &text("so bad"), passed, refused);
     }
 }
@@ -118,7 +120,8 @@ fn an_enforced_rule_refuses_whatever_passes_before_it() {
 fn what_hides_a_message_from_an_enforced_rule_is_refused() {
     let pattern = json!({"deny_patterns": [{"name": "bad", "regex": "bad", "mode": "enforce"}]});
     let set = json!({"rule_sets": [{"name": "sql_injection", "mode": "enforce"}]});
-    let authorize = json!({"authorize": [{"when": {"/type": "admin"}, "claims": {"role": "admin"}, "mode": "enforce"}]});
+    let authorize =
+        json!({"authorize": [{"when": {"/type": "admin"}, "claims": {"role": "admin"}, "mode": "enforce"}]});
     let unreadable = [
         (frame(0x82, b"\xff bad"), InvalidUtf8),
         (frame(0x82, &[b'x'; 201]), MessageTooBig),
@@ -155,7 +158,12 @@ fn limits_hold_for_messages_that_are_only_monitored() {
     // The rest of a message that is not judged counts as well, and frames that are none.
     let long = [frame(0x01, b"\xff"), frame(0x00, &[b'x'; 30]), frame(0x80, &[b'x'; 30])].concat();
     check(&policy, &long, &[InvalidUtf8], Some(RateExceeded));
-    check(&policy, &[frame(0xc1, &[b'x'; 30]), frame(0xc1, &[b'x'; 30])].concat(), &[ProtocolError, ProtocolError], Some(RateExceeded));
+    check(
+        &policy,
+        &[frame(0xc1, &[b'x'; 30]), frame(0xc1, &[b'x'; 30])].concat(),
+        &[ProtocolError, ProtocolError],
+        Some(RateExceeded),
+    );
     policy["limits"]["on_excess"] = "drop".into();
     let mut session = open(&policy);
     let sent = broken.repeat(3);
@@ -170,7 +178,8 @@ fn limits_hold_for_messages_that_are_only_monitored() {
 
 #[test]
 fn times_that_are_only_monitored_close_nothing_and_are_told_once() {
-    let times = json!({"mode": "monitor", "idle_timeout": "5s", "max_lifetime": "10s", "jitter": 0, "ping_interval": null});
+    let times =
+        json!({"mode": "monitor", "idle_timeout": "5s", "max_lifetime": "10s", "jitter": 0, "ping_interval": null});
     let mut session = open(&json!({"liveness": times}));
     let at = |seconds: u64| Moment::from_nanos(NOW.as_nanos() + seconds * 1_000_000_000);
     let due: Vec<Due> = (1..60).map(|second| session.tick(at(second))).filter(|due| *due != Due::Nothing).collect();

@@ -483,26 +483,27 @@ impl Gate {
         let port = &self.plugin.worker().port;
         let headers = headers()?;
         let birth = Birth { at: port.now()?, nonce: port::random(&**port)? };
-        let Opened { mut session, edits, would_refuse } = match (pending.check(&headers, birth), policy.modes.strictest()) {
-            (Ok(opened), _) => opened,
-            (Err(Violation::UpstreamRefused), _) => {
-                effects.count(Metric::Handshakes(Some(Violation::UpstreamRefused)), 1);
-                effects.push(record.describe_refusal(Violation::UpstreamRefused, None));
-                self.slots = Box::default();
-                self.phase = Phase::Answered;
-                return Ok(Flow::Forward);
-            }
-            (Err(violation), Mode::Enforce) => {
-                return Ok(self.refuse(&policy, &label, &record, violation.into(), (None, vec![]), effects));
-            }
-            // What is no 101, and the client takes for one.
-            (Err(violation), Mode::Monitor) => {
-                self.note(&policy, &label, &record, violation.into(), effects);
-                self.slots = Box::default();
-                self.phase = Phase::Passing;
-                return Ok(Flow::Forward);
-            }
-        };
+        let Opened { mut session, edits, would_refuse } =
+            match (pending.check(&headers, birth), policy.modes.strictest()) {
+                (Ok(opened), _) => opened,
+                (Err(Violation::UpstreamRefused), _) => {
+                    effects.count(Metric::Handshakes(Some(Violation::UpstreamRefused)), 1);
+                    effects.push(record.describe_refusal(Violation::UpstreamRefused, None));
+                    self.slots = Box::default();
+                    self.phase = Phase::Answered;
+                    return Ok(Flow::Forward);
+                }
+                (Err(violation), Mode::Enforce) => {
+                    return Ok(self.refuse(&policy, &label, &record, violation.into(), (None, vec![]), effects));
+                }
+                // What is no 101, and the client takes for one.
+                (Err(violation), Mode::Monitor) => {
+                    self.note(&policy, &label, &record, violation.into(), effects);
+                    self.slots = Box::default();
+                    self.phase = Phase::Passing;
+                    return Ok(Flow::Forward);
+                }
+            };
         session.look_at_calendar(|| port.date(), birth.at)?;
         if !edits.is_empty() {
             effects.push(Effect::Edit(edits));

@@ -192,8 +192,20 @@ impl<C: Capacity + 'static> Hearing<C> {
             (None, None) => docket.find(Violation::BadUpgrade),
             (None, Some(_)) => Ok(()),
         };
-        let offer = judge(&policy, request, kind, shape.and(named), place.authority(), &taken, &docket, &mut self.capacity);
-        let mut claim = Claim { policy, docket, kind, endpoint, place, taken, spoofed, offer: None, ticket: None, is_redeemed: false };
+        let offer =
+            judge(&policy, request, kind, shape.and(named), place.authority(), &taken, &docket, &mut self.capacity);
+        let mut claim = Claim {
+            policy,
+            docket,
+            kind,
+            endpoint,
+            place,
+            taken,
+            spoofed,
+            offer: None,
+            ticket: None,
+            is_redeemed: false,
+        };
         match offer {
             Err(refusal) => return self.finish(claim, Err(refusal)),
             Ok(offer) => claim.offer = offer,
@@ -402,7 +414,11 @@ impl<C: Capacity + 'static> Hearing<C> {
                 entry,
                 Share::new(Rc::clone(held)),
             );
-            match if capacity.keep(&mut pending) { Ok(true) } else { docket.find(Violation::Overloaded).map(|()| false) } {
+            match if capacity.keep(&mut pending) {
+                Ok(true)
+            } else {
+                docket.find(Violation::Overloaded).map(|()| false)
+            } {
                 Ok(true) => Decision::Upgrade(Box::new(pending)),
                 // There is no memory to judge it either.
                 Ok(false) => Decision::Pass,

@@ -13,8 +13,8 @@ use crate::entry::{Credential, Entry};
 use crate::http::headers::{Headers, Repeated};
 use crate::http::list::{tokens, trim};
 use crate::limits::Share;
-use crate::policy::routes::Place;
 use crate::policy::Policy;
+use crate::policy::routes::Place;
 use crate::session::{Birth, Deflate, Session};
 use crate::violation::{Part, Violation};
 

@@ -96,7 +96,10 @@ impl Policy {
     /// How many of its parts are only monitored, and rules of parts that are not.
     #[must_use]
     pub fn monitored_count(&self) -> usize {
-        let sides = [(&self.modes.messages.client, &self.messages.client), (&self.modes.messages.server, &self.messages.server)];
+        let sides = [
+            (&self.modes.messages.client, &self.messages.client),
+            (&self.modes.messages.server, &self.messages.server),
+        ];
         let enforced = sides.into_iter().filter(|(modes, _)| modes.own.enforces());
         let rules = enforced.map(|(_, side)| {
             let SideRules { content, .. } = side;

@@ -60,7 +60,11 @@ impl Session {
         }
         // It says nothing more, and not who it is.
         let is_unproven = matches!(self.introduction, Introduction::Awaited(_)) && self.policy.auth.required;
-        if from == Side::Client && is_unproven && self.from_client.is_closed() && !docket.passes(Violation::CredentialMissing) {
+        if from == Side::Client
+            && is_unproven
+            && self.from_client.is_closed()
+            && !docket.passes(Violation::CredentialMissing)
+        {
             received.violation.get_or_insert(Violation::CredentialMissing);
         }
     }

@@ -508,7 +508,7 @@ impl Direction {
     #[cold]
     #[inline(never)]
     fn note_len(&self, terms: &Terms<'_>) {
-        terms.budget.note_len(self.framing.from, self.messages.len());
+        terms.budget.note_len(self.framing.from, self.messages.message_len());
     }
 
     /// The message in hand has ended, of which something was read. Gives whether it goes on.

@@ -272,7 +272,9 @@ impl Plain {
             && let Some((byte, rest)) = allowed.split_at_checked(1)
         {
             self.read(byte, fits)?;
-            self.judge_head(judging.conversation, judging.docket, |conversation, head| conversation.receive(head, byte))?;
+            self.judge_head(judging.conversation, judging.docket, |conversation, head| {
+                conversation.receive(head, byte)
+            })?;
             allowed = rest;
         }
         self.read(allowed, fits)?;

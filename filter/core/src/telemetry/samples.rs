@@ -58,7 +58,7 @@ impl Samples {
         let mut kept = self.kept.borrow_mut();
         kept.push(value);
         if kept.len() >= KEPT_MAX {
-            let mut is_kept = self.draw() % 2 == 0;
+            let mut is_kept = self.draw().is_multiple_of(2);
             kept.retain(|_| {
                 is_kept = !is_kept;
                 is_kept

@@ -51,7 +51,11 @@ fn check(authorize: &Json, accepted: &[&str], refused: &[&str]) {
     for (texts, expected) in [(accepted, true), (refused, false)] {
         for text in texts {
             let document = read(text, &BOUNDS).unwrap();
-            assert_eq!(rules.check(document.root(), Some(&sender), |_| false, &mut |index, _| Err(index)).is_ok(), expected, "{text}");
+            assert_eq!(
+                rules.check(document.root(), Some(&sender), |_| false, &mut |index, _| Err(index)).is_ok(),
+                expected,
+                "{text}"
+            );
         }
     }
 }
@@ -145,7 +149,11 @@ fn names_that_some_reader_takes_for_one_that_is_read_are_refused() {
 fn a_sender_without_a_token_has_no_claims() {
     let rules = rules(&json!([{"when": {"/type": "a"}, "claims": {"role": "user"}}]));
     for (text, expected) in [(r#"{"type":"a"}"#, false), (r#"{"type":"b"}"#, true)] {
-        assert_eq!(rules.check(read(text, &BOUNDS).unwrap().root(), None, |_| false, &mut |index, _| Err(index)).is_ok(), expected, "{text}");
+        assert_eq!(
+            rules.check(read(text, &BOUNDS).unwrap().root(), None, |_| false, &mut |index, _| Err(index)).is_ok(),
+            expected,
+            "{text}"
+        );
     }
 }
 

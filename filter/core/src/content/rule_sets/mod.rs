@@ -20,8 +20,8 @@ mod work;
 
 use std::borrow::Cow;
 
-pub use names::WORDS;
 use kept::Kept;
+pub use names::WORDS;
 use reading::Reading;
 
 /// The rule that a message matches which takes more work than one of its length may.

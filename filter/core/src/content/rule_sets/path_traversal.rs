@@ -18,8 +18,8 @@ use super::bytes::{
     CONTROL, DIGIT, Literals, NUL, SLASH, WORD, any, eat_any, first, head, is_letter, is_slash, is_space, is_word,
     last, of, places, split, trim, word,
 };
-use super::rarely::{is_one, skip, spaces, starts};
 use super::kept::Kept;
+use super::rarely::{is_one, skip, spaces, starts};
 use super::reading::Reading;
 use secret::{NEAR, is_secret, is_secret_near, separator, slashes};
 

@@ -59,7 +59,7 @@ fn a_good_credential_leaves_the_request_whatever_else_is_told() {
     let offered = format!("bearer, {token}, chat.v9, chat.v8");
     let sources = json!({"sources": [{"subprotocol": "bearer"}, {"header": "authorization"}]});
     let mut fields = without("authorization");
-    fields.push(("sec-websocket-protocol".into(), offered.clone()));
+    fields.push(("sec-websocket-protocol".into(), offered));
     let told = json!({"auth": sources, "subprotocols": {"mode": "monitor"}});
     let opening = open(&policies(told), fields.clone());
     assert_eq!(would_refuse(&opening), [SubprotocolRefused]);
