@@ -634,17 +634,17 @@ impl Budget for Spending<'_> {
         is_allowed
     }
 
-    fn noted_in(&self, from: Side) -> Option<&Cell<u32>> {
-        Some(self.worker.watch.message_lens(from).next())
+    fn countdown(&self, from: Side) -> Option<&Cell<u32>> {
+        Some(self.worker.watch.message_lens(from).countdown())
     }
 
-    fn note_len(&self, from: Side, len: u64) {
+    fn sample_len(&self, from: Side, len: u64) {
         self.worker.watch.message_lens(from).take(len);
     }
 
     fn begin_inspection(&self) -> Option<Moment> {
-        let is_noted = self.worker.watch.inspections().is_next();
-        if is_noted { self.worker.port.now().ok() } else { None }
+        let is_sample = self.worker.watch.inspections().count_down();
+        if is_sample { self.worker.port.now().ok() } else { None }
     }
 
     fn end_inspection(&self, begin: Moment) {

@@ -458,10 +458,10 @@ impl Direction {
             Opcode::Ping | Opcode::Pong | Opcode::Reserved => {}
             Opcode::Binary | Opcode::Continuation | Opcode::Text => {
                 if fin {
-                    if let Some(noted_in) = terms.noted_in {
-                        noted_in.set(noted_in.get().wrapping_sub(1));
-                        if noted_in.get() == 0 {
-                            self.note_len(terms);
+                    if let Some(countdown) = terms.countdown {
+                        countdown.set(countdown.get().wrapping_sub(1));
+                        if countdown.get() == 0 {
+                            self.sample_len(terms);
                         }
                     }
                     if self.payload.is_some() && !self.end_message(scan, terms)? {
@@ -507,8 +507,8 @@ impl Direction {
 
     #[cold]
     #[inline(never)]
-    fn note_len(&self, terms: &Terms<'_>) {
-        terms.budget.note_len(self.framing.from, self.messages.message_len());
+    fn sample_len(&self, terms: &Terms<'_>) {
+        terms.budget.sample_len(self.framing.from, self.messages.message_len());
     }
 
     /// The message in hand has ended, of which something was read. Gives whether it goes on.

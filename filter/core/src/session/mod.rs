@@ -487,7 +487,7 @@ impl Session {
             fits: &fits,
             limits,
             budget,
-            noted_in: budget.noted_in(from),
+            countdown: budget.countdown(from),
             now,
             ping: &ping,
             pong: liveness.pong(),

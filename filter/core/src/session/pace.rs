@@ -27,15 +27,15 @@ pub trait Budget {
         true
     }
 
-    /// The how manieth of the next messages of a side is [noted](Self::note_len), which is counted down there.
-    fn noted_in(&self, _from: Side) -> Option<&Cell<u32>> {
+    /// How many messages of a side end until the length of one is a [sample](Self::sample_len), that one among them: each that ends takes one off.
+    fn countdown(&self, _from: Side) -> Option<&Cell<u32>> {
         None
     }
 
-    /// A message that is noted is so long, in bytes of payload as they come.
-    fn note_len(&self, _from: Side, _len: u64) {}
+    /// The countdown is at 0 with a message of this length, in bytes of payload as they came.
+    fn sample_len(&self, _from: Side, _len: u64) {}
 
-    /// What a message says is about to be judged: the time now, where it is to be noted how long that takes.
+    /// What a message says is about to be judged: the time now, where it is a sample of how long that takes.
     fn begin_inspection(&self) -> Option<Moment> {
         None
     }

@@ -31,8 +31,8 @@ pub(super) struct Terms<'a> {
     /// How much may be sent, where that is limited.
     pub(super) limits: Option<&'a LimitRules>,
     pub(super) budget: &'a dyn Budget,
-    /// The how manieth of the next messages is noted.
-    pub(super) noted_in: Option<&'a Cell<u32>>,
+    /// How many messages end until one is a sample.
+    pub(super) countdown: Option<&'a Cell<u32>>,
     pub(super) now: Moment,
     /// A Ping of ours that is due on this way: it is taken where it goes out.
     pub(super) ping: &'a Cell<Option<Vec<u8>>>,

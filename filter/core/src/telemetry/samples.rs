@@ -1,15 +1,15 @@
-//! A few of many values, drawn at random: a host takes the values of a histogram one by one, and a call for each message would cost as much as
-//! the message.
+//! A few of many values, drawn at random: a host takes the values of a histogram one by one, and a call for each message would cost every message
+//! some of its time.
 //!
-//! Of every [`Samples::stride`](Samples) values one is taken, so what a value is has no part in whether it is. Between two ticks at most
-//! [`KEPT_MAX`] are kept: when there are as many, every second one is let go, and the stride doubles. Each tick halves it. So while little comes
-//! all of it is told, and a busy moment tells no more than a quiet one.
+//! Which value is taken is decided before it comes, by a countdown, so what it is has no part in that. One of as many as the stride says is taken
+//! on average. Between two ticks fewer than [`KEPT_MAX`] are kept: when there are as many, every second one is dropped, and the stride doubles.
+//! Each tick halves it. So while few come all of them are told, and a busy moment tells no more than a quiet one.
 
 use core::cell::{Cell, RefCell};
 
 use crate::effect::Metric;
 
-/// How many are kept between two ticks: 80 a second, at 0.15 µs each in Envoy.
+/// So many are too many between two ticks: 70 a second are left, at 0.15 µs each in Envoy.
 const KEPT_MAX: usize = 8;
 
 /// The longest stride: of more than a million messages in a tick a worker has no time to take any.
@@ -19,10 +19,10 @@ const STRIDE_MAX: u32 = 1 << 20;
 #[derive(Debug)]
 pub struct Samples {
     kept: RefCell<Vec<u64>>,
-    /// The how manieth of the next values is taken.
-    next: Cell<u32>,
+    /// How many values come until one is taken, that one among them.
+    countdown: Cell<u32>,
     stride: Cell<u32>,
-    /// A linear congruential generator: it need not be hard to guess, since it is told nobody.
+    /// The state of a linear congruential generator. A peer that guessed it could choose which of its own messages are samples, and no more.
     random: Cell<u64>,
 }
 
@@ -33,22 +33,22 @@ impl Default for Samples {
 }
 
 impl Samples {
-    /// None yet; those that are taken differ by the `seed`.
+    /// None yet; which ones are taken differs by the `seed`.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
-        Self { kept: RefCell::new(Vec::new()), next: Cell::new(1), stride: Cell::new(1), random: Cell::new(seed) }
+        Self { kept: RefCell::new(Vec::new()), countdown: Cell::new(1), stride: Cell::new(1), random: Cell::new(seed) }
     }
 
-    /// The how manieth of the next values is to be [taken](Self::take): counted down to 0 by whoever has them.
+    /// How many values come until one is to be [taken](Self::take), that one among them: whoever has the values takes one off for each.
     #[inline]
-    pub const fn next(&self) -> &Cell<u32> {
-        &self.next
+    pub const fn countdown(&self) -> &Cell<u32> {
+        &self.countdown
     }
 
-    /// Whether the value that comes is to be [taken](Self::take).
-    pub fn is_next(&self) -> bool {
-        let left = self.next.get().saturating_sub(1);
-        self.next.set(left.max(1));
+    /// A value comes. Gives whether it is to be [taken](Self::take); where it cannot be, the one behind it is.
+    pub fn count_down(&self) -> bool {
+        let left = self.countdown.get().saturating_sub(1);
+        self.countdown.set(left.max(1));
         left == 0
     }
 
@@ -65,7 +65,7 @@ impl Samples {
             });
             self.stride.set(self.stride.get().saturating_mul(2).min(STRIDE_MAX));
         }
-        self.next.set(self.gap());
+        self.countdown.set(self.gap());
     }
 
     /// Tells what was kept since the last tick.
@@ -74,7 +74,7 @@ impl Samples {
         counts.extend(kept.into_iter().map(|value| (metric.clone(), i64::try_from(value).unwrap_or(i64::MAX))));
         if self.stride.get() > 1 {
             self.stride.set(self.stride.get() / 2);
-            self.next.set(self.next.get().min(self.gap()));
+            self.countdown.set(self.countdown.get().min(self.gap()));
         }
     }
 
@@ -84,7 +84,7 @@ impl Samples {
         self.draw().checked_rem(widest).unwrap_or_default().saturating_add(1)
     }
 
-    /// The factor and summand of Knuth's MMIX; the lower half of its states is not random enough.
+    /// The next number: factor and summand are those of Knuth's MMIX, whose states are not random enough in their lower half.
     fn draw(&self) -> u32 {
         let state = self.random.get().wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
         self.random.set(state);
@@ -100,7 +100,7 @@ mod tests {
 
     /// What is told after these values have come.
     fn tell(samples: &Samples, values: impl Iterator<Item = u64>) -> Vec<u64> {
-        values.filter(|_| samples.is_next()).for_each(|value| samples.take(value));
+        values.filter(|_| samples.count_down()).for_each(|value| samples.take(value));
         let mut counts = Vec::new();
         samples.tell(&METRIC, &mut counts);
         counts.into_iter().map(|(_, value)| value.cast_unsigned()).collect()

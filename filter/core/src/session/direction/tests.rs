@@ -62,7 +62,7 @@ fn judge(
         fits: &|_| has_room,
         limits: None,
         budget: &Unlimited,
-        noted_in: None,
+        countdown: None,
         now: NOW,
         ping: &Cell::default(),
         pong: &[],
