@@ -502,7 +502,7 @@ fn a_log_line_says_who_it_is_about() {
     let stranger =
         gate.request(&upgrade().without("origin").replaced(":path", "/a b\"c?token=x").without("x-request-id"));
     let lines: Vec<&str> =
-        gate.logs().iter().map(|log| log.text.as_str()).filter(|text| text.starts_with('{')).collect();
+        gate.logs().iter().map(|log| log.text.as_str()).filter(|text| text.contains("\"connection\"")).collect();
     let about =
         r#""address":"203.0.113.7:51234","host":"chat.example.com","path":"/chat","origin":"https://app.example.com","#;
     let ids = r#""request_id":"4e2a6f1e-0000-4000-8000-000000000001","user_agent":"portcullis-host-tests","provider":"corp","subject":"alice""#;

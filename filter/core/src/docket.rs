@@ -2,9 +2,10 @@
 
 use core::cell::RefCell;
 
-use crate::mode::{Mode, Modes};
+use crate::mode::Mode;
+use crate::modes::Modes;
 use crate::refusal::{Cause, Refusal};
-use crate::violation::{Part, Violation};
+use crate::violation::{Part, Parts, Violation};
 use crate::wire::Side;
 
 /// What was found of one kind, and passed.
@@ -86,7 +87,6 @@ impl Docket {
     /// # Errors
     /// The same, where it is refused.
     #[cold]
-    #[inline(never)]
     pub fn find(&self, refusal: impl Into<Refusal>) -> Result<(), Refusal> {
         let refusal = refusal.into();
         self.decide(refusal.violation.part(), refusal)
@@ -97,17 +97,17 @@ impl Docket {
     /// # Errors
     /// The same, where it is refused.
     #[cold]
-    #[inline(never)]
     pub fn find_in(&self, part: Part, refusal: impl Into<Refusal>) -> Result<(), Refusal> {
-        let (refusal, mode) = (refusal.into(), self.mode(part));
-        // Whoever finds it once more finds the same.
-        let refusal = if mode == self.mode(refusal.violation.part()) { refusal } else { refusal.under(mode) };
-        self.decide(part, refusal)
+        self.decide(part, refusal.into())
     }
 
+    #[cold]
+    #[inline(never)]
     fn decide(&self, part: Part, refusal: Refusal) -> Result<(), Refusal> {
         let own = refusal.cause.as_ref().and_then(|cause| cause.mode).filter(|_| self.strictness != Strictness::All);
         match own.unwrap_or_else(|| self.mode(part)) {
+            // Whoever finds it once more finds the same.
+            Mode::Enforce if own.is_none() && self.passes(refusal.violation) => Err(refusal.under(Mode::Enforce)),
             Mode::Enforce => Err(refusal),
             Mode::Monitor => {
                 self.note(part, refusal);
@@ -118,8 +118,8 @@ impl Docket {
 
     /// The parts of the policy by which what has passed would be refused.
     #[must_use]
-    pub fn parts(&self) -> Box<[Part]> {
-        self.passed.borrow().iter().map(|passed| passed.part).collect()
+    pub fn parts(&self) -> Parts {
+        self.passed.borrow().iter().fold(Parts::default(), |parts, passed| parts.with(passed.part, true))
     }
 
     /// What has passed.

@@ -15,7 +15,7 @@ use crate::policy::Policy;
 use crate::policy::routes::Place;
 use crate::time::Timestamp;
 use crate::token::{Packed, Verified};
-use crate::violation::Part;
+use crate::violation::{Part, Parts};
 
 /// The longest `Origin` that is kept, in bytes: a scheme, a host of 255 and a port. A longer one is no origin.
 const ORIGIN_LEN_MAX: usize = 300;
@@ -39,7 +39,7 @@ pub struct Entry {
     /// It brought none, and its first message may.
     pub is_unproven: bool,
     /// What it would have been refused for were it not only monitored: then not everything about it is known.
-    pub flaws: Box<[Part]>,
+    pub flaws: Parts,
 }
 
 /// What is known of a client.
@@ -104,7 +104,7 @@ impl Entry {
 
     /// The parts of `policy` that would not let it in, with the subprotocol that was negotiated, or none.
     #[must_use]
-    pub fn faults(&self, policy: &Policy, place: &Place, subprotocol: &str) -> Vec<Part> {
+    pub fn faults(&self, policy: &Policy, place: &Place, subprotocol: &str) -> Parts {
         let is_host = |authority| policy.hosts.iter().any(|host| host.matches(authority));
         let is_listed = policy.subprotocols.allow.iter().any(|allowed| allowed == subprotocol);
         let is_any = policy.subprotocols.allow.is_empty() && !self.is_tunnel;
@@ -112,15 +112,12 @@ impl Entry {
         let is_reached =
             (!policy.require_tls || is_secure) && (policy.hosts.is_empty() || place.authority().is_some_and(is_host));
         let origin = self.origin.as_deref();
-        let asked = [
-            (Part::Auth, self.is_known(policy)),
-            (Part::Base, is_reached),
-            (Part::Origin, allows_origin(&policy.origin, origin, place.authority(), is_secure)),
-            (Part::Subprotocols, subprotocol.is_empty() || is_listed || is_any),
-            (Part::Parsed, policy.admits(subprotocol)),
-        ];
-        let faults = asked.into_iter().filter(|(_, is_met)| !is_met).map(|(part, _)| part);
-        self.flaws.iter().copied().chain(faults).collect()
+        self.flaws
+            .with(Part::Auth, !self.is_known(policy))
+            .with(Part::Base, !is_reached)
+            .with(Part::Origin, !allows_origin(&policy.origin, origin, place.authority(), is_secure))
+            .with(Part::Subprotocols, !(subprotocol.is_empty() || is_listed || is_any))
+            .with(Part::Parsed, !policy.admits(subprotocol))
     }
 
     /// Whether `policy` knows who it is, or awaits that.

@@ -90,6 +90,7 @@ pub mod limits;
 pub mod liveness;
 pub mod message;
 pub mod mode;
+pub mod modes;
 pub mod negotiation;
 pub mod policy;
 pub mod port;

@@ -135,6 +135,58 @@ pub enum Part {
     Whole,
 }
 
+impl Part {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Auth,
+        Self::Base,
+        Self::Limits,
+        Self::Liveness,
+        Self::Messages,
+        Self::Origin,
+        Self::Parsed,
+        Self::Payload,
+        Self::Subprotocols,
+        Self::Whole,
+    ];
+}
+
+/// Some parts of a policy.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Parts(u16);
+
+impl Parts {
+    /// The same, and `part` where it `is_one` of them.
+    #[must_use]
+    pub const fn with(self, part: Part, is_one: bool) -> Self {
+        Self(self.0 | (is_one as u16) << part as u16)
+    }
+
+    /// Those of either.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether `part` is one of them.
+    #[must_use]
+    pub const fn contains(self, part: Part) -> bool {
+        self.0 >> part as u16 & 1 == 1
+    }
+
+    /// Whether all of them are among others.
+    #[must_use]
+    pub const fn are_among(self, others: Self) -> bool {
+        self.0 & !others.0 == 0
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
 /// "Unauthorized" (IANA WebSocket Close Code Registry).
 const UNAUTHORIZED: u16 = 3000;
 

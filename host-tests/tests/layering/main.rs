@@ -10,8 +10,8 @@ use source::{Source, sources, workspace};
 
 /// The layers of portcullis-core from the lowest to the highest, as its `lib.rs` draws them. A module imports from its own layer or a lower one.
 const LAYERS: [&[&str]; 6] = [
-    &["access", "ask", "ids", "letter", "port", "refusal", "secret", "time", "violation"],
-    &["effect", "http", "protobuf", "regex", "wire"],
+    &["access", "ask", "ids", "letter", "mode", "port", "refusal", "secret", "time", "violation"],
+    &["docket", "effect", "http", "modes", "protobuf", "regex", "wire"],
     &[
         "content",
         "identity",

@@ -217,7 +217,7 @@ fn patterns(raw: &RawMessages, mode: Mode, builder: &mut Builder, found: &mut Fi
         if rules.is_empty() && sets.is_empty() {
             return None;
         }
-        match Patterns::new(&rules, sets.clone(), builder) {
+        match Patterns::new(&rules, &sets, builder) {
             Ok(patterns) => break patterns,
             Err((position, error)) => {
                 let index = rules.get(position)?.index;

@@ -2,19 +2,14 @@
 
 use super::findings::Findings;
 use super::raw::{RawMessages, RawPolicy};
-use crate::mode::{Mode, Modes, SideModes};
+use crate::mode::Mode;
+use crate::modes::{Modes, SideModes};
 use crate::policy::SideRules;
 use crate::wire::Sides;
 
 /// Warns of everything that is written to be only monitored.
 pub(super) fn warn(raw: &RawPolicy, found: &mut Findings) {
-    let mut check = |at: &str, mode: Option<Mode>| {
-        if mode == Some(Mode::Monitor) {
-            found.within(at, |found| {
-                found.warn("mode", "monitor: nothing is refused by this, only counted and logged as would_refuse")
-            });
-        }
-    };
+    let mut check = |at: &str, mode: Option<Mode>| warn_at(at, mode, found);
     check("", raw.mode);
     check("origin", raw.origin.as_ref().and_then(|part| part.mode));
     check("subprotocols", raw.subprotocols.as_ref().and_then(|part| part.mode));
@@ -25,19 +20,27 @@ pub(super) fn warn(raw: &RawPolicy, found: &mut Findings) {
     for (at, side) in [("messages.from_client", client), ("messages.from_server", server)] {
         let Some(side) = side else { continue };
         check(at, side.mode);
-        let list = |key: &str, index: usize| format!("{at}.{key}[{index}]");
-        for (index, rule) in side.authorize.iter().flatten().enumerate() {
-            check(&list("authorize", index), rule.mode);
-        }
-        for (index, rule) in side.deny_patterns.iter().flatten().enumerate() {
-            check(&list("deny_patterns", index), rule.mode);
-        }
-        for (index, set) in side.rule_sets.iter().flatten().enumerate() {
-            check(&list("rule_sets", index), set.mode);
+        let authorize = side.authorize.iter().flatten().map(|rule| rule.mode).enumerate();
+        let patterns = side.deny_patterns.iter().flatten().map(|rule| rule.mode).enumerate();
+        let sets = side.rule_sets.iter().flatten().map(|set| set.mode).enumerate();
+        let rules = authorize.map(|rule| ("authorize", rule)).chain(patterns.map(|rule| ("deny_patterns", rule)));
+        for (key, (index, mode)) in
+            rules.chain(sets.map(|set| ("rule_sets", set))).filter(|(_, (_, mode))| mode.is_some())
+        {
+            check(&format!("{at}.{key}[{index}]"), mode);
         }
     }
     check("limits", raw.limits.as_ref().and_then(|part| part.mode));
     check("liveness", raw.liveness.as_ref().and_then(|part| part.mode));
+}
+
+#[inline(never)]
+fn warn_at(at: &str, mode: Option<Mode>, found: &mut Findings) {
+    if mode == Some(Mode::Monitor) {
+        let dot = if at.is_empty() { "" } else { "." };
+        let problem = "monitor: nothing is refused by this, only counted and logged as would_refuse";
+        found.warn(&[at, dot, "mode"].concat(), problem);
+    }
 }
 
 /// The mode of one side's messages.

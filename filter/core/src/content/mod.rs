@@ -210,7 +210,7 @@ impl ContentRules {
         }
         let Some(inside) = packet.json.as_deref() else {
             // Among others it has been searched with them, but for what asks for places.
-            let look = if searched.is_empty() { Look::Place(&[]) } else { Look::All };
+            let look = if searched.is_empty() { Look::Place(0) } else { Look::All };
             self.search(all, 0, Reader::Json, look, terms)?;
             if !packet.is_heartbeat {
                 terms.receive_unread()?;
@@ -299,14 +299,7 @@ impl ContentRules {
     ///
     /// # Errors
     /// What is refused of [`Violation::PatternRefused`], and [`Violation::InvalidUtf8`] for what some readers take for UTF-16.
-    fn search(
-        &self,
-        text: &str,
-        steps: u64,
-        reader: Reader,
-        look: Look<'_>,
-        terms: &Terms<'_>,
-    ) -> Result<u64, Refusal> {
+    fn search(&self, text: &str, steps: u64, reader: Reader, look: Look, terms: &Terms<'_>) -> Result<u64, Refusal> {
         let Some(patterns) = &self.patterns else { return Ok(0) };
         // Readers of JSON take this for UTF-16 or UTF-32 (RFC 4627 §3), and see other strings in it than are searched here.
         if matches!(text.as_bytes(), [0, _, ..] | [_, 0, _, ..]) {
@@ -331,10 +324,8 @@ impl ContentRules {
         let excepted = message.map(|message| patterns.excepted(message)).unwrap_or_default();
         let mut hunt = Hunt::new(patterns, terms, document.len(), 0);
         for (index, text) in document.texts() {
-            let start = excepted.partition_point(|(other, _)| *other < index);
-            let own = excepted.get(start..).unwrap_or_default().iter().take_while(|(other, _)| *other == index);
-            let own: Vec<usize> = own.map(|(_, set)| *set).collect();
-            if views::any_in(text, &mut |view| hunt.see(view, Look::Place(&own))) {
+            let sets = excepted.get(index as usize).copied().unwrap_or_default();
+            if views::any_in(text, &mut |view| hunt.see(view, Look::Place(sets))) {
                 break;
             }
         }
@@ -358,7 +349,7 @@ impl<'a> Hunt<'a> {
     }
 
     /// Looks at a text. Returns whether that is enough.
-    fn see(&mut self, view: View<'_>, look: Look<'_>) -> bool {
+    fn see(&mut self, view: View<'_>, look: Look) -> bool {
         let Self { patterns, terms, message, found, most: _ } = self;
         *found = patterns.find(view, message, look, &mut |rule| {
             if terms.passed.borrow().iter().any(|known| Rc::ptr_eq(known, rule.rule)) {

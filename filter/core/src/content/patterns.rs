@@ -73,13 +73,13 @@ pub struct Chosen {
 
 /// What a text is looked at for.
 #[derive(Clone, Copy, Debug)]
-pub enum Look<'a> {
+pub enum Look {
     /// Everything.
     All,
     /// What does not depend on the place of a string: the text is a message that has been read.
     Text,
     /// What does; the text is a string of a message, into which these sets do not look.
-    Place(&'a [usize]),
+    Place(u8),
 }
 
 /// A rule that a text matches.
@@ -109,11 +109,7 @@ impl Patterns {
     ///
     /// # Errors
     /// [`RegexError`] with the index of the rule among `rules`: where all of a mode are too large together, of the first that does not fit.
-    pub fn new(
-        rules: &[Expression<'_>],
-        sets: Vec<Chosen>,
-        builder: &mut Builder,
-    ) -> Result<Self, (usize, RegexError)> {
+    pub fn new(rules: &[Expression<'_>], sets: &[Chosen], builder: &mut Builder) -> Result<Self, (usize, RegexError)> {
         let mut own = Vec::new();
         for mode in [Mode::Enforce, Mode::Monitor] {
             let of_mode = || rules.iter().enumerate().filter(|(_, rule)| rule.mode == mode);
@@ -129,8 +125,8 @@ impl Patterns {
                 names: of_mode().map(|(_, rule)| (rule.index, rule.name.into())).collect(),
             });
         }
-        let mut sets: Vec<Rules> = sets.into_iter().map(Rules::new).collect();
-        sets.sort_by_key(|rules| rules.mode == Mode::Monitor);
+        let of_mode = |mode: Mode| sets.iter().filter(move |set| set.mode == mode).map(Rules::new);
+        let sets: Vec<Rules> = of_mode(Mode::Enforce).chain(of_mode(Mode::Monitor)).collect();
         let too_much_work = (!sets.is_empty()).then(|| TOO_MUCH_WORK.into());
         Ok(Self { own, sets, too_much_work })
     }
@@ -163,7 +159,7 @@ impl Patterns {
         &self,
         view: View<'_>,
         message: &mut Message,
-        look: Look<'_>,
+        look: Look,
         refuse: &mut dyn FnMut(Found<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let own = if matches!(look, Look::Place(_)) { &[] } else { self.own.as_slice() };
@@ -176,7 +172,7 @@ impl Patterns {
         let asks = |(number, rules): &(usize, &Rules)| match look {
             Look::All => true,
             Look::Text => rules.except.is_empty(),
-            Look::Place(excepted) => !rules.except.is_empty() && !excepted.contains(number),
+            Look::Place(excepted) => !rules.except.is_empty() && excepted & bit(*number) == 0,
         };
         let mut sets = self.sets.iter().enumerate().filter(asks).map(|(_, rules)| rules).peekable();
         let Some(first) = sets.peek().filter(|_| view.says_more()) else { return Ok(()) };
@@ -202,16 +198,21 @@ impl Patterns {
         self.sets.iter().any(|rules| !rules.except.is_empty())
     }
 
-    /// The strings of a message, by their index in it, that a set does not look into: the set by its number.
+    /// Of each text in a message, by its index there, the sets that do not look into it: a bit for each.
     #[must_use]
-    pub fn excepted(&self, message: Value<'_>) -> Vec<(u32, usize)> {
+    pub fn excepted(&self, message: Value<'_>) -> Vec<u8> {
         let mut excepted = Vec::new();
         for (number, rules) in self.sets.iter().enumerate() {
             for pointer in &rules.except {
-                pointer.each_string(message, &mut |string| excepted.push((string.index(), number)));
+                pointer.each_string(message, &mut |string| {
+                    let index = string.index() as usize;
+                    if excepted.len() <= index {
+                        excepted.resize(index.saturating_add(1), 0);
+                    }
+                    excepted.get_mut(index).into_iter().for_each(|sets| *sets |= bit(number));
+                });
             }
         }
-        excepted.sort_unstable();
         excepted
     }
 
@@ -222,9 +223,15 @@ impl Patterns {
     }
 }
 
+/// The bit of a set, of which there are six.
+const fn bit(number: usize) -> u8 {
+    1 << (number & 7)
+}
+
 impl Rules {
-    fn new(Chosen { index, set, mode, left_out, except }: Chosen) -> Self {
-        let names = set.names().iter().filter(|name| !left_out.contains(name));
-        Self { index, set, mode, names: names.map(|name| Rc::from(*name)).collect(), left_out, except }
+    fn new(chosen: &Chosen) -> Self {
+        let Chosen { index, set, mode, left_out, except } = chosen;
+        let names = set.names().iter().filter(|name| !left_out.contains(name)).map(|name| Rc::from(*name)).collect();
+        Self { index: *index, set: *set, mode: *mode, names, left_out: left_out.clone(), except: except.clone() }
     }
 }

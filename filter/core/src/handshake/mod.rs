@@ -465,6 +465,8 @@ pub fn fail(policies: &Policies, request: &Request) -> Fail {
 }
 
 /// The refusal of a request.
+#[cold]
+#[inline(never)]
 fn refuse(policies: &Policies, policy: &Rc<Policy>, request: &Request, refusal: Refusal) -> Opening {
     let edits = cleared(policies, policy, request);
     let is_failed_attempt = counts_against_address(request, refusal.violation);
@@ -588,6 +590,7 @@ fn reach(policy: &Policy, request: &Request, authority: Option<&Authority>, dock
 }
 
 /// What has passed that would be refused.
+#[inline(never)]
 fn refusals(docket: Docket) -> Vec<Refusal> {
     docket.into_passed().into_iter().map(|passed| passed.refusal).collect()
 }

@@ -16,7 +16,7 @@ use crate::limits::Share;
 use crate::policy::Policy;
 use crate::policy::routes::Place;
 use crate::session::{Birth, Deflate, Session};
-use crate::violation::{Part, Violation};
+use crate::violation::{Part, Parts, Violation};
 
 /// An upgrade whose answer is awaited.
 #[derive(Debug)]
@@ -88,8 +88,7 @@ impl Pending {
         let deflate = self.compression.check(response);
         let faults = self.faults(response, deflate.is_ok());
         let would_refuse = (!faults.is_empty()).then_some(Violation::BadUpstreamHandshake);
-        let is_refused = faults.iter().any(|part| self.policy.modes.of(*part, None).enforces());
-        if let Some(violation) = would_refuse.filter(|_| is_refused) {
+        if let Some(violation) = would_refuse.filter(|_| self.policy.modes.enforce_any(faults)) {
             return Err(violation);
         }
         let chosen = response.has("sec-websocket-protocol");
@@ -104,7 +103,7 @@ impl Pending {
             deflate.unwrap_or(Some(Deflate { client_takeover: true, server_takeover: true, inspected: false }));
         let subprotocol = subprotocol(response);
         self.entry.is_tunnel = is_tunnel(subprotocol);
-        self.entry.flaws = [&*self.entry.flaws, &faults].concat().into();
+        self.entry.flaws = self.entry.flaws.and(faults);
         let sender = self.entry.credential.as_ref().filter(|_| self.policy.read_claims()).and_then(Credential::open);
         let handshake =
             Handshake { sender, subprotocol: subprotocol.into(), exempt: Exempt::for_subprotocol(subprotocol) };
@@ -113,7 +112,7 @@ impl Pending {
     }
 
     /// The parts of the policy by which it is no answer to the request; `is_offered_deflate`: its compression is one that was offered.
-    fn faults(&self, response: &Headers, is_offered_deflate: bool) -> Vec<Part> {
+    fn faults(&self, response: &Headers, is_offered_deflate: bool) -> Parts {
         let names = |field: &str, option: &str| {
             tokens(response.all(field)).is_ok_and(|found| found.iter().any(|name| name.eq_ignore_ascii_case(option)))
         };
@@ -126,13 +125,11 @@ impl Pending {
         let is_answer = names("upgrade", "websocket")
             && names("connection", "upgrade")
             && accept.is_ok_and(|line| line.map(trim) == Some(self.accept.as_bytes()));
-        let asked = [
-            (Part::Base, is_answer),
-            (Part::Parsed, self.policy.admits(subprotocol(response))),
-            (Part::Payload, is_offered_deflate),
-            (Part::Subprotocols, is_offered),
-        ];
-        asked.into_iter().filter(|(_, is_met)| !is_met).map(|(part, _)| part).collect()
+        Parts::default()
+            .with(Part::Base, !is_answer)
+            .with(Part::Parsed, !self.policy.admits(subprotocol(response)))
+            .with(Part::Payload, !is_offered_deflate)
+            .with(Part::Subprotocols, !is_offered)
     }
 }
 

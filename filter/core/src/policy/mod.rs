@@ -14,7 +14,7 @@ use crate::http::origin::OriginRules;
 use crate::limits::rules::LimitRules;
 use crate::liveness::LivenessRules;
 use crate::message::MessageRules;
-use crate::mode::Modes;
+use crate::modes::Modes;
 use crate::negotiation::{Compression, SubprotocolRules};
 use crate::telemetry::spikes::SpikeRules;
 use crate::token::rules::AuthRules;

@@ -203,16 +203,14 @@ impl Session {
             self.introduction = Introduction::Over;
         }
         let can_be_judged = self.open_claims() & self.follow_compression() & is_plain;
-        let whole = (!can_be_judged).then_some(Part::Whole);
         let faults = self.entry.faults(&self.policy, &self.place, &self.handshake.subprotocol);
-        let faults: Vec<Part> = faults.into_iter().chain(whole).collect();
-        if faults.iter().any(|part| self.policy.modes.of(*part, None).enforces()) {
+        let faults = faults.with(Part::Whole, !can_be_judged);
+        if self.policy.modes.enforce_any(faults) {
             self.refuse(Violation::PolicyChanged, None, now);
             return Some(Violation::PolicyChanged);
         }
         // What the handshake came in with has been counted with it.
-        let is_new = |part: &Part| !self.entry.flaws.contains(part);
-        faults.iter().any(is_new).then_some(Violation::PolicyChanged)
+        (!faults.are_among(self.entry.flaws)).then_some(Violation::PolicyChanged)
     }
 
     /// Has the claims at hand that messages are judged by. False: they were not kept.
