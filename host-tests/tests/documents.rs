@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use portcullis_core::config::{self, Parsed};
+use portcullis_core::content::rule_sets::RuleSet;
 use portcullis_core::violation::Violation;
 use portcullis_host_tests::scenario::{Gate, policy_with, upgrade};
 use serde_json::{Value, json};
@@ -112,8 +113,8 @@ fn every_block_that_shows_a_policy_is_accepted() {
         }
     }
     assert_eq!(
-        count, 7,
-        "the filter and the plugin in README; the defaults, routes, opaque credentials, json and authorize in {POLICY}"
+        count, 8,
+        "the filter and the plugin in README; the defaults, routes, modes, opaque credentials, json and authorize in {POLICY}"
     );
 }
 
@@ -210,6 +211,18 @@ fn readme_is_short_and_what_it_shows_refused_is_refused_so() {
     assert!(shown.contains(&format!("\ncontent-length: {}\n", body.len())), "{shown}");
 }
 
+#[test]
+fn the_rules_of_each_set_are_those_of_the_code() {
+    let text = read(POLICY);
+    let (_, table) = text.split_once("\n| set | rules |\n").expect("the table");
+    let rows: Vec<Vec<String>> = table.lines().skip(1).take_while(|line| line.starts_with('|')).map(spans).collect();
+    let documented: BTreeSet<String> =
+        rows.iter().flat_map(|row| row[1..].iter().map(|rule| format!("{}.{rule}", row[0]))).collect();
+    let known = RuleSet::ALL.iter().flat_map(|set| set.names()).map(|name| (*name).to_owned());
+    assert_eq!(documented, known.collect());
+    assert_eq!(rows.len(), RuleSet::ALL.len());
+}
+
 /// The names of the code spans in the first column of the table that begins with `head`.
 fn first_column(document: &str, head: &str) -> BTreeSet<String> {
     let text = read(document);
@@ -258,11 +271,11 @@ fn every_member_of_a_log_line_is_in_the_operators_guide() {
         lines.flat_map(|line| line.as_object().expect("members").keys().cloned().collect::<Vec<_>>()).collect();
     let unknown: Vec<&String> = members.difference(&documented).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
-    // Of messages under rules, and of monitor mode.
+    // Of messages under rules, of what is only monitored, of bans, and of policies with a name.
     let others: Vec<&str> = documented.difference(&members).map(String::as_str).collect();
     let seen_elsewhere = [
-        "by", "code", "count", "detail", "from", "instance", "keyword", "kid", "lines", "of", "rule", "type",
-        "unlogged", "usual", "window_s",
+        "ban_s", "by", "code", "count", "detail", "failures", "from", "instance", "keyword", "kid", "lines", "of",
+        "revision", "rule", "type", "unlogged", "usual", "window_s",
     ];
     assert_eq!(others, seen_elsewhere);
 }

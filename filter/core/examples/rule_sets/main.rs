@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{env, fs, io};
 
-use portcullis_core::content::rule_sets::{Message, RuleSet, Subject};
+use portcullis_core::content::rule_sets::{LeftOut, Message, RuleSet, Subject};
 use portcullis_core::content::views::{self, Reader, View};
 use serde_json::json;
 
@@ -107,7 +107,8 @@ fn attacks(set: RuleSet, corpora: &Path) -> io::Result<()> {
     let no_attacks = NO_ATTACKS.iter().filter(|(of, _)| *of == set).flat_map(|(_, file)| file.lines());
     let reasons: BTreeMap<_, _> =
         no_attacks.filter_map(|row| row.split_once('\t')).map(|(reason, line)| (line, reason)).collect();
-    let missed: Vec<_> = corpus.iter().filter(|line| set.find(&Subject::new(line), &[]).is_none()).collect();
+    let missed: Vec<_> =
+        corpus.iter().filter(|line| set.find(&Subject::new(line), &LeftOut::default()).is_none()).collect();
     let mut by_reason: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
     for line in &missed {
         by_reason.entry(reasons.get(line.as_str()).unwrap_or(&NO_REASON)).or_default().push(line);
@@ -137,7 +138,7 @@ fn honest(files: &[PathBuf]) -> io::Result<()> {
         for line in lines(file)? {
             let start = Instant::now();
             let subject = Subject::new(&line);
-            let found: Vec<_> = RuleSet::ALL.iter().filter_map(|set| set.find(&subject, &[])).collect();
+            let found: Vec<_> = RuleSet::ALL.iter().filter_map(|set| set.find(&subject, &LeftOut::default())).collect();
             taken += start.elapsed();
             texts += 1;
             bytes += line.len();
@@ -181,7 +182,7 @@ fn cost(text: &str) -> f64 {
         let start = Instant::now();
         let subject = Subject::new(&long);
         RuleSet::ALL.iter().for_each(|set| {
-            core::hint::black_box(set.find(&subject, &[]));
+            core::hint::black_box(set.find(&subject, &LeftOut::default()));
         });
         start.elapsed()
     });

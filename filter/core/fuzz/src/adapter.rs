@@ -3,10 +3,11 @@
 use std::rc::Rc;
 
 use portcullis_core::config;
+use portcullis_core::docket::Overlooked;
 use portcullis_core::handshake::{Opening, Request};
 use portcullis_core::negotiation::Compression;
 use portcullis_core::policy::routes::Policies;
-use portcullis_core::session::{Budget, Overlooked, Session};
+use portcullis_core::session::{Budget, Session};
 use portcullis_core::testing::{self, Unlimited};
 use portcullis_core::time::Moment;
 use portcullis_core::violation::Violation;

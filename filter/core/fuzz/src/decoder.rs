@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::thread_local;
 
+use portcullis_core::docket::Overlooked;
 use portcullis_core::policy::routes::Policies;
-use portcullis_core::session::Overlooked;
 use portcullis_core::violation::Violation;
 use portcullis_core::wire::Side::{self, Client, Server};
 use portcullis_core::wire::close::check_payload;
@@ -142,7 +142,8 @@ impl Run {
     }
 
     fn overlook(&mut self, from: Side, overlooked: Vec<Overlooked>) {
-        for Overlooked { violation, count, .. } in overlooked {
+        for Overlooked { refusal, count, .. } in overlooked {
+            let violation = refusal.violation;
             match self.overlooked.iter_mut().find(|(side, known, _)| (*side, *known) == (from, violation)) {
                 Some((_, _, known)) => *known += count,
                 None => self.overlooked.push((from, violation, count)),

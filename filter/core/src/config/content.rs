@@ -13,6 +13,7 @@ use crate::access::Access;
 use crate::content::authorize::{Authorization, Authorizations, Glob};
 use crate::content::envelope::Envelopes;
 use crate::content::patterns::{Chosen, Expression, Patterns};
+use crate::content::rule_sets::LeftOut;
 use crate::content::{ContentRules, JsonRules, Schemas};
 use crate::http::list::token;
 use crate::json::pointer::Pointer;
@@ -260,7 +261,7 @@ fn rule_sets(raw: &RawMessages, mode: Mode, needs_no_json: bool, found: &mut Fin
             if except.len() > EXCEPT_MAX {
                 found.fault("except", &format!("at most {EXCEPT_MAX} pointers"));
             }
-            chosen.push(Chosen { index, set, mode: own.mode.unwrap_or(mode), left_out, except });
+            chosen.push(Chosen { index, set, mode: own.mode.unwrap_or(mode), left_out: LeftOut(left_out), except });
         });
     }
     chosen

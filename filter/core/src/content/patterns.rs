@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::rule_sets::{Message, RuleSet, Subject, TOO_MUCH_WORK};
+use super::rule_sets::{LeftOut, Message, RuleSet, Subject, TOO_MUCH_WORK};
 use super::views::View;
 use crate::json::document::Value;
 use crate::json::pointer::Pointer;
@@ -38,7 +38,7 @@ struct Rules {
     set: RuleSet,
     mode: Mode,
     names: Vec<Rc<str>>,
-    left_out: Vec<&'static str>,
+    left_out: LeftOut,
     /// Where in a message its strings are not looked into.
     except: Vec<Pointer>,
 }
@@ -66,7 +66,7 @@ pub struct Chosen {
     /// What it does with what matches.
     pub mode: Mode,
     /// The rules that are not looked for.
-    pub left_out: Vec<&'static str>,
+    pub left_out: LeftOut,
     /// Where in a message strings are not looked into: `*` is any one step.
     pub except: Vec<Pointer>,
 }
@@ -231,7 +231,7 @@ const fn bit(number: usize) -> u8 {
 impl Rules {
     fn new(chosen: &Chosen) -> Self {
         let Chosen { index, set, mode, left_out, except } = chosen;
-        let names = set.names().iter().filter(|name| !left_out.contains(name)).map(|name| Rc::from(*name)).collect();
+        let names = set.names().iter().filter(|name| !left_out.0.contains(name)).map(|name| Rc::from(*name)).collect();
         Self { index: *index, set: *set, mode: *mode, names, left_out: left_out.clone(), except: except.clone() }
     }
 }

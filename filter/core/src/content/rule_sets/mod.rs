@@ -21,6 +21,7 @@ mod work;
 use std::borrow::Cow;
 
 use kept::Kept;
+pub use kept::LeftOut;
 pub use names::WORDS;
 use reading::Reading;
 
@@ -103,8 +104,8 @@ impl Message {
 
     /// The rule of `set` that the next string completes, together with those before it, unless it is left out.
     #[must_use]
-    pub fn find(&mut self, set: RuleSet, subject: &Subject<'_>, left_out: &[&'static str]) -> Option<&'static str> {
-        if set != RuleSet::PrototypePollution || left_out.contains(&prototype_pollution::CONSTRUCTOR_KEY) {
+    pub fn find(&mut self, set: RuleSet, subject: &Subject<'_>, left_out: &LeftOut) -> Option<&'static str> {
+        if set != RuleSet::PrototypePollution || left_out.0.contains(&prototype_pollution::CONSTRUCTOR_KEY) {
             return None;
         }
         let is = |name: &[u8]| {
@@ -155,7 +156,7 @@ impl RuleSet {
 
     /// The name of a rule that `subject` matches, but for those that are left out.
     #[must_use]
-    pub fn find(self, subject: &Subject<'_>, left_out: &[&'static str]) -> Option<&'static str> {
+    pub fn find(self, subject: &Subject<'_>, left_out: &LeftOut) -> Option<&'static str> {
         let kept = Kept(left_out);
         let written = self.read(&subject.written, None, kept);
         written.or_else(|| self.read(subject.plain.as_ref()?, Some(&subject.written), kept))

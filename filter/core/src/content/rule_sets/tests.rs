@@ -1,6 +1,6 @@
 //! What each set is held to.
 
-use super::{RuleSet, Subject};
+use super::{LeftOut, RuleSet, Subject};
 
 /// The fewest rows of a table.
 const ROW_COUNT_MIN: usize = 60;
@@ -9,7 +9,7 @@ const ROW_COUNT_MIN: usize = 60;
 #[track_caller]
 pub(super) fn check(set: RuleSet, attacks: &[&str], look_alikes: &[&str]) {
     assert!(attacks.len() >= ROW_COUNT_MIN && look_alikes.len() >= ROW_COUNT_MIN, "more rows are due");
-    let name = |text: &str| set.find(&Subject::new(text), &[]);
+    let name = |text: &str| set.find(&Subject::new(text), &LeftOut::default());
     let missed: Vec<_> = attacks.iter().filter(|text| name(text).is_none()).collect();
     assert!(missed.is_empty(), "missed: {missed:#?}");
     let alarms: Vec<_> = look_alikes.iter().filter_map(|text| Some((text, name(text)?))).collect();
