@@ -261,7 +261,7 @@ impl Soak {
 
     fn attack(&self, number: usize) {
         let begin = Instant::now();
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             let (reason, code, bytes) = &attacks()[number / 2 % attacks().len()];
             let Some(mut websocket) = self.open() else { return };
             let sent = websocket.send(bytes);
@@ -305,6 +305,9 @@ impl Soak {
     fn check_ends(&self) {
         let active = || self.gate.envoy.counter("http.edge.downstream_cx_active").expect("Envoy answers");
         assert!(wait(|| (active() == 0).then_some(())).is_some(), "connections stay");
+        // Those of a VM that is gone are taken off by another.
+        let gauge = || self.gate.envoy.counter("wasmcustom.portcullis.connections.active").expect("Envoy answers");
+        assert!(wait(|| (gauge() == 0).then_some(())).is_some(), "{} are counted and gone", gauge());
         let stats = self.gate.envoy.stats().expect("Envoy answers");
         let counted = |name: &str| stats.get(&format!("wasmcustom.portcullis.{name}")).copied().unwrap_or_default();
         let closed = stats.iter().filter(|(name, _)| name.starts_with("wasmcustom.portcullis.connections.closed."));
@@ -352,8 +355,11 @@ fn attacks() -> [(&'static str, u16, Vec<u8>); 7] {
     ]
 }
 
-/// A request, and the reason and status of its answer.
-const REQUESTS: [(&str, u16, fn(Upgrade) -> Upgrade); 4] = [
+/// What somebody changes of a good request.
+type Change = fn(Upgrade) -> Upgrade;
+
+/// The reason and the status of a request's answer, and why.
+const REQUESTS: [(&str, u16, Change); 4] = [
     ("credential_missing", 401, |upgrade| upgrade.without("Authorization")),
     ("credential_invalid", 401, |upgrade| with_token(upgrade, &token().claim("aud", "other"))),
     ("credential_expired", 401, |upgrade| with_token(upgrade, &token().claim("exp", 1_000_000_000))),
