@@ -28,7 +28,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 const FOUND: [u64; 2] = [8, 1_047];
 
 /// Within how many seeds a fault has to be found that is put back.
-const SOON: u64 = 100;
+const SOON: u64 = 200;
 
 fn variable(name: &str) -> Option<u64> {
     env::var(name).ok().map(|number| number.parse().expect("a number"))
