@@ -36,6 +36,44 @@ fn yaml(name: &str) -> Value {
     serde_saphyr::from_str(&fs::read_to_string(folder().join(name)).unwrap()).unwrap()
 }
 
+/// The shipped rules.
+fn alerts() -> String {
+    fs::read_to_string(folder().join("alerts.yaml")).unwrap()
+}
+
+/// The same where a minute is two seconds: every span of theirs that is written in minutes, hours or days, and nothing else.
+fn fast_alerts() -> String {
+    let (alerts, mut fast, mut spans) = (alerts(), String::new(), 0);
+    let mut rest = alerts.as_str();
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let (before, from) = rest.split_at(start);
+        let (number, behind) = from.split_at(from.find(|c: char| !c.is_ascii_digit()).unwrap_or(from.len()));
+        fast += before;
+        let minutes = match behind.as_bytes() {
+            [unit, next, ..] if !next.is_ascii_alphanumeric() => match unit {
+                b'm' => Some(1),
+                b'h' => Some(60),
+                b'd' => Some(24 * 60),
+                _ => None,
+            },
+            _ => None,
+        };
+        match minutes {
+            Some(minutes) => {
+                fast += &format!("{}s", number.parse::<u32>().unwrap() * minutes * 2);
+                rest = &behind[1..];
+                spans += 1;
+            }
+            None => {
+                fast += number;
+                rest = behind;
+            }
+        }
+    }
+    assert!(spans > 20, "{spans}");
+    fast + rest
+}
+
 #[track_caller]
 fn promtool(arguments: &[&str]) {
     let output = Command::new("promtool").current_dir(folder()).args(arguments).output().unwrap();
@@ -73,19 +111,22 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    /// Reads `envoy` and `plain` once a second, by the shipped configuration.
-    fn start(envoy: SocketAddr, plain: SocketAddr) -> Self {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("prometheus");
+    /// Reads `targets`, each a job, once a second, by the shipped configuration; `alerts` are its rules.
+    fn start(name: &str, targets: &[(&str, SocketAddr)], alerts: &str) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("alerts.yaml"), alerts).unwrap();
         let mut config = yaml("prometheus.yaml");
         config["global"] = json!({"scrape_interval": "1s", "evaluation_interval": "1s"});
-        config["rule_files"] = json!([self::folder().join("alerts.yaml")]);
-        config["scrape_configs"][0]["static_configs"][0]["targets"] = json!([envoy.to_string()]);
-        let mut second = config["scrape_configs"][0].clone();
-        second["job_name"] = json!("plain");
-        second["static_configs"][0]["targets"] = json!([plain.to_string()]);
-        config["scrape_configs"].as_array_mut().unwrap().push(second);
+        let scrape = config["scrape_configs"][0].clone();
+        let job = |(job, target): &(&str, SocketAddr)| {
+            let mut scrape = scrape.clone();
+            scrape["job_name"] = json!(job);
+            scrape["static_configs"][0]["targets"] = json!([target.to_string()]);
+            scrape
+        };
+        config["scrape_configs"] = targets.iter().map(job).collect();
         fs::write(folder.join("prometheus.yaml"), config.to_string()).unwrap();
         // It does not say which port it took, had it been given 0.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
@@ -252,7 +293,8 @@ fn every_query_of_the_dashboard_finds_what_happened_and_alerts_see_the_attack() 
         .service("idp", NOWHERE)
         .start()
         .unwrap();
-    let prometheus = Prometheus::start(envoy.admin(), plain.address());
+    let targets = [("envoy", envoy.admin()), ("plain", plain.address())];
+    let prometheus = Prometheus::start("prometheus", &targets, &alerts());
     let open = Client::plain(envoy.address()).open(&Upgrade::to("/chat").origin(ORIGIN)).unwrap();
 
     let mut waiting = queries();
@@ -282,4 +324,81 @@ fn every_query_of_the_dashboard_finds_what_happened_and_alerts_see_the_attack() 
     }
     assert!(prometheus.alerts("firing").contains("PortcullisPolicyRefused"));
     drop(open);
+}
+
+/// The alerts that an attack rings, each by what it does here.
+const OF_ATTACKS: [&str; 5] = [
+    "PortcullisClientsBanned",
+    "PortcullisCredentialsRefused",
+    "PortcullisHandshakesRefused",
+    "PortcullisOverloaded",
+    "PortcullisSpike",
+];
+
+#[test]
+fn an_attack_rings_its_alerts_and_calm_none() {
+    let backend = Backend::start(Mode::Echo).unwrap();
+    let policy = json!({
+        "require_tls": false, "origin": {"allow": [ORIGIN]},
+        "auth": {"required": false, "providers": [{
+            "name": "corp", "issuer": "https://idp.example.com/", "audiences": ["chat"],
+            "algorithms": ["HS256"], "jwks": {"secret": {"env": "SESSION_KEY"}},
+        }]},
+        "messages": {"from_client": {"whole": true}},
+        "limits": {"held_bytes": 262_144},
+        "log": {"spikes": {"factor": 4, "window": "1s"}},
+    });
+    let envoy = Launch::new(module::build().unwrap(), policy, backend.address())
+        .env("SESSION_KEY", KEY)
+        .trusted_hops(1)
+        .start()
+        .unwrap();
+    let prometheus = Prometheus::start("attacked", &[("envoy", envoy.admin())], &fast_alerts());
+    let client = Client::plain(envoy.address());
+    let from = |net: u8, host: u8| Upgrade::to("/chat").header("X-Forwarded-For", format!("198.51.{net}.{host}"));
+    let honest = |host: u8| {
+        let upgrade = from(1, host).origin(ORIGIN).header("Authorization", format!("Bearer {TOKEN}"));
+        client.ask(&upgrade).unwrap().status()
+    };
+
+    // For longer than any rate is of that rings here, and than a spike needs to know what is usual: one in ten is refused.
+    let start = Instant::now();
+    for host in 0..100 {
+        assert_eq!(honest(host), 101);
+        if host % 10 == 0 {
+            assert_eq!(client.ask(&from(2, host).origin("https://evil.example")).unwrap().status(), 403);
+        }
+        if start.elapsed() > Duration::from_secs(4) {
+            let ringing = ["pending", "firing"].map(|state| prometheus.alerts(state));
+            assert_eq!(ringing, [BTreeSet::new(), BTreeSet::new()]);
+        }
+        thread::sleep(Duration::from_millis(150));
+    }
+    let rate = prometheus.query("sum(rate(portcullis_handshakes[10s]))");
+    assert!(matches!(rate[..], [rate] if rate > 1.0), "nothing was there to ring: {rate:?}");
+
+    let (start, mut rung, mut held) = (Instant::now(), BTreeSet::new(), Vec::new());
+    for host in (0..=255).cycle() {
+        // Each address has ten of them, and is banned.
+        for _ in 0..15 {
+            let forged = from(3, host).origin(ORIGIN).header("Authorization", format!("Bearer {TOKEN}x"));
+            assert!(matches!(client.ask(&forged).unwrap().status(), 401 | 429));
+        }
+        // Messages that do not end, until no worker may hold more.
+        for _ in 0..3 {
+            let mut slow = client.open(&from(4, host).origin(ORIGIN)).unwrap();
+            slow.send_frame(Draft::text(&"x".repeat(60_000)).unfinished()).unwrap();
+            held.push(slow);
+        }
+        assert_eq!(honest(host), 101);
+        rung.append(&mut prometheus.alerts("firing"));
+        if OF_ATTACKS.iter().all(|name| rung.contains(*name)) {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "only {rung:?}");
+        thread::sleep(Duration::from_millis(300));
+    }
+    println!("{rung:?} after {:?}", start.elapsed());
+    // And none that is about something else.
+    assert!(rung.iter().all(|name| OF_ATTACKS.contains(&name.as_str())), "{rung:?}");
 }
