@@ -123,6 +123,11 @@ impl Bootstrap {
         Ok(())
     }
 
+    /// Takes the client's address from `X-Forwarded-For` alone, as Envoy does where nothing else is said.
+    pub(crate) fn without_remote_address(&mut self) -> Result<(), Error> {
+        self.remove(HTTP, "use_remote_address")
+    }
+
     /// Takes the filter from `file` in `folder`.
     pub(crate) fn filter_file(&mut self, folder: &Path, file: &Path) -> Result<(), Error> {
         self.set(&format!("{HTTP}/{FILTER_SOURCE}"), path_source(folder, file))
@@ -348,6 +353,9 @@ mod tests {
     fn a_run_can_be_behind_proxies() {
         let mut bootstrap = shipped();
         check(&bootstrap, &format!("{HTTP}/use_remote_address"), Some(json!(true)));
+        let mut without = shipped();
+        without.without_remote_address().unwrap();
+        check(&without, &format!("{HTTP}/use_remote_address"), None);
         check(&bootstrap, &format!("{HTTP}/xff_num_trusted_hops"), None);
         bootstrap.trusted_hops(1).unwrap();
         check(&bootstrap, &format!("{HTTP}/xff_num_trusted_hops"), Some(json!(1)));

@@ -36,6 +36,7 @@ pub struct Launch {
     rate_limit_service: Option<SocketAddr>,
     services: BTreeMap<String, SocketAddr>,
     trusted_hops: u32,
+    remote_address: bool,
     certificate: Option<(String, String)>,
     variables: BTreeMap<String, String>,
     workers: u32,
@@ -67,6 +68,7 @@ impl Launch {
             rate_limit_service: None,
             services: BTreeMap::new(),
             trusted_hops: 0,
+            remote_address: true,
             certificate: None,
             variables: BTreeMap::new(),
             workers: 1,
@@ -103,6 +105,12 @@ impl Launch {
     /// Believes `X-Forwarded-For`, as behind so many proxies: the last but so many of its addresses is the client's.
     pub fn trusted_hops(mut self, count: u32) -> Self {
         self.trusted_hops = count;
+        self
+    }
+
+    /// Leaves `use_remote_address` out, as Envoy's own defaults do: what stands last in `X-Forwarded-For` is the client's address.
+    pub fn without_remote_address(mut self) -> Self {
+        self.remote_address = false;
         self
     }
 
@@ -220,6 +228,9 @@ impl Launch {
         }
         if self.trusted_hops > 0 {
             bootstrap.trusted_hops(self.trusted_hops)?;
+        }
+        if !self.remote_address {
+            bootstrap.without_remote_address()?;
         }
         match &self.certificate {
             Some((chain, key)) => bootstrap.certificate(chain, key)?,

@@ -302,3 +302,31 @@ fn check_echo(websocket: &mut WebSocket, len: usize) {
     let echo = websocket.exchange(&text, PATIENCE).expect("it takes bytes");
     assert!(matches!(&echo, Event::Frame(frame) if frame.payload == text.as_bytes()), "{echo:?}");
 }
+
+/// Envoy tells no filter that clients choose their address; a request that lacks what Envoy would have added shows it.
+#[test]
+fn an_envoy_whose_clients_choose_their_address_is_told_of_once_a_worker() {
+    const SAYS: &str = "portcullis: a request came without X-Forwarded-For";
+    let policy = |per_address: Value| {
+        let mut policy = open_policy(json!({}));
+        policy["limits"]["per_address"] = per_address;
+        policy
+    };
+    let limits = || json!({"connections": 9, "handshakes": null, "failures": null});
+    let none = || json!({"connections": null, "handshakes": null, "failures": null});
+    for (policy, is_chosen, expected) in
+        [(policy(limits()), true, 1), (policy(limits()), false, 0), (policy(none()), true, 0)]
+    {
+        let gate = Gate::launch(policy, Mode::Echo, |launch| match is_chosen {
+            true => launch.without_remote_address(),
+            false => launch,
+        });
+        // Who chooses an address shows nothing.
+        let client = Client::plain(gate.envoy.address());
+        let chosen = client.ask(&Upgrade::to("/").header("X-Forwarded-For", "203.0.113.1")).expect("Envoy listens");
+        assert_eq!(chosen.status(), 101);
+        assert!(!gate.envoy.log().expect("a log").contains(SAYS));
+        (0..3).for_each(|_| check_echo(&mut gate.open("/"), 10));
+        assert_eq!(gate.envoy.log().expect("a log").matches(SAYS).count(), expected, "{is_chosen}");
+    }
+}

@@ -162,8 +162,11 @@ impl Gate {
             return self.fault(effects);
         };
         let peer = request.peer.clone();
+        let worker = plugin.worker();
+        let has_bare_address =
+            !worker.has_told_address.get() && peer.address().is_some() && !request.headers.has("x-forwarded-for");
         let admissions = Admissions::new(Rc::clone(counters), peer.clone());
-        let capacity = Room { before: port.memory_len(), admissions, plugin: Rc::clone(&plugin) };
+        let capacity = Room { before: port.memory_len(), admissions, has_bare_address, plugin: Rc::clone(&plugin) };
         let (held, identity) = (Rc::clone(held), Rc::clone(identity));
         let hearing = Hearing { policies: Rc::clone(&policies), request, held, identity, nonce, capacity };
         let (fail, step) = handshake::check(hearing);
@@ -357,6 +360,9 @@ impl Gate {
                 effects.count(Metric::HandshakeMicros, micros);
             }
         }
+        if room.has_bare_address && policy.limits.per_address.is_some() {
+            worker::tell_address(self.plugin.worker(), effects);
+        }
         let label = policies.label(&policy);
         if let Some(rules) = ban {
             let failure = match &decision {
@@ -435,7 +441,7 @@ impl Gate {
         let plugin = Rc::clone(&self.plugin);
         let Worker { port, counters, identity, .. } = &**plugin.worker();
         let admissions = Admissions::new(Rc::clone(counters), context.peer.clone());
-        let room = Room { before: port.memory_len(), admissions, plugin: Rc::clone(&plugin) };
+        let room = Room { before: port.memory_len(), admissions, has_bare_address: false, plugin: Rc::clone(&plugin) };
         // It takes its memory until its keys are there.
         let step = request.receive(body, identity).then(move |reply| {
             drop(share);
@@ -605,6 +611,8 @@ struct Room {
     /// How much memory was in use before it.
     before: usize,
     admissions: Admissions,
+    /// It has no `X-Forwarded-For`, and nobody has been told what that means.
+    has_bare_address: bool,
 }
 
 impl Capacity for Room {

@@ -1,5 +1,6 @@
 //! Streams as scripts: what a skin tells, and what it is told to do.
 
+mod address;
 mod expiry;
 mod first_message;
 mod key_sets;
@@ -200,6 +201,7 @@ fn a_second_question_may_stand_behind_the_first_and_make_a_header() {
         plugin: Rc::clone(&world.plugin),
         before: 0,
         admissions: Admissions::new(counters, request.peer.clone()),
+        has_bare_address: false,
     };
     let peer = request.peer.clone();
     let (_, first) = handshake::check(Hearing {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::memory::Need;
 use crate::ask::{Answer, Ask, Asker};
 use crate::config::Parsed;
-use crate::effect::{Effects, Metric};
+use crate::effect::{Effect, Effects, Level, Metric};
 use crate::identity::Identity;
 use crate::limits::HeldBytes;
 use crate::limits::counters::Counters;
@@ -86,6 +86,8 @@ pub struct Worker {
     /// What tells it from the others of its proxy in logs.
     pub(super) name: u32,
     pub(super) watch: Watch,
+    /// [`tell_address`] has.
+    pub(super) has_told_address: Cell<bool>,
     succession: Succession<Policies>,
     /// What of [`Identity::revision`] live connections were looked at for, and when.
     reviewed: Cell<u32>,
@@ -109,6 +111,7 @@ impl Worker {
             name: port::random(&*port).map_or(0, u32::from_le_bytes),
             watch: Watch::new(port::random(&*port).map_or(0, u64::from_le_bytes)),
             port,
+            has_told_address: Cell::default(),
             succession: Succession::default(),
             reviewed: Cell::default(),
             reviewed_at: Cell::default(),
@@ -188,6 +191,18 @@ pub(super) fn tell_ban(
         worker.watch.log(record.group(), worker.now(), || record.banned(of, failure, rules), effects);
     }
 }
+
+/// Tells, once for a worker, of a request without `X-Forwarded-For` under a policy that limits by address. Envoy appends the peer's to every request
+/// with `use_remote_address: true`, and to none without: then the address is what stands last there, and anybody's to choose.
+#[cold]
+pub(super) fn tell_address(worker: &Worker, effects: &mut Effects) {
+    if !worker.has_told_address.replace(true) {
+        effects.push(Effect::Log(Level::Warn, ADDRESS_LINE.to_owned()));
+    }
+}
+
+const ADDRESS_LINE: &str = "portcullis: a request came without X-Forwarded-For, so Envoy's connection manager lacks `use_remote_address: true`: clients \
+    choose the address that limits and bans go by. Set it, and `xff_num_trusted_hops` to the number of proxies before Envoy";
 
 /// A plugin: one filter in the proxy's configuration.
 #[derive(Debug)]

@@ -40,6 +40,14 @@ pub struct AddressLimits {
     pub failures: Option<FailureRules>,
 }
 
+impl AddressLimits {
+    /// Whether anything is limited.
+    #[must_use]
+    pub const fn is_some(&self) -> bool {
+        self.connections.is_some() || self.handshakes.is_some() || self.failures.is_some()
+    }
+}
+
 /// How much one subject may have and send.
 #[derive(Clone, Copy, Debug)]
 pub struct SubjectLimits {
