@@ -128,6 +128,19 @@ impl Bootstrap {
         self.remove(HTTP, "use_remote_address")
     }
 
+    /// Puts a route for `path` in front of the shipped one, which differs from it in having this metadata for `filter`.
+    pub(crate) fn route(&mut self, path: &str, filter: &str, metadata: &Value) -> Result<(), Error> {
+        const ROUTES: &str = "route_config/virtual_hosts/0/routes";
+        let routes = place(&mut self.0, &format!("{HTTP}/{ROUTES}"))?.as_array_mut();
+        let routes = routes.ok_or_else(|| missing(ROUTES))?;
+        let mut route = routes.last().cloned().ok_or_else(|| missing(ROUTES))?;
+        *place(&mut route, "/match")? = json!({"prefix": path});
+        let object = route.as_object_mut().ok_or_else(|| missing(ROUTES))?;
+        object.insert("metadata".into(), json!({"filter_metadata": {filter: metadata}}));
+        routes.insert(0, route);
+        Ok(())
+    }
+
     /// Takes the filter from `file` in `folder`.
     pub(crate) fn filter_file(&mut self, folder: &Path, file: &Path) -> Result<(), Error> {
         self.set(&format!("{HTTP}/{FILTER_SOURCE}"), path_source(folder, file))

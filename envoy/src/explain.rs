@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use portcullis_core::ask::{Answer, Ask, Question};
+use portcullis_core::cluster::Bindings;
 use portcullis_core::config::Parsed;
 use portcullis_core::effect::{ClientWriter, Edit, Effect, Effects, Flow, Metric, Onward};
 use portcullis_core::gate::{Arrival, Gate, Plugin, Worker};
@@ -139,7 +140,12 @@ impl Explainer {
             end: false,
             peer: Peer::new(handshake.address.clone().into_bytes()),
         };
-        let arrival = Arrival { request: Ok(request), listener: Vec::new(), connection: self.stream.into() };
+        let policies = self.plugin.policies();
+        // What no route names here goes by its alias.
+        let aliases = policies.as_ref().map_or(&[][..], |policies| policies.aliases());
+        let bindings = Bindings::read(aliases, |alias| alias.as_bytes().to_vec());
+        let connection = self.stream.into();
+        let arrival = Arrival { request: Ok(request), listener: Vec::new(), connection, bindings };
         let mut effects = Effects::new(ClientWriter::Busy);
         let mut flow = gate.request(arrival, &mut effects);
         while let Some(index) = effects.list.iter().position(asks_rate_limits) {

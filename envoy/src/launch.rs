@@ -37,6 +37,7 @@ pub struct Launch {
     services: BTreeMap<String, SocketAddr>,
     trusted_hops: u32,
     remote_address: bool,
+    routes: Vec<(String, String, Value)>,
     certificate: Option<(String, String)>,
     variables: BTreeMap<String, String>,
     workers: u32,
@@ -69,6 +70,7 @@ impl Launch {
             services: BTreeMap::new(),
             trusted_hops: 0,
             remote_address: true,
+            routes: Vec::new(),
             certificate: None,
             variables: BTreeMap::new(),
             workers: 1,
@@ -111,6 +113,12 @@ impl Launch {
     /// Leaves `use_remote_address` out, as Envoy's own defaults do: what stands last in `X-Forwarded-For` is the client's address.
     pub fn without_remote_address(mut self) -> Self {
         self.remote_address = false;
+        self
+    }
+
+    /// Adds a route for what begins with `path`, which has `metadata` for `filter`.
+    pub fn route(mut self, path: &str, filter: &str, metadata: Value) -> Self {
+        self.routes.push((path.into(), filter.into(), metadata));
         self
     }
 
@@ -231,6 +239,9 @@ impl Launch {
         }
         if !self.remote_address {
             bootstrap.without_remote_address()?;
+        }
+        for (path, filter, metadata) in &self.routes {
+            bootstrap.route(path, filter, metadata)?;
         }
         match &self.certificate {
             Some((chain, key)) => bootstrap.certificate(chain, key)?,

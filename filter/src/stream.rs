@@ -10,6 +10,7 @@ use crate::host::headers;
 use crate::plugin::PluginContext;
 use crate::server_writer::ServerWriter;
 use portcullis_core::ask::{Answer, Asker};
+use portcullis_core::cluster::Bindings;
 use portcullis_core::effect::{self, Effect, Effects, Flow, Onward, Passage, Reply};
 use portcullis_core::gate::{Arrival, Gate};
 use portcullis_core::handshake::{HttpVersion, Request};
@@ -44,7 +45,8 @@ impl StreamContext {
     }
 
     pub(crate) fn request_headers(&self, end: bool) -> Action {
-        let arrival = arrival(end);
+        let policies = self.plugin.plugin().policies();
+        let arrival = arrival(end, policies.as_ref().map_or(&[], |policies| policies.aliases()));
         self.run_head(MapType::RequestHeaders, |gate, effects| gate.request(arrival, effects)).into()
     }
 
@@ -305,8 +307,8 @@ fn take_writes(effects: &mut Effects) -> Option<Effects> {
 }
 
 /// What the host tells of the request in hand.
-fn arrival(end: bool) -> Arrival {
-    let property = |name| abi::property(name).unwrap_or_default();
+fn arrival(end: bool, aliases: &[Rc<str>]) -> Arrival {
+    let property = |name: &str| abi::property(name).unwrap_or_default();
     let request = || {
         Ok(Request {
             headers: headers::read(MapType::RequestHeaders)?,
@@ -321,9 +323,13 @@ fn arrival(end: bool) -> Arrival {
         listener: [property("destination\0address"), property("xds\0filter_chain_name")].join(&0),
         // Without its number it is taken for a new one.
         connection: property("connection\0id").first_chunk().map_or(u64::MAX, |number| u64::from_le_bytes(*number)),
+        bindings: Bindings::read(aliases, |alias| property(&[EXTENSION_BACKENDS, alias].concat())),
         request: request(),
     }
 }
+
+/// The property of a route's metadata whose members are aliases, as Envoy Gateway names the clusters of a policy's `backends`.
+const EXTENSION_BACKENDS: &str = "xds\0route_metadata\0filter_metadata\0gateway.envoyproxy.io/extension-backends\0";
 
 /// Answers the request in place of the upstream, as the last call into the host: it may call back from inside.
 fn send(map: MapType, reply: &Reply) -> Hosted<()> {

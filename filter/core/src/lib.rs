@@ -14,6 +14,7 @@
 //! ```
 //! use std::rc::Rc;
 //!
+//! use portcullis_core::cluster::Bindings;
 //! use portcullis_core::effect::{Effect, Effects, Flow};
 //! use portcullis_core::gate::{Arrival, Gate, Plugin, Worker};
 //! use portcullis_core::{config, testing};
@@ -28,7 +29,7 @@
 //! head.push(("origin", "https://evil.example"));
 //! let request = testing::request(testing::headers(&head));
 //! let mut effects = Effects::default();
-//! let flow = gate.request(Arrival { request: Ok(request), listener: vec![], connection: 1 }, &mut effects);
+//! let flow = gate.request(Arrival { request: Ok(request), listener: vec![], connection: 1, bindings: Bindings::default() }, &mut effects);
 //! // It stays where it is; what is done is to log, to count, and to answer.
 //! assert_eq!(flow, Flow::Hold);
 //! let Some(Effect::Reply(reply)) = effects.list.last() else { panic!("no answer") };
@@ -38,7 +39,7 @@
 //! The layers:
 //!
 //! ```text
-//! L0  access ask effect ids letter port refusal secret time violation            values, and what a skin answers at once
+//! L0  access ask cluster effect ids letter port refusal secret time violation    values, and what a skin answers at once
 //! L1  wire/{header,mask,utf8,deflate,close}   http/{headers,list,…}  regex
 //!     protobuf                                                           bytes in, values out
 //! L2  json/{reader,schema}  content/{patterns,views,tunnels,envelope,authorize}
@@ -74,6 +75,7 @@
 
 pub mod access;
 pub mod ask;
+pub mod cluster;
 pub mod config;
 pub mod content;
 pub mod docket;

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use portcullis_core::ask::{Answer, Asker};
+use portcullis_core::cluster::Bindings;
 use portcullis_core::effect::{ClientWriter, Edit, Effect, Effects, Flow, Metric, Onward, Passage, Reply};
 use portcullis_core::gate::{Arrival, Gate, Plugin};
 use portcullis_core::handshake::{HttpVersion, Request};
@@ -201,7 +202,12 @@ impl Stream {
             Ok(Request { headers: Headers::new(fields), protocol: HttpVersion::Http11, tls: false, end: false, peer })
         };
         let (errors, date) = (proxy.error_count(), proxy.date());
-        let arrival = Arrival { request: request(), listener: b"listener".to_vec(), connection: listener };
+        let arrival = Arrival {
+            request: request(),
+            listener: b"listener".to_vec(),
+            connection: listener,
+            bindings: Bindings::default(),
+        };
         let flow = self.run_head(vm, |gate, effects| gate.request(arrival, effects));
         self.seen.borrow_mut().error_count += proxy.error_count() - errors;
         self.let_go(vm, flow, date);

@@ -340,3 +340,59 @@ fn a_signed_cookie_needs_nobody() {
     }
     assert!(!gate.envoy.log().expect("a log").contains(&mac), "a cookie in the log");
 }
+
+/// What Envoy Gateway calls the place of its aliases.
+const EXTENSION_BACKENDS: &str = "gateway.envoyproxy.io/extension-backends";
+
+/// One filter behind several routes: whoever may choose between them must not choose who vouches for a credential.
+#[test]
+fn an_alias_is_the_cluster_that_the_route_of_the_request_names() {
+    let (idp, one, two) = (Idp::start(), App::start(), App::start());
+    one.know("s1", &json!({"sub": "alice"}));
+    two.know("s2", &json!({"sub": "bob"}));
+    let alias = |name: &str| json!({"extension_backend": name});
+    let auth = json!({
+        "cookie": {"name": "sid", "lookup": {"cluster": alias("app"), "path": "/session", "timeout": "500ms"}},
+        "providers": [{
+            "name": "keys", "issuer": idp.url(), "audiences": ["chat"], "algorithms": ["RS256"], "jwks": {"cluster": alias("idp")},
+        }],
+    });
+    let address = SocketAddr::from(([127, 0, 0, 1], idp.port()));
+    let gate = Gate::launch(policy(&auth), Mode::Echo, |launch| {
+        let launch =
+            launch.service("idp", address).service("policy/default/one/0", one.address).service("two", two.address);
+        launch
+            .route("/a", EXTENSION_BACKENDS, json!({"app": "policy/default/one/0", "idp": "idp"}))
+            .route("/b", EXTENSION_BACKENDS, json!({"app": "two", "idp": "two"}))
+            .route("/c", EXTENSION_BACKENDS, json!({"app": "none", "idp": 7}))
+            .route("/d", "another.filter", json!({"app": "two", "idp": "idp"}))
+    });
+    let token = idp.token("carol", "RS256");
+    let by_cookie = |path: &str, session: &str| Upgrade::to(path).header("Cookie", format!("sid={session}"));
+    let by_token = |path: &str| Upgrade::to(path).header("Authorization", format!("Bearer {token}"));
+    // What is known by one way is not known by the other.
+    for _ in 0..2 {
+        for (path, session, expected) in [
+            ("/a", "s1", 101),
+            ("/a", "s2", 401),
+            ("/b", "s1", 401),
+            ("/b", "s2", 101),
+            ("/c", "s1", 500),
+            ("/d", "s1", 500),
+        ] {
+            assert_eq!(status(&gate, &by_cookie(path, session)), expected, "{path} {session}");
+        }
+        for (path, expected) in [("/a", 101), ("/b", 500), ("/c", 500), ("/d", 500)] {
+            assert_eq!(status(&gate, &by_token(path)), expected, "{path}");
+        }
+    }
+    assert!(one.lock().requests.iter().all(|head| head.contains("host: app\r\n")), "{:?}", one.lock().requests);
+    let log = gate.envoy.log().expect("a log");
+    for line in [
+        "portcullis: nothing is fetched before a request's route names the clusters of app, idp",
+        "portcullis: the metadata of a request's route names no cluster for extension_backend idp",
+        "portcullis: no keys from cluster two: ",
+    ] {
+        assert!(log.contains(line), "{line}: {log}");
+    }
+}

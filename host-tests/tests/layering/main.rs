@@ -10,7 +10,7 @@ use source::{Source, sources, workspace};
 
 /// The layers of portcullis-core from the lowest to the highest, as its `lib.rs` draws them. A module imports from its own layer or a lower one.
 const LAYERS: [&[&str]; 6] = [
-    &["access", "ask", "ids", "letter", "mode", "port", "refusal", "secret", "time", "violation"],
+    &["access", "ask", "cluster", "ids", "letter", "mode", "port", "refusal", "secret", "time", "violation"],
     &["docket", "effect", "http", "modes", "protobuf", "regex", "wire"],
     &[
         "content",

@@ -13,6 +13,7 @@ use super::raw::{OnExpiry, RawAuth, RawClaimHeader, RawJwks, RawProvider, RawSou
 use super::secret::{Environment, secret};
 use super::values::{Span, span_within};
 use super::{revocation, tickets};
+use crate::cluster::Cluster;
 use crate::http::list::token;
 use crate::http::path;
 use crate::identity::key_set::{KeySource, RemoteKeys};
@@ -320,12 +321,12 @@ fn keys(
 
 fn remote_keys(
     raw: &RawJwks,
-    cluster: &str,
+    cluster: &Cluster,
     issuer: Option<&str>,
     algorithms: Option<Vec<Algorithm>>,
     found: &mut Findings,
 ) -> Option<RemoteKeys> {
-    if cluster.is_empty() {
+    if cluster.is_unnamed() {
         found.fault("cluster", "must not be empty");
     }
     let is_hmac = |algorithm: &Algorithm| algorithm.family() == AlgorithmFamily::Hmac;
@@ -345,5 +346,5 @@ fn remote_keys(
     let refresh =
         span_within("refresh", raw.refresh, seconds(300), REFRESH_MIN..=REFRESH_MAX, "from 10s to 24h", found);
     let timeout = span_within("timeout", raw.timeout, seconds(2), TIMEOUTS, "from 10ms to 30s", found);
-    Some(RemoteKeys { cluster: cluster.into(), source: source?, refresh, timeout, algorithms: algorithms? })
+    Some(RemoteKeys { cluster: cluster.clone(), source: source?, refresh, timeout, algorithms: algorithms? })
 }

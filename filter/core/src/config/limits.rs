@@ -12,6 +12,7 @@ use super::raw::{
 use super::read::Limit;
 use super::values::{Count, Span, positive, span_within};
 use crate::access::Access;
+use crate::cluster::Cluster;
 use crate::content::envelope::Envelope;
 use crate::limits::rate::Rate;
 use crate::limits::rules::{AddressLimits, ConnectionLimits, GlobalLimits, LimitRules, OnExcess, SubjectLimits};
@@ -176,12 +177,20 @@ fn global(raw: &RawGlobal, found: &mut Findings) -> GlobalLimits {
     let default = Duration::from_millis(50);
     let bounds = Duration::from_millis(1)..=ANSWER_TIMEOUT_MAX;
     GlobalLimits {
-        cluster: named("cluster", raw.cluster.as_deref(), found),
+        cluster: cluster(raw.cluster.as_ref(), found),
         domain: named("domain", raw.domain.as_deref().or(Some("portcullis")), found),
         timeout: span_within("timeout", raw.timeout, default, bounds, "from 1ms to 10m", found),
         on_error: raw.on_error.unwrap_or(Access::Allow),
         message_batch: raw.message_batch.map(|count| small("message_batch", count, found)),
     }
+}
+
+fn cluster(cluster: Option<&Cluster>, found: &mut Findings) -> Cluster {
+    let cluster = cluster.cloned().unwrap_or_default();
+    if cluster.is_unnamed() {
+        found.fault("cluster", "is required");
+    }
+    cluster
 }
 
 fn named(key: &str, name: Option<&str>, found: &mut Findings) -> String {

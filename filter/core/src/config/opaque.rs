@@ -10,6 +10,7 @@ use super::findings::Findings;
 use super::raw::{RawClient, RawCookie, RawHmac, RawIntrospection, RawLookup};
 use super::secret::{Environment, secret};
 use super::values::{Span, span_within};
+use crate::cluster::Cluster;
 use crate::http::Malformed;
 use crate::http::list::token;
 use crate::identity::lookup::{Form, Lookup};
@@ -46,7 +47,7 @@ pub(super) fn cookie(raw: &RawCookie, environment: Environment<'_>, found: &mut 
         (Some(hmac), None) => found.within("hmac", |found| cookie_key(hmac, environment, found)).map(Proof::Signature),
         (None, Some(RawLookup { cluster, path, timeout, cache })) => {
             let form = name.map(|name| Form::Cookie(name.into()));
-            let asked = (cluster.as_deref(), path.as_deref());
+            let asked = (cluster.as_ref(), path.as_deref());
             let lookup = found.within("lookup", |found| lookup(asked, (*timeout, *cache), form, found));
             lookup.map(|lookup| Proof::Lookup(Rc::new(lookup)))
         }
@@ -83,7 +84,7 @@ pub(super) fn introspection(
         None => found.refuse("client", "is required"),
         Some(client) => found.within("client", |found| client_form(client, environment, found)),
     };
-    lookup((raw.cluster.as_deref(), raw.path.as_deref()), (raw.timeout, raw.cache), form, found)
+    lookup((raw.cluster.as_ref(), raw.path.as_deref()), (raw.timeout, raw.cache), form, found)
 }
 
 fn client_form(raw: &RawClient, environment: Environment<'_>, found: &mut Findings) -> Option<Form> {
@@ -99,14 +100,14 @@ fn client_form(raw: &RawClient, environment: Environment<'_>, found: &mut Findin
 }
 
 fn lookup(
-    (cluster, path): (Option<&str>, Option<&str>),
+    (cluster, path): (Option<&Cluster>, Option<&str>),
     (timeout, cache): (Option<Span>, Option<Span>),
     form: Option<Form>,
     found: &mut Findings,
 ) -> Option<Lookup> {
     match cluster {
         None => found.fault("cluster", "is required"),
-        Some(name) if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic()) => {
+        Some(cluster) if cluster.is_unnamed() || !cluster.bytes().all(|byte| byte.is_ascii_graphic()) => {
             found.fault("cluster", "expected the name of a cluster, in ASCII without spaces");
         }
         Some(_) => {}
@@ -124,7 +125,7 @@ fn lookup(
     }
     let timeout = span_within("timeout", timeout, Duration::from_secs(1), TIMEOUTS, "from 10ms to 30s", found);
     let cache = span_within("cache", cache, Duration::from_secs(30), Duration::ZERO..=CACHE_MAX, "at most 1h", found);
-    Some(Lookup { cluster: cluster?.into(), path: path?.into(), form: form?, timeout, cache })
+    Some(Lookup { cluster: cluster?.clone(), path: path?.into(), form: form?, timeout, cache })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::findings::Findings;
 use super::read::{Fields, Limit, Read, one_of};
 use super::values::{Count, Span};
 use crate::access::Access;
+use crate::cluster::Cluster;
 use crate::content::envelope::{Envelope, Envelopes};
 use crate::content::rule_sets::RuleSet;
 use crate::identity::tickets::Store;
@@ -131,6 +132,38 @@ impl Read for RawStore {
     }
 }
 
+/// Its name, or `{extension_backend: <alias>}`.
+impl Read for Cluster {
+    fn read(value: &Value, found: &mut Findings) -> Option<Self> {
+        match value {
+            Value::String(name) => Some(Self::from(name.as_str())),
+            Value::Object(_) => {
+                let fields = Fields::new(value, &["extension_backend"], found)?;
+                if !fields.has("extension_backend") {
+                    return found.refuse("extension_backend", "is required");
+                }
+                let alias: String = fields.read("extension_backend", found)?;
+                found.within("extension_backend", |found| {
+                    Self::by_alias(&alias)
+                        .or_else(|| found.expected("a name such as idp: lower case, digits and hyphens, at most 63"))
+                })
+            }
+            _ => found.expected("the name of a cluster, or {extension_backend: <alias>}"),
+        }
+    }
+
+    fn blank() -> Option<Self> {
+        Some(Self::default())
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> Value {
+        let alias = serde_json::json!({"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"});
+        let object = super::read::object_schema([("extension_backend", alias)]);
+        serde_json::json!({"anyOf": [{"type": "string"}, object]})
+    }
+}
+
 words! {
     Access { "allow" => Allow, "refuse" => Refuse, }
     Binding { "address" => Address, "origin" => Origin, }
@@ -240,7 +273,7 @@ raw! {
     }
 
     struct RawRevocation {
-        cluster: String,
+        cluster: Cluster,
         path: String,
         refresh: Span,
     }
@@ -248,7 +281,7 @@ raw! {
     struct RawLogout {
         path: String,
         provider: String,
-        peers: Vec<String>,
+        peers: Vec<Cluster>,
     }
 
     struct RawRenew {
@@ -289,14 +322,14 @@ raw! {
     struct RawJwks {
         inline: RawKeySet,
         secret: RawSecret,
-        cluster: String,
+        cluster: Cluster,
         url: String,
         refresh: Span,
         timeout: Span,
     }
 
     struct RawIntrospection {
-        cluster: String,
+        cluster: Cluster,
         path: String,
         client: RawClient,
         timeout: Span,
@@ -320,7 +353,7 @@ raw! {
     }
 
     struct RawLookup {
-        cluster: String,
+        cluster: Cluster,
         path: String,
         timeout: Span,
         cache: Span,
@@ -427,7 +460,7 @@ raw! {
     }
 
     struct RawGlobal {
-        cluster: String,
+        cluster: Cluster,
         domain: String,
         timeout: Span,
         on_error: Access,

@@ -61,6 +61,11 @@ impl<'a> Fields<'a> {
         Some(Self(fields))
     }
 
+    /// Whether there is a value that is not null.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|value| !value.is_null())
+    }
+
     pub(super) fn read<T: Read>(&self, name: &str, found: &mut Findings) -> Option<T> {
         match self.0.get(name)? {
             Value::Null => T::null(),

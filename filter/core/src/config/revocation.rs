@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::findings::Findings;
 use super::raw::{RawLogout, RawProvider, RawRevocation};
 use super::values::span_within;
+use crate::cluster::Cluster;
 use crate::http::authority::Authority;
 use crate::http::path;
 use crate::identity::feed::RemoteFeed;
@@ -26,15 +27,16 @@ const PEERS_MAX: usize = 64;
 
 /// Builds how a list of what is revoked counts.
 pub(super) fn revocation(raw: &RawRevocation, fail: Fail, found: &mut Findings) -> Option<RevocationRules> {
-    let cluster = found.within("cluster", |found| cluster(raw.cluster.as_deref(), found));
-    // A cluster's name is the authority of what is asked of it, where it can be one.
-    if cluster.as_ref().is_some_and(|cluster| Authority::parse(cluster.as_bytes()).is_err()) {
+    let cluster = found.within("cluster", |found| cluster(raw.cluster.as_ref(), found));
+    // A cluster's alias or name is the authority of what is asked of it, where it can be one.
+    let authority = cluster.as_ref().map(|cluster| cluster.alias().map_or(&**cluster, |alias| alias));
+    if authority.is_some_and(|authority| Authority::parse(authority.as_bytes()).is_err()) {
         found.fault("cluster", "this name cannot be the :authority of a request");
     }
     let path = found.within("path", |found| target(raw.path.as_deref(), found));
     let refresh = span_within("refresh", raw.refresh, REFRESH, REFRESH_MIN..=REFRESH_MAX, "from 1s to 1h", found);
-    let (cluster, path) = cluster.zip(path)?;
-    let location = Location { authority: cluster.clone(), path: path.into() };
+    let location = Location { authority: authority?.into(), path: path?.into() };
+    let cluster = cluster?;
     let feed = RemoteFeed { cluster, location, refresh, timeout: TIMEOUT };
     Some(RevocationRules { feed: Rc::new(feed), admits_unknown: fail == Fail::Open })
 }
@@ -46,7 +48,7 @@ pub(super) fn logout(raw: &RawLogout, providers: &[RawProvider], found: &mut Fin
         found.fault("path", "has no query");
     }
     let provider = found.within("provider", |found| logout_provider(raw.provider.as_deref(), providers, found));
-    let peers = found.each("peers", raw.peers.as_deref(), |name: &String, found| cluster(Some(name), found));
+    let peers = found.each("peers", raw.peers.as_deref(), |peer: &Cluster, found| cluster(Some(peer), found));
     if peers.len() > PEERS_MAX {
         found.fault("peers", "at most 64");
     }
@@ -66,11 +68,11 @@ fn logout_provider(name: Option<&str>, providers: &[RawProvider], found: &mut Fi
     Some(index)
 }
 
-fn cluster(name: Option<&str>, found: &mut Findings) -> Option<Box<str>> {
-    match name {
+fn cluster(cluster: Option<&Cluster>, found: &mut Findings) -> Option<Cluster> {
+    match cluster {
         None => found.refuse("", "is required"),
-        Some("") => found.refuse("", "must not be empty"),
-        Some(name) => Some(name.into()),
+        Some(cluster) if cluster.is_unnamed() => found.refuse("", "must not be empty"),
+        Some(cluster) => Some(cluster.clone()),
     }
 }
 

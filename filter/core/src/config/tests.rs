@@ -1,5 +1,7 @@
 //! Configurations that hold, and the path of the fault in those that do not.
 
+mod clusters;
+
 use core::time::Duration;
 use std::rc::Rc;
 

@@ -15,6 +15,7 @@ use std::rc::Rc;
 use super::proof::Proof;
 use super::worker::{Plugin, Worker};
 use crate::ask::Ask;
+use crate::cluster::Bindings;
 use crate::effect::{ClientWriter, Effect, Effects, Onward, Passage};
 use crate::identity::marks::Marks;
 use crate::limits::counters::Slot;
@@ -47,6 +48,8 @@ pub struct Connection {
     id: u32,
     listener: Rc<Listener<Policies>>,
     policies: Rc<Policies>,
+    /// What its route named the aliases of its first policies.
+    bindings: Option<Rc<Bindings>>,
     policy: Rc<Policy>,
     session: Session,
     /// What of the client waits, where something has to.
@@ -83,7 +86,7 @@ impl Connection {
     pub(super) fn new(
         id: u32,
         listener: Rc<Listener<Policies>>,
-        policies: Rc<Policies>,
+        policies: &Rc<Policies>,
         session: Session,
         record: Record,
         subject: Subject,
@@ -92,7 +95,8 @@ impl Connection {
         Self {
             id,
             listener,
-            policies,
+            policies: policies.origin(),
+            bindings: policies.bindings().cloned(),
             policy: Rc::clone(session.policy()),
             session,
             backlog: None,
@@ -449,7 +453,8 @@ impl Connection {
 
     #[cold]
     fn adopt(&mut self, worker: &Worker, policies: Rc<Policies>, effects: &mut Effects) {
-        let violation = self.session.adopt(&policies, worker.now());
+        let bound = worker.bound(&policies, || self.bindings.clone().unwrap_or_default());
+        let violation = self.session.adopt(&bound, worker.now());
         self.policies = policies;
         self.policy = Rc::clone(self.session.policy());
         self.look_again();

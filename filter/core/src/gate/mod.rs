@@ -25,6 +25,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::ask::{Answer, Ask, Asker, Rest, Step, Wait};
+use crate::cluster::Bindings;
 use crate::effect::{Edit, Effect, Effects, Flow, Metric, Onward, Passage, Reply, Watched};
 use crate::handshake::{
     self, Capacity, Decision, FORM_LEN_MAX, Hearing, LogoutRequest, Opened, Opening, Pending, Request,
@@ -59,6 +60,8 @@ pub struct Arrival {
     pub listener: Vec<u8>,
     /// The host's number of the connection that it came over; where the host gives none, the highest.
     pub connection: u64,
+    /// What its route names the [aliases](Policies::aliases) of the policies.
+    pub bindings: Bindings,
 }
 
 /// One stream.
@@ -157,6 +160,7 @@ impl Gate {
         let since = port.now().unwrap_or_else(|_| plugin.worker().now());
         let listener = plugin.listener(&arrival.listener, arrival.connection, &policies, since);
         let Ok(request) = arrival.request else { return self.fault(effects) };
+        let policies = plugin.worker().bound(&policies, || Rc::new(arrival.bindings));
         let Ok(nonce) = port::random(&**port) else {
             self.fail = handshake::fail(&policies, &request);
             return self.fault(effects);
@@ -519,7 +523,7 @@ impl Gate {
         }
         effects.count(Metric::Handshakes(None), 1);
         self.plugin.worker().counters.opened();
-        let connection = Connection::new(self.id, listener, policies, session, record, subject, birth.at);
+        let connection = Connection::new(self.id, listener, &policies, session, record, subject, birth.at);
         let mut connection = Box::new(connection);
         // It was decided by the policies of its time; it goes by those of now.
         connection.open(&self.plugin, effects);

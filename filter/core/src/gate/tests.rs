@@ -1,6 +1,7 @@
 //! Streams as scripts: what a skin tells, and what it is told to do.
 
 mod address;
+mod aliases;
 mod expiry;
 mod first_message;
 mod key_sets;
@@ -76,7 +77,12 @@ impl World {
     fn arrival(&self) -> Arrival {
         let request = testing::request(testing::headers(&testing::upgrade()));
         let request = Request { peer: Peer::new(b"203.0.113.7:50000".to_vec()), ..request };
-        Arrival { request: Ok(request), listener: b"listener".to_vec(), connection: self.streams.into() }
+        Arrival {
+            request: Ok(request),
+            listener: b"listener".to_vec(),
+            connection: self.streams.into(),
+            bindings: Bindings::default(),
+        }
     }
 
     /// A good upgrade comes.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::memory::Need;
 use crate::ask::{Answer, Ask, Asker};
+use crate::cluster::Bindings;
 use crate::config::Parsed;
 use crate::effect::{Effect, Effects, Level, Metric};
 use crate::identity::Identity;
@@ -129,6 +130,21 @@ impl Worker {
     #[must_use]
     pub const fn held(&self) -> &Rc<HeldBytes> {
         &self.held
+    }
+
+    /// The policies with the clusters that a request's route names. What they need is fetched from the first such request on.
+    pub(super) fn bound(&self, policies: &Rc<Policies>, bindings: impl FnOnce() -> Rc<Bindings>) -> Rc<Policies> {
+        if policies.aliases().is_empty() {
+            return Rc::clone(policies);
+        }
+        let bindings = bindings();
+        policies.bound(&bindings, |bound| {
+            for alias in policies.aliases().iter().filter(|alias| bindings.name(alias).is_empty()) {
+                self.identity
+                    .tell(format!("the metadata of a request's route names no cluster for extension_backend {alias}"));
+            }
+            bound.all().for_each(|policy| self.identity.fetch(&policy.auth));
+        })
     }
 
     fn tick(&self, now: Moment) -> bool {

@@ -15,6 +15,7 @@ use super::location::Location;
 use super::marks::{ABSENT, Digest, Marks, Name, digest};
 use super::published::{self, Document, Edition, Failure, Received, Service};
 use crate::ask::{Answer, HttpRequest};
+use crate::cluster::Cluster;
 use crate::json::document::Form;
 use crate::json::reader::{self, Bounds};
 use crate::time::Moment;
@@ -35,7 +36,7 @@ const BOUNDS: Bounds = Bounds {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RemoteFeed {
     /// The proxy's name of the cluster.
-    pub cluster: Box<str>,
+    pub cluster: Cluster,
     /// Where in it the list is.
     pub location: Location,
     /// The longest time between two fetches.

@@ -19,6 +19,7 @@ use super::inquiries::Topic;
 use super::location::Location;
 use super::published::{self, Document, Edition, Failure, Received, Service};
 use crate::ask::{Answer, HttpRequest};
+use crate::cluster::Cluster;
 use crate::json;
 use crate::time::Moment;
 use crate::token::keys::Keys;
@@ -30,7 +31,7 @@ const UNKNOWN_KEY_INTERVAL: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RemoteKeys {
     /// The proxy's name of the cluster.
-    pub cluster: Box<str>,
+    pub cluster: Cluster,
     /// Where in it they are.
     pub source: KeySource,
     /// The longest time between two fetches.

@@ -49,6 +49,6 @@ impl KeySets {
 
     /// Takes an answer for the set of this number. Gives the cluster that was asked, and what came of it.
     pub fn receive(&self, number: usize, answer: &Answer, now: Moment, chance: u16) -> Option<(Box<str>, Received)> {
-        self.0.receive(number, |set| (set.source().cluster.clone(), set.receive(answer, now, chance)))
+        self.0.receive(number, |set| (Box::from(&*set.source().cluster), set.receive(answer, now, chance)))
     }
 }

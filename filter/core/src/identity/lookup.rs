@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 
 use super::published::Failure;
 use crate::ask::{Answer, HttpRequest};
+use crate::cluster::Cluster;
 use crate::json;
 use crate::secret::Secret;
 
@@ -34,7 +35,7 @@ const ANSWER_LEN_MAX: usize = 16_384;
 #[derive(Clone, Debug)]
 pub struct Lookup {
     /// The proxy's name of the cluster.
-    pub cluster: Box<str>,
+    pub cluster: Cluster,
     /// The path that is asked.
     pub path: Box<str>,
     /// How it is asked.
@@ -122,11 +123,14 @@ impl Lookup {
         ];
         fields.extend(own);
         let Self { cluster, timeout, .. } = self;
-        HttpRequest { cluster: cluster.clone(), fields, body, timeout: *timeout, answer_len_max: ANSWER_LEN_MAX }
+        HttpRequest { cluster: Box::from(&**cluster), fields, body, timeout: *timeout, answer_len_max: ANSWER_LEN_MAX }
     }
 
-    /// The name of the cluster; of Istio's names (`outbound|80||app.example.com`) the host at their end.
+    /// The alias or the name of the cluster; of Istio's names (`outbound|80||app.example.com`) the host at their end.
     fn authority(&self) -> &str {
+        if let Some(alias) = self.cluster.alias() {
+            return alias;
+        }
         self.cluster.rsplit('|').find(|part| !part.is_empty()).unwrap_or(&self.cluster)
     }
 

@@ -151,7 +151,7 @@ impl Lookups {
                 self.faults.borrow_mut().put(*digest, now, FAULT_SPAN, *failure);
                 if now >= self.line_at.get() {
                     self.line_at.set(now.saturating_add(LINE_INTERVAL));
-                    line = Some((lookup.cluster.clone(), *failure));
+                    line = Some((Box::from(&*lookup.cluster), *failure));
                 }
             }
         }

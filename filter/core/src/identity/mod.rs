@@ -114,18 +114,22 @@ impl Identity {
     /// # Errors
     /// [`HostError`] where workers share no data: nothing could be redeemed once, and a logout would not reach them all.
     pub fn adopt(&self, auth: &AuthRules) -> Result<(), HostError> {
-        auth.providers
-            .iter()
-            .filter_map(|provider| provider.remote.as_ref())
-            .for_each(|remote| self.key_sets.want(remote));
-        if let Some(revocation) = &auth.revocation {
-            self.feeds.want(&revocation.feed);
-        }
+        self.fetch(auth);
         if auth.logout.is_some() && !self.logouts.are_wanted() {
             self.logouts.want()?;
             self.revise();
         }
         if auth.tickets.is_some() { used::prepare(&*self.port) } else { Ok(()) }
+    }
+
+    /// Has what `auth` needs fetched, where it is known of which cluster.
+    pub fn fetch(&self, auth: &AuthRules) {
+        let remotes = auth.providers.iter().filter_map(|provider| provider.remote.as_ref());
+        remotes.filter(|remote| !remote.cluster.is_empty()).for_each(|remote| self.key_sets.want(remote));
+        let feed = auth.revocation.as_ref().map(|revocation| &revocation.feed);
+        if let Some(feed) = feed.filter(|feed| !feed.cluster.is_empty()) {
+            self.feeds.want(feed);
+        }
     }
 
     /// Fetches what is due, and hears who has logged out.
@@ -343,7 +347,7 @@ impl Identity {
             };
             if let (Ok(()), Some(request)) = (noted, &sent_on) {
                 for cluster in peers {
-                    identity.send_on(HttpRequest { cluster, ..request.clone() });
+                    identity.send_on(HttpRequest { cluster: Box::from(&*cluster), ..request.clone() });
                 }
             }
             identity.end_logout(noted)
@@ -539,7 +543,7 @@ impl Identity {
     }
 
     fn receive_feed(&self, number: usize, answer: &Answer, now: Moment, chance: u16) {
-        let receive = |feed: &mut Feed| (feed.source().cluster.clone(), feed.receive(answer, now, chance));
+        let receive = |feed: &mut Feed| (Box::<str>::from(&*feed.source().cluster), feed.receive(answer, now, chance));
         let Some((cluster, received)) = self.feeds.receive(number, receive) else { return };
         match &received {
             Received::Failed(failure) => {
@@ -555,6 +559,11 @@ impl Identity {
     #[must_use]
     pub fn take_asks(&self) -> Vec<Ask> {
         self.inquiries.take_asks()
+    }
+
+    /// Has something logged as a warning.
+    pub fn tell(&self, line: String) {
+        self.lines.borrow_mut().push(line);
     }
 
     /// What is to be logged as a warning now.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::rate::Rate;
 use super::table::FailureRules;
 use crate::access::Access;
+use crate::cluster::Cluster;
 
 /// The limits of a policy; `None` is no limit.
 #[derive(Clone, Debug)]
@@ -83,7 +84,7 @@ pub enum OnExcess {
 #[derive(Clone, Debug)]
 pub struct GlobalLimits {
     /// The cluster of the proxy that it is reached by.
-    pub cluster: String,
+    pub cluster: Cluster,
     /// The domain that its limits are under.
     pub domain: String,
     /// How long it may take to answer.

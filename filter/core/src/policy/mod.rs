@@ -7,11 +7,12 @@ pub mod routes;
 
 use std::rc::Rc;
 
+use crate::cluster::{Bindings, Cluster};
 use crate::content::ContentRules;
 use crate::content::credential::CredentialMessages;
 use crate::http::authority::AuthorityPattern;
 use crate::http::origin::OriginRules;
-use crate::limits::rules::LimitRules;
+use crate::limits::rules::{GlobalLimits, LimitRules};
 use crate::liveness::LivenessRules;
 use crate::message::MessageRules;
 use crate::modes::Modes;
@@ -91,6 +92,20 @@ impl Policy {
     #[must_use]
     pub fn admits(&self, subprotocol: &str) -> bool {
         self.messages.iter().all(|side| side.content.envelope.of(subprotocol).is_some())
+    }
+
+    /// The aliases of clusters that it names.
+    pub fn aliases(&self) -> impl Iterator<Item = &Rc<str>> {
+        let global = self.limits.global.iter().map(|global| &global.cluster);
+        self.auth.clusters().chain(global).filter_map(Cluster::alias)
+    }
+
+    /// The same with the clusters that `bindings` name.
+    fn bound(&self, bindings: &Bindings) -> Self {
+        let of_limits =
+            |global: &GlobalLimits| GlobalLimits { cluster: global.cluster.bound(bindings), ..global.clone() };
+        let limits = LimitRules { global: self.limits.global.as_ref().map(of_limits), ..self.limits.clone() };
+        Self { auth: Rc::new(self.auth.bound(bindings)), limits, ..self.clone() }
     }
 
     /// How many of its parts are only monitored, and rules of parts that are not.

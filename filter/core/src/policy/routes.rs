@@ -1,9 +1,11 @@
 //! Which policy a request is under: of the first route that matches it, in whatever way it is read.
 
+use core::cell::RefCell;
 use std::borrow::Cow;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use super::{Fail, Policy};
+use crate::cluster::Bindings;
 use crate::http::authority::{Authority, AuthorityPattern};
 use crate::http::path;
 use crate::mode::Mode;
@@ -13,7 +15,17 @@ use crate::mode::Mode;
 pub struct Policies {
     base: Rc<Policy>,
     routes: Vec<Route>,
+    /// The aliases of clusters in them, each once.
+    aliases: Vec<Rc<str>>,
+    /// The same policies as requests had them bound, the last first.
+    bound: RefCell<Vec<Rc<Self>>>,
+    /// Where these are bound: to what, and the policies that name the aliases.
+    origin: Option<(Rc<Bindings>, Weak<Self>)>,
 }
+
+/// In how many ways policies are bound at once, each with its key sets and its copies of rules: one more takes the place of the one that no request
+/// had for longest.
+const BOUND_MAX: usize = 8;
 
 /// A policy of its own for some requests.
 #[derive(Clone, Debug)]
@@ -63,7 +75,64 @@ impl Policies {
     /// A base policy and the routes that depart from it, in the order in which they are tried.
     #[must_use]
     pub fn new(base: Policy, routes: Vec<Route>) -> Self {
-        Self { base: Rc::new(base), routes }
+        let mut policies =
+            Self { base: Rc::new(base), routes, aliases: Vec::new(), bound: RefCell::default(), origin: None };
+        let mut aliases: Vec<Rc<str>> = policies.all().flat_map(Policy::aliases).map(Rc::clone).collect();
+        aliases.sort_unstable();
+        aliases.dedup();
+        policies.aliases = aliases;
+        policies
+    }
+
+    /// The aliases of clusters that a request's route has to name.
+    #[must_use]
+    pub fn aliases(&self) -> &[Rc<str>] {
+        &self.aliases
+    }
+
+    /// What these are bound to.
+    #[must_use]
+    pub fn bindings(&self) -> Option<&Rc<Bindings>> {
+        self.origin.as_ref().map(|(bindings, _)| bindings)
+    }
+
+    /// The policies that these come from: themselves, unless they are bound.
+    #[must_use]
+    pub fn origin(self: &Rc<Self>) -> Rc<Self> {
+        let origin = self.origin.as_ref().and_then(|(_, origin)| origin.upgrade());
+        origin.unwrap_or_else(|| Rc::clone(self))
+    }
+
+    /// The same with the clusters that `bindings` name. `make` sees them where they are new.
+    #[must_use]
+    pub fn bound(self: &Rc<Self>, bindings: &Rc<Bindings>, make: impl FnOnce(&Self)) -> Rc<Self> {
+        if self.aliases.is_empty() {
+            return Rc::clone(self);
+        }
+        let mut all = self.bound.borrow_mut();
+        let is_same = |bound: &Rc<Self>| {
+            let own = bound.bindings();
+            own.is_some_and(|own| self.aliases.iter().all(|alias| own.name(alias) == bindings.name(alias)))
+        };
+        let bound = match all.iter().position(is_same) {
+            Some(index) => all.remove(index),
+            None => {
+                let bind = |policy: &Rc<Policy>| match policy.aliases().next() {
+                    Some(_) => Rc::new(policy.bound(bindings)),
+                    None => Rc::clone(policy),
+                };
+                let route = |route: &Route| Route { matcher: route.matcher.clone(), policy: bind(&route.policy) };
+                let routes = self.routes.iter().map(route).collect();
+                let origin = Some((Rc::clone(bindings), Rc::downgrade(self)));
+                let bound =
+                    Self { base: bind(&self.base), routes, aliases: Vec::new(), bound: RefCell::default(), origin };
+                make(&bound);
+                Rc::new(bound)
+            }
+        };
+        all.insert(0, Rc::clone(&bound));
+        all.truncate(BOUND_MAX);
+        bound
     }
 
     /// The policy where no route matches.

@@ -5,7 +5,9 @@ use std::rc::Rc;
 
 use super::Provider;
 use super::jws::Jws;
+use crate::cluster::{Bindings, Cluster};
 use crate::identity::feed::RemoteFeed;
+use crate::identity::key_set::RemoteKeys;
 use crate::identity::lookup::Lookup;
 use crate::identity::signed_cookie::CookieKey;
 use crate::identity::tickets::TicketRules;
@@ -53,10 +55,46 @@ pub struct LogoutRules {
     /// The provider, by its number among those of the policy.
     pub provider: usize,
     /// Clusters that a logout is sent on to, each another proxy.
-    pub peers: Vec<Box<str>>,
+    pub peers: Vec<Cluster>,
 }
 
 impl AuthRules {
+    /// The clusters that it names.
+    pub fn clusters(&self) -> impl Iterator<Item = &Cluster> {
+        let cookie = self.cookie.iter().filter_map(|cookie| cookie.lookup());
+        let lookups = self.providers.iter().filter_map(|provider| provider.lookup.as_ref()).chain(cookie);
+        let remotes = self.providers.iter().filter_map(|provider| provider.remote.as_ref());
+        let feed = self.revocation.iter().map(|revocation| &revocation.feed.cluster);
+        let peers = self.logout.iter().flat_map(|logout| &logout.peers);
+        let lookups = lookups.map(|lookup| &lookup.cluster);
+        remotes.map(|remote| &remote.cluster).chain(lookups).chain(feed).chain(peers)
+    }
+
+    /// The same with the clusters that `bindings` name.
+    #[must_use]
+    pub fn bound(&self, bindings: &Bindings) -> Self {
+        let mut bound = self.clone();
+        let lookup = |lookup: &mut Rc<Lookup>| {
+            *lookup = Rc::new(Lookup { cluster: lookup.cluster.bound(bindings), ..Lookup::clone(lookup) });
+        };
+        for provider in &mut bound.providers {
+            if let Some(remote) = &mut provider.remote {
+                *remote = Rc::new(RemoteKeys { cluster: remote.cluster.bound(bindings), ..RemoteKeys::clone(remote) });
+            }
+            provider.lookup.iter_mut().for_each(lookup);
+        }
+        if let Some(SessionCookie { proof: Proof::Lookup(own), .. }) = &mut bound.cookie {
+            lookup(own);
+        }
+        if let Some(RevocationRules { feed, .. }) = &mut bound.revocation {
+            *feed = Rc::new(RemoteFeed { cluster: feed.cluster.bound(bindings), ..RemoteFeed::clone(feed) });
+        }
+        if let Some(logout) = &mut bound.logout {
+            logout.peers.iter_mut().for_each(|peer| *peer = peer.bound(bindings));
+        }
+        bound
+    }
+
     /// The issuer whose tokens the provider of this name issues, where the policy says so.
     #[must_use]
     pub fn issuer(&self, provider: &str) -> Option<&str> {
@@ -122,6 +160,12 @@ pub struct SessionCookie {
     pub provider: Provider,
     /// What shows that it is good.
     pub proof: Proof,
+}
+
+impl SessionCookie {
+    fn lookup(&self) -> Option<&Rc<Lookup>> {
+        if let Proof::Lookup(lookup) = &self.proof { Some(lookup) } else { None }
+    }
 }
 
 /// What shows that a session cookie is good.

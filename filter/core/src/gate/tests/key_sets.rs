@@ -74,7 +74,12 @@ fn ask(world: &mut World, token: &str) -> (Gate, Flow, Vec<Effect>) {
     head.push(("authorization", &bearer));
     let request =
         Request { peer: Peer::new(b"203.0.113.7:50000".to_vec()), ..testing::request(testing::headers(&head)) };
-    let arrival = Arrival { request: Ok(request), listener: b"listener".to_vec(), connection: world.streams.into() };
+    let arrival = Arrival {
+        request: Ok(request),
+        listener: b"listener".to_vec(),
+        connection: world.streams.into(),
+        bindings: Bindings::default(),
+    };
     let (flow, effects) = run(|effects| gate.request(arrival, effects));
     (gate, flow, effects)
 }

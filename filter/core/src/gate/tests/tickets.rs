@@ -54,7 +54,12 @@ impl Outcome {
             end: head.iter().any(|(name, value)| *name == ":method" && *value == "OPTIONS"),
             ..testing::request(testing::headers(head))
         };
-        let arrival = Arrival { request: Ok(request), listener: b"listener".to_vec(), connection: 1 };
+        let arrival = Arrival {
+            request: Ok(request),
+            listener: b"listener".to_vec(),
+            connection: 1,
+            bindings: Bindings::default(),
+        };
         let (flow, effects) = run(|effects| gate.request(arrival, effects));
         Self { gate, flow, effects }
     }

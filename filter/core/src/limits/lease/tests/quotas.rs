@@ -15,7 +15,7 @@ const NO_FOR_5_S: Option<Verdict> = Some(Verdict { allowed: false, retry_after: 
 /// A service that is asked for so many messages at once.
 pub(super) fn limits(message_batch: Option<u32>) -> LimitRules {
     let global = GlobalLimits {
-        cluster: "ratelimit".to_owned(),
+        cluster: "ratelimit".into(),
         domain: "chat".to_owned(),
         timeout: Duration::from_millis(50),
         on_error: Access::Refuse,
