@@ -386,7 +386,7 @@ fn an_attack_rings_its_alerts_and_calm_none() {
         }
         // Messages that do not end, until no worker may hold more.
         for _ in 0..3 {
-            let mut slow = client.open(&from(4, host).origin(ORIGIN)).unwrap();
+            let slow = client.open(&from(4, host).origin(ORIGIN)).unwrap();
             slow.send_frame(Draft::text(&"x".repeat(60_000)).unfinished()).unwrap();
             held.push(slow);
         }

@@ -5,8 +5,8 @@ use std::{env, fs, path::Path};
 use portcullis_host_tests::module;
 use wasmtime::ExternType;
 
-/// A megabyte of module costs an Envoy about a second of start and 20 MB: 1.60 MiB is what `cargo verify` takes.
-const SIZE_MAX: usize = 1_677_721;
+/// A megabyte of module costs an Envoy about a second of start and 20 MB: 1.64 MiB is what `cargo verify` takes.
+const SIZE_MAX: usize = 1_719_664;
 
 #[test]
 fn the_module_is_small() {

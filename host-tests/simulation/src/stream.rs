@@ -485,7 +485,10 @@ impl Stream {
                     }
                 }
                 Effect::Reset => {
-                    if !vm.proxy.fails() {
+                    if vm.proxy.fails() {
+                        // The stream goes on, and the core has done with it: also where a tick came to that.
+                        self.seen.borrow_mut().error_count += 1;
+                    } else {
                         self.seen.borrow_mut().is_reset = true;
                         // Some hosts tell the end from inside of the call.
                         if vm.proxy.dice().one_in(2) {

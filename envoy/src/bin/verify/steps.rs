@@ -126,7 +126,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "module-size",
-        rule: "portcullis.wasm is at most 1.60 MiB",
+        rule: "portcullis.wasm is at most 1.64 MiB",
         needs: &[],
         only_named: false,
         action: Action::Call(measure_module),
@@ -313,8 +313,8 @@ fn add_target(workspace: &Workspace) -> Outcome {
     }
 }
 
-/// What the module may weigh, in bytes: 1.60 MiB. An Envoy compiles it whole at its start, at about a second per MiB.
-const MODULE_LEN_MAX: u64 = 1_677_721;
+/// What the module may weigh, in bytes: 1.64 MiB. An Envoy compiles it whole at its start, at about a second per MiB.
+const MODULE_LEN_MAX: u64 = 1_719_664;
 
 fn measure_module(workspace: &Workspace) -> Outcome {
     match fs::metadata(workspace.target.join("wasm32-wasip1/release/portcullis.wasm")) {
@@ -422,8 +422,8 @@ mod tests {
 
     #[test]
     fn a_module_of_its_bound_passes_and_one_byte_more_fails() {
-        let expected = "1677721 bytes = 1.60 MiB, at most 1677721 bytes = 1.60 MiB";
-        assert_eq!(judge_module_len(1_677_721), Outcome::Passed(expected.to_owned()));
-        assert!(matches!(judge_module_len(1_677_722), Outcome::Failed(_)));
+        let expected = "1719664 bytes = 1.64 MiB, at most 1719664 bytes = 1.64 MiB";
+        assert_eq!(judge_module_len(1_719_664), Outcome::Passed(expected.to_owned()));
+        assert!(matches!(judge_module_len(1_719_665), Outcome::Failed(_)));
     }
 }
