@@ -104,7 +104,7 @@ impl PluginContext {
         let identity = [property("plugin_name"), property("plugin_root_id")].join(&0);
         let monitored_count = parsed.policies.monitored_count();
         let record = record::configured(parsed.revision.as_deref(), monitored_count);
-        let aliases = parsed.policies.aliases().join(", ");
+        let waits = parsed.policies.waits();
         let need = self.plugin.configure(identity, parsed, policies_len, begin);
         let need = need.map_err(|_| Unconfigured::Host("the host shares no data between its workers"))?;
         telemetry.count(&Metric::Policies(true), 1);
@@ -114,9 +114,8 @@ impl PluginContext {
             abi::log(LogLevel::Warn, &format!("portcullis: {warning}"));
         }
         abi::log(LogLevel::Info, &format!("portcullis: {need}"));
-        if !aliases.is_empty() {
-            let line = "portcullis: nothing is fetched before a request's route names the clusters of";
-            abi::log(LogLevel::Info, &format!("{line} {aliases}"));
+        if let Some(line) = waits {
+            abi::log(LogLevel::Info, &line);
         }
         abi::log(LogLevel::Info, &record);
         Ok(())

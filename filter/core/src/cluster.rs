@@ -38,12 +38,10 @@ impl Cluster {
         self.name.is_empty() && self.alias.is_none()
     }
 
-    /// The same with the name that it has among `bindings`.
-    #[must_use]
-    pub fn bound(&self, bindings: &Bindings) -> Self {
-        match &self.alias {
-            Some(alias) => Self { name: bindings.name(alias).into(), alias: Some(Rc::clone(alias)) },
-            None => self.clone(),
+    /// Takes the name that its alias has among `bindings`, where it has one.
+    pub fn bind(&mut self, bindings: &Bindings) {
+        if let Some(alias) = &self.alias {
+            self.name = bindings.name(alias).into();
         }
     }
 }
@@ -112,13 +110,17 @@ mod tests {
             "odd" => vec![0xff],
             _ => vec![],
         });
-        let bound = |alias: &str| Cluster::by_alias(alias).unwrap().bound(&bindings);
-        assert_eq!(&*bound("idp"), "policy/default/idp/0");
-        assert_eq!(bound("idp").alias().map(|alias| &**alias), Some("idp"));
+        let bound = |mut cluster: Cluster| {
+            cluster.bind(&bindings);
+            cluster
+        };
+        let by_alias = |alias: &str| bound(Cluster::by_alias(alias).unwrap());
+        assert_eq!(&*by_alias("idp"), "policy/default/idp/0");
+        assert_eq!(by_alias("idp").alias().map(|alias| &**alias), Some("idp"));
         for unknown in ["app", "odd", "other"] {
-            assert_eq!(&*bound(unknown), "", "{unknown}");
+            assert_eq!(&*by_alias(unknown), "", "{unknown}");
         }
-        assert_eq!(Cluster::from("idp").bound(&bindings), Cluster::from("idp"));
-        assert_ne!(bound("idp"), Cluster::from("policy/default/idp/0"));
+        assert_eq!(bound(Cluster::from("idp")), Cluster::from("idp"));
+        assert_ne!(by_alias("idp"), Cluster::from("policy/default/idp/0"));
     }
 }

@@ -389,7 +389,7 @@ fn an_alias_is_the_cluster_that_the_route_of_the_request_names() {
     assert!(one.lock().requests.iter().all(|head| head.contains("host: app\r\n")), "{:?}", one.lock().requests);
     let log = gate.envoy.log().expect("a log");
     for line in [
-        "portcullis: nothing is fetched before a request's route names the clusters of app, idp",
+        "portcullis: nothing is fetched before a request's route names the clusters of idp app",
         "portcullis: the metadata of a request's route names no cluster for extension_backend idp",
         "portcullis: no keys from cluster two: ",
     ] {

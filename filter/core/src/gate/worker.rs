@@ -132,19 +132,25 @@ impl Worker {
         &self.held
     }
 
-    /// The policies with the clusters that a request's route names. What they need is fetched from the first such request on.
+    /// The policies with the names that `bindings` have for the aliases of their clusters.
+    #[inline]
     pub(super) fn bound(&self, policies: &Rc<Policies>, bindings: impl FnOnce() -> Rc<Bindings>) -> Rc<Policies> {
-        if policies.aliases().is_empty() {
-            return Rc::clone(policies);
-        }
-        let bindings = bindings();
-        policies.bound(&bindings, |bound| {
+        if policies.aliases().is_empty() { Rc::clone(policies) } else { self.bind(policies, &bindings()) }
+    }
+
+    /// What they need is fetched from the first such request on.
+    #[cold]
+    #[inline(never)]
+    fn bind(&self, policies: &Rc<Policies>, bindings: &Rc<Bindings>) -> Rc<Policies> {
+        let (bound, is_new) = policies.bound(bindings);
+        if is_new {
             for alias in policies.aliases().iter().filter(|alias| bindings.name(alias).is_empty()) {
                 self.identity
                     .tell(format!("the metadata of a request's route names no cluster for extension_backend {alias}"));
             }
             bound.all().for_each(|policy| self.identity.fetch(&policy.auth));
-        })
+        }
+        bound
     }
 
     fn tick(&self, now: Moment) -> bool {

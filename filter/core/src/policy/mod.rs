@@ -12,7 +12,7 @@ use crate::content::ContentRules;
 use crate::content::credential::CredentialMessages;
 use crate::http::authority::AuthorityPattern;
 use crate::http::origin::OriginRules;
-use crate::limits::rules::{GlobalLimits, LimitRules};
+use crate::limits::rules::LimitRules;
 use crate::liveness::LivenessRules;
 use crate::message::MessageRules;
 use crate::modes::Modes;
@@ -94,18 +94,18 @@ impl Policy {
         self.messages.iter().all(|side| side.content.envelope.of(subprotocol).is_some())
     }
 
-    /// The aliases of clusters that it names.
-    pub fn aliases(&self) -> impl Iterator<Item = &Rc<str>> {
-        let global = self.limits.global.iter().map(|global| &global.cluster);
-        self.auth.clusters().chain(global).filter_map(Cluster::alias)
+    /// Sees each cluster that it names.
+    fn see_clusters(&self, see: &mut dyn FnMut(&Cluster)) {
+        self.auth.see_clusters(see);
+        self.limits.global.iter().for_each(|global| see(&global.cluster));
     }
 
-    /// The same with the clusters that `bindings` name.
+    /// The same with the names that `bindings` have for the aliases of its clusters.
     fn bound(&self, bindings: &Bindings) -> Self {
-        let of_limits =
-            |global: &GlobalLimits| GlobalLimits { cluster: global.cluster.bound(bindings), ..global.clone() };
-        let limits = LimitRules { global: self.limits.global.as_ref().map(of_limits), ..self.limits.clone() };
-        Self { auth: Rc::new(self.auth.bound(bindings)), limits, ..self.clone() }
+        let mut bound = self.clone();
+        Rc::make_mut(&mut bound.auth).bind(bindings);
+        bound.limits.global.iter_mut().for_each(|global| global.cluster.bind(bindings));
+        bound
     }
 
     /// How many of its parts are only monitored, and rules of parts that are not.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::rc::{Rc, Weak};
 
 use super::{Fail, Policy};
-use crate::cluster::Bindings;
+use crate::cluster::{Bindings, Cluster};
 use crate::http::authority::{Authority, AuthorityPattern};
 use crate::http::path;
 use crate::mode::Mode;
@@ -77,9 +77,11 @@ impl Policies {
     pub fn new(base: Policy, routes: Vec<Route>) -> Self {
         let mut policies =
             Self { base: Rc::new(base), routes, aliases: Vec::new(), bound: RefCell::default(), origin: None };
-        let mut aliases: Vec<Rc<str>> = policies.all().flat_map(Policy::aliases).map(Rc::clone).collect();
-        aliases.sort_unstable();
-        aliases.dedup();
+        let mut aliases = Vec::new();
+        let mut note = |cluster: &Cluster| {
+            aliases.extend(cluster.alias().filter(|alias| !aliases.contains(*alias)).cloned());
+        };
+        policies.all().for_each(|policy| policy.see_clusters(&mut note));
         policies.aliases = aliases;
         policies
     }
@@ -88,6 +90,14 @@ impl Policies {
     #[must_use]
     pub fn aliases(&self) -> &[Rc<str>] {
         &self.aliases
+    }
+
+    /// A line for the log about clusters that are not known before a request comes.
+    #[must_use]
+    pub fn waits(&self) -> Option<String> {
+        let names = |line: String, alias: &Rc<str>| line + " " + alias;
+        let line = "portcullis: nothing is fetched before a request's route names the clusters of".to_owned();
+        (!self.aliases.is_empty()).then(|| self.aliases.iter().fold(line, names))
     }
 
     /// What these are bound to.
@@ -103,36 +113,30 @@ impl Policies {
         origin.unwrap_or_else(|| Rc::clone(self))
     }
 
-    /// The same with the clusters that `bindings` name. `make` sees them where they are new.
+    /// The same with the names that `bindings` have for the aliases, and whether they are new.
     #[must_use]
-    pub fn bound(self: &Rc<Self>, bindings: &Rc<Bindings>, make: impl FnOnce(&Self)) -> Rc<Self> {
-        if self.aliases.is_empty() {
-            return Rc::clone(self);
-        }
+    pub fn bound(self: &Rc<Self>, bindings: &Rc<Bindings>) -> (Rc<Self>, bool) {
         let mut all = self.bound.borrow_mut();
         let is_same = |bound: &Rc<Self>| {
             let own = bound.bindings();
             own.is_some_and(|own| self.aliases.iter().all(|alias| own.name(alias) == bindings.name(alias)))
         };
-        let bound = match all.iter().position(is_same) {
-            Some(index) => all.remove(index),
-            None => {
-                let bind = |policy: &Rc<Policy>| match policy.aliases().next() {
-                    Some(_) => Rc::new(policy.bound(bindings)),
-                    None => Rc::clone(policy),
-                };
-                let route = |route: &Route| Route { matcher: route.matcher.clone(), policy: bind(&route.policy) };
-                let routes = self.routes.iter().map(route).collect();
-                let origin = Some((Rc::clone(bindings), Rc::downgrade(self)));
-                let bound =
-                    Self { base: bind(&self.base), routes, aliases: Vec::new(), bound: RefCell::default(), origin };
-                make(&bound);
-                Rc::new(bound)
-            }
-        };
+        let known = all.iter().position(is_same).map(|index| all.remove(index));
+        let is_new = known.is_none();
+        let bound = known.unwrap_or_else(|| {
+            let mut routes = self.routes.clone();
+            routes.iter_mut().for_each(|route| route.policy = Rc::new(route.policy.bound(bindings)));
+            Rc::new(Self {
+                base: Rc::new(self.base.bound(bindings)),
+                routes,
+                aliases: Vec::new(),
+                bound: RefCell::default(),
+                origin: Some((Rc::clone(bindings), Rc::downgrade(self))),
+            })
+        });
         all.insert(0, Rc::clone(&bound));
         all.truncate(BOUND_MAX);
-        bound
+        (bound, is_new)
     }
 
     /// The policy where no route matches.

@@ -7,7 +7,6 @@ use super::Provider;
 use super::jws::Jws;
 use crate::cluster::{Bindings, Cluster};
 use crate::identity::feed::RemoteFeed;
-use crate::identity::key_set::RemoteKeys;
 use crate::identity::lookup::Lookup;
 use crate::identity::signed_cookie::CookieKey;
 use crate::identity::tickets::TicketRules;
@@ -59,40 +58,30 @@ pub struct LogoutRules {
 }
 
 impl AuthRules {
-    /// The clusters that it names.
-    pub fn clusters(&self) -> impl Iterator<Item = &Cluster> {
-        let cookie = self.cookie.iter().filter_map(|cookie| cookie.lookup());
-        let lookups = self.providers.iter().filter_map(|provider| provider.lookup.as_ref()).chain(cookie);
-        let remotes = self.providers.iter().filter_map(|provider| provider.remote.as_ref());
-        let feed = self.revocation.iter().map(|revocation| &revocation.feed.cluster);
-        let peers = self.logout.iter().flat_map(|logout| &logout.peers);
-        let lookups = lookups.map(|lookup| &lookup.cluster);
-        remotes.map(|remote| &remote.cluster).chain(lookups).chain(feed).chain(peers)
+    /// Sees each cluster that it names.
+    pub fn see_clusters(&self, see: &mut dyn FnMut(&Cluster)) {
+        for provider in &self.providers {
+            provider.remote.iter().for_each(|remote| see(&remote.cluster));
+            provider.lookup.iter().for_each(|lookup| see(&lookup.cluster));
+        }
+        if let Some(SessionCookie { proof: Proof::Lookup(lookup), .. }) = &self.cookie {
+            see(&lookup.cluster);
+        }
+        self.revocation.iter().for_each(|revocation| see(&revocation.feed.cluster));
+        self.logout.iter().flat_map(|logout| &logout.peers).for_each(see);
     }
 
-    /// The same with the clusters that `bindings` name.
-    #[must_use]
-    pub fn bound(&self, bindings: &Bindings) -> Self {
-        let mut bound = self.clone();
-        let lookup = |lookup: &mut Rc<Lookup>| {
-            *lookup = Rc::new(Lookup { cluster: lookup.cluster.bound(bindings), ..Lookup::clone(lookup) });
-        };
-        for provider in &mut bound.providers {
-            if let Some(remote) = &mut provider.remote {
-                *remote = Rc::new(RemoteKeys { cluster: remote.cluster.bound(bindings), ..RemoteKeys::clone(remote) });
-            }
-            provider.lookup.iter_mut().for_each(lookup);
+    /// Gives its clusters the names that `bindings` have for their aliases. What others share stays as it is.
+    pub fn bind(&mut self, bindings: &Bindings) {
+        for provider in &mut self.providers {
+            provider.remote.iter_mut().for_each(|remote| Rc::make_mut(remote).cluster.bind(bindings));
+            provider.lookup.iter_mut().for_each(|lookup| Rc::make_mut(lookup).cluster.bind(bindings));
         }
-        if let Some(SessionCookie { proof: Proof::Lookup(own), .. }) = &mut bound.cookie {
-            lookup(own);
+        if let Some(SessionCookie { proof: Proof::Lookup(lookup), .. }) = &mut self.cookie {
+            Rc::make_mut(lookup).cluster.bind(bindings);
         }
-        if let Some(RevocationRules { feed, .. }) = &mut bound.revocation {
-            *feed = Rc::new(RemoteFeed { cluster: feed.cluster.bound(bindings), ..RemoteFeed::clone(feed) });
-        }
-        if let Some(logout) = &mut bound.logout {
-            logout.peers.iter_mut().for_each(|peer| *peer = peer.bound(bindings));
-        }
-        bound
+        self.revocation.iter_mut().for_each(|revocation| Rc::make_mut(&mut revocation.feed).cluster.bind(bindings));
+        self.logout.iter_mut().flat_map(|logout| &mut logout.peers).for_each(|peer| peer.bind(bindings));
     }
 
     /// The issuer whose tokens the provider of this name issues, where the policy says so.
@@ -160,12 +149,6 @@ pub struct SessionCookie {
     pub provider: Provider,
     /// What shows that it is good.
     pub proof: Proof,
-}
-
-impl SessionCookie {
-    fn lookup(&self) -> Option<&Rc<Lookup>> {
-        if let Proof::Lookup(lookup) = &self.proof { Some(lookup) } else { None }
-    }
 }
 
 /// What shows that a session cookie is good.
