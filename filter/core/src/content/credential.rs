@@ -78,14 +78,16 @@ pub enum Brought {
 #[derive(Debug)]
 pub struct Search<'a> {
     wanted: Wanted<'a>,
+    /// Whether what it brings decides anything: otherwise its message goes on like any other.
+    is_enforced: bool,
     brought: RefCell<Brought>,
 }
 
 impl<'a> Search<'a> {
     /// Nothing has come yet.
     #[must_use]
-    pub const fn new(wanted: Wanted<'a>) -> Self {
-        Self { wanted, brought: RefCell::new(Brought::Nothing) }
+    pub const fn new(wanted: Wanted<'a>, is_enforced: bool) -> Self {
+        Self { wanted, is_enforced, brought: RefCell::new(Brought::Nothing) }
     }
 
     /// What came of it.
@@ -104,7 +106,7 @@ impl<'a> Search<'a> {
     #[must_use]
     pub fn is_swallowed(&self) -> bool {
         let goes_on = matches!(self.wanted, Wanted::First { rules: FirstMessage { forward: true, .. }, .. });
-        self.has_token() && !goes_on
+        self.has_token() && self.is_enforced && !goes_on
     }
 
     /// The message that brought a credential is swallowed for another reason, as if it had not come.

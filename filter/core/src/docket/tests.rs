@@ -141,6 +141,19 @@ fn what_hides_a_message_from_an_enforced_rule_is_refused() {
     }
     check(&side(&authorize), &frame(0x82, br#"{"type":"admin"}"#), &[SchemaRefused], Some(NotAuthorized));
     check(&side(&set), &frame(0x82, UNION.as_bytes()), &[], Some(PatternRefused));
+    // None of them reads a binary message.
+    let unread = |rules: &Value| {
+        let mut policy = side(rules);
+        policy["messages"]["from_client"]["binary"] = "refuse".into();
+        policy["messages"]["from_client"]["text"] = "allow".into();
+        policy
+    };
+    for bytes in [frame(0x82, b"bad"), [frame(0x02, b"b"), frame(0x80, b"ad")].concat()] {
+        for rules in [&pattern, &set, &authorize] {
+            check(&unread(rules), &bytes, &[], Some(TypeRefused));
+        }
+        check(&unread(&json!({})), &bytes, &[TypeRefused], None);
+    }
     // What a type may be said how often is not asked of what has none.
     let mut limited = side(&json!({}));
     limited["limits"] = json!({"per_connection": {"by_type": {"say": {"per_second": 1, "burst": 1}}}});

@@ -30,7 +30,7 @@ use crate::message::Reassembly;
 use crate::refusal::Refusal;
 use crate::telemetry::Counts;
 use crate::time::Moment;
-use crate::violation::{Part, Violation};
+use crate::violation::Violation;
 use crate::wire::deflate::Inflater;
 use crate::wire::header::{FrameHeader, Framing, Opcode};
 use crate::wire::{Chunk, Side, Unreadable};
@@ -527,8 +527,7 @@ impl Direction {
                     return Ok(false);
                 }
                 self.attachments = attachments;
-                let is_swallowed =
-                    terms.search.is_some_and(Search::is_swallowed) && terms.docket.mode(Part::Auth).enforces();
+                let is_swallowed = terms.search.is_some_and(Search::is_swallowed);
                 if is_swallowed {
                     self.swallow_message(scan);
                     self.found.left = scan.cut();

@@ -450,14 +450,14 @@ impl Session {
             () => Strictness::None,
         };
         let Self { policy, from_client, from_server, handshake, conversation, share, liveness, .. } = self;
+        let docket = Docket::new(policy.modes, Some(from), strictness);
         let search = match &policy.credentials {
             Some(rules) if from == Side::Client && !is_closing => {
                 let wanted = self.introduction.wanted(rules, policy.auth.required, self.entry.credential.is_some());
-                wanted.map(Search::new)
+                wanted.map(|wanted| Search::new(wanted, docket.mode(Part::Auth).enforces()))
             }
             Some(_) | None => None,
         };
-        let docket = Docket::new(policy.modes, Some(from), strictness);
         let (direction, other) = match from {
             Side::Client => (&mut *from_client, &*from_server),
             Side::Server => (&mut *from_server, &*from_client),

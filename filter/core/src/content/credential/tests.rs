@@ -26,7 +26,7 @@ fn search(
         true => Wanted::First { rules: messages.first.as_ref().unwrap(), is_required: true },
         false => Wanted::Renewal(messages.renewal.as_ref().unwrap()),
     };
-    let search = Search::new(wanted);
+    let search = Search::new(wanted, true);
     let judged = policy.messages.client.content.judge(text, &docket(), &Handshake::default(), 0, Some(&search));
     let judged = judged.map(|_| Judged::default()).map_err(|Refusal { violation, .. }| violation);
     let token = match search.into_brought() {
@@ -133,7 +133,7 @@ fn a_message_renews_where_all_conditions_match() {
 #[test]
 fn one_credential_is_found_and_not_shown() {
     let rules = FirstMessage { token: Pointer::parse("").unwrap(), timeout: Duration::ZERO, forward: false };
-    let search = Search::new(Wanted::First { rules: &rules, is_required: true });
+    let search = Search::new(Wanted::First { rules: &rules, is_required: true }, true);
     let content = crate::content::ContentRules {
         json: Some(crate::content::JsonRules {
             bounds: crate::json::reader::Bounds {

@@ -339,12 +339,15 @@ fn rules_of_claims_hold_from_the_first_message_on() {
         live.take_turns(&world);
         assert_eq!(live.refused(), expected);
     }
-    // A message that goes on is asked for by them, and its sender has no claims yet.
-    let mut world = World::new(&policy(&json!({"messages": messages, "auth": {"forward": true}})));
-    let mut live = Live::connect(&mut world);
-    live.say(Client, &auth(&good()));
-    assert_eq!(live.refused(), Some(Violation::NotAuthorized));
-    assert!(live.is_server_told_nothing());
+    // A message that goes on is asked for by them, and its sender has no claims yet; so it goes on where what it brings decides nothing.
+    for (changes, token) in [("forward", good()), ("mode", good()), ("mode", "x".to_owned())] {
+        let value = if changes == "mode" { json!("monitor") } else { json!(true) };
+        let mut world = World::new(&policy(&json!({"messages": messages, "auth": {changes: value}})));
+        let mut live = Live::connect(&mut world);
+        live.say(Client, &auth(&token));
+        assert_eq!(live.refused(), Some(Violation::NotAuthorized), "{changes}");
+        assert!(live.is_server_told_nothing());
+    }
 }
 
 #[test]

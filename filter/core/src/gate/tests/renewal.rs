@@ -147,6 +147,21 @@ fn monitor_mode_lets_renewals_pass_and_notes_bad_ones() {
     }
 }
 
+/// Where it decides nothing, the message goes on, and has to be allowed as any other.
+#[test]
+fn a_renewal_that_is_only_monitored_is_no_way_around_a_rule() {
+    let authorize = json!([{"when": {"/type": "auth"}, "claims": {"role": ["admin"]}}]);
+    let messages = json!({"from_client": {"json": {}, "authorize": authorize}});
+    for renewal in [auth(&good()), auth("x")] {
+        let mut policy = renewed(&json!({"messages": messages}));
+        policy["auth"]["mode"] = "monitor".into();
+        let mut world = World::new(&policy);
+        let mut live = connect(&mut world, &good());
+        live.say(Client, &renewal);
+        assert_eq!(live.refused(), Some(Violation::NotAuthorized));
+    }
+}
+
 /// A client that said who it is with its first message renews as others do.
 #[test]
 fn a_first_message_is_renewed() {

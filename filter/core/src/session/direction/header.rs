@@ -7,7 +7,7 @@ use crate::refusal::Refusal;
 use crate::session::payload::Payload;
 use crate::session::scan::Scan;
 use crate::session::terms::Terms;
-use crate::violation::Violation;
+use crate::violation::{Part, Violation};
 use crate::wire::header::{FrameHeader, HEADER_LEN_MAX, Opcode};
 use crate::wire::{Chunk, Unreadable};
 
@@ -44,9 +44,13 @@ impl Direction {
         let is_lax = core::mem::take(&mut self.lax);
         let mut is_unjudged = is_lax || is_next;
         // What passes is counted with the frame that it begins with.
-        let find = |violation: Violation, is_first: bool| {
-            let is_known = (is_lax || is_next || !is_first) && terms.docket.passes(violation);
-            if is_known { Ok(()) } else { terms.docket.find(violation) }
+        let (docket, is_binary) = (terms.docket, header.opcode == Opcode::Binary);
+        let find = move |violation: Violation, is_first: bool| {
+            // No rule about what messages say reads a binary one.
+            let is_unread = violation == Violation::TypeRefused && is_binary;
+            let part = if is_unread { Part::Payload } else { violation.part() };
+            let is_known = (is_lax || is_next || !is_first) && !docket.mode(part).enforces();
+            if is_known { Ok(()) } else { docket.find_in(part, violation) }
         };
         if let Err(refusal) = self.messages.receive(&header, terms.rules, &find) {
             find(refusal.violation, true)?;
