@@ -9,6 +9,8 @@ pub(crate) struct Entry {
     /// As curl takes them. Pseudo-headers of HTTP/2 are left out: the URL says the same.
     pub(crate) headers: Vec<String>,
     pub(crate) messages: Vec<String>,
+    /// How many more the page sent that are no texts.
+    pub(crate) skipped_count: usize,
 }
 
 /// The `number`-th entry of the archive, from 0 on, or the first one that is a WebSocket.
@@ -25,14 +27,13 @@ pub(crate) fn entry(text: &str, number: Option<usize>) -> Result<Entry, String> 
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let header = |header: &Value| Some(format!("{}: {}", text(&header["name"])?, text(&header["value"])?));
     let headers = found.pointer("/request/headers").and_then(Value::as_array).into_iter().flatten();
-    let messages = found["_webSocketMessages"].as_array().into_iter().flatten();
+    let sent = found["_webSocketMessages"].as_array().into_iter().flatten().filter(|message| message["type"] == "send");
+    let sent: Vec<_> = sent.map(|message| text(&message["data"]).filter(|_| message["opcode"] == 1)).collect();
     Ok(Entry {
         url: text(&found["request"]["url"]).ok_or("--har: the entry has no URL")?,
         headers: headers.filter_map(header).filter(|line| !line.starts_with(':')).collect(),
-        messages: messages
-            .filter(|message| message["type"] == "send" && message["opcode"] == 1)
-            .filter_map(|message| text(&message["data"]))
-            .collect(),
+        skipped_count: sent.iter().filter(|message| message.is_none()).count(),
+        messages: sent.into_iter().flatten().collect(),
     })
 }
 
@@ -67,6 +68,7 @@ mod tests {
             url: "wss://chat.example.com/a?b".to_owned(),
             headers: vec!["Origin: https://app.example.com".to_owned()],
             messages: vec!["{}".to_owned()],
+            skipped_count: 1,
         };
         assert_eq!(entry(&archive, None), Ok(expected));
         assert_eq!(entry(&archive, Some(0)).unwrap().url, "https://chat.example.com/");

@@ -265,7 +265,14 @@ fn run_explain(arguments: &Explain) -> Result<bool, String> {
     let entry = match &arguments.har {
         Some(file) => {
             let text = read(file).map_err(|error| format!("{}: {error}", file.display()))?;
-            Some(har::entry(&text, arguments.entry)?)
+            let entry = har::entry(&text, arguments.entry)?;
+            if entry.skipped_count > 0 {
+                eprintln!(
+                    "portcullis: {} messages of the archive are no texts: nothing is said of them",
+                    entry.skipped_count
+                );
+            }
+            Some(entry)
         }
         None => None,
     };
