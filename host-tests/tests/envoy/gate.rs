@@ -110,9 +110,9 @@ impl Gate {
     }
 }
 
-/// How much is said, and how often: each test would have to count it anew.
+/// How much is said, and how often, and by what policies: each test would have to count it anew.
 fn is_traffic(name: &str) -> bool {
-    ["messages.", "bytes.", "spikes.", "jwks."].iter().any(|own| name.starts_with(own))
+    ["messages.", "bytes.", "spikes.", "jwks.", "policies.", "monitoring"].iter().any(|own| name.starts_with(own))
 }
 
 impl Counters {
