@@ -17,12 +17,16 @@ use crate::violation::Violation::{self, *};
 use crate::wire::Side::Client;
 
 fn open(policy: &Value) -> Session {
+    open_with(policy, Entry::default())
+}
+
+fn open_with(policy: &Value, entry: Entry) -> Session {
     let mut whole = json!({"require_tls": false, "origin": {"missing": "allow"}, "auth": {"required": false}});
     for (key, value) in policy.as_object().unwrap() {
         whole[key] = value.clone();
     }
     let policies = config::parse(whole.to_string().as_bytes(), &|_| None).unwrap().policies;
-    let (place, entry, handshake) = (Place::default(), Entry::default(), Handshake::default());
+    let (place, handshake) = (Place::default(), Handshake::default());
     Session::new(Rc::clone(policies.base()), place, entry, None, handshake, Share::default(), BIRTH)
 }
 
@@ -219,4 +223,41 @@ fn routes_have_modes_of_their_own() {
         all.map(|mode| if mode.enforces() { 'e' } else { 'm' }).iter().collect::<String>()
     });
     assert_eq!(words.collect::<Vec<_>>(), ["memem", "eeeee", "memmm"]);
+}
+
+#[test]
+fn a_client_has_to_say_who_it_is_also_where_its_messages_are_only_monitored() {
+    let policy = |mode: &str| {
+        json!({
+            "auth": {
+                "mode": mode, "sources": [{"message": "/token"}],
+                "providers": [{
+                    "name": "corp", "issuer": "me", "audiences": ["a"], "algorithms": ["HS256"],
+                    "jwks": {"secret": {"inline": "an HMAC secret of more than 32 bytes"}},
+                }],
+            },
+            "messages": {"from_client": {"mode": "monitor", "json": {"schema": {"required": ["b"]}}}},
+        })
+    };
+    let found = |mode: &str, bytes: &[u8]| {
+        let mut session = open_with(&policy(mode), Entry { is_unproven: true, ..Entry::default() });
+        let received = session.receive(Client, bytes, NOW, &Unlimited).unwrap();
+        let passed = received.overlooked.iter().map(|overlooked| overlooked.refusal.violation).collect::<Vec<_>>();
+        (passed, received.violation, session.take_token().is_some())
+    };
+    for (bytes, enforced, monitored) in [
+        (text("{}"), (vec![SchemaRefused], Some(CredentialMissing), false), vec![SchemaRefused, CredentialMissing]),
+        (text("no JSON"), (vec![], Some(InvalidJson), false), vec![InvalidJson, CredentialMissing]),
+        (
+            frame(0x82, b"binary"),
+            (vec![TypeRefused], Some(CredentialMissing), false),
+            vec![TypeRefused, CredentialMissing],
+        ),
+        (frame(0x81, b"\xff"), (vec![], Some(InvalidUtf8), false), vec![InvalidUtf8]),
+    ] {
+        assert_eq!(found("enforce", &bytes), enforced, "{}", String::from_utf8_lossy(&bytes));
+        assert_eq!(found("monitor", &bytes), (monitored, None, false), "{}", String::from_utf8_lossy(&bytes));
+    }
+    let token = text(r#"{"token":"x"}"#);
+    assert_eq!(found("enforce", &token), (vec![SchemaRefused], None, true));
 }
