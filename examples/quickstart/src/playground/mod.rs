@@ -5,7 +5,7 @@
 //! | `GET /<file>` | a file of the page |
 //! | `GET /policy` | the policy in force |
 //! | `POST /policy` | takes the policy in the body, or says what is wrong with it |
-//! | `POST /play/<name>` | plays one of [`plays::PLAYS`], and says what came of it |
+//! | `POST /play/<name>` | plays one of the [`plays`], and says what came of it |
 //! | `GET /events` | counters and log lines, as server-sent events ([`watch`]) |
 //!
 //! Only the page itself can ask: `Host` has to be the gate's, and a POST has to bring the page's own `Origin`. A page of another site can set

@@ -2,7 +2,7 @@
 //! some of its time.
 //!
 //! Which value is taken is decided before it comes, by a countdown, so what it is has no part in that. One of as many as the stride says is taken
-//! on average. Between two ticks fewer than [`KEPT_MAX`] are kept: when there are as many, every second one is dropped, and the stride doubles.
+//! on average. Between two ticks fewer than `KEPT_MAX` are kept: when there are as many, every second one is dropped, and the stride doubles.
 //! Each tick halves it. So while few come all of them are told, and a busy moment tells no more than a quiet one.
 
 use core::cell::{Cell, RefCell};
