@@ -248,11 +248,7 @@ fn a_client_has_to_say_who_it_is_also_where_its_messages_are_only_monitored() {
     for (bytes, enforced, monitored) in [
         (text("{}"), (vec![SchemaRefused], Some(CredentialMissing), false), vec![SchemaRefused, CredentialMissing]),
         (text("no JSON"), (vec![], Some(InvalidJson), false), vec![InvalidJson, CredentialMissing]),
-        (
-            frame(0x82, b"binary"),
-            (vec![TypeRefused], Some(CredentialMissing), false),
-            vec![TypeRefused, CredentialMissing],
-        ),
+        (frame(0x82, b"binary"), (vec![], Some(TypeRefused), false), vec![TypeRefused, CredentialMissing]),
         (frame(0x81, b"\xff"), (vec![], Some(InvalidUtf8), false), vec![InvalidUtf8]),
     ] {
         assert_eq!(found("enforce", &bytes), enforced, "{}", String::from_utf8_lossy(&bytes));
