@@ -161,6 +161,7 @@ fn who_fails_too_often_is_banned_for_a_while_and_nobody_else_is() {
             counters.refused("credential_invalid");
         }
         let banned_at = Instant::now();
+        counters.add("bans", 1);
         for address in same {
             // A second failure while it lasts makes it no longer.
             for upgrade in [good(), attempt()] {
