@@ -42,7 +42,7 @@ impl Demo {
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        // The playground holds the gate for as long as a play takes. Whoever holds it last stops Envoy.
+        // The playground holds the gate for as long as a play takes. The last one that holds it stops Envoy.
         let started = Instant::now();
         while Arc::strong_count(&self.gate) > 1 && started.elapsed() < PATIENCE {
             thread::sleep(PAUSE);

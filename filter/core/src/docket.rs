@@ -106,7 +106,7 @@ impl Docket {
     fn decide(&self, part: Part, refusal: Refusal) -> Result<(), Refusal> {
         let own = refusal.cause.as_ref().and_then(|cause| cause.mode).filter(|_| self.strictness != Strictness::All);
         match own.unwrap_or_else(|| self.mode(part)) {
-            // Whoever finds it once more finds the same.
+            // Handed to a docket again, it is refused again.
             Mode::Enforce if own.is_none() && self.passes(refusal.violation) => Err(refusal.under(Mode::Enforce)),
             Mode::Enforce => Err(refusal),
             Mode::Monitor => {

@@ -402,7 +402,7 @@ mod tests {
     fn the_log_of_the_proxy_is_told_what_is_known_and_no_more() {
         let (nobody, violation) = (Record::default(), Violation::CredentialInvalid);
         assert_eq!(described(nobody.describe_refusal(violation, None)), ["reason=credential_invalid"]);
-        // Whose token it was that is genuine, whatever its claims consist of.
+        // The holder of a genuine token is told, whatever its claims consist of.
         let holder = Cause { holder: Some(("corp".into(), "a\"\n b".into())), ..Cause::default() };
         assert_eq!(
             described(nobody.describe_refusal(violation, Some(&holder))),

@@ -110,7 +110,7 @@ fn one_line_tells_what_became_of_a_connection() {
     check(&gate, "/foreign", &[("reason", "origin_refused")]);
     assert_eq!(ask(request("/forged").with("Authorization", format!("Bearer {}", tokens::FORGED))), 401);
     check(&gate, "/forged", &[("reason", "credential_invalid")]);
-    // Whose it was, since it is genuine.
+    // The token is genuine, so its holder is told.
     let old = Token::new(Algorithm::ES256).claim("exp", tokens::in_seconds(-600)).sign();
     assert_eq!(ask(request("/old").with("Authorization", format!("Bearer {old}"))), 401);
     check(&gate, "/old", &[&[("reason", "credential_expired")][..], &client].concat());

@@ -323,7 +323,7 @@ fn an_envoy_whose_clients_choose_their_address_is_told_of_once_a_worker() {
             true => launch.without_remote_address(),
             false => launch,
         });
-        // Who chooses an address shows nothing.
+        // A client that chooses its address shows nothing.
         let client = Client::plain(gate.envoy.address());
         let chosen = client.ask(&Upgrade::to("/").header("X-Forwarded-For", "203.0.113.1")).expect("Envoy listens");
         assert_eq!(chosen.status(), 101);

@@ -1,4 +1,4 @@
-// Who is logged in, and WebSockets that a ticket opens.
+// The login, and WebSockets that a ticket opens.
 
 let token;
 
