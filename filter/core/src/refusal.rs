@@ -134,6 +134,14 @@ impl Detail {
     }
 }
 
+/// The path of a member `key` of what stands at `path`.
+#[must_use]
+pub fn member_path(path: &str, key: &str) -> String {
+    let step = step(key);
+    let dot = if step.starts_with('[') { "" } else { "." };
+    [path, dot, &step].concat()
+}
+
 /// A key as it stands in a path: by itself where it is a plain identifier, else as `["…"]` with JSON's escapes, so that a path
 /// leads to one place only, and stays on one line of a log.
 #[must_use]

@@ -19,10 +19,10 @@ use std::rc::Rc;
 
 use crate::docket::Docket;
 use crate::json::document::{Document, Form, Twins, Value};
-use crate::json::pointer::{Pointer, Referent};
+use crate::json::pointer::{self, Pointer, Referent};
 use crate::json::reader::{Bounds, read};
 use crate::json::schema::Schema;
-use crate::refusal::{Cause, Refusal, step};
+use crate::refusal::{Cause, Refusal, member_path};
 use crate::token::Verified;
 use crate::violation::{Part, Violation};
 use authorize::Authorizations;
@@ -161,17 +161,15 @@ impl ContentRules {
             return self.judge_unparsed(Violation::SchemaRefused.into(), text, attachments, &terms);
         }
         let Some(json) = &self.json else {
-            self.search(text, 0, Reader::Unknown, Look::All, &terms)?;
+            self.search(text, Reader::Unknown, Look::All, &terms)?;
             terms.receive_unread()?;
             return Ok(Judged::default());
         };
         let records = match terms.envelope.records(text, docket.from(), &json.bounds) {
             Ok(Some(records)) => records,
-            Ok(None) => return self.judge_packet(json, text, attachments, text, &terms),
+            Ok(None) => return self.judge_packet(json, text, attachments, &terms),
             Err(violation) => return self.judge_unparsed(violation.into(), text, attachments, &terms),
         };
-        // As a whole, and below each by itself without its envelope.
-        self.search(text, 0, Reader::Unknown, Look::Text, &terms)?;
         let mut judged = Judged::default();
         let most = Schema::steps_allowed(text.len()).max(rule_sets::Message::new(text.len(), 0).left());
         for record in &records {
@@ -179,8 +177,10 @@ impl ContentRules {
                 docket.find_in(Part::Payload, Refusal::at(Violation::JsonRefused, "envelope"))?;
                 break;
             }
-            judged.kinds.append(&mut self.judge_packet(json, record, 0, "", &terms)?.kinds);
+            judged.kinds.append(&mut self.judge_packet(json, record, 0, &terms)?.kinds);
         }
+        // Each by itself without its envelope, where it is told in which string, and all as they stand.
+        self.search(text, Reader::Unknown, Look::Everywhere, &terms)?;
         // A message that is swallowed would take those beside it along.
         if records.len() > 1 && search.is_some_and(Search::is_swallowed) {
             docket.find_in(Part::Auth, Refusal::at(Violation::SchemaRefused, "envelope"))?;
@@ -188,30 +188,26 @@ impl ContentRules {
         Ok(judged)
     }
 
-    /// Judges one packet. Patterns are looked for in the text `searched`, or in the packet's JSON where that is empty.
+    /// Judges one packet.
     fn judge_packet<'a>(
         &'a self,
         json: &'a JsonRules,
         text: &str,
         attachments: u32,
-        searched: &str,
         terms: &Terms<'_>,
     ) -> Result<Judged<'a>, Refusal> {
         let Terms { envelope, docket, search, .. } = *terms;
         let from = docket.from();
-        let all = if searched.is_empty() { text } else { searched };
         let packet = match envelope.open(text, from) {
             Ok(packet) => packet,
-            Err(violation) => return self.judge_unparsed(violation.into(), all, attachments, terms),
+            Err(violation) => return self.judge_unparsed(violation.into(), text, attachments, terms),
         };
         // Only packets of the transport itself may stand between a packet and its attachments.
         if attachments > 0 && (packet.json.is_some() || !packet.head.is_empty()) {
             docket.find(Refusal::at(Violation::SchemaRefused, "envelope"))?;
         }
         let Some(inside) = packet.json.as_deref() else {
-            // Among others it has been searched with them, but for what asks for places.
-            let look = if searched.is_empty() { Look::Place(0) } else { Look::All };
-            self.search(all, 0, Reader::Json, look, terms)?;
+            self.search(text, Reader::Json, Look::All, terms)?;
             if !packet.is_heartbeat {
                 terms.receive_unread()?;
             }
@@ -219,11 +215,14 @@ impl ContentRules {
         };
         let document = match read(inside, &json.bounds) {
             Ok(document) => document,
-            Err(violation) => return self.judge_unparsed(Refusal::at(violation, "json"), all, attachments, terms),
+            Err(unreadable) => {
+                let refusal = Refusal::at(unreadable.violation(), unreadable.key());
+                return self.judge_unparsed(refusal, text, attachments, terms);
+            }
         };
         let message = match envelope.message(&packet, &document, from) {
             Ok(message) => message,
-            Err(violation) => return self.judge_unparsed(violation.into(), all, attachments, terms),
+            Err(violation) => return self.judge_unparsed(violation.into(), text, attachments, terms),
         };
         let kind = match message.map_or(Ok(None), |message| json.schemas.kind(message)) {
             Ok(kind) => kind,
@@ -247,9 +246,8 @@ impl ContentRules {
             }
         }
         terms.spend(steps);
-        let searched = if searched.is_empty() { inside } else { searched };
-        terms.spend(self.search(searched, steps, Reader::Json, Look::Text, terms)?);
-        terms.spend(self.search_places(&document, message, terms)?);
+        let head = text.strip_suffix(inside).unwrap_or_default();
+        terms.spend(self.search_packet(head, &document, (message, kind), steps, terms)?);
         let goes_nowhere = match search.map_or(Ok(false), |search| search.receive(envelope, &packet, &document)) {
             Ok(goes_nowhere) => goes_nowhere,
             Err(violation) => {
@@ -285,7 +283,7 @@ impl ContentRules {
         let is_located = refusal.cause.is_some();
         let refusal = if is_located { refusal } else { Refusal::at(refusal.violation, "envelope") };
         terms.docket.find_in(Part::Parsed, refusal)?;
-        terms.spend(self.search(text, 0, Reader::Unknown, Look::All, terms)?);
+        terms.spend(self.search(text, Reader::Unknown, Look::All, terms)?);
         terms.receive_unread()?;
         Ok(Judged { kinds: self.no_kind(), attachments })
     }
@@ -295,40 +293,45 @@ impl ContentRules {
         self.read_type().then(Cow::default).into_iter().collect()
     }
 
-    /// Looks for patterns in every view of a text, on which a schema has spent so many `steps`. Gives how many more this has taken.
+    /// Looks for patterns in every view of a text. Gives how many steps of a schema's this has taken.
     ///
     /// # Errors
     /// What is refused of [`Violation::PatternRefused`], and [`Violation::InvalidUtf8`] for what some readers take for UTF-16.
-    fn search(&self, text: &str, steps: u64, reader: Reader, look: Look, terms: &Terms<'_>) -> Result<u64, Refusal> {
+    fn search(&self, text: &str, reader: Reader, look: Look, terms: &Terms<'_>) -> Result<u64, Refusal> {
         let Some(patterns) = &self.patterns else { return Ok(0) };
-        // Readers of JSON take this for UTF-16 or UTF-32 (RFC 4627 §3), and see other strings in it than are searched here.
-        if matches!(text.as_bytes(), [0, _, ..] | [_, 0, _, ..]) {
-            terms.docket.find(Violation::InvalidUtf8)?;
-        }
-        let mut hunt = Hunt::new(patterns, terms, text.len(), steps);
-        views::any(text, reader, &mut |view| hunt.see(view, look));
+        let mut hunt = Hunt::new(patterns, terms, text.len(), 0);
+        hunt.see_all(text, reader, look)?;
         hunt.end()
     }
 
-    /// Looks likewise in the strings of a message that has been read, for what depends on their places.
+    /// Looks likewise in a packet that has been read and the `head` before it, with the message in it and its type. A schema has spent so many `steps`
+    /// on it.
     ///
     /// # Errors
-    /// What is refused of [`Violation::PatternRefused`].
-    fn search_places(
+    /// Those of `search`.
+    fn search_packet(
         &self,
+        head: &str,
         document: &Document<'_>,
-        message: Option<Value<'_>>,
+        (message, kind): (Option<Value<'_>>, Option<&str>),
+        steps: u64,
         terms: &Terms<'_>,
     ) -> Result<u64, Refusal> {
-        let Some(patterns) = self.patterns.as_ref().filter(|patterns| patterns.ask_for_places()) else { return Ok(0) };
-        let excepted = message.map(|message| patterns.excepted(message)).unwrap_or_default();
-        let mut hunt = Hunt::new(patterns, terms, document.len(), 0);
-        for (index, text) in document.texts() {
-            let sets = excepted.get(index as usize).copied().unwrap_or_default();
-            if views::any_in(text, &mut |view| hunt.see(view, Look::Place(sets))) {
-                break;
-            }
+        let Some(patterns) = &self.patterns else { return Ok(0) };
+        let mut hunt = Hunt::new(patterns, terms, head.len().saturating_add(document.len()), steps);
+        if !head.is_empty() && hunt.see_all(head, Reader::Json, Look::All)? {
+            return hunt.end();
         }
+        let excepted = message.map(|message| patterns.excepted(message)).unwrap_or_default();
+        views::any_in(document, &mut |index, view| {
+            let sets = excepted.get(index as usize).copied().unwrap_or_default();
+            hunt.see(view, Look::But(sets), &|refusal| {
+                refusal.with(|cause| {
+                    cause.kind = kind.map(shown);
+                    cause.instance = message.and_then(|message| pointer::to(message, index));
+                })
+            })
+        });
         hunt.end()
     }
 }
@@ -348,15 +351,27 @@ impl<'a> Hunt<'a> {
         Self { patterns, terms, most: message.left(), message, found: Ok(()) }
     }
 
-    /// Looks at a text. Returns whether that is enough.
-    fn see(&mut self, view: View<'_>, look: Look) -> bool {
+    /// Looks at every view of a text of which no more is known. Returns whether that is enough.
+    ///
+    /// # Errors
+    /// What is refused of [`Violation::InvalidUtf8`].
+    fn see_all(&mut self, text: &str, reader: Reader, look: Look) -> Result<bool, Refusal> {
+        // Readers of JSON take this for UTF-16 or UTF-32 (RFC 4627 §3), and see other strings in it than are searched here.
+        if matches!(text.as_bytes(), [0, _, ..] | [_, 0, _, ..]) {
+            self.terms.docket.find(Violation::InvalidUtf8)?;
+        }
+        Ok(views::any(text, reader, &mut |view| self.see(view, look, &|refusal| refusal)))
+    }
+
+    /// Looks at a text; `locate` adds where a refusal was found. Returns whether that is enough.
+    fn see(&mut self, view: View<'_>, look: Look, locate: &dyn Fn(Refusal) -> Refusal) -> bool {
         let Self { patterns, terms, message, found, most: _ } = self;
         *found = patterns.find(view, message, look, &mut |rule| {
             if terms.passed.borrow().iter().any(|known| Rc::ptr_eq(known, rule.rule)) {
                 return Ok(());
             }
             terms.passed.borrow_mut().push(Rc::clone(rule.rule));
-            terms.docket.find(rule.refusal())
+            terms.docket.find(locate(rule.refusal()))
         });
         found.is_err()
     }
@@ -435,15 +450,8 @@ fn refused_by(schema: &Schema, name: Option<&str>, message: Value<'_>, violation
         _ => None,
     };
     let (keyword, instance) = fault.map(|fault| (fault.keyword, fault.instance)).unzip();
-    let at = name.map_or_else(|| "json.schema".to_owned(), schema_path);
+    let at = name.map_or_else(|| "json.schema".to_owned(), |name| member_path("json.schemas", name));
     Refusal::because(violation, Cause { at, kind: name.map(shown), keyword, instance, ..Cause::default() })
-}
-
-/// Where the schema of a type stands.
-fn schema_path(name: &str) -> String {
-    let step = step(name);
-    let dot = if step.starts_with('[') { "" } else { "." };
-    ["json.schemas", dot, &step].concat()
 }
 
 /// A type as it is told: a client may make up any.

@@ -71,15 +71,15 @@ pub struct Chosen {
     pub except: Vec<Pointer>,
 }
 
-/// What a text is looked at for.
+/// Which sets look into a text.
 #[derive(Clone, Copy, Debug)]
 pub enum Look {
-    /// Everything.
+    /// All of them.
     All,
-    /// What does not depend on the place of a string: the text is a message that has been read.
-    Text,
-    /// What does; the text is a string of a message, into which these sets do not look.
-    Place(u8),
+    /// Those that look into every string, wherever it stands.
+    Everywhere,
+    /// All but these: it is a string of a message.
+    But(u8),
 }
 
 /// A rule that a text matches.
@@ -162,8 +162,7 @@ impl Patterns {
         look: Look,
         refuse: &mut dyn FnMut(Found<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let own = if matches!(look, Look::Place(_)) { &[] } else { self.own.as_slice() };
-        for Expressions { mode, set, names } in own {
+        for Expressions { mode, set, names } in &self.own {
             let first = set.first_match(view.text());
             if let Some((index, rule)) = first.and_then(|first| names.get(first)) {
                 refuse(Found { rule, list: "deny_patterns", index: Some(*index), mode: *mode })?;
@@ -171,8 +170,8 @@ impl Patterns {
         }
         let asks = |(number, rules): &(usize, &Rules)| match look {
             Look::All => true,
-            Look::Text => rules.except.is_empty(),
-            Look::Place(excepted) => !rules.except.is_empty() && excepted & bit(*number) == 0,
+            Look::Everywhere => rules.except.is_empty(),
+            Look::But(excepted) => excepted & bit(*number) == 0,
         };
         let mut sets = self.sets.iter().enumerate().filter(asks).map(|(_, rules)| rules).peekable();
         let Some(first) = sets.peek().filter(|_| view.says_more()) else { return Ok(()) };
@@ -190,12 +189,6 @@ impl Patterns {
             }
         }
         Ok(())
-    }
-
-    /// Whether a set asks for the places of strings.
-    #[must_use]
-    pub fn ask_for_places(&self) -> bool {
-        self.sets.iter().any(|rules| !rules.except.is_empty())
     }
 
     /// Of each text in a message, by its index there, the sets that do not look into it: a bit for each.

@@ -432,7 +432,7 @@ fn a_refusal_says_what_of_the_policy_refuses() {
     let of = |kind: &str, cause: Cause| Cause { kind: Some(kind.to_owned()), ..cause };
     let by = |rule: &str, cause: Cause| Cause { rule: Some(rule.into()), ..cause };
     check("{", Violation::InvalidJson, at("json"));
-    check("[[[[]]]]", Violation::JsonRefused, at("json"));
+    check("[[[[]]]]", Violation::JsonRefused, at("json.max_depth"));
     check(r#"{"type":{}}"#, Violation::SchemaRefused, at("json.discriminator"));
     check(r#"{"type":"shout"}"#, Violation::SchemaRefused, of("shout", at("json.otherwise")));
     check("{}", Violation::SchemaRefused, at("json.otherwise"));
@@ -441,10 +441,14 @@ fn a_refusal_says_what_of_the_policy_refuses() {
     check(r#"{"type":"say","text":"long"}"#, Violation::SchemaRefused, text);
     check(r#"{"type":"say"}"#, Violation::NotAuthorized, of("say", at("authorize[0]")));
     check(r#"{"type":"admin.ban"}"#, Violation::NotAuthorized, of("admin.ban", at("authorize[1]")));
-    check(r#"{"type":"say","x":"1234567812345678"}"#, Violation::PatternRefused, by("card", at("deny_patterns[1]")));
-    let union = r#"{"type":"say","x":"' UNION SELECT password FROM users --"}"#;
+    let within = |instance: &str, cause: Cause| Cause { instance: Some(instance.to_owned()), ..of("say", cause) };
+    let card = within("/x", by("card", at("deny_patterns[1]")));
+    check(r#"{"type":"say","x":"1234567812345678"}"#, Violation::PatternRefused, card);
+    let union = r#"{"type":"say","x":[{}, {"y/z": "' UNION SELECT password FROM users --"}]}"#;
     let refusal = rules.judge(union, &docket(), &Handshake::default(), 0, None).expect_err(union);
-    assert_eq!(refusal.cause.map(|cause| cause.at), Some("rule_sets[0]".to_owned()));
+    let cause = refusal.cause.map(|cause| (cause.at, cause.kind, cause.instance));
+    let expected = ("rule_sets[0]".to_owned(), Some("say".to_owned()), Some("/x/1/y~1z".to_owned()));
+    assert_eq!(cause, Some(expected));
     let long = format!(r#"{{"type":"{}"}}"#, "é".repeat(1_000));
     check(&long, Violation::SchemaRefused, of(&"é".repeat(64), at("json.otherwise")));
 }
@@ -609,5 +613,38 @@ fn strings_are_seen_one_by_one_as_they_are_in_their_message() {
             let whole = found_by(&sets.clone().into(), &json!({}), &message);
             assert_eq!(whole, found_by(&placed.clone().into(), &json!({}), &message), "{message}");
         }
+    }
+}
+
+/// A false positive is told from an attack by the place of the string, whatever wraps the message.
+#[test]
+fn a_pattern_that_matches_says_in_which_string() {
+    let rules = |envelope: &str| {
+        client_rules(
+            json!({"envelope": envelope, "json": {"duplicate_keys": "allow"}, "rule_sets": ["sql_injection", "prototype_pollution"],
+            "deny_patterns": [{"name": "empty", "regex": "^$"}, {"name": "million", "regex": "^1000000$"}]}),
+        )
+    };
+    let sql = "' OR 1=1 --";
+    let nested = json!({"q": sql}).to_string();
+    for (envelope, text, instance) in [
+        ("json", json!({"a": "fine", "b": [1, {"c": sql}]}).to_string(), Some("/b/1/c")),
+        ("json", json!(sql).to_string(), Some("")),
+        ("json", json!({"body": nested}).to_string(), Some("/body")),
+        ("json", json!({"a": {"__proto__": {"x": 1}}}).to_string(), Some("/a/__proto__")),
+        ("json", json!({"a": {"~/": [sql]}}).to_string(), Some("/a/~0~1/0")),
+        ("json", json!({"a": "x", "b": "", "c": ""}).to_string(), Some("/b")),
+        ("json", r#"{"n":[1, 1e6]}"#.to_owned(), Some("/n/1")),
+        ("json", json!({"\u{e9}".repeat(200): sql}).to_string(), Some(&*format!("/{}", "\u{e9}".repeat(63)))),
+        ("socket.io", format!("42{}", json!(["say", {"text": sql}])), Some("/1/text")),
+        ("socket.io", format!("42/{sql},{}", json!(["say", {"text": "fine"}])), None),
+        ("json_lines", format!("{{}}\n{}\n", json!({"text": sql})), Some("/text")),
+        ("sockjs", json!([json!({"text": sql}).to_string()]).to_string(), Some("/text")),
+        ("signalr", format!("{}\u{1e}", json!({"type": 1, "target": "say", "arguments": [sql]})), Some("/arguments/0")),
+        ("signalr", format!("{}\u{1e}", json!({"type": 1, "target": "say", "arguments": [], "x": sql})), Some("/x")),
+    ] {
+        let refusal = rules(envelope).judge(&text, &docket(), &Handshake::default(), 0, None).expect_err(&text);
+        assert_eq!(refusal.violation, Violation::PatternRefused, "{envelope} {text}");
+        assert_eq!(refusal.cause.and_then(|cause| cause.instance).as_deref(), instance, "{envelope} {text}");
     }
 }

@@ -14,7 +14,7 @@
 //! It is judged string by string: in one text, the quotes of JSON would hide the first quote of an attack. In all other texts, each piece between two quotes
 //! may be a string, whichever quote opens it.
 
-use crate::json::document::{Form, Value};
+use crate::json::document::{Document, Form};
 use crate::json::number::Decimal;
 
 /// The most that is shown of a message, in times its length: the message or, of a record, its numbers in both forms and its strings as they
@@ -99,14 +99,20 @@ pub fn any(text: &str, reader: Reader, see: &mut dyn FnMut(View<'_>) -> bool) ->
     }
 }
 
-/// Shows `see` every text in a string of a message that has been read, or its number, until it says that it has seen enough; whether it has.
-pub fn any_in(value: Value<'_>, see: &mut dyn FnMut(View<'_>) -> bool) -> bool {
-    let mut views = Views { reader: Reader::Json, see, seen_empty: false };
-    match value.form() {
-        Form::Number(text) => views.word(text, true),
-        Form::String(text) => views.unescaped(text, DEPTH_MAX.saturating_sub(1)),
-        Form::Array(_) | Form::Boolean(_) | Form::Null | Form::Object(_) => false,
-    }
+/// Shows `see` every text in the strings and numbers of a message that has been read, with the index of each there, until it says that it has seen
+/// enough; whether it has.
+pub fn any_in(document: &Document<'_>, see: &mut dyn FnMut(u32, View<'_>) -> bool) -> bool {
+    let mut seen_empty = false;
+    document.texts().any(|(index, value)| {
+        let mut views = Views { reader: Reader::Json, see: &mut |view| see(index, view), seen_empty };
+        let is_enough = match value.form() {
+            Form::Number(text) => views.word(text, true),
+            Form::String(text) => views.unescaped(text, DEPTH_MAX.saturating_sub(1)),
+            Form::Array(_) | Form::Boolean(_) | Form::Null | Form::Object(_) => false,
+        };
+        seen_empty = views.seen_empty;
+        is_enough
+    })
 }
 
 /// One search.

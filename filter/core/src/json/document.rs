@@ -224,6 +224,11 @@ impl<'a> Value<'a> {
         u32::try_from(self.index).unwrap_or(u32::MAX)
     }
 
+    /// Whether what stands at `index` in its document is it, or in it.
+    pub(super) const fn holds(self, index: u32) -> bool {
+        self.index <= index as usize && index < self.node.end
+    }
+
     /// The value that stands there in its document.
     pub(super) fn at(self, index: u32) -> Self {
         self.document.value(index as usize)

@@ -1,5 +1,7 @@
 //! JSON Pointer (RFC 6901).
 
+use std::borrow::Cow;
+
 use super::document::{Form, Twins, Value};
 
 /// What stands where a pointer leads.
@@ -66,6 +68,45 @@ impl Pointer {
     pub fn tokens(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|token| &**token)
     }
+}
+
+/// The longest pointer that is written, in bytes: an operator finds the place by its beginning.
+pub(super) const WRITTEN_LEN_MAX: usize = 128;
+
+/// The pointer from `root` to what stands at `index` in its document, cut at 128 bytes: to a member where that is its name. `None` where it
+/// does not belong to `root`.
+#[must_use]
+pub fn to(root: Value<'_>, index: u32) -> Option<String> {
+    let mut value = root;
+    let mut written = String::new();
+    while value.holds(index) && value.index() != index {
+        let (step, next) = match value.form() {
+            Form::Array(items) => items
+                .enumerate()
+                .find(|(_, item)| item.holds(index))
+                .map(|(position, item)| (Cow::Owned(position.to_string()), item))?,
+            Form::Object(mut members) => loop {
+                let (name, member) = members.next_pair()?;
+                if name.index() == index || member.holds(index) {
+                    let next = if name.index() == index { name } else { member };
+                    break (Cow::Borrowed(name.as_str().unwrap_or_default()), next);
+                }
+            },
+            Form::Boolean(_) | Form::Null | Form::Number(_) | Form::String(_) => return None,
+        };
+        write_step(&mut written, &step);
+        value = next;
+    }
+    (value.index() == index).then_some(written)
+}
+
+/// Adds a step to a pointer, unless that is long enough.
+pub(super) fn write_step(pointer: &mut String, step: &str) {
+    let room = WRITTEN_LEN_MAX.saturating_sub(pointer.len());
+    let step = step.chars().take(room).collect::<String>();
+    let step = ["/", &step.replace('~', "~0").replace('/', "~1")].concat();
+    let len = (0..=room).rev().find(|len| step.is_char_boundary(*len)).unwrap_or_default();
+    pointer.push_str(step.get(..len).unwrap_or(&step));
 }
 
 /// Recurses once for each token, of which a pointer has no more than messages have levels.

@@ -23,13 +23,65 @@ pub struct Bounds {
     pub surrogates: bool,
 }
 
+/// Why a message is not read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unreadable {
+    /// A name stands twice in an object.
+    DuplicateKey,
+    /// It is not JSON: a byte order mark and anything behind the value among it.
+    Invalid,
+    /// There is no memory for it.
+    NoMemory,
+    /// A number that few can read back exactly: of more than 38 significant digits, or beyond what a double holds (RFC 8259 §6).
+    Number,
+    /// Half of a surrogate pair, where it may not stand.
+    Surrogate,
+    /// Nested deeper than it may be.
+    TooDeep,
+    /// A string or name is longer than it may be.
+    TooLong,
+    /// An object has more members than it may have.
+    TooManyKeys,
+}
+
+impl Unreadable {
+    /// What the peer did wrong.
+    #[must_use]
+    pub const fn violation(self) -> Violation {
+        match self {
+            Self::Invalid | Self::Surrogate => Violation::InvalidJson,
+            Self::NoMemory => Violation::Overloaded,
+            Self::DuplicateKey | Self::Number | Self::TooDeep | Self::TooLong | Self::TooManyKeys => {
+                Violation::JsonRefused
+            }
+        }
+    }
+
+    /// The path of the bound in the keys of a side.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::DuplicateKey => "json.duplicate_keys",
+            Self::Invalid | Self::NoMemory | Self::Number => "json",
+            Self::Surrogate => "json.surrogates",
+            Self::TooDeep => "json.max_depth",
+            Self::TooLong => "json.max_string_bytes",
+            Self::TooManyKeys => "json.max_keys",
+        }
+    }
+}
+
+impl From<Unreadable> for Violation {
+    fn from(unreadable: Unreadable) -> Self {
+        unreadable.violation()
+    }
+}
+
 /// Reads a whole message.
 ///
 /// # Errors
-/// [`Violation::InvalidJson`] for what is not JSON: a byte order mark, anything behind the value and, where they may not stand,
-/// surrogates without their half among it. [`Violation::JsonRefused`] for what is over `bounds`, for a name that stands twice, and for numbers that few can
-/// read back exactly: of more than 38 significant digits, or beyond what a double holds (RFC 8259 §6). [`Violation::Overloaded`] where there is no memory for it.
-pub fn read<'a>(text: &'a str, bounds: &Bounds) -> Result<Document<'a>, Violation> {
+/// [`Unreadable`] for what is not JSON or over `bounds`.
+pub fn read<'a>(text: &'a str, bounds: &Bounds) -> Result<Document<'a>, Unreadable> {
     Reader::new(text, bounds).read::<true>()
 }
 
@@ -37,7 +89,7 @@ pub fn read<'a>(text: &'a str, bounds: &Bounds) -> Result<Document<'a>, Violatio
 ///
 /// # Errors
 /// Those of [`read`].
-pub fn check(text: &str, bounds: &Bounds) -> Result<(), Violation> {
+pub fn check(text: &str, bounds: &Bounds) -> Result<(), Unreadable> {
     Reader::new(text, bounds).read::<false>().map(drop)
 }
 
@@ -74,13 +126,10 @@ enum Next {
     Value,
 }
 
-type Read<T> = Result<T, Violation>;
+type Read<T> = Result<T, Unreadable>;
 
 /// Not JSON.
-const INVALID: Violation = Violation::InvalidJson;
-
-/// Over its bounds.
-const REFUSED: Violation = Violation::JsonRefused;
+const INVALID: Unreadable = Unreadable::Invalid;
 
 /// Up to here every two names are compared, beyond it they are sorted: about where that begins to pay.
 const PAIRWISE_MAX: usize = 16;
@@ -99,7 +148,7 @@ impl<'a> Reader<'a> {
     /// With `KEEP` all nodes stay, otherwise only those of open objects.
     fn read<const KEEP: bool>(mut self) -> Read<Document<'a>> {
         // So that every place and every count fits a node.
-        u32::try_from(self.bytes.len()).map_err(|_| REFUSED)?;
+        u32::try_from(self.bytes.len()).map_err(|_| Unreadable::TooLong)?;
         loop {
             let opened = self.read_value()?;
             if !opened && let Next::End = self.end_value::<KEEP>()? {
@@ -125,7 +174,7 @@ impl<'a> Reader<'a> {
 
     fn open_container(&mut self, kind: Kind, close: u8) -> Read<bool> {
         if self.outer.len() >= self.bounds.depth_max {
-            return Err(REFUSED);
+            return Err(Unreadable::TooDeep);
         }
         self.advance(1);
         let index = self.push(kind, 0, 0)?;
@@ -148,7 +197,7 @@ impl<'a> Reader<'a> {
             match (self.peek(), kind) {
                 (Some(b','), Kind::Object) => {
                     if len as usize >= self.bounds.keys_max {
-                        return Err(REFUSED);
+                        return Err(Unreadable::TooManyKeys);
                     }
                     self.advance(1);
                     self.read_name()?;
@@ -206,7 +255,7 @@ impl<'a> Reader<'a> {
         };
         self.advance(1);
         if len > self.bounds.string_len_max {
-            return Err(REFUSED);
+            return Err(Unreadable::TooLong);
         }
         self.push(kind, start, len).map(drop)
     }
@@ -216,7 +265,7 @@ impl<'a> Reader<'a> {
         if self.document.unescaped.capacity() == 0 {
             // No escape is shorter than what it stands for.
             let more = self.bytes.len().saturating_sub(start);
-            self.document.unescaped.try_reserve_exact(more).map_err(|_| Violation::Overloaded)?;
+            self.document.unescaped.try_reserve_exact(more).map_err(|_| Unreadable::NoMemory)?;
         }
         let mut start = start;
         loop {
@@ -264,7 +313,7 @@ impl<'a> Reader<'a> {
         }
         match char::from_u32(unit) {
             Some(character) => Ok(character),
-            None => half.ok_or(INVALID),
+            None => half.ok_or(Unreadable::Surrogate),
         }
     }
 
@@ -307,7 +356,7 @@ impl<'a> Reader<'a> {
         let token = self.bytes.get(start..self.at).unwrap_or_default();
         let is_long = has_exponent || token.len() > SHORT_NUMBER_LEN;
         if is_long && Decimal::parse(token).is_none() {
-            return Err(REFUSED);
+            return Err(Unreadable::Number);
         }
         self.push(kind, start, token.len()).map(drop)
     }
@@ -350,7 +399,7 @@ impl<'a> Reader<'a> {
             let names = names.collect::<BinaryHeap<&[u8]>>().into_sorted_vec();
             names.is_sorted_by(|name, next| name != next)
         };
-        if are_unique { Ok(()) } else { Err(REFUSED) }
+        if are_unique { Ok(()) } else { Err(Unreadable::DuplicateKey) }
     }
 
     #[inline]
@@ -369,7 +418,7 @@ impl<'a> Reader<'a> {
     fn make_room(&mut self) -> Read<()> {
         // The node in hand, and what stands first in it.
         let more = node_count_max(self.rest(), self.bounds.depth_max).saturating_add(2);
-        self.document.nodes.try_reserve_exact(more).map_err(|_| Violation::Overloaded)
+        self.document.nodes.try_reserve_exact(more).map_err(|_| Unreadable::NoMemory)
     }
 
     /// The next byte that is no white space, which is stepped over.

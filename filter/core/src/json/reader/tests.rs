@@ -5,8 +5,8 @@ const BOUNDS: Bounds = Bounds { depth_max: 4, keys_max: 20, string_len_max: 10, 
 
 #[track_caller]
 fn check_both(text: &str, expected: Result<(), Violation>) {
-    assert_eq!(read(text, &BOUNDS).map(drop), expected, "{text}");
-    assert_eq!(check(text, &BOUNDS), expected, "{text}, not kept");
+    assert_eq!(read(text, &BOUNDS).map(drop).map_err(Violation::from), expected, "{text}");
+    assert_eq!(check(text, &BOUNDS).map_err(Violation::from), expected, "{text}, not kept");
 }
 
 #[track_caller]
@@ -216,9 +216,30 @@ fn half_a_surrogate_pair_may_stand_in_a_value() {
     ] {
         let document = read(text, &lenient).unwrap();
         assert_eq!(document.root().item(0).and_then(Value::as_str), Some(expected), "{text}");
-        assert_eq!(read(text, &BOUNDS).map(drop), Err(Violation::InvalidJson), "{text}");
+        assert_eq!(read(text, &BOUNDS).map(drop), Err(Unreadable::Surrogate), "{text}");
     }
-    for text in [r#"["\ud800\u12"]"#, r#"["\u"]"#, r#"{"\ud83d":1}"#, r#"{"a\udc00":1}"#] {
-        assert_eq!(read(text, &lenient).map(drop), Err(Violation::InvalidJson), "{text}");
+    for (text, unreadable) in [
+        (r#"["\ud800\u12"]"#, Unreadable::Invalid),
+        (r#"["\u"]"#, Unreadable::Invalid),
+        (r#"{"\ud83d":1}"#, Unreadable::Surrogate),
+        (r#"{"a\udc00":1}"#, Unreadable::Surrogate),
+    ] {
+        assert_eq!(read(text, &lenient).map(drop), Err(unreadable), "{text}");
     }
+}
+
+#[test]
+fn what_is_over_a_bound_leads_to_its_key() {
+    for (text, key) in [
+        ("[[[[[]]]]]", "json.max_depth"),
+        (r#"{"a":1,"\u0061":2}"#, "json.duplicate_keys"),
+        (r#"["01234567890"]"#, "json.max_string_bytes"),
+        (r#"["\ud800"]"#, "json.surrogates"),
+        ("[1e999]", "json"),
+        ("{", "json"),
+    ] {
+        assert_eq!(read(text, &BOUNDS).map(drop).map_err(Unreadable::key), Err(key), "{text}");
+    }
+    let keys = (0..21).map(|key| format!("\"{key}\":0")).collect::<Vec<_>>().join(",");
+    assert_eq!(read(&format!("{{{keys}}}"), &BOUNDS).map(drop).map_err(Unreadable::key), Err("json.max_keys"));
 }

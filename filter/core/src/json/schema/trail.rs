@@ -1,7 +1,6 @@
 //! The keyword that an instance does not satisfy, and the place: a second walk over a refused instance finds them.
 
-/// The longest pointer, in bytes: an operator finds the place by its beginning.
-const POINTER_LEN_MAX: usize = 128;
+use crate::json::pointer::{WRITTEN_LEN_MAX, write_step};
 
 /// The keyword that an instance does not satisfy.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -30,18 +29,12 @@ impl Trail {
 
     /// What was found is in the child of this name or index.
     pub(super) fn leave(&mut self, step: &str) {
-        let step: String = step.chars().take(POINTER_LEN_MAX).collect();
-        self.steps.push(step.replace('~', "~0").replace('/', "~1"));
+        self.steps.push(step.chars().take(WRITTEN_LEN_MAX).collect());
     }
 
     pub(super) fn into_fault(self) -> Fault {
         let mut instance = String::new();
-        for step in self.steps.iter().rev() {
-            instance.push('/');
-            instance.push_str(step);
-        }
-        let len = (0..=POINTER_LEN_MAX).rev().find(|len| instance.is_char_boundary(*len)).unwrap_or_default();
-        instance.truncate(len);
+        self.steps.iter().rev().for_each(|step| write_step(&mut instance, step));
         Fault { keyword: self.keyword, instance }
     }
 }
