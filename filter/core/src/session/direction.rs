@@ -522,8 +522,10 @@ impl Direction {
         self.found.read_len = self.found.read_len.saturating_add(payload.plain_len()).saturating_add(MESSAGE_LEN);
         match payload.finish(self.inflater.as_deref_mut(), terms, self.attachments) {
             Ok(Judged { kinds, attachments }) => {
-                let fits = kinds.iter().all(|kind| self.fits_type(kind, terms));
-                if !fits && self.exceed(scan, terms)? {
+                let excess = kinds.iter().find_map(|kind| Some((&**kind, self.take_type(kind, terms).err()?)));
+                if let Some(excess) = excess
+                    && self.exceed(scan, excess, terms)?
+                {
                     return Ok(false);
                 }
                 self.attachments = attachments;

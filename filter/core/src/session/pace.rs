@@ -7,7 +7,9 @@ use core::cell::Cell;
 
 use crate::limits::rate::{Meter, Rate};
 use crate::limits::rules::ConnectionLimits;
+use crate::refusal::{Refusal, member_path};
 use crate::time::Moment;
+use crate::violation::Violation;
 use crate::wire::Side;
 
 /// What is counted outside of a connection, and the time where it has to be exact.
@@ -44,6 +46,37 @@ pub trait Budget {
     fn end_inspection(&self, _begin: Moment) {}
 }
 
+/// The limit that is exceeded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Excess {
+    /// That of a connection's bytes.
+    Bytes,
+    /// That of a connection's messages of one type.
+    ByType,
+    /// That of a fleet.
+    Global,
+    /// That of a connection's messages.
+    Messages,
+    /// That of a subject.
+    Subject,
+}
+
+impl Excess {
+    /// What it is for a message of this type, with the path of the limit.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn refusal(self, kind: &str) -> Refusal {
+        let path = match self {
+            Self::Bytes => "limits.per_connection.bytes",
+            Self::ByType => &*member_path("limits.per_connection.by_type", kind),
+            Self::Global => "limits.global",
+            Self::Messages => "limits.per_connection.messages",
+            Self::Subject => "limits.per_subject",
+        };
+        Refusal::at(Violation::RateExceeded, path)
+    }
+}
+
 /// What one client has sent lately.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
@@ -51,6 +84,8 @@ pub(super) struct Pace {
     bytes: Meter,
     /// Of the types that have a limit: a few, which are looked through.
     by_type: Vec<(String, Meter)>,
+    /// The limit by which something was too much, until it is asked for.
+    excess: Option<Excess>,
 }
 
 impl Pace {
@@ -60,6 +95,7 @@ impl Pace {
     }
 
     /// Whether so much more is within the limits; what is not does not count.
+    #[inline]
     pub(super) fn receive(
         &mut self,
         limits: &ConnectionLimits,
@@ -77,9 +113,27 @@ impl Pace {
             || (!is_first && self.take(limits, messages, len, budget.now())))
             && budget.spend(messages, len);
         if !fits {
+            let was_taken = (self.messages, self.bytes) != before;
             (self.messages, self.bytes) = before;
+            self.excess = Some(if was_taken { Excess::Subject } else { self.exceeded(limits, (messages, len), now) });
         }
         fits
+    }
+
+    /// The limit by which something was too much since this was asked: where it was none of these, a fleet's.
+    pub(super) fn take_excess(&mut self) -> Excess {
+        self.excess.take().unwrap_or(Excess::Global)
+    }
+
+    /// The limit that so much more exceeds.
+    #[cold]
+    fn exceeded(&self, limits: &ConnectionLimits, (messages, len): (u64, u64), now: Moment) -> Excess {
+        let (mut own_messages, mut own_bytes) = (self.messages, self.bytes);
+        match (limits.messages, limits.bytes) {
+            (Some(rate), _) if !own_messages.take(&rate, messages, now) => Excess::Messages,
+            (_, Some(rate)) if !own_bytes.take(&rate, len, now) => Excess::Bytes,
+            _ => Excess::Subject,
+        }
     }
 
     fn take(&mut self, limits: &ConnectionLimits, messages: u64, len: u64, now: Moment) -> bool {
@@ -93,14 +147,20 @@ impl Pace {
     }
 
     /// Likewise for a message whose type is known.
+    ///
+    /// # Errors
+    /// The limit that is exceeded.
     pub(super) fn receive_type(
         &mut self,
         limits: &ConnectionLimits,
         kind: &str,
         now: Moment,
         budget: &dyn Budget,
-    ) -> bool {
-        limits.by_type.get(kind).is_none_or(|rate| self.take_type(kind, rate, now, budget)) && budget.ask(kind)
+    ) -> Result<(), Excess> {
+        if limits.by_type.get(kind).is_some_and(|rate| !self.take_type(kind, rate, now, budget)) {
+            return Err(Excess::ByType);
+        }
+        if budget.ask(kind) { Ok(()) } else { Err(Excess::Global) }
     }
 
     fn take_type(&mut self, kind: &str, rate: &Rate, now: Moment, budget: &dyn Budget) -> bool {

@@ -9,7 +9,7 @@ use crate::gate::worker::Worker;
 use crate::mode::Mode;
 use crate::record::{End, Scene};
 use crate::refusal::Refusal;
-use crate::violation::Violation;
+use crate::violation::{Part, Violation};
 use crate::wire::Side;
 
 /// How many lines a connection logs about what passes and would be refused: a client that breaks a rule with each frame breaks it some 100,000 times a
@@ -131,9 +131,10 @@ impl Connection {
     }
 }
 
-/// The same with its whole path, which begins with the side's keys.
+/// The same with its whole path, which begins with the side's keys where it is of one.
 fn located(mut refusal: Refusal, from: Side) -> Refusal {
-    if let Some(cause) = refusal.cause.as_mut().filter(|cause| !cause.at.is_empty()) {
+    let is_of_side = refusal.violation.part() != Part::Limits;
+    if let Some(cause) = refusal.cause.as_mut().filter(|cause| is_of_side && !cause.at.is_empty()) {
         let side = match from {
             Side::Client => "messages.from_client.",
             Side::Server => "messages.from_server.",

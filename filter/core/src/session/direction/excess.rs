@@ -4,15 +4,17 @@ use super::Direction;
 use crate::limits::Blocks;
 use crate::limits::rules::OnExcess;
 use crate::refusal::Refusal;
+use crate::session::pace::Excess;
 use crate::session::scan::Scan;
 use crate::session::terms::Terms;
-use crate::violation::{Part, Violation};
+use crate::violation::Part;
 use crate::wire::Chunk;
 use crate::wire::header::{FrameHeader, Opcode};
 
 impl Direction {
     /// Whether a frame goes nowhere, since it is too much. What follows the beginning of a message that has gone on cannot be
     /// swallowed any more.
+    #[inline]
     pub(super) fn weigh(&mut self, header: &FrameHeader, terms: &Terms<'_>) -> Result<bool, Refusal> {
         let Some(limits) = terms.limits else { return Ok(false) };
         let begins = match header.opcode {
@@ -30,17 +32,21 @@ impl Direction {
         if fits {
             return Ok(false);
         }
+        let excess = self.pace.take_excess();
         if limits.on_excess == OnExcess::Drop && begins > 0 && terms.docket.mode(Part::Limits).enforces() {
             self.swallowed |= !header.opcode.is_control() && !header.fin;
             self.found.swallowed = self.found.swallowed.saturating_add(1);
             return Ok(true);
         }
-        terms.docket.find(Violation::RateExceeded).map(|()| false)
+        terms.docket.find(excess.refusal("")).map(|()| false)
     }
 
-    /// Whether there may be one more message of this type: what does not fit does not count.
-    pub(super) fn fits_type(&mut self, kind: &str, terms: &Terms<'_>) -> bool {
-        let Some(limits) = terms.limits else { return true };
+    /// Takes one more message of this type: what does not fit does not count.
+    ///
+    /// # Errors
+    /// The limit that is exceeded.
+    pub(super) fn take_type(&mut self, kind: &str, terms: &Terms<'_>) -> Result<(), Excess> {
+        let Some(limits) = terms.limits else { return Ok(()) };
         self.pace.receive_type(&limits.per_connection, kind, terms.now, terms.budget)
     }
 
@@ -56,15 +62,16 @@ impl Direction {
         self.swallow_frame(scan);
     }
 
-    /// The message in hand, all of which is held, is too much. Gives whether it goes nowhere.
+    /// The message in hand, all of which is held, of this type is too much. Gives whether it goes nowhere.
     pub(super) fn exceed<C: Chunk + ?Sized>(
         &mut self,
         scan: &mut Scan<'_, C>,
+        (kind, excess): (&str, Excess),
         terms: &Terms<'_>,
     ) -> Result<bool, Refusal> {
         let is_dropped = terms.limits.is_some_and(|limits| limits.on_excess == OnExcess::Drop);
         if !(is_dropped && terms.docket.mode(Part::Limits).enforces()) {
-            return terms.docket.find(Violation::RateExceeded).map(|()| false);
+            return terms.docket.find(excess.refusal(kind)).map(|()| false);
         }
         self.found.swallowed = self.found.swallowed.saturating_add(1);
         if let Some(search) = terms.search {

@@ -403,3 +403,37 @@ fn a_burst_long_after_a_tick_is_no_longer_than_any() {
     // For the first of a burst, and for each that is too much.
     assert_eq!(clerk.looked.get(), 2 * 61);
 }
+
+#[test]
+fn what_is_too_much_says_for_which_limit() {
+    let one = json!({"per_second": 1, "burst": 1});
+    let login = r#"{"type":"login"}"#;
+    let exhausted = || Clerk { exhausted: Some("login"), ..Clerk::default() };
+    let broke = || Clerk { gives: Cell::new(false), ..Clerk::default() };
+    for (limits, clerk, at) in [
+        (json!({"per_connection": {"messages": one}}), Clerk::default(), "limits.per_connection.messages"),
+        (
+            json!({"per_connection": {"messages": one, "bytes": {"per_second": 1, "burst": 20}}}),
+            Clerk::default(),
+            "limits.per_connection.messages",
+        ),
+        (
+            json!({"per_connection": {"bytes": {"per_second": 1, "burst": 20}}}),
+            Clerk::default(),
+            "limits.per_connection.bytes",
+        ),
+        (
+            json!({"per_connection": {"by_type": {"login": one}}}),
+            Clerk::default(),
+            "limits.per_connection.by_type.login",
+        ),
+        (json!({}), broke(), "limits.per_subject"),
+        (json!({}), exhausted(), "limits.global"),
+    ] {
+        let mut session = open("monitor", &typed(), &limits);
+        let text = frame(0x81, login.as_bytes());
+        let overlooked = (0..2).flat_map(|_| session.receive(Client, &*text, NOW, &clerk).unwrap().overlooked);
+        let paths = overlooked.map(|overlooked| overlooked.refusal.cause.unwrap().at).collect::<Vec<_>>();
+        assert!(!paths.is_empty() && paths.iter().all(|path| path == at), "{limits}: {paths:?}");
+    }
+}
