@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fs, io, thread};
 
+use portcullis_envoy::Envoy;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -62,7 +63,7 @@ pub(crate) fn run() -> Result<ExitCode, Box<dyn Error>> {
     let module = gate::prepare()?;
     let Demo { gate, keys } = &Demo::open(&module)?;
     let authority = Authority::write(&gate.certificate.ca_pem)?;
-    print!("{}", instructions(gate.envoy.address().port(), &keys.corp().text()?, authority.path()));
+    print!("{}", instructions(&gate.envoy, &keys.corp().text()?, authority.path()));
     wait()?;
     println!("\nstopping");
     Ok(ExitCode::SUCCESS)
@@ -104,8 +105,8 @@ fn wait() -> io::Result<()> {
     })
 }
 
-fn instructions(port: u16, token: &str, authority: &Path) -> String {
-    let authority = authority.display();
+fn instructions(envoy: &Envoy, token: &str, authority: &Path) -> String {
+    let (port, admin, authority) = (envoy.address().port(), envoy.admin(), authority.display());
     format!(
         r#"
 An Envoy with Portcullis runs before a chat service. Stop it with Ctrl-C.
@@ -113,6 +114,10 @@ An Envoy with Portcullis runs before a chat service. Stop it with Ctrl-C.
 The playground: attacks, what became of each, and the policy to change. The browser will warn that it does not know the CA
 
   https://localhost:{port}/
+
+Its metrics, for Prometheus with the dashboard and the alerts of examples/monitoring
+
+  http://{admin}/stats/prometheus
 
 For your own client
 
