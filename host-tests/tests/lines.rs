@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use portcullis_core::violation::Violation;
+use portcullis_host_tests::StreamId;
 use portcullis_host_tests::frame::{self, TEXT};
-use portcullis_host_tests::scenario::{Gate, policy_with, switching_protocols, token_with, upgrade};
-use portcullis_host_tests::{Headers, StreamId};
+use portcullis_host_tests::scenario::{Gate, page, policy_with, switching_protocols, token_with, upgrade};
 use serde_json::{Value, json};
 
 /// What every line about a request says.
@@ -53,6 +53,21 @@ fn part(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+const TICKET_PATH: &str = "/ws-ticket";
+
+fn tickets() -> Value {
+    let keys = json!([{"inline": "a secret that seals, of more than 32 bytes"}]);
+    json!({"auth": {"sources": [{"header": "authorization"}, {"ticket": "ticket"}], "tickets": {"path": TICKET_PATH, "keys": keys}}})
+}
+
+fn revocation() -> Value {
+    json!({"auth": {"revocation": {"cluster": "idp", "path": "/revoked.json"}}})
+}
+
+fn redeems(gate: &mut Gate, ticket: &str) {
+    gate.request(&upgrade().without("authorization").replaced(":path", format!("/chat?ticket={ticket}")));
+}
+
 fn side(rules: Value) -> Value {
     json!({"messages": {"from_client": rules}})
 }
@@ -69,8 +84,7 @@ fn handshakes() -> Vec<Row> {
         row("bad_upgrade", json!({}), &[], |gate| without(gate, "sec-websocket-key")),
         row("bad_version", json!({}), &[], |gate| _ = asks(gate, &[("sec-websocket-version", "8")])),
         row("not_websocket", json!({"non_websocket": "refuse"}), &["at"], |gate| {
-            let names = ["upgrade", "connection", "sec-websocket-key", "sec-websocket-version"];
-            gate.request(&names.iter().fold(upgrade(), |head: Headers, name| head.without(name)));
+            gate.request(&page());
         }),
         row("origin_refused", json!({}), &["at", "origin"], |gate| _ = asks(gate, &[("origin", "https://evil.io")])),
         row("subprotocol_refused", json!({"subprotocols": {"required": true}}), &["at"], |gate| _ = asks(gate, &[])),
@@ -114,6 +128,30 @@ fn handshakes() -> Vec<Row> {
             bears(gate, json!({"aud": "others"}));
             asks(gate, &[]);
         }),
+        row("ticket_invalid", tickets(), &["at"], |gate| redeems(gate, "none")),
+        row("ticket_used", tickets(), &["at"], |gate| {
+            let post = page().replaced(":path", TICKET_PATH).replaced(":method", "POST").with("content-length", "0");
+            let stream = gate.request(&post);
+            let reply = gate.stream(stream).reply.as_ref().expect("an answer");
+            let body: Value = serde_json::from_slice(&reply.body).expect("JSON");
+            let ticket = body["ticket"].as_str().expect("a ticket").to_owned();
+            redeems(gate, &ticket);
+            redeems(gate, &ticket);
+        }),
+        row("credential_revoked", revocation(), &["at", "provider", "subject"], |gate| {
+            gate.elapse(Duration::from_secs(1));
+            let list = gate.http_calls().iter().find(|call| call.waits).expect("a call").token;
+            let body = json!({"sub": ["alice"]}).to_string();
+            gate.http_respond(list, &[(":status", "200")], body.as_bytes()).expect("it does not trap");
+            asks(gate, &[]);
+        }),
+        row("internal", revocation(), &[], |gate| {
+            // The list does not come, of which there is a line that names the cluster.
+            asks(gate, &[]);
+            gate.elapse(Duration::from_secs(10));
+            let named = "portcullis: no revocations from cluster idp: ";
+            assert!(gate.logs().iter().any(|log| log.text.starts_with(named)), "{:#?}", gate.logs());
+        }),
         row("bad_upstream_handshake", json!({}), &KNOWN, |gate| {
             let stream = asks(gate, &[]);
             gate.respond(stream, &switching_protocols().replaced("sec-websocket-accept", "other"));
@@ -151,6 +189,18 @@ fn messages() -> Vec<Row> {
         row("fragments_exceeded", side(json!({"max_fragments": 1})), OF_MESSAGE, |gate| {
             says(gate, &[part(0x01, b"a"), part(0x80, b"b")].concat());
         }),
+        row("invalid_deflate", json!({"compression": "inspect"}), OF_MESSAGE, |gate| {
+            let offer = ("sec-websocket-extensions", "permessage-deflate");
+            let stream = gate.request(&upgrade().with(offer.0, offer.1));
+            gate.respond(stream, &switching_protocols().with(offer.0, offer.1));
+            gate.client(stream, &part(0xc1, b"\x07"));
+        }),
+        row(
+            "overloaded",
+            json!({"messages": {"from_client": {"whole": true}}, "limits": {"held_bytes": 40_000}}),
+            OF_MESSAGE,
+            |gate| says(gate, &part(0x01, &[b'x'; 50_000])),
+        ),
         row(
             "rate_exceeded",
             json!({"limits": {"per_connection": {"messages": {"per_second": 1, "burst": 1}}}}),
@@ -190,17 +240,6 @@ fn times() -> Vec<Row> {
     ]
 }
 
-/// The others need a service or a fault of the host: the tests of these look at the same lines.
-const ELSEWHERE: [&str; 7] = [
-    "credential_revoked",
-    "internal",
-    "invalid_deflate",
-    "overloaded",
-    "ticket_invalid",
-    "ticket_used",
-    "upstream_refused",
-];
-
 fn line(gate: &Gate, event: &str, reason: &str) -> Option<Value> {
     let lines = gate.logs().iter().filter_map(|log| serde_json::from_str::<Value>(&log.text).ok());
     lines.filter(|line| line["event"] == event).find(|line| line["reason"] == reason)
@@ -209,7 +248,7 @@ fn line(gate: &Gate, event: &str, reason: &str) -> Option<Value> {
 #[test]
 fn the_line_of_each_reason_says_what_its_kind_has_to() {
     let rows: Vec<Row> = [handshakes(), messages(), times()].into_iter().flatten().collect();
-    let told: BTreeSet<&str> = rows.iter().map(|row| row.reason).chain(ELSEWHERE).collect();
+    let told: BTreeSet<&str> = rows.iter().map(|row| row.reason).chain([OF_UPSTREAM]).collect();
     let all: BTreeSet<&str> = Violation::ALL.iter().map(|violation| violation.reason()).collect();
     assert_eq!(told, all);
     for Row { reason, policy, members, act } in rows {
@@ -235,6 +274,21 @@ fn the_line_of_each_reason_says_what_its_kind_has_to() {
             assert_eq!(would[member].is_string(), line[member].is_string(), "{reason} {member}: {would}");
         }
     }
+}
+
+/// The upstream's own word, of which the filter has no line.
+const OF_UPSTREAM: &str = "upstream_refused";
+
+#[test]
+fn envoys_access_log_is_told_that_the_upstream_refused() {
+    let mut gate = Gate::new(&policy_with(json!({})));
+    let stream = asks(&mut gate, &[]);
+    gate.respond(stream, &switching_protocols().replaced(":status", "503"));
+    let told = &gate.stream(stream).state;
+    let of = |name: &str| told.get(&format!("portcullis_{name}")).map(String::as_str);
+    let expected = [Some(OF_UPSTREAM), Some("corp"), Some("alice")];
+    assert_eq!(["reason", "provider", "subject"].map(of), expected, "{told:?}");
+    assert_eq!(line(&gate, "refused", OF_UPSTREAM), None);
 }
 
 #[test]
