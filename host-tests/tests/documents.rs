@@ -113,8 +113,8 @@ fn every_block_that_shows_a_policy_is_accepted() {
         }
     }
     assert_eq!(
-        count, 8,
-        "the filter and the plugin in README; the defaults, routes, modes, opaque credentials, json and authorize in {POLICY}"
+        count, 9,
+        "the filter and the plugin in README; the defaults, routes, modes, opaque credentials, json, authorize and exceptions in {POLICY}"
     );
 }
 
