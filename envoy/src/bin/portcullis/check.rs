@@ -1,13 +1,16 @@
 //! `portcullis check`: the filter's own parser, with the place of each fault in the file.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write as _};
 
 use portcullis_core::config::{self, Finding};
 use serde_json::{Value, json};
 
-use crate::document::{self, Node, Position};
-use crate::hint::hint;
+use crate::deployment::{self, Plugin};
+use crate::document::{self, Node, Position, Unreadable};
+use crate::hint::{GIVE_VARIABLE, hint};
+use crate::{messages, surroundings};
 
 /// What the variables that a policy names are.
 #[derive(Debug, Default)]
@@ -26,12 +29,18 @@ impl Variables {
 }
 
 /// A fault or a warning, and where it is.
-#[derive(Debug)]
+#[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Placed {
     pub(crate) position: Position,
     pub(crate) path: String,
     pub(crate) problem: String,
     pub(crate) hint: Option<String>,
+}
+
+impl Placed {
+    pub(crate) fn new(position: Position, path: &str, problem: &str) -> Self {
+        Self { position, path: path.to_owned(), problem: problem.to_owned(), hint: None }
+    }
 }
 
 /// What is found in one file.
@@ -73,48 +82,145 @@ impl Report {
 
     /// The same for programs.
     pub(crate) fn json(&self, file: &str) -> Value {
-        let list = |placed: &[Placed]| {
+        let list = |placed: &[Placed], severity: &str| {
             let one = |placed: &Placed| {
                 let Position { line, column } = placed.position;
-                json!({"path": placed.path, "line": line, "column": column, "problem": placed.problem, "hint": placed.hint})
+                json!({
+                    "severity": severity, "path": placed.path, "line": line, "column": column, "problem": placed.problem,
+                    "hint": placed.hint,
+                })
             };
             placed.iter().map(one).collect::<Vec<_>>()
         };
         json!({
-            "file": file, "holds": self.is_good(), "faults": list(&self.faults), "omitted": self.omitted,
-            "warnings": list(&self.warnings),
+            "file": file, "holds": self.is_good(), "faults": list(&self.faults, "error"),
+            "omitted": self.omitted, "warnings": list(&self.warnings, "warning"),
         })
     }
 }
 
-/// Checks the policy in `text`; `None` where there is none in it.
-pub(crate) fn check(text: &str, variables: &Variables) -> Option<Report> {
-    let policy = match document::policy(text) {
-        Ok(policy) => policy?,
-        Err(document::Unreadable { position, problem }) => {
-            let fault = Placed { position, path: String::new(), problem: problem.to_owned(), hint: None };
-            return Some(Report { faults: vec![fault], ..Report::default() });
-        }
-    };
-    let place = |findings: &[Finding]| {
-        let mut placed: Vec<Placed> = findings.iter().map(|finding| placed(&policy, finding)).collect();
-        placed.sort_by_key(|placed| (placed.position.line, placed.position.column));
-        placed
-    };
-    let parsed = config::parse(policy.value().to_string().as_bytes(), &|name| variables.get(name));
-    Some(match parsed {
-        Ok(parsed) => Report { warnings: place(&parsed.warnings), ..Report::default() },
-        Err(error) => Report { faults: place(error.faults()), omitted: error.omitted(), ..Report::default() },
-    })
+/// A file in which there is no policy.
+#[derive(Debug)]
+pub(crate) struct Absent {
+    /// The files that it has Envoy read filters from.
+    sources: Vec<String>,
 }
 
-/// The policy in `text`, as it is written.
+impl fmt::Display for Absent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("there is no policy in it")?;
+        match self.sources.as_slice() {
+            [] => Ok(()),
+            sources => write!(f, ": Envoy reads the filter from {}", sources.join(", ")),
+        }
+    }
+}
+
+/// Checks the policies in `text`, and what they are deployed in.
+///
+/// # Errors
+/// [`Absent`] where there is none.
+pub(crate) fn check(text: &str, variables: &Variables) -> Result<Report, Absent> {
+    let mut report = Report::default();
+    let documents = match deployment::documents(text) {
+        Ok(documents) => documents,
+        Err(Unreadable { position, problem }) => {
+            report.faults.push(Placed::new(position, "", problem));
+            return Ok(report);
+        }
+    };
+    let plugins = deployment::plugins(&documents);
+    if plugins.is_empty() {
+        return Err(absent(&documents));
+    }
+    for plugin in &plugins {
+        messages::judge(plugin, &mut report);
+        match plugin.policy.map(|policy| document::unquoted(text, policy)) {
+            None => {}
+            Some(Err(Unreadable { position, problem })) => report.faults.push(Placed::new(position, "", problem)),
+            Some(Ok(policy)) => {
+                judge(&policy, plugin, variables, &mut report);
+                surroundings::judge(plugin, &policy, &documents, &mut report);
+            }
+        }
+    }
+    for list in [&mut report.faults, &mut report.warnings] {
+        list.sort_by_key(|placed| (placed.position.line, placed.position.column));
+        // Two filters may lack the same.
+        list.dedup();
+    }
+    Ok(report)
+}
+
+fn absent(documents: &[Node]) -> Absent {
+    Absent { sources: deployment::sources(documents).into_iter().map(str::to_owned).collect() }
+}
+
+fn judge(policy: &Node, plugin: &Plugin<'_>, variables: &Variables, report: &mut Report) {
+    let carried = plugin.variables();
+    let value = |name: &str| match carried.as_ref().map(|carried| carried.get(name)) {
+        Some(None) => None,
+        Some(Some(Some(value))) => Some(value.clone()),
+        Some(Some(None)) | None => variables.get(name),
+    };
+    let place = |finding: &Finding| {
+        let found = policy.find(finding.path());
+        let is_key = finding.problem().starts_with("unknown field");
+        let at_key = if is_key { policy.key_position(finding.path()) } else { None };
+        let mut placed = Placed::new(at_key.unwrap_or(found.position), finding.path(), finding.problem());
+        placed.hint = hint(finding.path(), finding.problem(), found);
+        if is_missing_variable(finding) {
+            let name = found.node.text().unwrap_or_default();
+            let known = carried.as_ref().map(|carried| carried.contains_key(name));
+            if known == Some(false) {
+                placed.problem = format!("no such variable in {}", plugin.kind.variables());
+                placed.hint = Some(plugin.kind.variable_hint().to_owned());
+            } else {
+                placed.problem = format!("{} has no value here", shown(name, known == Some(true)));
+            }
+        }
+        placed
+    };
+    match config::parse(policy.value().to_string().as_bytes(), &value) {
+        Ok(parsed) => report.warnings.extend(parsed.warnings.iter().map(place)),
+        Err(error) => {
+            report.faults.extend(error.faults().iter().map(place));
+            report.omitted = report.omitted.saturating_add(error.omitted());
+        }
+    }
+}
+
+fn is_missing_variable(finding: &Finding) -> bool {
+    finding.problem().starts_with("no such variable")
+}
+
+/// The name of a variable, unless it may be the secret itself in the wrong place: then it is neither passed on by that name nor called
+/// as variables are.
+fn shown(name: &str, is_passed_on: bool) -> &str {
+    let is_part = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    if is_passed_on || (name.contains('_') && name.bytes().all(is_part)) { name } else { "the variable" }
+}
+
+/// A policy as it is written, and the variables with values beside it.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) policy: Value,
+    pub(crate) variables: BTreeMap<String, String>,
+}
+
+/// The first policy in `text`.
 ///
 /// # Errors
 /// Why there is none.
-pub(crate) fn policy(text: &str) -> Result<Value, String> {
-    let policy = document::policy(text).map_err(|unreadable| unreadable.problem.to_owned())?;
-    Ok(policy.ok_or("there is no policy in it")?.value())
+pub(crate) fn written(text: &str) -> Result<Written, String> {
+    let unreadable = |unreadable: Unreadable| unreadable.problem.to_owned();
+    let documents = deployment::documents(text).map_err(unreadable)?;
+    let plugins = deployment::plugins(&documents);
+    let found = plugins.iter().find_map(|plugin| Some((plugin, plugin.policy?)));
+    let (plugin, policy) = found.ok_or_else(|| absent(&documents).to_string())?;
+    let policy = document::unquoted(text, policy).map_err(unreadable)?.value();
+    let variables = plugin.variables().into_iter().flatten();
+    Ok(Written { policy, variables: variables.filter_map(|(name, value)| Some((name, value?))).collect() })
 }
 
 /// What the filter makes of a policy.
@@ -122,20 +228,22 @@ pub(crate) fn policy(text: &str) -> Result<Value, String> {
 /// # Errors
 /// The first faults; `portcullis check` says where they are.
 pub(crate) fn parsed(policy: &Value, variables: &Variables) -> Result<config::Parsed, String> {
-    let parsed = config::parse(policy.to_string().as_bytes(), &|name| variables.get(name));
-    parsed.map_err(|error| error.to_string())
-}
-
-fn placed(policy: &Node, finding: &Finding) -> Placed {
-    let found = policy.find(finding.path());
-    let is_key = finding.problem().starts_with("unknown field");
-    let position = if is_key { policy.key_position(finding.path()).unwrap_or(found.position) } else { found.position };
-    Placed {
-        position,
-        path: finding.path().to_owned(),
-        problem: finding.problem().to_owned(),
-        hint: hint(finding.path(), finding.problem(), found),
-    }
+    let missing = RefCell::new(BTreeSet::new());
+    let value = |name: &str| {
+        let value = variables.get(name);
+        if value.is_none() {
+            missing.borrow_mut().insert(shown(name, false).to_owned());
+        }
+        value
+    };
+    config::parse(policy.to_string().as_bytes(), &value).map_err(|error| {
+        if !error.faults().iter().all(is_missing_variable) {
+            return error.to_string();
+        }
+        let names: Vec<String> = missing.take().into_iter().collect();
+        let have = if names.len() > 1 { "have" } else { "has" };
+        format!("{} {have} no value here: {GIVE_VARIABLE}", names.join(", "))
+    })
 }
 
 #[cfg(test)]

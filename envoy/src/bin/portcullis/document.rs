@@ -1,4 +1,4 @@
-//! YAML and JSON whose every value knows where it stands, and the policy in it.
+//! YAML and JSON whose every value knows where it stands.
 
 use std::fmt;
 
@@ -55,20 +55,19 @@ pub(crate) fn documents(text: &str) -> Result<Vec<Node>, Unreadable> {
     Ok(documents.into_iter().map(Node::from).collect())
 }
 
-/// The policy in a file, and the text that it is in.
-pub(crate) fn policy(text: &str) -> Result<Option<Node>, Unreadable> {
-    for document in documents(text)? {
-        let Some(found) = document.policy() else { continue };
-        let Content::Scalar(Value::String(inner)) = &found.content else { return Ok(Some(found.clone())) };
-        let inner_documents = documents(inner)
-            .map_err(|error| Unreadable { position: outer(text, inner, found.position, error.position), ..error })?;
-        let mut policy = inner_documents.into_iter().next();
-        if let Some(policy) = &mut policy {
-            policy.each_position(&mut |position| *position = outer(text, inner, found.position, *position));
-        }
-        return Ok(policy);
-    }
-    Ok(None)
+/// What stands at `node` of a file: the documents of a string are read from it.
+///
+/// # Errors
+/// [`Unreadable`] with the place in the file.
+pub(crate) fn unquoted(text: &str, node: &Node) -> Result<Node, Unreadable> {
+    let Content::Scalar(Value::String(inner)) = &node.content else { return Ok(node.clone()) };
+    let inner_documents = documents(inner)
+        .map_err(|error| Unreadable { position: outer(text, inner, node.position, error.position), ..error })?;
+    let Some(mut document) = inner_documents.into_iter().next() else {
+        return Ok(Node { position: node.position, content: Content::Scalar(Value::Null) });
+    };
+    document.each_position(&mut |position| *position = outer(text, inner, node.position, *position));
+    Ok(document)
 }
 
 /// Where in `text` a place of a string is that stands at `start` of it: the same line behind that of the sign, if it is a block. Elsewhere
@@ -102,44 +101,56 @@ impl Node {
         }
     }
 
-    fn get(&self, name: &str) -> Option<&Self> {
-        let Content::Map(members) = &self.content else { return None };
-        members.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
+    /// The member of this name.
+    pub(crate) fn get(&self, name: &str) -> Option<&Self> {
+        self.members().iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
     }
 
-    fn children(&self) -> Box<dyn Iterator<Item = &Self> + '_> {
+    /// That of a message of Envoy, whose names are taken in camelCase too (ProtoJSON).
+    pub(crate) fn field(&self, name: &str) -> Option<&Self> {
+        let camel = camel(name);
+        self.members().iter().find(|(key, _)| key.name == name || key.name == camel).map(|(_, node)| node)
+    }
+
+    /// All members; none, if it is no object.
+    pub(crate) fn members(&self) -> &[(Key, Self)] {
         match &self.content {
-            Content::Scalar(_) => Box::new(std::iter::empty()),
-            Content::List(items) => Box::new(items.iter()),
-            Content::Map(members) => Box::new(members.iter().map(|(_, node)| node)),
+            Content::Map(members) => members,
+            Content::Scalar(_) | Content::List(_) => &[],
         }
     }
 
-    /// The policy that this is, or that is in it: of a `WasmPlugin`, of an `EnvoyExtensionPolicy`, or of an Envoy's own configuration of a
-    /// Wasm filter, wherever it stands.
-    fn policy(&self) -> Option<&Self> {
-        if let Some(plugin) = self.get("spec").and_then(|spec| spec.get("pluginConfig")) {
-            return Some(plugin);
+    /// All items; none, if it is no list.
+    pub(crate) fn items(&self) -> &[Self] {
+        match &self.content {
+            Content::List(items) => items,
+            Content::Scalar(_) | Content::Map(_) => &[],
         }
-        let in_list = |node: &'_ Self| matches!(node.content, Content::List(_));
-        if let Some(wasm) = self.get("spec").and_then(|spec| spec.get("wasm")).filter(|wasm| in_list(wasm)) {
-            return wasm.children().find_map(|filter| filter.get("config"));
-        }
-        let is_other =
-            ["apiVersion", "kind", "resources", "static_resources", "http_filters", "typed_config", "config"];
-        if is_other.iter().all(|key| self.get(key).is_none()) {
-            return matches!(self.content, Content::Map(_)).then_some(self);
-        }
-        self.wasm_configuration()
     }
 
-    fn wasm_configuration(&self) -> Option<&Self> {
-        if self.get("vm_config").is_some()
-            && let Some(configuration) = self.get("configuration")
-        {
-            return Some(configuration.get("value").unwrap_or(configuration));
+    /// The text, if it is one.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.content {
+            Content::Scalar(value) => value.as_str(),
+            Content::List(_) | Content::Map(_) => None,
         }
-        self.children().find_map(Self::wasm_configuration)
+    }
+
+    /// Whether it is this value.
+    pub(crate) fn is(&self, value: impl Into<Value>) -> bool {
+        matches!(&self.content, Content::Scalar(own) if *own == value.into())
+    }
+
+    /// What is in it, with the path from here on.
+    pub(crate) fn children(&self) -> Vec<(String, &Self)> {
+        let items = self.items().iter().enumerate().map(|(index, node)| (format!("[{index}]"), node));
+        items.chain(self.members().iter().map(|(key, node)| (step(&key.name), node))).collect()
+    }
+
+    /// Every member of this name at any depth.
+    pub(crate) fn every<'a>(&'a self, name: &str, found: &mut Vec<&'a Self>) {
+        found.extend(self.field(name));
+        self.children().into_iter().for_each(|(_, child)| child.every(name, found));
     }
 
     fn each_position(&mut self, change: &mut dyn FnMut(&mut Position)) {
@@ -212,6 +223,22 @@ impl Node {
             }),
         }
     }
+}
+
+/// A name in camelCase of one in snake_case.
+pub(crate) fn camel(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |camel, word| {
+        let mut letters = word.chars();
+        camel + &letters.next().map(|letter| letter.to_ascii_uppercase()).into_iter().chain(letters).collect::<String>()
+    })
+}
+
+/// A path and what it leads to from there.
+pub(crate) fn join(path: &str, step: &str) -> String {
+    let between = if path.is_empty() || step.is_empty() || step.starts_with('[') { "" } else { "." };
+    format!("{path}{between}{step}")
 }
 
 fn pointer_token(path: &str) -> Option<(&str, &str)> {

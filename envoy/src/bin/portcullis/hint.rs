@@ -2,13 +2,16 @@
 
 use crate::document::{Content, Found};
 
+/// How a variable gets a value here.
+pub(crate) const GIVE_VARIABLE: &str = "give it with --env NAME=VALUE or --env-file, or say --allow-missing-env";
+
 /// A hint to a fault, where there is one: it tells the form of what was written, and none of its text.
 pub(crate) fn hint(path: &str, problem: &str, found: Found<'_>) -> Option<String> {
     if let Some(known) = problem.strip_prefix("unknown field, expected one of ") {
         return nearest(last_key(path), known.split(", "), 3).map(|key| format!("did you mean `{key}`?"));
     }
     if problem.starts_with("no such variable") {
-        return Some("give it with --env NAME=VALUE or --env-file, or say --allow-missing-env".to_owned());
+        return Some(GIVE_VARIABLE.to_owned());
     }
     if !found.is_whole {
         return None;
@@ -48,7 +51,7 @@ fn last_key(path: &str) -> &str {
 }
 
 /// The one of `words` that the fewest changes make of `word`, if there are at most so many and it keeps half of its letters.
-fn nearest<'a>(word: &str, words: impl Iterator<Item = &'a str>, changes_max: usize) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, words: impl Iterator<Item = &'a str>, changes_max: usize) -> Option<&'a str> {
     let near = words.map(|known| (distance(word, known), known));
     let near = near.filter(|(changes, known)| *changes <= changes_max && changes.saturating_mul(2) <= known.len());
     near.min_by_key(|(changes, _)| *changes).map(|(_, known)| known)

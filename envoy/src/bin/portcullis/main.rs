@@ -2,12 +2,15 @@
 
 mod check;
 mod claims;
+mod deployment;
 mod document;
 mod explain;
 mod har;
 mod hint;
 mod keys;
+mod messages;
 mod schema;
+mod surroundings;
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -15,7 +18,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{env, fs, io};
 
-use check::{Report, Variables};
+use check::{Absent, Report, Variables, Written};
 use claims::Place;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
@@ -209,9 +212,11 @@ impl Asked {
     /// With `url` where the arguments have none.
     fn question(&self, url: Option<String>, headers: Vec<String>) -> Result<Question, String> {
         let name = self.policy.display();
-        let variables = variables(&self.variables)?;
         let text = read(&self.policy).map_err(|error| format!("{name}: {error}"))?;
-        let mut policy = check::policy(&text).map_err(|problem| format!("{name}: {problem}"))?;
+        let Written { mut policy, variables: beside } =
+            check::written(&text).map_err(|problem| format!("{name}: {problem}"))?;
+        let mut variables = variables(&self.variables)?;
+        variables.known.extend(beside);
         let mut url = self.url.clone().or(url).ok_or("needs a URL")?;
         let mut headers = [headers, self.headers.clone()].concat();
         if let Some(claims) = &self.claims {
@@ -334,11 +339,18 @@ fn run_token(arguments: &Token) -> Result<(), String> {
 fn run_check(arguments: &Check) -> Result<bool, String> {
     let variables = variables(&arguments.variables)?;
     let mut reports: Vec<(String, Report)> = Vec::new();
+    let mut without: Vec<(String, Absent)> = Vec::new();
     for file in &arguments.files {
         let name = if is_stdin(file) { "<stdin>".to_owned() } else { file.display().to_string() };
         let text = read(file).map_err(|error| format!("{name}: {error}"))?;
-        let report = check::check(&text, &variables).ok_or_else(|| format!("{name}: there is no policy in it"))?;
-        reports.push((name, report));
+        match check::check(&text, &variables) {
+            Ok(report) => reports.push((name, report)),
+            Err(absent) => without.push((name, absent)),
+        }
+    }
+    if reports.is_empty() {
+        let all: Vec<String> = without.iter().map(|(name, absent)| format!("{name}: {absent}")).collect();
+        return Err(all.join("\nportcullis: "));
     }
     let output = if arguments.json {
         let list = reports.iter().map(|(name, report)| report.json(name)).collect();
@@ -346,6 +358,10 @@ fn run_check(arguments: &Check) -> Result<bool, String> {
     } else {
         reports.iter().map(|(name, report)| report.text(name)).collect()
     };
+    // They may be objects of the same deployment: no fault, and nothing for programs.
+    for (name, absent) in without {
+        eprintln!("{name}: note: {absent}");
+    }
     // The reader of the pipe may have gone: the exit code tells all the same.
     let _ = io::stdout().write_all(output.as_bytes());
     Ok(reports.iter().all(|(_, report)| report.is_good()))

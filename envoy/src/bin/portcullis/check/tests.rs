@@ -1,5 +1,9 @@
 //! Every fault of a file is named in one run, at its line and column.
 
+use std::cell::Cell;
+use std::fs;
+use std::path::Path;
+
 use super::*;
 
 /// Policies in which `«path»` stands before each place that is at fault, and nowhere else.
@@ -111,15 +115,25 @@ fn a_policy_is_found_in_what_it_is_deployed_with() {
         format!("apiVersion: a/v1\nkind: WasmPlugin\nspec:\n  url: x\n  pluginConfig:{}", indented(4)),
         format!("kind: Gateway\n---\napiVersion: a/v1\nkind: WasmPlugin\nspec:\n  pluginConfig:{}", indented(6)),
         format!("kind: EnvoyExtensionPolicy\nspec:\n  wasm:\n  - name: p\n    config:{}", indented(6)),
+        format!("kind: List\nitems:\n- kind: ConfigMap\n- kind: WasmPlugin\n  spec:\n    pluginConfig:{}", indented(6)),
+        format!("kind: ConfigMap\ndata:\n  a: text\n  p.yaml: |{}\n  b: '{{'", indented(4)),
         format!("{plugin}.Struct\n    value:{}", indented(6)),
         format!("{plugin}.StringValue\n    value: |{}", indented(6)),
-        "typed_config:\n  config:\n    vm_config: {}\n    configuration: {value: «mode»'{\"auth\": {\"required\": false}, \"mode\": 1}'}".to_owned(),
+        "typed_config:\n  config:\n    vm_config: {}\n    configuration: {'@type': a/google.protobuf.StringValue, value: «mode»'{\"auth\": {\"required\": false}, \"mode\": 1}'}".to_owned(),
     ] {
         let (text, expected) = unmarked(&marked);
         assert_eq!(found(&text), expected, "{text}");
     }
-    for text in ["kind: Gateway\nspec: {}", "[]", "", "resources: []"] {
-        assert!(check(text, &variables()).is_none(), "{text}");
+    for text in [
+        "kind: Gateway\nspec: {}",
+        "[]",
+        "",
+        "resources: []",
+        "services: {a: {image: b}}",
+        "configMapGenerator: []",
+        "tests: 1\nrule_files: 2\na: 3",
+    ] {
+        assert!(check(text, &variables()).is_err(), "{text}");
     }
 }
 
@@ -163,7 +177,7 @@ fn no_value_is_repeated() {
                 format!("{before}[{CANARY}] {behind}"),
                 format!("{before}'{CANARY}"),
             ] {
-                let Some(report) = check(&planted, &variables()) else { continue };
+                let Ok(report) = check(&planted, &variables()) else { continue };
                 let told = report.text("f") + &report.json("f").to_string();
                 assert!(!told.contains(CANARY), "{planted}\n{told}");
             }
@@ -177,6 +191,59 @@ fn a_variable_without_a_value_has_a_placeholder_only_where_that_is_said() {
     assert_eq!(check(text, &Variables::default()).unwrap().faults.len(), 3);
     let report = check(text, &Variables { allow_missing: true, ..Variables::default() }).unwrap();
     assert!(report.is_good(), "{report:?}");
+}
+
+#[test]
+fn everything_that_is_shipped_holds_without_a_warning() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let held = Cell::new(0);
+    let hold = |name: &str, text: &str| {
+        let Ok(report) = check(text, &Variables { allow_missing: true, ..Variables::default() }) else { return };
+        assert!(report.is_good() && report.warnings.is_empty(), "{}", report.text(name));
+        held.set(held.get() + 1);
+    };
+    let mut folders: Vec<_> = ["envoy/config", "examples"].map(|folder| Path::new(root).join(folder)).into();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "yaml") {
+                hold(&path.display().to_string(), &fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    assert_eq!(held.get(), 4, "those of Envoy at the edge and beside the application, of Istio and of Envoy Gateway");
+    let readme = fs::read_to_string(Path::new(root).join("README.md")).unwrap();
+    let blocks = readme.split("\n```yaml\n").skip(1).filter_map(|block| block.split("\n```").next());
+    blocks.for_each(|block| hold("README.md", block));
+    assert_eq!(held.get(), 6, "README has an Envoy and an Istio");
+}
+
+#[test]
+fn a_file_without_a_policy_names_the_files_that_envoy_reads_filters_from() {
+    for (text, expected) in [
+        (portcullis_envoy::config::EDGE, ": Envoy reads the filter from /etc/envoy/portcullis/portcullis.yaml"),
+        ("kind: Service", ""),
+    ] {
+        let absent = check(text, &variables()).unwrap_err();
+        assert_eq!(absent.to_string(), format!("there is no policy in it{expected}"));
+    }
+}
+
+#[test]
+fn a_variable_without_a_value_is_named_unless_it_may_be_a_secret() {
+    for (name, expected) in [
+        ("SESSION_KEY", "SESSION_KEY has no value here"),
+        ("hunter_2", "the variable has no value here"),
+        ("HUNTER2", "the variable has no value here"),
+    ] {
+        let text = format!("auth: {{cookie: {{name: sid, hmac: {{algorithm: HS256, secret: {{env: {name}}}}}}}}}");
+        let report = check(&text, &Variables::default()).unwrap();
+        assert_eq!(report.faults[0].problem, expected);
+        let told = parsed(&written(&text).unwrap().policy, &Variables::default()).unwrap_err();
+        assert!(told.starts_with(expected) && told.contains("--env"), "{told}");
+    }
 }
 
 #[test]
