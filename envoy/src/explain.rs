@@ -33,21 +33,30 @@ pub struct Handshake {
     pub tls: bool,
 }
 
+/// Why something is refused, or would be.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Reason {
+    /// What the client did wrong.
+    pub violation: Violation,
+    /// Whether it is only monitored.
+    pub is_monitored: bool,
+    /// What the log says of it, unless the policy turns that off.
+    pub line: Option<Value>,
+}
+
 /// What is decided about a handshake.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Explained {
     /// Whether it goes on to the upstream.
     pub passes: bool,
-    /// Why it is refused, or would be without monitor mode.
-    pub violation: Option<Violation>,
+    /// Why it is refused, or would be without monitor mode: an enforced one is the last.
+    pub reasons: Vec<Reason>,
     /// The status and the body of the answer in place of the upstream's.
     pub reply: Option<(u16, String)>,
     /// What the upstream sees, where it passes.
     pub upstream: Vec<(Vec<u8>, Vec<u8>)>,
     /// The services that would have to be asked first, by what asks them.
     pub asks: Vec<String>,
-    /// What the log says of the violation, unless the policy turns that off.
-    pub line: Option<Value>,
 }
 
 /// What is decided about a message.
@@ -55,10 +64,10 @@ pub struct Explained {
 pub struct Judged {
     /// Whether it goes on to the upstream.
     pub passes: bool,
-    /// Why it is refused, or would be without monitor mode.
-    pub violation: Option<Violation>,
-    /// What the log says of the violation, unless the policy turns that off.
-    pub line: Option<Value>,
+    /// Whether it ends the connection.
+    pub ends: bool,
+    /// Why it is refused, or would be without monitor mode: an enforced one is the last.
+    pub reasons: Vec<Reason>,
 }
 
 /// What explains by one policy, at one time.
@@ -87,7 +96,7 @@ impl Explainer {
         explained
     }
 
-    /// What is decided about text messages of the client behind a handshake that the upstream answers as it should, with `subprotocol`. Behind
+    /// What is decided about text messages of the client, up to one that ends the connection, behind a handshake that the upstream answers as it should, with `subprotocol`. Behind
     /// one that is refused there are no more.
     pub fn messages(
         &mut self,
@@ -112,16 +121,22 @@ impl Explainer {
                 if onward == Onward::Kept {
                     gate.take_turn(usize::MAX, &mut effects);
                 }
-                let violation = violation(&effects.list);
-                let line = line(&effects.list);
-                let passes = match onward {
+                let reasons = reasons(&effects.list);
+                let passes = match &onward {
                     Onward::All => true,
                     Onward::Part(passage) => passage.keep == frame.0.len(),
-                    Onward::Kept => violation.is_none(),
+                    Onward::Kept => reasons.iter().all(|reason| reason.is_monitored),
                     Onward::Nothing => false,
                 };
-                judged.push(Judged { passes, violation, line });
-                if !passes {
+                let refusal = reasons.last().filter(|reason| !reason.is_monitored);
+                // What `limits.on_excess: drop` swallows has no Close towards the upstream in its place.
+                let is_swallowed = match &onward {
+                    Onward::Part(passage) => passage.after.is_empty(),
+                    Onward::All | Onward::Kept | Onward::Nothing => false,
+                };
+                let ends = refusal.is_some_and(|own| own.violation != Violation::RateExceeded || !is_swallowed);
+                judged.push(Judged { passes, ends, reasons });
+                if ends {
                     break;
                 }
             }
@@ -153,8 +168,7 @@ impl Explainer {
             flow = gate.answered(Answer::Grpc(UNDER_LIMIT.to_vec()), &mut effects);
         }
         let mut explained = Explained { passes: flow == Flow::Forward, ..Explained::default() };
-        explained.violation = violation(&effects.list);
-        explained.line = line(&effects.list);
+        explained.reasons = reasons(&effects.list);
         explained.upstream.clone_from(&handshake.fields);
         for effect in effects.list {
             match effect {
@@ -184,19 +198,28 @@ fn asks_rate_limits(effect: &Effect) -> bool {
     matches!(effect, Effect::Ask(Ask { question: Question::RateLimit { .. }, .. }))
 }
 
-fn violation(effects: &[Effect]) -> Option<Violation> {
-    effects.iter().find_map(|effect| match effect {
-        Effect::Count(Metric::Refused(violation) | Metric::WouldRefuse(violation), _) => Some(*violation),
-        _ => None,
-    })
-}
-
-fn line(effects: &[Effect]) -> Option<Value> {
+/// What is counted, each with its own line of log.
+fn reasons(effects: &[Effect]) -> Vec<Reason> {
     let lines = effects.iter().filter_map(|effect| match effect {
         Effect::Log(_, text) => serde_json::from_str::<Value>(text).ok(),
         _ => None,
     });
-    lines.into_iter().find(|line| line["event"] == "refused" || line["event"] == "would_refuse")
+    let mut lines: Vec<Value> = lines.collect();
+    let mut reasons = Vec::new();
+    for effect in effects {
+        let Effect::Count(metric, _) = effect else { continue };
+        let (violation, is_monitored) = match metric {
+            Metric::Refused(violation) => (*violation, false),
+            Metric::WouldRefuse(violation) => (*violation, true),
+            _ => continue,
+        };
+        let event = if is_monitored { "would_refuse" } else { "refused" };
+        let is_it = |line: &Value| line["event"] == event && line["reason"] == violation.reason();
+        let line = lines.iter().position(is_it).map(|index| lines.remove(index));
+        reasons.push(Reason { violation, is_monitored, line });
+    }
+    reasons.sort_by_key(|reason| !reason.is_monitored);
+    reasons
 }
 
 /// Changes header fields as a host does: the first line of the field keeps its place.

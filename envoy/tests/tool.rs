@@ -41,3 +41,31 @@ fn a_configuration_of_envoy_names_the_file_of_its_policy() {
     assert_eq!(code, Some(2));
     assert!(complained.trim_end().ends_with("Envoy reads the filter from /etc/envoy/portcullis/portcullis.yaml"));
 }
+
+#[test]
+fn explain_tells_what_it_has_not_judged() {
+    let policy = r#"{"origin": {"missing": "allow"}, "auth": {"sources": [{"cookie": "session"}], "providers": [
+        {"name": "a", "issuer": "i", "audiences": ["x"], "algorithms": ["HS256"], "jwks": {"secret": {"env": "A_KEY"}}}]}}"#;
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let archive = folder.join("explain.har");
+    let archived = r#"{"log": {"entries": [{"_resourceType": "websocket", "request": {"url": "wss://a.example/", "headers": []},
+        "_webSocketMessages": [{"type": "send", "opcode": 2, "data": "AAE="}, {"type": "send", "opcode": 1, "data": "a"}]}]}}"#;
+    std::fs::write(&archive, archived).unwrap();
+    let explain = |more: &[&str]| {
+        let har = ["explain", "--allow-missing-env", "-", "--har", archive.to_str().unwrap()];
+        run(&[&har[..], more].concat(), policy)
+    };
+    let (code, printed, complained) = explain(&[]);
+    assert_eq!((code, complained.as_str()), (Some(1), ""));
+    let end = "message 1: not judged: there is no connection\nnot judged: 1 binary message of the archive\nnote: browsers leave cookies out";
+    assert!(printed.contains(end), "{printed}");
+    let (code, printed, _) = explain(&["--claims", "{}"]);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.starts_with("handshake: passes\n  removed: cookie session\nmessage 1: passes\n"), "{printed}");
+    assert!(
+        printed.ends_with("\nnote: --claims stands for a good token: no key and no signature is checked\n"),
+        "{printed}"
+    );
+    let (_, printed, _) = explain(&["-H", "Cookie: session=eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJpIn0.AAAA"]);
+    assert!(printed.contains("note: with --allow-missing-env no signature"), "{printed}");
+}

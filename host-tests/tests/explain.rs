@@ -109,7 +109,7 @@ fn explain_agrees_with_the_module_on_generated_handshakes_and_messages() {
             assert_eq!(told, reply, "{head:?}");
             if !explained.passes {
                 refused += 1;
-                reasons.insert(explained.violation.expect("a reason").reason());
+                reasons.insert(explained.reasons.last().expect("a reason").violation.reason());
                 assert_eq!(judged, []);
                 continue;
             }
@@ -133,7 +133,7 @@ fn explain_agrees_with_the_module_on_generated_handshakes_and_messages() {
                 messages += 1;
                 if !judged.passes {
                     refused_messages += 1;
-                    let answer = judged.violation.expect("a reason").answer();
+                    let answer = judged.reasons.last().expect("a reason").violation.answer();
                     reasons.insert(answer.reason);
                     gate.check_closed(stream, answer.close_code.expect("a code"), answer.reason);
                     break;

@@ -4,8 +4,7 @@ use std::fmt::Write as _;
 
 use portcullis_core::config::Parsed;
 use portcullis_core::violation::Violation;
-use portcullis_envoy::explain::{Explained, Explainer, Handshake, Judged};
-use serde_json::Value;
+use portcullis_envoy::explain::{Explained, Explainer, Handshake, Judged, Reason};
 
 /// A handshake for `url` with these header lines, as curl takes them.
 ///
@@ -61,14 +60,14 @@ pub(crate) fn answer(parsed: Parsed, date: u64, request: &Handshake) -> Result<E
     Ok(explainer.handshake(request))
 }
 
-/// What is decided, in words. Values of headers are shown as they were given.
+/// What is decided, in words, and whether all of it passes. Values of headers are shown as they come to the upstream.
 pub(crate) fn explain(
     parsed: Parsed,
     date: u64,
     handshake: &Handshake,
     subprotocol: Option<&str>,
     messages: &[String],
-) -> Result<(String, bool), String> {
+) -> Result<Told, String> {
     let failed = |_| "the core does not run here".to_owned();
     let mut explainer = Explainer::new(parsed, date).map_err(failed)?;
     let messages: Vec<&str> = messages.iter().map(String::as_str).collect();
@@ -78,13 +77,31 @@ pub(crate) fn explain(
     for (index, judged) in judged.iter().enumerate() {
         tell_message(&mut text, index.saturating_add(1), judged);
     }
-    let is_let = explained.passes && judged.iter().all(|judged| judged.passes);
-    Ok((text, is_let))
+    for index in judged.len()..messages.len() {
+        let why = if explained.passes { "the connection has ended" } else { "there is no connection" };
+        let _ = writeln!(text, "message {}: not judged: {why}", index.saturating_add(1));
+    }
+    let is_enforced = |reason: &Reason| !reason.is_monitored;
+    let passes = explained.passes && !judged.iter().flat_map(|judged| &judged.reasons).any(is_enforced);
+    Ok(Told { text, passes, refusal: explained.reasons.last().map(|reason| reason.violation) })
 }
+
+/// What is told of a handshake and messages.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) text: String,
+    pub(crate) passes: bool,
+    /// Why the handshake is refused, or would be.
+    pub(crate) refusal: Option<Violation>,
+}
+
+/// What the modes of a policy make of a refusal.
+const MONITORED: &str = "would be refused (monitored)";
 
 fn tell_handshake(text: &mut String, handshake: &Handshake, explained: &Explained) {
     let verdict = match (explained.passes, &explained.reply) {
         _ if !explained.asks.is_empty() => "not decided here",
+        (true, _) if !explained.reasons.is_empty() => MONITORED,
         (true, _) => "passes",
         (false, Some((200..=299, _))) => "answered by the filter",
         (false, _) => "refused",
@@ -93,27 +110,59 @@ fn tell_handshake(text: &mut String, handshake: &Handshake, explained: &Explaine
     for asked in &explained.asks {
         let _ = writeln!(text, "  asks first: {asked}, which cannot be asked here");
     }
-    tell_violation(text, explained.violation, explained.line.as_ref(), explained.passes);
+    tell_reasons(text, &explained.reasons);
     if let Some((status, body)) = &explained.reply {
         let _ = writeln!(text, "  answer: {status} {body}");
     }
     if explained.passes {
-        let removed = handshake.fields.iter().filter(|field| !explained.upstream.contains(field));
-        let added = explained.upstream.iter().filter(|field| !handshake.fields.contains(field));
-        let signed = removed.map(|field| ('-', field)).chain(added.map(|field| ('+', field)));
-        for (sign, (name, value)) in signed {
-            let [name, value] = [name, value].map(|part| String::from_utf8_lossy(part));
-            let _ = writeln!(text, "  upstream: {sign} {name}: {value}");
-        }
+        tell_upstream(text, &handshake.fields, &explained.upstream);
     }
 }
 
+/// What the upstream does not get of what the client sent, and gets beside it.
+fn tell_upstream(text: &mut String, sent: &[(Vec<u8>, Vec<u8>)], upstream: &[(Vec<u8>, Vec<u8>)]) {
+    let values = |fields: &[(Vec<u8>, Vec<u8>)], name: &[u8]| {
+        let own = fields.iter().filter(|(other, _)| other == name);
+        own.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).collect::<Vec<_>>()
+    };
+    let mut told: Vec<&[u8]> = Vec::new();
+    for (name, _) in sent.iter().chain(upstream) {
+        let [before, after] = [sent, upstream].map(|fields| values(fields, name));
+        if told.contains(&name.as_slice()) || before == after {
+            continue;
+        }
+        told.push(name);
+        let shown = String::from_utf8_lossy(name);
+        let shown = shown.strip_prefix(':').map_or_else(|| format!("header {shown}"), str::to_owned);
+        let (now, kept) = (after.join(", "), cookies(&after));
+        let mut removed = cookies(&before);
+        removed.retain(|cookie| !kept.contains(cookie));
+        let _ = match (name.as_slice(), removed.as_slice()) {
+            (b"cookie", [_, ..]) => writeln!(text, "  removed: cookie {}", removed.join(", ")),
+            _ if after.is_empty() => writeln!(text, "  removed: {shown}"),
+            _ if before.is_empty() => writeln!(text, "  added: {shown}: {now}"),
+            _ => writeln!(text, "  changed: {shown}: now {now}"),
+        };
+    }
+}
+
+/// The names of cookies (RFC 6265 §4.2.1).
+fn cookies(lines: &[String]) -> Vec<&str> {
+    let pairs = lines.iter().flat_map(|line| line.split(';'));
+    pairs.filter_map(|pair| pair.split_once('=')).map(|(name, _)| name.trim()).collect()
+}
+
 fn tell_message(text: &mut String, number: usize, judged: &Judged) {
-    let verdict = if judged.passes { "passes" } else { "refused" };
+    let verdict = match (judged.passes, judged.reasons.as_slice()) {
+        (true, []) => "passes",
+        (true, _) => MONITORED,
+        (false, []) => "kept by the filter",
+        (false, _) => "refused",
+    };
     let _ = writeln!(text, "message {number}: {verdict}");
-    tell_violation(text, judged.violation, judged.line.as_ref(), judged.passes);
-    if let Some(code) = judged.violation.and_then(|violation| violation.answer().close_code).filter(|_| !judged.passes)
-    {
+    tell_reasons(text, &judged.reasons);
+    let last = judged.reasons.last().filter(|_| judged.ends);
+    if let Some(code) = last.and_then(|reason| reason.violation.answer().close_code) {
         let _ = writeln!(text, "  close: {code}");
     }
 }
@@ -121,23 +170,25 @@ fn tell_message(text: &mut String, number: usize, judged: &Judged) {
 /// What of a line of log says which part of the policy it was, and what of the client.
 const MEMBERS: [&str; 9] = ["type", "keyword", "instance", "rule", "detail", "kid", "provider", "subject", "policy"];
 
-fn tell_violation(text: &mut String, violation: Option<Violation>, line: Option<&Value>, passes: bool) {
-    let Some(violation) = violation else { return };
-    let mode = if passes { " (mode: monitor)" } else { "" };
-    let _ = writeln!(text, "  reason: {}{mode}", violation.reason());
-    let member = |name: &str| line.and_then(|line| line[name].as_str());
-    // Without a line it is the key alone; what begins with a dot is of the client's messages.
-    let key = match violation.key().strip_prefix('.') {
-        Some(key) => format!("messages.from_client.{key}"),
-        None => violation.key().to_owned(),
-    };
-    let at = member("at").unwrap_or(&key);
-    if !at.is_empty() {
-        let _ = writeln!(text, "  at: {at}");
-    }
-    for (name, value) in MEMBERS.iter().filter_map(|name| Some((name, member(name)?))) {
-        if (*name, value) != ("policy", "base") {
-            let _ = writeln!(text, "  {name}: {value}");
+fn tell_reasons(text: &mut String, reasons: &[Reason]) {
+    let is_mixed = reasons.iter().any(|reason| !reason.is_monitored);
+    for Reason { violation, is_monitored, line } in reasons {
+        let mode = if is_mixed && *is_monitored { " (monitored)" } else { "" };
+        let _ = writeln!(text, "  reason: {}{mode}", violation.reason());
+        let member = |name: &str| line.as_ref().and_then(|line| line[name].as_str());
+        // Without a line it is the key alone; what begins with a dot is of the client's messages.
+        let key = match violation.key().strip_prefix('.') {
+            Some(key) => format!("messages.from_client.{key}"),
+            None => violation.key().to_owned(),
+        };
+        let at = member("at").unwrap_or(&key);
+        if !at.is_empty() {
+            let _ = writeln!(text, "  at: {at}");
+        }
+        for (name, value) in MEMBERS.iter().filter_map(|name| Some((name, member(name)?))) {
+            if (*name, value) != ("policy", "base") {
+                let _ = writeln!(text, "  {name}: {value}");
+            }
         }
     }
 }
@@ -145,16 +196,22 @@ fn tell_violation(text: &mut String, violation: Option<Violation>, line: Option<
 #[cfg(test)]
 mod tests {
     use portcullis_core::config;
+    use serde_json::Value;
 
     use super::*;
+
+    fn run_by(policy: &str, url: &str, lines: &[&str], messages: &[&str]) -> (String, bool) {
+        let own = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        let handshake = handshake(url, &own(lines), "192.0.2.1").unwrap();
+        let parsed = config::parse(policy.as_bytes(), &|_| None).unwrap();
+        let told = explain(parsed, 1_800_000_000, &handshake, None, &own(messages)).unwrap();
+        (told.text, told.passes)
+    }
 
     fn run(url: &str, lines: &[&str], messages: &[&str]) -> (String, bool) {
         let policy = r#"{"auth": {"required": false}, "origin": {"allow": ["https://app.example.com"]}, "hosts": ["chat.example.com"],
             "messages": {"from_client": {"json": {}, "rule_sets": ["sql_injection"]}}}"#;
-        let own = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
-        let handshake = handshake(url, &own(lines), "192.0.2.1").unwrap();
-        let parsed = config::parse(policy.as_bytes(), &|_| None).unwrap();
-        explain(parsed, 1_800_000_000, &handshake, None, &own(messages)).unwrap()
+        run_by(policy, url, lines, messages)
     }
 
     #[test]
@@ -166,7 +223,7 @@ mod tests {
                 "https://chat.example.com",
                 &["Origin: https://evil.example"],
                 &["{}"],
-                "handshake: refused\n  reason: origin_refused\n  at: origin\n  answer: 403 {\"error\": \"origin_refused\"}\n",
+                "handshake: refused\n  reason: origin_refused\n  at: origin\n  answer: 403 {\"error\": \"origin_refused\"}\nmessage 1: not judged: there is no connection\n",
             ),
             (
                 "ws://chat.example.com/",
@@ -177,8 +234,8 @@ mod tests {
             (
                 "wss://chat.example.com/",
                 &[origin],
-                &["[1]", "{"],
-                "handshake: passes\nmessage 1: passes\nmessage 2: refused\n  reason: invalid_json\n  at: messages.from_client.json\n  close: 1007\n",
+                &["[1]", "{", "[2]"],
+                "handshake: passes\nmessage 1: passes\nmessage 2: refused\n  reason: invalid_json\n  at: messages.from_client.json\n  close: 1007\nmessage 3: not judged: the connection has ended\n",
             ),
         ] {
             let (text, is_let) = run(url, lines, messages);
@@ -195,10 +252,68 @@ mod tests {
         let handshake = handshake("wss://chat.example.com/", &[], "192.0.2.1").unwrap();
         let parsed = config::parse(policy.as_bytes(), &|_| None).unwrap();
         let message = r#"{"type": "say", "text": "hello"}"#.to_owned();
-        let (text, _) = explain(parsed, 1_800_000_000, &handshake, None, &[message]).unwrap();
+        let text = explain(parsed, 1_800_000_000, &handshake, None, &[message]).unwrap().text;
         let expected = "handshake: passes\nmessage 1: refused\n  reason: schema_refused\n  at: messages.from_client.json.schemas.say\n  \
             type: say\n  keyword: maxLength\n  instance: /text\n  close: 1008\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_is_only_monitored_would_be_refused() {
+        let policy = r#"{"mode": "monitor", "auth": {"required": false}, "origin": {"allow": ["https://app.example.com"]},
+            "messages": {"from_client": {"json": {}, "rule_sets": ["sql_injection"]}}}"#;
+        let attack = r#"{"q": "x' OR '1'='1' --"}"#;
+        let (text, passes) = run_by(policy, "wss://a/", &["Origin: https://b.example"], &["{}", attack, "{}"]);
+        assert!(passes);
+        let expected = "handshake: would be refused (monitored)\n  reason: origin_refused\n  at: origin\nmessage 1: passes\n\
+            message 2: would be refused (monitored)\n  reason: pattern_refused\n";
+        assert!(text.starts_with(expected) && text.ends_with("\nmessage 3: passes\n"), "{text}");
+        // A part of it is enforced.
+        let policy = r#"{"auth": {"required": false}, "origin": {"missing": "allow"},
+            "limits": {"mode": "monitor", "per_connection": {"messages": {"per_second": 1, "burst": 1}}},
+            "messages": {"from_client": {"deny_patterns": [{"name": "b", "regex": "b"}]}}}"#;
+        let (text, passes) = run_by(policy, "wss://a/", &[], &["a", "a", "b"]);
+        assert!(!passes);
+        let expected = "handshake: passes\nmessage 1: passes\nmessage 2: would be refused (monitored)\n  reason: rate_exceeded\n  at: limits\n\
+            message 3: refused\n  reason: rate_exceeded (monitored)\n  at: limits\n  reason: pattern_refused\n  \
+            at: messages.from_client.deny_patterns[0]\n  rule: b\n  close: 1008\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_is_swallowed_does_not_end_the_connection() {
+        let policy = r#"{"auth": {"required": false}, "origin": {"missing": "allow"},
+            "limits": {"per_connection": {"messages": {"per_second": 1, "burst": 1}}, "on_excess": "drop"}}"#;
+        let (text, passes) = run_by(policy, "wss://a/", &[], &["1", "2", "3"]);
+        assert!(!passes);
+        let refused = |number: u8| format!("message {number}: refused\n  reason: rate_exceeded\n  at: limits\n");
+        assert_eq!(text, format!("handshake: passes\nmessage 1: passes\n{}{}", refused(2), refused(3)));
+        let (text, _) = run_by(&policy.replace("drop", "close"), "wss://a/", &[], &["1", "2", "3"]);
+        let closed = "  close: 1008\nmessage 3: not judged: the connection has ended\n";
+        assert_eq!(text, format!("handshake: passes\nmessage 1: passes\n{}{closed}", refused(2)));
+    }
+
+    #[test]
+    fn what_the_upstream_gets_is_said_in_words_and_no_secret_is() {
+        let (mut text, secret) = (String::new(), "s3cret");
+        let field = |(name, value): &(&str, &str)| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
+        let fields = |list: &[(&str, &str)]| list.iter().map(field).collect::<Vec<_>>();
+        let sent = [
+            (":path", "/?ticket=s3cret&a=b"),
+            ("cookie", "session=s3cret; theme=dark"),
+            ("cookie", "a=b"),
+            ("authorization", "Bearer s3cret"),
+            ("origin", "https://a.example"),
+        ];
+        let upstream =
+            [(":path", "/?a=b"), ("cookie", "theme=dark; a=b"), ("origin", "https://a.example"), ("x-user", "alice")];
+        tell_upstream(&mut text, &fields(&sent), &fields(&upstream));
+        let expected = "  changed: path: now /?a=b\n  removed: cookie session\n  removed: header authorization\n  added: header x-user: alice\n";
+        assert_eq!(text, expected);
+        assert!(!text.contains(secret));
+        text.clear();
+        tell_upstream(&mut text, &fields(&[("cookie", "session=s3cret")]), &[]);
+        assert_eq!(text, "  removed: cookie session\n");
     }
 
     /// As an Envoy with the same keys does.
@@ -229,7 +344,7 @@ mod tests {
         let url = format!("wss://chat.example.com/?ticket={}", body["ticket"].as_str().unwrap());
         let verdict = |address: &str| {
             let handshake = handshake(&url, &headers(page)[..1], address).unwrap();
-            explain(parsed(), NOW, &handshake, None, &[]).unwrap().0
+            explain(parsed(), NOW, &handshake, None, &[]).unwrap().text
         };
         assert!(verdict("192.0.2.1").starts_with("handshake: passes"));
         assert!(verdict("192.0.2.2").contains("reason: ticket_invalid"));

@@ -12,6 +12,7 @@ mod messages;
 mod schema;
 mod surroundings;
 
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use keys::{Kind, Signer};
 use portcullis_core::config::Parsed;
+use portcullis_core::violation::Violation;
 use serde_json::Value;
 
 /// The operator's tool of Portcullis, the WebSocket security filter.
@@ -159,7 +161,10 @@ Examples:
   portcullis explain policy.yaml wss://chat.example.com/ -H 'Origin: https://app.example.com' --claims '{\"sub\": \"alice\", \"role\": \"admin\"}'
   portcullis explain policy.yaml --har chat.example.com.har
 
-Counts begin at zero, so no rate and no limit of connections is met. Exit code: 0 all of it passes, 1 something does not, 2 wrong usage.";
+removed, changed and added say what the upstream gets in place of what the client sent.
+
+Counts begin at zero, so no rate and no limit of connections is met. Exit code: 0 all of it passes, though some of it because of monitor
+mode, 1 something does not, 2 wrong usage.";
 
 #[derive(Args, Debug)]
 struct Explain {
@@ -270,26 +275,39 @@ fn run_explain(arguments: &Explain) -> Result<bool, String> {
     let entry = match &arguments.har {
         Some(file) => {
             let text = read(file).map_err(|error| format!("{}: {error}", file.display()))?;
-            let entry = har::entry(&text, arguments.entry)?;
-            if entry.skipped_count > 0 {
-                eprintln!(
-                    "portcullis: {} messages of the archive are no texts: nothing is said of them",
-                    entry.skipped_count
-                );
-            }
-            Some(entry)
+            Some(har::entry(&text, arguments.entry)?)
         }
         None => None,
     };
+    let skipped_count = entry.as_ref().map_or(0, |entry| entry.skipped_count);
     let (url, headers, sent) =
         entry.map_or_else(Default::default, |entry| (Some(entry.url), entry.headers, entry.messages));
     let Question { parsed, url, headers, .. } = arguments.asked.question(url, headers)?;
     let handshake = explain::handshake(&url, &headers, &arguments.asked.address)?;
     let messages = [sent, arguments.messages.clone()].concat();
     let subprotocol = arguments.subprotocol.as_deref();
-    let (text, is_let) = explain::explain(parsed, now()?.as_secs(), &handshake, subprotocol, &messages)?;
+    let told = explain::explain(parsed, now()?.as_secs(), &handshake, subprotocol, &messages)?;
+    let mut text = told.text;
+    if skipped_count > 0 {
+        let messages = if skipped_count == 1 { "message" } else { "messages" };
+        let _ = writeln!(text, "not judged: {skipped_count} binary {messages} of the archive");
+    }
+    if arguments.asked.claims.is_some() {
+        text.push_str("note: --claims stands for a good token: no key and no signature is checked\n");
+    }
+    match told.refusal {
+        Some(Violation::CredentialMissing) if arguments.har.is_some() => {
+            text.push_str("note: browsers leave cookies out of an archive, unless it is to have sensitive data: give them with -H, or --claims\n");
+        }
+        Some(Violation::CredentialInvalid) if arguments.asked.variables.allow_missing_env => {
+            text.push_str(
+                "note: with --allow-missing-env no signature by a secret is good: give the secret, or --claims\n",
+            );
+        }
+        _ => {}
+    }
     writeln!(io::stdout(), "{}", text.trim_end()).map_err(|error| error.to_string())?;
-    Ok(is_let)
+    Ok(told.passes)
 }
 
 fn run_ticket(asked: &Asked) -> Result<bool, String> {
