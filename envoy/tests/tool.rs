@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 fn run(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
     let mut tool = Command::new(env!("CARGO_BIN_EXE_portcullis"));
     tool.args(arguments).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    tool.env("TOOL_KEY", "k".repeat(64));
     tool.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut tool = tool.spawn().unwrap();
     // It may end without reading.
@@ -68,4 +69,26 @@ fn explain_tells_what_it_has_not_judged() {
     );
     let (_, printed, _) = explain(&["-H", "Cookie: session=eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJpIn0.AAAA"]);
     assert!(printed.contains("note: with --allow-missing-env no signature"), "{printed}");
+}
+
+#[test]
+fn a_token_may_have_expired_and_needs_one_of_two_signers() {
+    let policy = r#"{"origin": {"missing": "allow"}, "auth": {"providers": [
+        {"name": "a", "issuer": "i", "audiences": ["x"], "algorithms": ["HS256"], "jwks": {"secret": {"env": "TOOL_KEY"}}}]}}"#;
+    for (expires_in, expected) in
+        [("60", "handshake: passes\n"), ("-120", "handshake: refused\n  reason: credential_expired\n")]
+    {
+        let claims = r#"{"iss": "i", "aud": "x"}"#;
+        let (code, token, complained) =
+            run(&["token", "--secret-env", "TOOL_KEY", "--claims", claims, "--expires-in", expires_in], "");
+        assert_eq!(code, Some(0), "{complained}");
+        let header = format!("Authorization: Bearer {}", token.trim_end());
+        let (_, told, complained) =
+            run(&["explain", "-", "wss://a.example/", "--env", "TOOL_KEY", "-H", &header], policy);
+        assert!(told.starts_with(expected), "{told}{complained}");
+    }
+    for both in [&["token"][..], &["token", "--key", "a", "--secret-env", "b"]] {
+        let (code, _, complained) = run(both, "");
+        assert!(code == Some(2) && complained.contains("--key") && complained.contains("--secret-env"), "{complained}");
+    }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::deployment::{self, Plugin};
 use crate::document::{self, Node, Position, Unreadable};
 use crate::hint::{GIVE_VARIABLE, hint};
-use crate::{messages, surroundings};
+use crate::{messages, rules, surroundings};
 
 /// What the variables that a policy names are.
 #[derive(Debug, Default)]
@@ -140,6 +140,7 @@ pub(crate) fn check(text: &str, variables: &Variables) -> Result<Report, Absent>
             Some(Err(Unreadable { position, problem })) => report.faults.push(Placed::new(position, "", problem)),
             Some(Ok(policy)) => {
                 judge(&policy, plugin, variables, &mut report);
+                rules::judge(&policy, &mut report);
                 surroundings::judge(plugin, &policy, &documents, &mut report);
             }
         }
@@ -168,7 +169,7 @@ fn judge(policy: &Node, plugin: &Plugin<'_>, variables: &Variables, report: &mut
         let is_key = finding.problem().starts_with("unknown field");
         let at_key = if is_key { policy.key_position(finding.path()) } else { None };
         let mut placed = Placed::new(at_key.unwrap_or(found.position), finding.path(), finding.problem());
-        placed.hint = hint(finding.path(), finding.problem(), found);
+        placed.hint = hint(finding.path(), finding.problem(), found).or_else(|| rules::hint(policy, finding.path()));
         if is_missing_variable(finding) {
             let name = found.node.text().unwrap_or_default();
             let known = carried.as_ref().map(|carried| carried.contains_key(name));

@@ -1,13 +1,11 @@
 //! `--claims`: what a policy says of somebody with these claims, without a token of their provider.
 
-use std::time::Duration;
-
 use serde_json::{Map, Value, json};
 
 use crate::keys::{self, Signer};
 
-/// How long a token is good that `--claims` makes.
-const LIFETIME: Duration = Duration::from_secs(300);
+/// How long a token is good that `--claims` makes, in seconds.
+const LIFETIME: i64 = 300;
 
 /// A policy that takes a new secret for the keys of one provider, and a header line with a token that is signed with it.
 #[derive(Debug)]

@@ -332,7 +332,7 @@ mod tests {
             [("iss", "i"), ("aud", "x"), ("sub", "alice")].map(|(name, value)| (name.to_owned(), value.into()));
         let secret = SECRET.repeat("KEY".len());
         let signer = crate::keys::Signer::Secret(&secret);
-        let times = (NOW, std::time::Duration::from_secs(300));
+        let times = (NOW, 300);
         let token = crate::keys::token(&signer, None, claims.into_iter().collect(), times).unwrap();
         let headers = |origin: &str| [format!("Origin: {origin}"), format!("Authorization: Bearer {token}")];
         let page = "https://app.example.com";

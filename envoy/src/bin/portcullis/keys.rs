@@ -3,7 +3,6 @@
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -100,12 +99,13 @@ pub(crate) enum Signer<'a> {
     Secret(&'a str),
 }
 
-/// A signed token. `iat` and `exp` are added where the claims have none; `now` in seconds of Unix time.
+/// A signed token. `iat` and `exp` are added where the claims have none; `now` in seconds of Unix time, and how many seconds it is good: fewer
+/// than none, if it has expired.
 pub(crate) fn token(
     signer: &Signer<'_>,
     kid: Option<&str>,
     mut claims: Map<String, Value>,
-    (now, lifetime): (u64, Duration),
+    (now, lifetime): (u64, i64),
 ) -> Result<String, String> {
     let (algorithm, key) = match signer {
         Signer::Secret(secret) => (Algorithm::HS256, EncodingKey::from_secret(secret.as_bytes())),
@@ -116,8 +116,9 @@ pub(crate) fn token(
             key.map_err(|_| "not a private key of RSA, P-256 or Ed25519 in PEM (PKCS #8)".to_owned())?
         }
     };
-    claims.entry("iat").or_insert_with(|| now.into());
-    claims.entry("exp").or_insert_with(|| now.saturating_add(lifetime.as_secs()).into());
+    let end = now.saturating_add_signed(lifetime);
+    claims.entry("iat").or_insert_with(|| now.min(end).into());
+    claims.entry("exp").or_insert_with(|| end.into());
     let mut header = json!({"alg": format!("{algorithm:?}"), "typ": "JWT"});
     if let Some(kid) = kid {
         header["kid"] = kid.into();
@@ -136,7 +137,7 @@ mod tests {
 
     use super::*;
 
-    const HOUR: (u64, Duration) = (1_700_000_000, Duration::from_secs(3_600));
+    const HOUR: (u64, i64) = (1_700_000_000, 3_600);
 
     #[track_caller]
     fn check(token: &str, algorithm: Algorithm, key: &DecodingKey) {
@@ -192,6 +193,14 @@ mod tests {
         let token = token(&Signer::Secret("s"), None, claims, HOUR).unwrap();
         let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
         assert_eq!(serde_json::from_slice::<Value>(&payload).unwrap()["exp"], 5);
+    }
+
+    #[test]
+    fn a_token_that_has_expired_was_issued_before() {
+        let token = token(&Signer::Secret("s"), None, claims(), (HOUR.0, -120)).unwrap();
+        let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+        let payload: Value = serde_json::from_slice(&payload).unwrap();
+        assert_eq!((&payload["iat"], &payload["exp"]), (&(HOUR.0 - 120).into(), &(HOUR.0 - 120).into()));
     }
 
     #[test]

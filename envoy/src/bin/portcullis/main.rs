@@ -9,6 +9,7 @@ mod har;
 mod hint;
 mod keys;
 mod messages;
+mod rules;
 mod schema;
 mod surroundings;
 
@@ -93,21 +94,29 @@ It is bound to what auth.tickets.bind says: the Origin here, and the address tha
 
 #[derive(Args, Debug)]
 struct Token {
-    /// A private key of RSA (RS256), P-256 (ES256) or Ed25519 (EdDSA), PKCS #8 in PEM.
-    #[arg(long, value_name = "FILE", conflicts_with = "secret_env", required_unless_present = "secret_env")]
-    key: Option<PathBuf>,
-    /// The variable of the environment with the secret (HS256). It is no argument: all users of a machine see those.
-    #[arg(long, value_name = "NAME")]
-    secret_env: Option<String>,
+    #[command(flatten)]
+    signer: SignerArguments,
     /// The name of the key.
     #[arg(long)]
     kid: Option<String>,
     /// The claims, a JSON object; iat and exp are added.
     #[arg(long, value_name = "JSON", default_value = "{}")]
     claims: String,
-    /// How long the token is good, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 3_600)]
-    expires_in: u64,
+    /// How long the token is good, in seconds. Below zero it has expired; a policy takes it for clock_skew more (60 s by default).
+    #[arg(long, value_name = "SECONDS", default_value_t = 3_600, allow_negative_numbers = true)]
+    expires_in: i64,
+}
+
+/// What signs a token.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct SignerArguments {
+    /// A private key of RSA (RS256), P-256 (ES256) or Ed25519 (EdDSA), PKCS #8 in PEM.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// The variable of the environment with the secret (HS256). It is no argument: all users of a machine see those.
+    #[arg(long, value_name = "NAME")]
+    secret_env: Option<String>,
 }
 
 const SCHEMA_EXAMPLES: &str = "\
@@ -342,13 +351,14 @@ fn run_keygen(kind: Kind, private: Option<&Path>, kid: &str) -> Result<(), Strin
 
 fn run_token(arguments: &Token) -> Result<(), String> {
     let claims = serde_json::from_str(&arguments.claims).map_err(|_| "--claims: expected a JSON object".to_owned())?;
-    let secret = match (&arguments.secret_env, &arguments.key) {
+    let SignerArguments { key, secret_env } = &arguments.signer;
+    let secret = match (secret_env, key) {
         (Some(name), _) => env::var(name).map_err(|_| format!("{name} is not in the environment"))?,
         (None, Some(path)) => read(path).map_err(|error| format!("{}: {error}", path.display()))?,
         (None, None) => return Err("needs --key or --secret-env".to_owned()),
     };
-    let signer = if arguments.secret_env.is_some() { Signer::Secret(&secret) } else { Signer::Pem(&secret) };
-    let times = (now()?.as_secs(), Duration::from_secs(arguments.expires_in));
+    let signer = if secret_env.is_some() { Signer::Secret(&secret) } else { Signer::Pem(&secret) };
+    let times = (now()?.as_secs(), arguments.expires_in);
     let token = keys::token(&signer, arguments.kid.as_deref(), claims, times)?;
     writeln!(io::stdout(), "{token}").map_err(|error| error.to_string())
 }
