@@ -122,6 +122,7 @@ impl fmt::Display for Absent {
 /// [`Absent`] where there is none.
 pub(crate) fn check(text: &str, variables: &Variables) -> Result<Report, Absent> {
     let mut report = Report::default();
+    let lines: Vec<&str> = text.lines().collect();
     let documents = match deployment::documents(text) {
         Ok(documents) => documents,
         Err(Unreadable { position, problem }) => {
@@ -135,7 +136,7 @@ pub(crate) fn check(text: &str, variables: &Variables) -> Result<Report, Absent>
     }
     for plugin in &plugins {
         messages::judge(plugin, &mut report);
-        match plugin.policy.map(|policy| document::unquoted(text, policy)) {
+        match plugin.policy.map(|policy| document::unquoted(&lines, policy)) {
             None => {}
             Some(Err(Unreadable { position, problem })) => report.faults.push(Placed::new(position, "", problem)),
             Some(Ok(policy)) => {
@@ -219,7 +220,8 @@ pub(crate) fn written(text: &str) -> Result<Written, String> {
     let plugins = deployment::plugins(&documents);
     let found = plugins.iter().find_map(|plugin| Some((plugin, plugin.policy?)));
     let (plugin, policy) = found.ok_or_else(|| absent(&documents).to_string())?;
-    let policy = document::unquoted(text, policy).map_err(unreadable)?.value();
+    let lines: Vec<&str> = text.lines().collect();
+    let policy = document::unquoted(&lines, policy).map_err(unreadable)?.value();
     let variables = plugin.variables().into_iter().flatten();
     Ok(Written { policy, variables: variables.filter_map(|(name, value)| Some((name, value?))).collect() })
 }

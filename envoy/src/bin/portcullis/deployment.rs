@@ -65,13 +65,14 @@ pub(crate) struct Plugin<'a> {
 /// [`Unreadable`], for the file itself.
 pub(crate) fn documents(text: &str) -> Result<Vec<Node>, Unreadable> {
     let mut documents = document::documents(text)?;
+    let lines: Vec<&str> = text.lines().collect();
     for map in documents.iter_mut().filter(|document| document.get("kind").is_some_and(|kind| kind.is("ConfigMap"))) {
         let Content::Map(members) = &mut map.content else { continue };
         let Some((_, data)) = members.iter_mut().find(|(key, _)| key.name == "data") else { continue };
         let Content::Map(files) = &mut data.content else { continue };
         for (_, file) in files {
             // A file may be of any kind.
-            if let Ok(inner) = document::unquoted(text, file) {
+            if let Ok(inner) = document::unquoted(&lines, file) {
                 *file = inner;
             }
         }
@@ -181,21 +182,27 @@ impl<'a> Plugin<'a> {
     pub(crate) fn variables(&self) -> Option<BTreeMap<String, Option<String>>> {
         let (_, node) = self.node().filter(|_| self.kind != Kind::Bare)?;
         let value = |node: Option<&Node>| Some(node.and_then(Node::text).unwrap_or_default().to_owned());
-        let of_host = |node: &Node| Some((node.text()?.to_owned(), None));
+        let of_host = |list: Option<&Node>| {
+            list.map(Node::texts)
+                .unwrap_or_default()
+                .into_iter()
+                .map(|name| (name.to_owned(), None))
+                .collect::<Vec<_>>()
+        };
         let mut carried = BTreeMap::new();
         match self.kind {
             Kind::Bare => {}
             Kind::Envoy => {
                 let variables = node.field("vm_config").and_then(|own| own.field("environment_variables"));
                 let keys = variables.and_then(|own| own.field("host_env_keys"));
-                carried.extend(keys.into_iter().flat_map(Node::items).filter_map(of_host));
+                carried.extend(of_host(keys));
                 let values = variables.and_then(|own| own.field("key_values"));
                 let values = values.into_iter().flat_map(Node::members);
                 carried.extend(values.map(|(key, node)| (key.name.clone(), value(Some(node)))));
             }
             Kind::EnvoyGateway => {
                 let keys = node.get("env").and_then(|own| own.get("hostKeys"));
-                carried.extend(keys.into_iter().flat_map(Node::items).filter_map(of_host));
+                carried.extend(of_host(keys));
             }
             Kind::Istio => {
                 let list = node.get("vmConfig").and_then(|own| own.get("env")).into_iter().flat_map(Node::items);

@@ -55,36 +55,38 @@ pub(crate) fn documents(text: &str) -> Result<Vec<Node>, Unreadable> {
     Ok(documents.into_iter().map(Node::from).collect())
 }
 
-/// What stands at `node` of a file: the documents of a string are read from it.
+/// What stands at `node` of a file with these lines: the first document of a string is read from it.
 ///
 /// # Errors
 /// [`Unreadable`] with the place in the file.
-pub(crate) fn unquoted(text: &str, node: &Node) -> Result<Node, Unreadable> {
+pub(crate) fn unquoted(lines: &[&str], node: &Node) -> Result<Node, Unreadable> {
     let Content::Scalar(Value::String(inner)) = &node.content else { return Ok(node.clone()) };
-    let inner_documents = documents(inner)
-        .map_err(|error| Unreadable { position: outer(text, inner, node.position, error.position), ..error })?;
+    let inner_lines: Vec<&str> = inner.lines().collect();
+    let outer = |position: Position| outer(lines, &inner_lines, node.position, position);
+    let inner_documents = documents(inner).map_err(|error| Unreadable { position: outer(error.position), ..error })?;
     let Some(mut document) = inner_documents.into_iter().next() else {
         return Ok(Node { position: node.position, content: Content::Scalar(Value::Null) });
     };
-    document.each_position(&mut |position| *position = outer(text, inner, node.position, *position));
+    document.each_position(&mut |position| *position = outer(*position));
     Ok(document)
 }
 
-/// Where in `text` a place of a string is that stands at `start` of it: the same line behind that of the sign, if it is a block. Elsewhere
+/// Where in a file a place of a string is that stands at `start` of it: the same line behind that of the sign, if it is a block. Elsewhere
 /// it is where the string begins.
-fn outer(text: &str, inner: &str, start: Position, position: Position) -> Position {
-    let inner_line = |number: u64| inner.lines().nth(usize::try_from(number.checked_sub(1)?).ok()?);
-    let Some(written) = inner_line(position.line).map(str::trim_end).filter(|line| !line.is_empty()) else {
+fn outer(lines: &[&str], inner_lines: &[&str], start: Position, position: Position) -> Position {
+    fn line<'a>(lines: &[&'a str], number: u64) -> Option<&'a str> {
+        lines.get(usize::try_from(number.checked_sub(1)?).ok()?).map(|line| line.trim_end())
+    }
+    let Some(written) = line(inner_lines, position.line).filter(|line| !line.is_empty()) else {
         return start;
     };
     // The block begins in the line of its sign, or in the next.
     [start.line.saturating_add(position.line), start.line.saturating_add(position.line).saturating_sub(1)]
         .into_iter()
-        .find_map(|line| {
-            let source = text.lines().nth(usize::try_from(line.checked_sub(1)?).ok()?)?.trim_end();
-            let indent = source.strip_suffix(written)?;
+        .find_map(|number| {
+            let indent = line(lines, number)?.strip_suffix(written)?;
             let indent = indent.chars().all(|letter| letter == ' ').then_some(indent.len())?;
-            Some(Position { line, column: position.column.saturating_add(indent as u64) })
+            Some(Position { line: number, column: position.column.saturating_add(indent as u64) })
         })
         .unwrap_or(start)
 }
@@ -134,6 +136,19 @@ impl Node {
             Content::Scalar(value) => value.as_str(),
             Content::List(_) | Content::Map(_) => None,
         }
+    }
+
+    /// All texts of a list, or the only one that stands for it.
+    pub(crate) fn texts(&self) -> Vec<&str> {
+        self.items().iter().chain([self]).filter_map(Self::text).collect()
+    }
+
+    pub(crate) const fn is_map(&self) -> bool {
+        matches!(self.content, Content::Map(_))
+    }
+
+    pub(crate) const fn is_list(&self) -> bool {
+        matches!(self.content, Content::List(_))
     }
 
     /// Whether it is this value.

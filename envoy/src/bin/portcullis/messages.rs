@@ -2,9 +2,11 @@
 //!
 //! What is not the policy's business, such as what a selector selects, is left to the API itself.
 
+use portcullis_core::config::step;
+
 use crate::check::{Placed, Report};
 use crate::deployment::{Kind, Plugin};
-use crate::document::{Content, Node, camel, join};
+use crate::document::{Node, Position, camel, join};
 use crate::hint::nearest;
 
 /// A message: the names of its fields, and what they take.
@@ -19,6 +21,8 @@ enum Takes {
     /// A flag that opens the filter where it fails.
     FailOpen,
     Flag,
+    /// An object with any members.
+    Object,
     One(Message),
     Text,
     Texts,
@@ -26,7 +30,7 @@ enum Takes {
     Word(&'static [&'static str]),
 }
 
-use Takes::{Anything, Each, FailOpen, Flag, One, Text, Texts, Word};
+use Takes::{Anything, Each, FailOpen, Flag, Object, One, Text, Texts, Word};
 
 /// `envoy.extensions.wasm.v3.PluginConfig`.
 const PLUGIN: Message = &[
@@ -49,7 +53,7 @@ const MACHINE: Message = &[
     ("configuration", Anything),
     ("allow_precompiled", Flag),
     ("nack_on_code_cache_miss", Flag),
-    ("environment_variables", One(&[("host_env_keys", Texts), ("key_values", Anything)])),
+    ("environment_variables", One(&[("host_env_keys", Texts), ("key_values", Object)])),
 ];
 
 /// `envoy.config.core.v3.DataSource`.
@@ -71,7 +75,7 @@ const WASM_PLUGIN: Message = &[
     ("imagePullPolicy", Word(&["UNSPECIFIED_POLICY", "IfNotPresent", "Always"])),
     ("imagePullSecret", Text),
     ("verificationKey", Text),
-    ("pluginConfig", Anything),
+    ("pluginConfig", Object),
     ("pluginName", Text),
     ("phase", Word(&["UNSPECIFIED_PHASE", "AUTHN", "AUTHZ", "STATS"])),
     ("priority", Anything),
@@ -108,107 +112,132 @@ pub(crate) fn judge(plugin: &Plugin<'_>, report: &mut Report) {
         Kind::EnvoyGateway => EXTENSION,
         Kind::Istio => WASM_PLUGIN,
     };
-    fields(node, path, message, report);
+    let mut reader = Reader { kind: plugin.kind, report };
+    reader.fields(node, path, message);
     if plugin.policy.is_none() {
-        let key = plugin.kind.policy();
-        report.faults.push(Placed::new(node.position, &join(path, key), "is required: it is the policy"));
+        reader.fault(node.position, &join(path, plugin.kind.policy()), "is required: it is the policy");
     }
-    if plugin.kind == Kind::Envoy
-        && let Some(any) = node.field("configuration")
-    {
-        configuration(any, &join(path, "configuration"), report);
+    if plugin.kind == Kind::Envoy {
+        reader.envoy(node, path);
     }
 }
 
-fn fields(node: &Node, path: &str, message: Message, report: &mut Report) {
-    if !node.is_map() {
-        return report.faults.push(Placed::new(node.position, path, "expected an object"));
+struct Reader<'r> {
+    kind: Kind,
+    report: &'r mut Report,
+}
+
+impl Reader<'_> {
+    fn fault(&mut self, position: Position, path: &str, problem: &str) {
+        self.report.faults.push(Placed::new(position, path, problem));
     }
-    for (key, value) in node.members() {
-        let path = join(path, &portcullis_core::config::step(&key.name));
-        match message.iter().find(|(name, _)| *name == key.name || camel(name) == key.name) {
-            None => {
-                let known: Vec<&str> = message.iter().map(|(name, _)| *name).collect();
-                let hint = nearest(&key.name, known.iter().copied(), 3).map(|name| format!("did you mean `{name}`?"));
-                let problem = format!("unknown field, expected one of {}", known.join(", "));
-                report.faults.push(Placed { hint, ..Placed::new(key.position, &path, &problem) });
+
+    fn fields(&mut self, node: &Node, path: &str, message: Message) {
+        if !node.is_map() {
+            return self.fault(node.position, path, "expected an object");
+        }
+        for (key, value) in node.members() {
+            let path = join(path, &step(&key.name));
+            let is_it = |name: &str| name == key.name || (self.kind == Kind::Envoy && camel(name) == key.name);
+            match message.iter().find(|(name, _)| is_it(name)) {
+                None => {
+                    let known: Vec<&str> = message.iter().map(|(name, _)| *name).collect();
+                    let hint = nearest(&key.name, known.iter().copied(), 3);
+                    let problem = format!("unknown field, expected one of {}", known.join(", "));
+                    self.fault(key.position, &path, &problem);
+                    self.suggest(hint);
+                }
+                // Null is what is not there.
+                Some(_) if value.is(()) => {}
+                Some((_, takes)) => self.value(*takes, value, &path),
             }
-            // Null is what is not there.
-            Some(_) if value.is(()) => {}
-            Some((_, takes)) => takes.judge(value, &path, report),
         }
     }
-}
 
-impl Takes {
-    fn judge(self, node: &Node, path: &str, report: &mut Report) {
-        let expected = match self {
+    fn value(&mut self, takes: Takes, node: &Node, path: &str) {
+        // Envoy reads ProtoJSON, and takes some more than it says.
+        let is_lenient = self.kind == Kind::Envoy;
+        let is_flag = |flag: bool| node.is(flag) || (is_lenient && node.is(flag.to_string()));
+        let (is_taken, expected) = match takes {
             Anything => return,
-            One(message) => return fields(node, path, message, report),
+            One(message) => return self.fields(node, path, message),
             Each(message) if node.is_list() => {
                 for (step, item) in node.children() {
-                    fields(item, &join(path, &step), message, report);
+                    self.fields(item, &join(path, &step), message);
                 }
                 return;
             }
-            Texts if node.is_list() && node.items().iter().all(|item| item.text().is_some()) => return,
-            Each(_) => "a list of objects".to_owned(),
-            Texts => "a list of strings".to_owned(),
-            FailOpen | Flag if node.is(true) || node.is(false) => {
-                if matches!(self, FailOpen) && node.is(true) {
-                    opens(node, path, report);
-                }
-                return;
+            Each(_) => (false, "a list of objects".to_owned()),
+            FailOpen | Flag => (is_flag(true) || is_flag(false), "true or false".to_owned()),
+            Object => (node.is_map(), "an object".to_owned()),
+            Text => (node.text().is_some(), "a string".to_owned()),
+            Texts => {
+                let is_list = node.is_list() && node.items().iter().all(|item| item.text().is_some());
+                (is_list || (is_lenient && node.text().is_some()), "a list of strings".to_owned())
             }
-            FailOpen | Flag => "true or false".to_owned(),
-            Text if node.text().is_some() => return,
-            Text => "a string".to_owned(),
-            Word(words) => match words.iter().enumerate().find(|(index, word)| node.is(**word) || node.is(*index)) {
-                Some((_, word)) => {
-                    if *word == "FAIL_OPEN" {
-                        opens(node, path, report);
-                    }
-                    return;
-                }
-                None => words.join(" or "),
-            },
+            Word(words) => (word(words, node, is_lenient).is_some(), words.join(" or ")),
         };
-        let words = if let Word(words) = self { words } else { &[] };
-        let near = node.text().and_then(|text| nearest(text, words.iter().copied(), 3));
-        let hint = near.map(|word| format!("did you mean `{word}`?"));
-        let fault = Placed::new(node.position, path, &format!("expected {expected}"));
-        report.faults.push(Placed { hint, ..fault });
+        let fails_open = match takes {
+            FailOpen => is_flag(true),
+            Word(words) => word(words, node, is_lenient) == Some("FAIL_OPEN"),
+            Anything | Each(_) | Flag | Object | One(_) | Text | Texts => false,
+        };
+        if fails_open {
+            let problem = "fails open: where the module is missing or has trapped, every request passes unjudged";
+            self.report.warnings.push(Placed::new(node.position, path, problem));
+        }
+        if !is_taken {
+            self.fault(node.position, path, &format!("expected {expected}"));
+            let words = if let Word(words) = takes { words } else { &[] };
+            self.suggest(node.text().and_then(|text| nearest(text, words.iter().copied(), 3)));
+        }
+    }
+
+    /// What may have been meant at the last fault.
+    fn suggest(&mut self, word: Option<&str>) {
+        if let Some(fault) = self.report.faults.last_mut() {
+            fault.hint = word.map(|word| format!("did you mean `{word}`?"));
+        }
+    }
+
+    /// What Envoy asks for beyond types.
+    fn envoy(&mut self, node: &Node, path: &str) {
+        let machine = node.field("vm_config").and_then(|own| own.field("environment_variables"));
+        let [keys, values] = ["host_env_keys", "key_values"].map(|name| machine.and_then(|own| own.field(name)));
+        let keys = keys.map(Node::texts).unwrap_or_default();
+        for (key, _) in values.into_iter().flat_map(Node::members).filter(|(key, _)| keys.contains(&key.name.as_str()))
+        {
+            let path = join(path, &join("vm_config.environment_variables.key_values", &step(&key.name)));
+            self.fault(key.position, &path, "stands in host_env_keys too");
+        }
+        if let Some(any) = node.field("configuration") {
+            self.configuration(any, &join(path, "configuration"));
+        }
+    }
+
+    /// A `google.protobuf.Any` with the policy.
+    fn configuration(&mut self, any: &Node, path: &str) {
+        let (kind, value) = (any.get("@type"), any.get("value"));
+        let name = kind.and_then(Node::text).and_then(|text| text.rsplit('/').next());
+        let is_text = value.is_some_and(|value| value.text().is_some());
+        let is_map = value.is_some_and(Node::is_map);
+        let problem = match name {
+            _ if value.is_none() => "needs a `value`: the policy",
+            Some("google.protobuf.StringValue") if !is_text => "a StringValue has a string for its `value`",
+            Some("google.protobuf.Struct") if !is_map => "a Struct has an object for its `value`",
+            Some("google.protobuf.StringValue" | "google.protobuf.Struct") => return,
+            _ => "needs an `@type`: type.googleapis.com/google.protobuf.Struct, or StringValue for a string",
+        };
+        let position = kind.filter(|_| value.is_some()).map_or(any.position, |kind| kind.position);
+        self.fault(position, path, problem);
     }
 }
 
-fn opens(node: &Node, path: &str, report: &mut Report) {
-    let problem = "fails open: where the module is missing or has trapped, every request passes unjudged";
-    report.warnings.push(Placed::new(node.position, path, problem));
-}
-
-/// A `google.protobuf.Any` with the policy.
-fn configuration(any: &Node, path: &str, report: &mut Report) {
-    let (kind, value) = (any.get("@type"), any.get("value"));
-    let name = kind.and_then(Node::text).and_then(|text| text.rsplit('/').next());
-    let is_text = value.is_some_and(|value| value.text().is_some());
-    let is_map = value.is_some_and(Node::is_map);
-    let problem = match name {
-        _ if value.is_none() => "needs a `value`: the policy",
-        Some("google.protobuf.StringValue") if !is_text => "a StringValue has a string for its `value`",
-        Some("google.protobuf.Struct") if !is_map => "a Struct has an object for its `value`",
-        Some("google.protobuf.StringValue" | "google.protobuf.Struct") => return,
-        _ => "needs an `@type`: type.googleapis.com/google.protobuf.Struct, or StringValue for a string",
+/// The one of these names that a value is, or whose number it is in ProtoJSON.
+fn word(words: &[&'static str], node: &Node, is_lenient: bool) -> Option<&'static str> {
+    let is_it = |(index, word): &(usize, &&str)| {
+        node.is(**word)
+            || (is_lenient && (node.is(*index) || node.text().is_some_and(|own| own.eq_ignore_ascii_case(word))))
     };
-    let position = kind.filter(|_| value.is_some()).map_or(any.position, |kind| kind.position);
-    report.faults.push(Placed::new(position, path, problem));
-}
-
-impl Node {
-    pub(crate) const fn is_map(&self) -> bool {
-        matches!(self.content, Content::Map(_))
-    }
-
-    const fn is_list(&self) -> bool {
-        matches!(self.content, Content::List(_))
-    }
+    words.iter().enumerate().find(is_it).map(|(_, word)| *word)
 }

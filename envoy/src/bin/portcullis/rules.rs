@@ -43,7 +43,7 @@ fn rule_set(own: &Node, path: &str, json: Option<&Node>, report: &mut Report) {
     if let (Some(set), Some(exclude)) = (own.get("name").and_then(set), own.get("exclude")) {
         let excluded: Vec<&str> = exclude.items().iter().filter_map(Node::text).collect();
         let is_out = |rule: &&str| excluded.contains(rule) || excluded.contains(&own_name(set, rule));
-        if set.names().iter().all(|rule| is_out(rule)) {
+        if set.names().iter().all(is_out) {
             let problem = "leaves out every rule of the set: it finds nothing";
             report.warnings.push(Placed::new(exclude.position, &join(path, "exclude"), problem));
         }
@@ -79,7 +79,7 @@ fn set(name: &Node) -> Option<RuleSet> {
     SETS.into_iter().find(|set| set.prefix().strip_suffix('.') == Some(name))
 }
 
-fn own_name<'a>(set: RuleSet, rule: &'a str) -> &'a str {
+fn own_name(set: RuleSet, rule: &str) -> &str {
     rule.strip_prefix(set.prefix()).unwrap_or(rule)
 }
 

@@ -51,7 +51,9 @@ fn connection_manager(path: &str, manager: &Node, report: &mut Report) {
         warn(report, manager, path, "upgrade_configs", problem);
     }
     let is_set = |name: &str| {
-        manager.field(name).is_some_and(|own| own.is(true) || number(own) > Some(0) || !own.items().is_empty())
+        manager
+            .field(name)
+            .is_some_and(|own| own.is(true) || own.is("true") || number(own) > Some(0) || !own.items().is_empty())
     };
     if !["use_remote_address", "xff_num_trusted_hops", "original_ip_detection_extensions"].into_iter().any(is_set) {
         let problem = "without it a client chooses its address by X-Forwarded-For, and so walks around limits and bans";

@@ -154,6 +154,22 @@ fn what_a_typed_api_refuses_is_a_fault() {
     ] {
         changed(text, change, &[path], &[]);
     }
+    // What Envoy takes though it does not say so, and Kubernetes does not take.
+    for (from, to) in [
+        ("failure_policy: FAIL_CLOSED", "failure_policy: fail_closed"),
+        ("failure_policy: FAIL_CLOSED", "failure_policy: 2"),
+        ("failure_policy: FAIL_CLOSED", "fail_open: 'false'"),
+        ("[SESSION_KEY]", "SESSION_KEY"),
+    ] {
+        changed(ENVOY, (from, to), &[], &[]);
+    }
+    let text = "pluginConfig: 'auth: {required: false}'\n  _:";
+    changed(ISTIO, ("pluginConfig:", text), &["spec.pluginConfig", "spec._"], &[]);
+    changed(ISTIO, ("FAIL_CLOSE", "fail_close"), &["spec.failStrategy"], &[]);
+    changed(GATEWAY, ("failOpen: false", "failOpen: 'false'"), &["spec.wasm[0].failOpen"], &[]);
+    changed(GATEWAY, ("[SESSION_KEY]", "SESSION_KEY"), &["spec.wasm[0].env.hostKeys"], &[]);
+    let both = format!("host_env_keys: [SESSION_KEY], key_values: {{SESSION_KEY: {}}}", "k".repeat(64));
+    changed(ENVOY, ("host_env_keys: [SESSION_KEY]", &both), &["environment_variables.key_values.SESSION_KEY"], &[]);
     let secret = "auth.cookie.hmac.secret.env";
     changed(ENVOY, ("{host_env_keys: [", "{host_env_keyz: ["), &["environment_variables.host_env_keyz", secret], &[]);
     changed(GATEWAY, ("hostKeys", "hostKeyz"), &["env.hostKeyz", secret], &[]);
@@ -168,6 +184,8 @@ fn what_a_typed_api_refuses_is_a_fault() {
 fn what_goes_against_the_policy_is_a_warning() {
     for (from, to, path) in [
         ("FAIL_CLOSED", "FAIL_OPEN", "config.failure_policy"),
+        ("FAIL_CLOSED", "fail_open", "config.failure_policy"),
+        ("FAIL_CLOSED", "3", "config.failure_policy"),
         ("failure_policy: FAIL_CLOSED", "fail_open: true", "config.fail_open"),
         ("upgrade_type: websocket", "upgrade_type: CONNECT", "typed_config.upgrade_configs"),
         ("upgrade_type: websocket", "upgrade_type: websocket, enabled: false", "typed_config.upgrade_configs"),
@@ -188,6 +206,7 @@ fn what_goes_against_the_policy_is_a_warning() {
     changed(GATEWAY, ("failOpen: false", "failOpen: true"), &[], &["spec.wasm[0].failOpen"]);
     // As well as another answer to the same question.
     for (from, to) in [
+        ("use_remote_address: true", "use_remote_address: 'true'"),
         ("use_remote_address: true", "xff_num_trusted_hops: 1"),
         ("use_remote_address: true", "original_ip_detection_extensions: [{name: a}]"),
         ("{cluster: application}", "{weighted_clusters: {clusters: [{name: application, weight: 1}]}}"),
