@@ -129,13 +129,17 @@ A policy that the schema accepts may still be refused: combinations, bounds and 
 const CHECK_EXAMPLES: &str = "\
 Examples:
   portcullis check policy.yaml
-  portcullis check --allow-missing-env envoy.yaml wasm-plugin.yaml
+  portcullis check --allow-missing-env envoy.yaml istio/*.yaml
+  kubectl kustomize istio | portcullis check --allow-missing-env -
   portcullis check --env PORTCULLIS_SESSION_KEY - < policy.json
   portcullis check --json --env-file secrets.env policy.yaml | jq '.[].faults'
 
-A file is a policy in YAML or JSON, or has one in it: a WasmPlugin, an EnvoyExtensionPolicy, an EnvoyFilter, or a configuration of Envoy.
+A file is a policy in YAML or JSON, or has policies in it: in a WasmPlugin, an EnvoyExtensionPolicy, an EnvoyFilter, a ConfigMap, or a
+configuration of Envoy. What a policy is deployed in is judged too, as far as it is in the same file: variables that are not passed on, and
+fields and values that its API refuses, are faults; failing open, and what goes against the policy, are warnings.
 
-Exit code: 0 the filter takes all policies, 1 it refuses one, 2 wrong usage, or a file that cannot be read or has no policy.";
+Exit code: 0 the filter takes all policies, 1 one of them or what is around it is refused, 2 wrong usage, a file that cannot be read, or no
+policy in any. A file without a policy beside others is a note on the standard error.";
 
 #[derive(Args, Debug)]
 struct Check {
