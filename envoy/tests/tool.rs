@@ -31,16 +31,27 @@ fn a_file_without_a_policy_is_a_note_beside_one_that_has_one() {
 
     let (code, printed, complained) = run(&check, "");
     assert_eq!((code, printed.as_str()), (Some(2), ""));
-    assert_eq!(complained.lines().count(), 3, "{complained}");
+    assert_eq!(complained.lines().count(), 4, "{complained}");
+    assert!(complained.ends_with("\nportcullis: no policy to check\n"), "{complained}");
     let (code, printed, _) = run(&[&check[..], &["-", "--json"]].concat(), "moed: monitor");
-    assert!(code == Some(1) && printed.contains("\"severity\": \"error\""), "{printed}");
+    let printed: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!((code, printed[0]["faults"][0]["severity"].as_str()), (Some(1), Some("error")));
+    assert_eq!((&printed[3]["holds"], &printed[3]["faults"]), (&serde_json::json!(null), &serde_json::json!([])));
 }
 
 #[test]
 fn a_configuration_of_envoy_names_the_file_of_its_policy() {
-    let (code, _, complained) = run(&["check", "envoy/config/edge.yaml"], "");
-    assert_eq!(code, Some(2));
-    assert!(complained.trim_end().ends_with("Envoy reads the filter from /etc/envoy/portcullis/portcullis.yaml"));
+    const EDGE: &str = portcullis_envoy::config::EDGE;
+    let note =
+        "<stdin>: note: there is no policy in it: Envoy reads the filter from /etc/envoy/portcullis/portcullis.yaml";
+    let (code, _, complained) = run(&["check", "-"], EDGE);
+    assert_eq!((code, complained.lines().next()), (Some(2), Some(note)));
+    // What it lacks under any policy it is told all the same.
+    let (_, _, complained) =
+        run(&["check", "-"], &EDGE.replace("use_remote_address: true", "use_remote_address: false"));
+    let [warning, told, _] = complained.lines().collect::<Vec<_>>()[..] else { panic!("{complained}") };
+    assert!(warning.contains(": warning: ") && warning.contains("typed_config.use_remote_address"), "{warning}");
+    assert_eq!(told, note);
 }
 
 #[test]

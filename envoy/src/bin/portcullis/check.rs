@@ -41,6 +41,24 @@ impl Placed {
     pub(crate) fn new(position: Position, path: &str, problem: &str) -> Self {
         Self { position, path: path.to_owned(), problem: problem.to_owned(), hint: None }
     }
+
+    fn text(&self, file: &str, kind: &str) -> String {
+        let Position { line, column } = self.position;
+        let path = if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) };
+        let hint = self.hint.as_ref().map_or_else(String::new, |hint| format!("    hint: {hint}\n"));
+        format!("{file}:{line}:{column}: {kind}{path}{}\n{hint}", self.problem)
+    }
+}
+
+fn list(placed: &[Placed], severity: &str) -> Vec<Value> {
+    let one = |placed: &Placed| {
+        let Position { line, column } = placed.position;
+        json!({
+            "severity": severity, "path": placed.path, "line": line, "column": column, "problem": placed.problem,
+            "hint": placed.hint,
+        })
+    };
+    placed.iter().map(one).collect()
 }
 
 /// What is found in one file.
@@ -63,12 +81,7 @@ impl Report {
         let mut text = String::new();
         let kinds = [("", &self.faults), ("warning: ", &self.warnings)];
         for (kind, placed) in kinds.into_iter().flat_map(|(kind, list)| list.iter().map(move |placed| (kind, placed))) {
-            let Position { line, column } = placed.position;
-            let path = if placed.path.is_empty() { String::new() } else { format!("{}: ", placed.path) };
-            let _ = writeln!(text, "{file}:{line}:{column}: {kind}{path}{}", placed.problem);
-            if let Some(hint) = &placed.hint {
-                let _ = writeln!(text, "    hint: {hint}");
-            }
+            text.push_str(&placed.text(file, kind));
         }
         match self.omitted {
             0 => {}
@@ -82,16 +95,6 @@ impl Report {
 
     /// The same for programs.
     pub(crate) fn json(&self, file: &str) -> Value {
-        let list = |placed: &[Placed], severity: &str| {
-            let one = |placed: &Placed| {
-                let Position { line, column } = placed.position;
-                json!({
-                    "severity": severity, "path": placed.path, "line": line, "column": column, "problem": placed.problem,
-                    "hint": placed.hint,
-                })
-            };
-            placed.iter().map(one).collect::<Vec<_>>()
-        };
         json!({
             "file": file, "holds": self.is_good(), "faults": list(&self.faults, "error"),
             "omitted": self.omitted, "warnings": list(&self.warnings, "warning"),
@@ -104,6 +107,24 @@ impl Report {
 pub(crate) struct Absent {
     /// The files that it has Envoy read filters from.
     sources: Vec<String>,
+    /// What it lacks under any policy.
+    warnings: Vec<Placed>,
+}
+
+impl Absent {
+    /// The warnings and a note.
+    pub(crate) fn text(&self, file: &str) -> String {
+        let warnings: String = self.warnings.iter().map(|placed| placed.text(file, "warning: ")).collect();
+        format!("{warnings}{file}: note: {self}\n")
+    }
+
+    /// The same for programs.
+    pub(crate) fn json(&self, file: &str) -> Value {
+        json!({
+            "file": file, "holds": null, "note": self.to_string(), "faults": [], "omitted": 0,
+            "warnings": list(&self.warnings, "warning"),
+        })
+    }
 }
 
 impl fmt::Display for Absent {
@@ -130,9 +151,10 @@ pub(crate) fn check(text: &str, variables: &Variables) -> Result<Report, Absent>
             return Ok(report);
         }
     };
+    documents.iter().for_each(|document| surroundings::discovered(document, "", &mut report));
     let plugins = deployment::plugins(&documents);
     if plugins.is_empty() {
-        return Err(absent(&documents));
+        return Err(Absent { warnings: report.warnings, ..absent(&documents) });
     }
     for plugin in &plugins {
         messages::judge(plugin, &mut report);
@@ -155,7 +177,8 @@ pub(crate) fn check(text: &str, variables: &Variables) -> Result<Report, Absent>
 }
 
 fn absent(documents: &[Node]) -> Absent {
-    Absent { sources: deployment::sources(documents).into_iter().map(str::to_owned).collect() }
+    let sources = deployment::sources(documents).into_iter().map(str::to_owned).collect();
+    Absent { sources, warnings: Vec::new() }
 }
 
 fn judge(policy: &Node, plugin: &Plugin<'_>, variables: &Variables, report: &mut Report) {

@@ -380,22 +380,22 @@ fn run_check(arguments: &Check) -> Result<bool, String> {
             Err(absent) => without.push((name, absent)),
         }
     }
-    if reports.is_empty() {
-        let all: Vec<String> = without.iter().map(|(name, absent)| format!("{name}: {absent}")).collect();
-        return Err(all.join("\nportcullis: "));
-    }
     let output = if arguments.json {
-        let list = reports.iter().map(|(name, report)| report.json(name)).collect();
+        let reports = reports.iter().map(|(name, report)| report.json(name));
+        let list = reports.chain(without.iter().map(|(name, absent)| absent.json(name))).collect();
         format!("{:#}\n", Value::Array(list))
     } else {
         reports.iter().map(|(name, report)| report.text(name)).collect()
     };
-    // They may be objects of the same deployment: no fault, and nothing for programs.
-    for (name, absent) in without {
-        eprintln!("{name}: note: {absent}");
+    if !arguments.json {
+        // They may be objects of the same deployment.
+        without.iter().for_each(|(name, absent)| eprint!("{}", absent.text(name)));
     }
     // The reader of the pipe may have gone: the exit code tells all the same.
     let _ = io::stdout().write_all(output.as_bytes());
+    if reports.is_empty() {
+        return Err("no policy to check".to_owned());
+    }
     Ok(reports.iter().all(|(_, report)| report.is_good()))
 }
 

@@ -16,8 +16,6 @@ pub(crate) fn judge(plugin: &Plugin<'_>, policy: &Node, documents: &[Node], repo
         return;
     }
     let within = |is_it: &dyn Fn(&Node) -> bool| plugin.trail.iter().rev().find(|(_, node)| is_it(node));
-    // One without routes is a part of one.
-    let has_routes = |node: &Node| ["route_config", "rds", "scoped_routes"].iter().any(|key| node.field(key).is_some());
     let manager = within(&|node| node.field("http_filters").is_some() && has_routes(node));
     if let Some((path, manager)) = manager {
         connection_manager(path, manager, report);
@@ -32,6 +30,23 @@ pub(crate) fn judge(plugin: &Plugin<'_>, policy: &Node, documents: &[Node], repo
         let routes = manager.field("route_config").map(|routes| (join(manager_path, "route_config"), routes));
         buffers(path, listener, routes, policy, documents, report);
     }
+}
+
+/// Warns of connection managers that read the filter from a file (ECDS): what they lack under any policy.
+pub(crate) fn discovered(node: &Node, path: &str, report: &mut Report) {
+    let is_wasm = |filter: &Node| {
+        let types = filter.field("config_discovery").and_then(|own| own.field("type_urls"));
+        types.is_some_and(|types| types.texts().iter().any(|name| name.ends_with(".http.wasm.v3.Wasm")))
+    };
+    if has_routes(node) && node.field("http_filters").is_some_and(|filters| filters.items().iter().any(is_wasm)) {
+        connection_manager(path, node, report);
+    }
+    node.children().into_iter().for_each(|(step, child)| discovered(child, &join(path, &step), report));
+}
+
+/// A connection manager without routes is a part of one.
+fn has_routes(manager: &Node) -> bool {
+    ["route_config", "rds", "scoped_routes"].iter().any(|key| manager.field(key).is_some())
 }
 
 fn warn(report: &mut Report, node: &Node, path: &str, key: &str, problem: &str) {

@@ -138,7 +138,7 @@ pub(crate) const STEPS: &[Step] = &[
         needs: &[&PIP],
         only_named: false,
         action: Action::Run(&[
-            "PORTCULLIS_ENVOY_RUNNER=process cargo test -p portcullis-envoy --all-features --no-fail-fast --lib --bins --test bare --test filter --test shipped",
+            "PORTCULLIS_ENVOY_RUNNER=process cargo test -p portcullis-envoy --all-features --no-fail-fast --lib --bins --test bare --test filter --test shipped --test tool",
             "cargo test -p portcullis-envoy --all-features --doc",
         ]),
         hint: ENVOY_HINT,
