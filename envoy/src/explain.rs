@@ -40,7 +40,7 @@ pub struct Reason {
     pub violation: Violation,
     /// Whether it is only monitored.
     pub is_monitored: bool,
-    /// What the log says of it, unless the policy turns that off.
+    /// What the log says of it, unless the policy turns that off or the connection has had as many lines as it may.
     pub line: Option<Value>,
 }
 

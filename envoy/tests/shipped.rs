@@ -6,6 +6,8 @@ use std::process::Command;
 
 use portcullis_envoy::{binary, module};
 use serde_json::Value;
+#[cfg(feature = "tool")]
+use serde_json::json;
 
 /// A folder of this test run with what the shipped bootstrap names: a certificate and its key.
 fn folder(name: &str) -> PathBuf {
@@ -84,4 +86,53 @@ fn envoy_takes_what_the_documents_show() {
     filters[0]["typed_config"]["config"]["configuration"]["value"]["mode"] = "enforced".into();
     let (taken, log) = check(&filters);
     assert!(!taken && log.contains("portcullis: policy refused: mode: expected enforce or monitor"), "{log}");
+}
+
+/// The tool's word against Envoy's, of what is around the policy.
+#[cfg(feature = "tool")]
+#[test]
+fn portcullis_check_refuses_what_envoy_refuses_and_takes_what_it_takes() {
+    let folder = folder("judged");
+    let module = module::build().unwrap();
+    let mut bootstrap: Value = serde_saphyr::from_str(portcullis_envoy::config::EDGE).unwrap();
+    let filters = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
+    *bootstrap.pointer_mut(filters).unwrap() = shown("README.md", "http_filters");
+    let text = bootstrap.to_string().replace("/etc/envoy/portcullis.wasm", module.to_str().unwrap());
+    let bootstrap: Value = serde_json::from_str(&text.replace("/etc/envoy", folder.to_str().unwrap())).unwrap();
+    let variables = "/vm_config/environment_variables";
+    let keys = format!("{variables}/host_env_keys");
+    let secret = "k".repeat(64);
+    for (pointer, value, is_taken) in [
+        ("/name", json!("portcullis"), true),
+        ("/nmae", json!("portcullis"), false),
+        ("/root_id", json!(5), false),
+        ("/failure_policy", json!("FAIL_CLOSE"), false),
+        ("/failure_policy", json!("fail_closed"), true),
+        ("/failure_policy", json!(2), true),
+        ("/failure_policy", json!(9), false),
+        ("/allow_on_headers_stop_iteration", json!("true"), true),
+        ("/allow_on_headers_stop_iteration", json!("yes"), false),
+        ("/vm_config/code/local/filname", json!("a"), false),
+        (&keys, json!(["OTHER_KEY"]), false),
+        (&keys, json!("SESSION_KEY"), true),
+        (&keys, json!(["SESSION_KEY", 5]), false),
+        (variables, json!({"hostEnvKeys": ["SESSION_KEY"]}), true),
+        (variables, json!({"key_values": {"SESSION_KEY": &secret}}), true),
+        (variables, json!({"key_values": {"SESSION_KEY": &secret}, "host_env_keys": ["SESSION_KEY"]}), false),
+        (variables, json!(null), false),
+        ("/configuration/@type", json!("type.googleapis.com/google.protobuf.StringValue"), false),
+        ("/configuration", json!({}), false),
+    ] {
+        let mut changed = bootstrap.clone();
+        let plugin = changed.pointer_mut(&format!("{filters}/0/typed_config/config")).unwrap();
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        plugin.pointer_mut(parent).unwrap()[name] = value;
+        let file = folder.join("bootstrap.json");
+        fs::write(&file, changed.to_string()).unwrap();
+        let (taken, log) = validate(&file);
+        let mut tool = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        let told = tool.arg("check").arg("--env").arg(format!("SESSION_KEY={secret}")).arg(&file).output().unwrap();
+        assert_eq!(taken, is_taken, "{pointer}: {log}");
+        assert_eq!(told.status.success(), is_taken, "{pointer}: {}", String::from_utf8_lossy(&told.stdout));
+    }
 }

@@ -77,14 +77,19 @@ fn connection_manager(path: &str, manager: &Node, report: &mut Report) {
 }
 
 fn tls(path: &str, chain: &Node, policy: &Node, report: &mut Report) {
-    let is_off = policy.get("require_tls").is_some_and(|own| own.is(false));
-    let is_before = policy.get("trust_forwarded_proto").is_some_and(|own| own.is(true));
+    // A route may have an answer of its own.
+    let has = |name: &str, value: bool| {
+        let mut found = Vec::new();
+        policy.every(name, &mut found);
+        found.iter().any(|own| own.is(value))
+    };
+    let is_off = has("require_tls", false) || has("trust_forwarded_proto", true);
     let socket = chain.field("transport_socket");
     let is_plain = socket.is_none_or(|socket| {
         let name = socket.field("typed_config").and_then(|own| own.get("@type")).and_then(Node::text);
         name.is_some_and(|name| name.ends_with("RawBuffer"))
     });
-    if is_plain && !is_off && !is_before {
+    if is_plain && !is_off {
         let problem = "without TLS here the policy's require_tls (by default true) refuses every request";
         warn(report, chain, path, "transport_socket", problem);
     }

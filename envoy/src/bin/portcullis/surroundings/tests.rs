@@ -213,7 +213,8 @@ fn what_goes_against_the_policy_is_a_warning() {
     ] {
         changed(ENVOY, (from, to), &[], &[]);
     }
-    for key in ["require_tls: false", "trust_forwarded_proto: true"] {
+    let in_route = "routes: [{match: {path: /a}, policy: {require_tls: false}}]";
+    for key in ["require_tls: false", "trust_forwarded_proto: true", in_route] {
         let text = ENVOY.replace("transport_socket:", "_:");
         changed(
             &text,
