@@ -145,7 +145,7 @@ fn handshakes() -> Vec<Row> {
             gate.http_respond(list, &[(":status", "200")], body.as_bytes()).expect("it does not trap");
             asks(gate, &[]);
         }),
-        row("internal", revocation(), &[], |gate| {
+        row("internal", revocation(), &["at"], |gate| {
             // The list does not come, of which there is a line that names the cluster.
             asks(gate, &[]);
             gate.elapse(Duration::from_secs(10));
@@ -172,9 +172,9 @@ fn messages() -> Vec<Row> {
         }),
         row(
             "pattern_refused",
-            side(json!({"deny_patterns": [{"name": "bad", "regex": "bad"}]})),
-            &["at", "from", "rule", "provider", "subject"],
-            |gate| says(gate, &text("bad")),
+            side(json!({"json": {"discriminator": "/type", "schemas": {"say": {}}}, "rule_sets": ["sql_injection"]})),
+            &["at", "from", "rule", "type", "instance", "provider", "subject"],
+            |gate| says(gate, &text(r#"{"type":"say","to":{"name":"x' OR 1=1 --"}}"#)),
         ),
         row(
             "not_authorized",
@@ -251,6 +251,7 @@ fn the_line_of_each_reason_says_what_its_kind_has_to() {
     let told: BTreeSet<&str> = rows.iter().map(|row| row.reason).chain([OF_UPSTREAM]).collect();
     let all: BTreeSet<&str> = Violation::ALL.iter().map(|violation| violation.reason()).collect();
     assert_eq!(told, all);
+    let mut places = Vec::new();
     for Row { reason, policy, members, act } in rows {
         let mut gate = Gate::new(&policy);
         act(&mut gate);
@@ -258,6 +259,7 @@ fn the_line_of_each_reason_says_what_its_kind_has_to() {
         for member in ALWAYS.iter().chain(members) {
             assert!(line[member].as_str().is_some_and(|text| !text.is_empty()), "{reason} has no {member}: {line}");
         }
+        places.extend(line["at"].as_str().map(|at| (reason, at.to_owned())));
         // Another policy enforces there.
         if reason == "policy_changed" {
             continue;
@@ -274,7 +276,47 @@ fn the_line_of_each_reason_says_what_its_kind_has_to() {
             assert_eq!(would[member].is_string(), line[member].is_string(), "{reason} {member}: {would}");
         }
     }
+    let places: Vec<(&str, &str)> = places.iter().map(|(reason, at)| (*reason, at.as_str())).collect();
+    assert_eq!(places, PLACES);
 }
+
+/// The path in the policy of what refuses there.
+const PLACES: &[(&str, &str)] = &[
+    ("tls_required", "require_tls"),
+    ("host_refused", "hosts"),
+    ("not_websocket", "non_websocket"),
+    ("origin_refused", "origin"),
+    ("subprotocol_refused", "subprotocols"),
+    ("credential_missing", "auth.sources"),
+    ("credential_ambiguous", "auth.sources"),
+    ("credential_invalid", "auth.providers[0]"),
+    ("credential_expired", "auth.providers[0]"),
+    ("claim_refused", "auth.providers[0].require.role"),
+    ("connections_exceeded", "limits.connections"),
+    ("handshakes_exceeded", "limits.per_address.handshakes"),
+    ("banned", "limits.per_address.failures"),
+    ("ticket_invalid", "auth.tickets"),
+    ("ticket_used", "auth.tickets"),
+    ("credential_revoked", "auth.revocation"),
+    ("internal", "auth.revocation"),
+    ("type_refused", "messages.from_client.binary"),
+    ("invalid_utf8", "messages.from_client.utf8"),
+    ("invalid_json", "messages.from_client.json"),
+    ("json_refused", "messages.from_client.json.max_depth"),
+    ("schema_refused", "messages.from_client.json.schemas.say"),
+    ("pattern_refused", "messages.from_client.rule_sets[0]"),
+    ("not_authorized", "messages.from_client.authorize[0]"),
+    ("tunnel_refused", "messages.from_client.tunnels"),
+    ("message_too_big", "messages.from_client.max_message_bytes"),
+    ("fragments_exceeded", "messages.from_client.max_fragments"),
+    ("invalid_deflate", "compression"),
+    ("overloaded", "limits.held_bytes"),
+    ("rate_exceeded", "limits.per_connection.messages"),
+    ("idle", "liveness.idle_timeout"),
+    ("lifetime", "liveness.max_lifetime"),
+    ("too_slow", "liveness.message_timeout"),
+    ("dead", "liveness.pong_timeout"),
+];
 
 /// The upstream's own word, of which the filter has no line.
 const OF_UPSTREAM: &str = "upstream_refused";

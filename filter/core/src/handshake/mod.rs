@@ -573,7 +573,8 @@ fn admit(
     docket: &Docket,
 ) -> Result<(), Refusal> {
     applicants.iter().try_for_each(|applicant| {
-        capacity.admit(policy, *applicant).or_else(|violation| docket.find_in(Part::Limits, violation))
+        let admitted = capacity.admit(policy, *applicant);
+        admitted.or_else(|violation| docket.find_in(Part::Limits, applicant.refusal(violation)))
     })
 }
 

@@ -302,7 +302,7 @@ impl Identity {
             Some(marks) if self.is_revoked(auth, &marks) => {
                 Err(Refusal::from(Violation::CredentialRevoked).with(|cause| cause.holder = Some(verified.holder())))
             }
-            Some(_) if is_unknown(auth) => Err(Violation::Internal.into()),
+            Some(_) if is_unknown(auth) => Err(Refusal::at(Violation::Internal, Violation::CredentialRevoked.key())),
             Some(_) | None => Ok(verified),
         }
     }

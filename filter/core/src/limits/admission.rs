@@ -11,6 +11,7 @@ use super::counters::{Counters, Slot};
 use super::rules::{AddressLimits, LimitRules};
 use super::table::{Admission, Excess, FailureRules, Key, Kind};
 use crate::port::HostError;
+use crate::refusal::Refusal;
 use crate::token::Verified;
 use crate::violation::Violation;
 
@@ -71,6 +72,21 @@ pub enum Applicant<'a> {
     Subject(&'a Verified),
     /// The address that asks, for a request that stays no connection.
     Visitor,
+}
+
+impl Applicant<'_> {
+    /// Why it is not [admitted](Admissions::count), with the path of the limit.
+    #[cold]
+    #[must_use]
+    pub fn refusal(self, violation: Violation) -> Refusal {
+        let at = match self {
+            _ if violation != Violation::ConnectionsExceeded => return violation.into(),
+            Self::Address | Self::Visitor => "limits.per_address.connections",
+            Self::All => "limits.connections",
+            Self::Subject(_) => "limits.per_subject.connections",
+        };
+        Refusal::at(violation, at)
+    }
 }
 
 /// One handshake.

@@ -99,7 +99,8 @@ impl AuthRules {
 
     /// Completes the path of a refusal whose credential is of a provider of these: its rules do not know where they stand.
     pub fn locate(&self, refusal: &mut Refusal) {
-        let Some(cause) = &mut refusal.cause else { return };
+        let is_of_provider = refusal.violation.key() == "auth.providers";
+        let Some(cause) = refusal.cause.as_mut().filter(|_| is_of_provider) else { return };
         let Some((provider, _)) = &cause.holder else { return };
         let is_own = |own: &Provider| own.name == *provider;
         let at = match self.providers.iter().position(is_own) {

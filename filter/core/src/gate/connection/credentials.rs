@@ -238,9 +238,10 @@ impl Connection {
             Fail::Closed => Err(Violation::Internal),
             Fail::Open => Ok(()),
         };
-        let admitted = admissions.count(&self.policy.limits, Applicant::Subject(verified), on_fault);
+        let applicant = Applicant::Subject(verified);
+        let admitted = admissions.count(&self.policy.limits, applicant, on_fault);
         // Where that is enforced, whoever it is goes no further.
-        let admitted = admitted.or_else(|violation| docket.find_in(Part::Limits, violation));
+        let admitted = admitted.or_else(|violation| docket.find_in(Part::Limits, applicant.refusal(violation)));
         admitted.map_err(|refusal| refusal.under(Mode::Enforce))?;
         self.session.identify(verified)?;
         self.slots = admissions.into_parts().0;
