@@ -143,6 +143,15 @@ impl Node {
         self.items().iter().chain([self]).filter_map(Self::text).collect()
     }
 
+    /// A flag as Envoy reads it, in quotes or not.
+    pub(crate) fn flag(&self) -> Option<bool> {
+        const WORDS: [(&str, &str); 5] = [("true", "false"), ("t", "f"), ("yes", "no"), ("y", "n"), ("1", "0")];
+        let Some(text) = self.text() else { return self.value().as_bool() };
+        let is_it = |word: &str| text.eq_ignore_ascii_case(word);
+        let found = WORDS.iter().find(|(on, off)| is_it(on) || is_it(off))?;
+        Some(is_it(found.0))
+    }
+
     pub(crate) const fn is_map(&self) -> bool {
         matches!(self.content, Content::Map(_))
     }

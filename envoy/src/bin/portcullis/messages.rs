@@ -157,7 +157,7 @@ impl Reader<'_> {
     fn value(&mut self, takes: Takes, node: &Node, path: &str) {
         // Envoy reads ProtoJSON, and takes some more than it says.
         let is_lenient = self.kind == Kind::Envoy;
-        let is_flag = |flag: bool| node.is(flag) || (is_lenient && node.is(flag.to_string()));
+        let flag = node.flag().filter(|flag| is_lenient || node.is(*flag));
         let (is_taken, expected) = match takes {
             Anything => return,
             One(message) => return self.fields(node, path, message),
@@ -168,7 +168,7 @@ impl Reader<'_> {
                 return;
             }
             Each(_) => (false, "a list of objects".to_owned()),
-            FailOpen | Flag => (is_flag(true) || is_flag(false), "true or false".to_owned()),
+            FailOpen | Flag => (flag.is_some(), "true or false".to_owned()),
             Object => (node.is_map(), "an object".to_owned()),
             Text => (node.text().is_some(), "a string".to_owned()),
             Texts => {
@@ -178,7 +178,7 @@ impl Reader<'_> {
             Word(words) => (word(words, node, is_lenient).is_some(), words.join(" or ")),
         };
         let fails_open = match takes {
-            FailOpen => is_flag(true),
+            FailOpen => flag == Some(true),
             Word(words) => word(words, node, is_lenient) == Some("FAIL_OPEN"),
             Anything | Each(_) | Flag | Object | One(_) | Text | Texts => false,
         };

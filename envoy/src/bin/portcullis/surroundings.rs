@@ -59,7 +59,7 @@ fn connection_manager(path: &str, manager: &Node, report: &mut Report) {
     let is_websocket = |upgrade: &Node| {
         let name = upgrade.field("upgrade_type").and_then(Node::text);
         name.is_some_and(|name| name.eq_ignore_ascii_case("websocket"))
-            && !upgrade.field("enabled").is_some_and(|own| own.is(false))
+            && !upgrade.field("enabled").is_some_and(|own| own.flag() == Some(false))
     };
     if !upgrades.iter().flat_map(|list| list.items()).any(is_websocket) {
         let problem = "without {upgrade_type: websocket} Envoy lets no WebSocket through";
@@ -68,7 +68,7 @@ fn connection_manager(path: &str, manager: &Node, report: &mut Report) {
     let is_set = |name: &str| {
         manager
             .field(name)
-            .is_some_and(|own| own.is(true) || own.is("true") || number(own) > Some(0) || !own.items().is_empty())
+            .is_some_and(|own| own.flag() == Some(true) || number(own) > Some(0) || !own.items().is_empty())
     };
     if !["use_remote_address", "xff_num_trusted_hops", "original_ip_detection_extensions"].into_iter().any(is_set) {
         let problem = "without it a client chooses its address by X-Forwarded-For, and so walks around limits and bans";

@@ -187,6 +187,7 @@ fn what_goes_against_the_policy_is_a_warning() {
         ("FAIL_CLOSED", "fail_open", "config.failure_policy"),
         ("FAIL_CLOSED", "3", "config.failure_policy"),
         ("failure_policy: FAIL_CLOSED", "fail_open: true", "config.fail_open"),
+        ("failure_policy: FAIL_CLOSED", "fail_open: 'Yes'", "config.fail_open"),
         ("upgrade_type: websocket", "upgrade_type: CONNECT", "typed_config.upgrade_configs"),
         ("upgrade_type: websocket", "upgrade_type: websocket, enabled: false", "typed_config.upgrade_configs"),
         ("use_remote_address: true", "stat_prefix: a", "typed_config.use_remote_address"),
