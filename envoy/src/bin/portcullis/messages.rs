@@ -106,14 +106,17 @@ const CODE: Message = &[
 /// Judges what a policy is deployed in.
 pub(crate) fn judge(plugin: &Plugin<'_>, report: &mut Report) {
     let Some((path, node)) = plugin.node() else { return };
-    let message = match plugin.kind {
+    let (message, module) = match plugin.kind {
         Kind::Bare => return,
-        Kind::Envoy => PLUGIN,
-        Kind::EnvoyGateway => EXTENSION,
-        Kind::Istio => WASM_PLUGIN,
+        Kind::Envoy => (PLUGIN, "vm_config.code"),
+        Kind::EnvoyGateway => (EXTENSION, "code"),
+        Kind::Istio => (WASM_PLUGIN, "url"),
     };
     let mut reader = Reader { kind: plugin.kind, report };
     reader.fields(node, path, message);
+    if module.split('.').try_fold(node, |node, name| node.field(name).filter(|own| !own.is(()))).is_none() {
+        reader.fault(node.position, &join(path, module), "is required: it is the module");
+    }
     if plugin.policy.is_none() {
         reader.fault(node.position, &join(path, plugin.kind.policy()), "is required: it is the policy");
     }
@@ -205,6 +208,17 @@ impl Reader<'_> {
         let machine = node.field("vm_config").and_then(|own| own.field("environment_variables"));
         let [keys, values] = ["host_env_keys", "key_values"].map(|name| machine.and_then(|own| own.field(name)));
         let keys = keys.map(Node::texts).unwrap_or_default();
+        for (index, key) in keys.iter().enumerate() {
+            if keys.iter().take(index).any(|before| before == key) {
+                let own = format!("vm_config.environment_variables.host_env_keys[{index}]");
+                self.fault(node.find(&own).position, &join(path, &own), "stands twice");
+            }
+        }
+        let is_open = node.field("fail_open").filter(|own| own.flag() == Some(true));
+        let is_set = |own: &Node| !own.is(()) && word(&["UNSPECIFIED"], own, true).is_none();
+        if let Some(open) = is_open.filter(|_| node.field("failure_policy").is_some_and(is_set)) {
+            self.fault(open.position, &join(path, "fail_open"), "does not go with failure_policy: leave it out");
+        }
         for (key, _) in values.into_iter().flat_map(Node::members).filter(|(key, _)| keys.contains(&key.name.as_str()))
         {
             let path = join(path, &join("vm_config.environment_variables.key_values", &step(&key.name)));

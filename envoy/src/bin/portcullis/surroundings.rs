@@ -59,7 +59,7 @@ fn connection_manager(path: &str, manager: &Node, report: &mut Report) {
     let is_websocket = |upgrade: &Node| {
         let name = upgrade.field("upgrade_type").and_then(Node::text);
         name.is_some_and(|name| name.eq_ignore_ascii_case("websocket"))
-            && !upgrade.field("enabled").is_some_and(|own| own.flag() == Some(false))
+            && upgrade.field("enabled").is_none_or(|own| own.flag() != Some(false))
     };
     if !upgrades.iter().flat_map(|list| list.items()).any(is_websocket) {
         let problem = "without {upgrade_type: websocket} Envoy lets no WebSocket through";

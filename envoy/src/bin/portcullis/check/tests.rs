@@ -109,17 +109,16 @@ fn every_fault_of_a_policy_is_at_its_line_and_column() {
 fn a_policy_is_found_in_what_it_is_deployed_with() {
     let policy = "auth: {required: false}\nmode: «mode»off";
     let indented = |by: usize| policy.lines().map(|line| format!("\n{}{line}", " ".repeat(by))).collect::<String>();
-    let plugin =
-        "config:\n  vm_config: {runtime: v8}\n  configuration:\n    '@type': type.googleapis.com/google.protobuf";
+    let plugin = "config:\n  vm_config: {runtime: v8, code: {}}\n  configuration:\n    '@type': type.googleapis.com/google.protobuf";
     for marked in [
         format!("apiVersion: a/v1\nkind: WasmPlugin\nspec:\n  url: x\n  pluginConfig:{}", indented(4)),
-        format!("kind: Gateway\n---\napiVersion: a/v1\nkind: WasmPlugin\nspec:\n  pluginConfig:{}", indented(6)),
-        format!("kind: EnvoyExtensionPolicy\nspec:\n  wasm:\n  - name: p\n    config:{}", indented(6)),
-        format!("kind: List\nitems:\n- kind: ConfigMap\n- kind: WasmPlugin\n  spec:\n    pluginConfig:{}", indented(6)),
+        format!("kind: Gateway\n---\napiVersion: a/v1\nkind: WasmPlugin\nspec:\n  url: x\n  pluginConfig:{}", indented(6)),
+        format!("kind: EnvoyExtensionPolicy\nspec:\n  wasm:\n  - name: p\n    code: {{type: Image}}\n    config:{}", indented(6)),
+        format!("kind: List\nitems:\n- kind: ConfigMap\n- kind: WasmPlugin\n  spec:\n    url: x\n    pluginConfig:{}", indented(6)),
         format!("kind: ConfigMap\ndata:\n  a: text\n  p.yaml: |{}\n  b: '{{'", indented(4)),
         format!("{plugin}.Struct\n    value:{}", indented(6)),
         format!("{plugin}.StringValue\n    value: |{}", indented(6)),
-        "typed_config:\n  config:\n    vm_config: {}\n    configuration: {'@type': a/google.protobuf.StringValue, value: «mode»'{\"auth\": {\"required\": false}, \"mode\": 1}'}".to_owned(),
+        "typed_config:\n  config:\n    vm_config: {code: {}}\n    configuration: {'@type': a/google.protobuf.StringValue, value: «mode»'{\"auth\": {\"required\": false}, \"mode\": 1}'}".to_owned(),
     ] {
         let (text, expected) = unmarked(&marked);
         assert_eq!(found(&text), expected, "{text}");

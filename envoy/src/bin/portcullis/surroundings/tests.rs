@@ -168,6 +168,21 @@ fn what_a_typed_api_refuses_is_a_fault() {
     changed(ISTIO, ("FAIL_CLOSE", "fail_close"), &["spec.failStrategy"], &[]);
     changed(GATEWAY, ("failOpen: false", "failOpen: 'false'"), &["spec.wasm[0].failOpen"], &[]);
     changed(GATEWAY, ("[SESSION_KEY]", "SESSION_KEY"), &["spec.wasm[0].env.hostKeys"], &[]);
+    changed(ENVOY, ("[SESSION_KEY]", "[SESSION_KEY, SESSION_KEY]"), &["environment_variables.host_env_keys[1]"], &[]);
+    changed(
+        ENVOY,
+        ("failure_policy: FAIL_CLOSED", "failure_policy: FAIL_CLOSED\n                fail_open: true"),
+        &["config.fail_open"],
+        &["config.fail_open"],
+    );
+    changed(ENVOY, (", code: {local: {filename: /plugin.wasm}}", ""), &["config.vm_config.code"], &[]);
+    changed(ISTIO, ("  url: oci://registry.example.com/portcullis:0.1.0\n", ""), &["spec.url"], &[]);
+    changed(
+        GATEWAY,
+        ("    code: {type: Image, image: {url: 'registry.example.com/portcullis:0.1.0'}}\n", ""),
+        &["spec.wasm[0].code"],
+        &[],
+    );
     let both = format!("host_env_keys: [SESSION_KEY], key_values: {{SESSION_KEY: {}}}", "k".repeat(64));
     changed(ENVOY, ("host_env_keys: [SESSION_KEY]", &both), &["environment_variables.key_values.SESSION_KEY"], &[]);
     let secret = "auth.cookie.hmac.secret.env";
