@@ -88,7 +88,7 @@ impl Workspace {
 
     fn command(&self, line: &str) -> Command {
         let (variables, program, arguments) = parse(line);
-        let mut command = Command::new(program);
+        let mut command = Command::new(self.expanded(program));
         command.current_dir(&self.root);
         // `cargo run` describes this package to this process; build scripts that look at it (ring's) would run again for nothing.
         env::vars_os()
@@ -160,6 +160,7 @@ mod tests {
         check("cargo fmt --all --check", "cargo", &["fmt", "--all", "--check"]);
         check("cargo test --lib {host-tests}", "cargo", &["test", "--lib", "--test", "hostile"]);
         check("ls {target}/debug", "ls", &["/my target/debug"]);
+        check("{target}/bin/python run.py", "/my target/bin/python", &["run.py"]);
         check("A=b cargo c --d=e", "cargo", &["c", "--d=e"]);
     }
 
