@@ -49,6 +49,9 @@ fn every_target_has_its_binary_and_nothing_else_has_a_corpus() {
     let expected = TARGETS.map(|(name, _)| name.to_owned());
     assert_eq!(names("corpus"), expected);
     assert_eq!(names("fuzz_targets"), expected);
+    let workflow = fs::read_to_string(root().join("../../../.github/workflows/verify.yml")).expect("a workflow");
+    let jobs = format!("target: [{}]", expected.join(", "));
+    assert!(workflow.contains(&jobs), "the workflow does not fuzz {jobs}");
     let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("a manifest");
     for name in expected {
         assert!(manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\"")), "{name} is not in Cargo.toml");
