@@ -438,11 +438,17 @@ fn monitor_mode_counts_and_lets_pass() {
     let lines = |gate: &Gate| gate.logs().iter().filter(|log| log.text.contains("\"would_refuse\"")).count();
     assert_eq!(lines(&gate), 4);
 
-    // Of lines there are a hundred, and the last one says how many there are not.
+    // An address has a share of lines, of which some are left for the line of its end, and it is told how many there are not.
     gate.client(stream, &binary.repeat(1_000));
-    assert_eq!((gate.metric("portcullis.would_refuse.type_refused"), lines(&gate)), (1_001, 101));
+    assert_eq!((gate.metric("portcullis.would_refuse.type_refused"), lines(&gate)), (1_001, 149));
     gate.delete(stream).unwrap();
-    assert!(gate.logs().iter().any(|log| log.text.contains("\"closed\"") && log.text.contains("\"unlogged\":903")));
+    assert!(gate.logs().iter().any(|log| log.text.contains("\"closed\"")));
+    gate.elapse(Duration::from_secs(1));
+    assert!(
+        gate.logs().iter().any(|log| log.text == r#"{"event":"unlogged","lines":855}"#),
+        "{:#?}",
+        gate.logs().last()
+    );
     gate.check_manners();
 }
 

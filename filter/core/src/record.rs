@@ -148,7 +148,7 @@ impl Record {
     /// The end of a connection.
     #[must_use]
     pub fn closed(&self, of: Scene<'_>, end: &End) -> Effect {
-        let End { violation: _, by, code, duration_millis, sent, unlogged } = end;
+        let End { violation: _, by, code, duration_millis, sent } = end;
         let mut line = self.line(of, "closed");
         line.add("reason", end.reason());
         line.add("by", by);
@@ -160,9 +160,6 @@ impl Record {
         line.add_number("messages_from_server", sent.server.messages);
         line.add_number("bytes_from_client", sent.client.bytes);
         line.add_number("bytes_from_server", sent.server.bytes);
-        if *unlogged > 0 {
-            line.add_number("unlogged", u64::from(*unlogged));
-        }
         Effect::Log(Level::Info, self.told(line, None))
     }
 
@@ -280,8 +277,6 @@ pub struct End {
     pub duration_millis: u64,
     /// What each side has sent.
     pub sent: Sides<Amount>,
-    /// How often it broke a rule that is only monitored without a line of its own.
-    pub unlogged: u32,
 }
 
 impl End {
@@ -410,7 +405,7 @@ mod tests {
         );
         let known = Record { texts: "203.0.113.7:1 host /path - id agent corp alice".into(), group: 0 };
         let sent = Sides { client: Amount { messages: 1, bytes: 30 }, server: Amount { messages: 0, bytes: 0 } };
-        let end = End { violation: None, by: "", code: None, duration_millis: 0, sent, unlogged: 0 };
+        let end = End { violation: None, by: "", code: None, duration_millis: 0, sent };
         let expected =
             ["reason=peer", "messages_from_client=1", "messages_from_server=0", "provider=corp", "subject=alice"];
         assert_eq!(described(known.describe_end(&end)), expected);
@@ -423,13 +418,12 @@ mod tests {
     #[test]
     fn an_end_says_who_ended_what() {
         let sent = Sides { client: Amount { messages: 1, bytes: 30 }, server: Amount { messages: 2, bytes: 40 } };
-        let end = End { violation: None, by: "client", code: Some(1_000), duration_millis: 12, sent, unlogged: 3 };
+        let end = End { violation: None, by: "client", code: Some(1_000), duration_millis: 12, sent };
         assert_eq!(
             read(Record::default().closed(OF, &end)),
             serde_json::json!({
                 "event": "closed", "connection": "000000ab-7", "policy": "routes[3]", "reason": "peer", "by": "client", "code": 1_000,
                 "duration_ms": 12, "messages_from_client": 1, "messages_from_server": 2, "bytes_from_client": 30, "bytes_from_server": 40,
-                "unlogged": 3,
             })
         );
     }

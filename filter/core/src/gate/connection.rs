@@ -75,8 +75,6 @@ pub struct Connection {
     revision: Option<u32>,
     /// It is revoked, and that is only monitored.
     is_revoked: bool,
-    /// What has passed and would have been refused.
-    overlooked_count: u32,
     /// How much each side has sent.
     sent: Sides<Amount>,
 }
@@ -112,7 +110,6 @@ impl Connection {
             marks: None,
             revision: None,
             is_revoked: false,
-            overlooked_count: 0,
             sent: Sides::default(),
         }
     }
@@ -141,7 +138,7 @@ impl Connection {
         self.review_proof(plugin.worker(), effects);
         self.arm(plugin.worker(), effects);
         if self.policy.log.connections {
-            self.log(plugin.worker(), |connection, of| connection.record.opened(of), effects);
+            self.log(plugin.worker(), Mode::Enforce, |connection, of| connection.record.opened(of), effects);
         }
         self.follow_policies(plugin.worker(), effects);
     }

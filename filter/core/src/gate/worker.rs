@@ -15,6 +15,7 @@ use crate::limits::counters::Counters;
 use crate::limits::lease::Leases;
 use crate::limits::rls;
 use crate::limits::table::FailureRules;
+use crate::mode::Mode;
 use crate::policy::Policy;
 use crate::policy::routes::Policies;
 use crate::port::{self, HostError, Port};
@@ -210,7 +211,7 @@ pub(super) fn tell_ban(
     }
     effects.count(Metric::Bans, 1);
     if policy.log.refusals {
-        worker.watch.log(record.group(), worker.now(), || record.banned(of, failure, rules), effects);
+        worker.watch.log(record.group(), Mode::Enforce, worker.now(), || record.banned(of, failure, rules), effects);
     }
 }
 

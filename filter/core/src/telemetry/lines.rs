@@ -5,6 +5,7 @@
 use core::time::Duration;
 
 use crate::limits::rate::{Meter, Rate};
+use crate::mode::Mode;
 use crate::time::Moment;
 
 /// Lines of one address: some for each connection of a household that comes back all at once, and then enough to see what it does.
@@ -12,6 +13,9 @@ const PER_ADDRESS: (f64, u64) = (20.0, 200);
 
 /// Lines of a worker, some 400 bytes each.
 const IN_ALL: (f64, u64) = (1_000.0, 4_000);
+
+/// What is only monitored leaves one line in so many to what is enforced and to ends, of each share.
+const SPARE: u64 = 4;
 
 /// How many addresses are told apart, in 16 KiB: those beyond share a meter, and what is left of it.
 const METERS: u64 = 1 << KEY_BITS;
@@ -49,10 +53,16 @@ impl Default for Lines {
 }
 
 impl Lines {
-    /// Whether a line about an address may be written. `key` spreads addresses, so that nobody can look for one that shares another's meter.
-    pub fn admit(&mut self, key: u64, now: Moment) -> bool {
+    /// Whether a line may be written about what an address did, and what rules of this mode made of that. `key` spreads addresses, so that nobody can
+    /// look for one that shares another's meter.
+    pub fn admit(&mut self, key: u64, mode: Mode, now: Moment) -> bool {
         let index = usize::try_from(key % METERS).unwrap_or_default();
-        let fits = |meter: &mut Meter, rate: &Option<Rate>| rate.is_none_or(|rate| meter.take(&rate, 1, now));
+        let fits = |meter: &mut Meter, rate: &Option<Rate>| {
+            rate.is_none_or(|rate| {
+                let spare = if mode.enforces() { 0 } else { rate.burst() / SPARE };
+                meter.room(&rate, now) > spare && meter.take(&rate, 1, now)
+            })
+        };
         let is_admitted = self.meters.get_mut(index).is_none_or(|meter| fits(meter, &self.per_address))
             && fits(&mut self.all, &self.in_all);
         if !is_admitted {
@@ -82,7 +92,9 @@ mod tests {
     #[test]
     fn one_address_has_its_share_and_leaves_the_others_theirs() {
         let mut lines = Lines::default();
-        let admitted = |lines: &mut Lines, key: u64, now: Moment| (0..1_000).filter(|_| lines.admit(key, now)).count();
+        let admitted = |lines: &mut Lines, key: u64, now: Moment| {
+            (0..1_000).filter(|_| lines.admit(key, Mode::Enforce, now)).count()
+        };
         assert_eq!(lines.tell(at(0)), None);
         assert_eq!(admitted(&mut lines, 7, at(0)), 200);
         assert_eq!(admitted(&mut lines, 8, at(0)), 200);
@@ -97,7 +109,19 @@ mod tests {
     #[test]
     fn all_together_have_a_share_whatever_their_addresses() {
         let mut lines = Lines::default();
-        assert_eq!((0..100_000).filter(|key| lines.admit(*key, at(0))).count(), 4_000);
-        assert_eq!((0..100_000).filter(|key| lines.admit(*key, at(1_000))).count(), 1_000);
+        assert_eq!((0..100_000).filter(|key| lines.admit(*key, Mode::Enforce, at(0))).count(), 4_000);
+        assert_eq!((0..100_000).filter(|key| lines.admit(*key, Mode::Enforce, at(1_000))).count(), 1_000);
+    }
+
+    #[test]
+    fn what_is_only_monitored_leaves_lines_to_what_is_enforced() {
+        let mut lines = Lines::default();
+        let admitted =
+            |lines: &mut Lines, mode: Mode, now: Moment| (0..1_000).filter(|_| lines.admit(7, mode, now)).count();
+        assert_eq!(admitted(&mut lines, Mode::Monitor, at(0)), 150);
+        assert_eq!(admitted(&mut lines, Mode::Enforce, at(0)), 50);
+        assert_eq!(admitted(&mut lines, Mode::Monitor, at(1_000)), 0);
+        assert_eq!(admitted(&mut lines, Mode::Enforce, at(1_000)), 20);
+        assert_eq!((0..100_000).filter(|key| lines.admit(*key, Mode::Monitor, at(9_000))).count(), 3_000);
     }
 }

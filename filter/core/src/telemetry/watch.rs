@@ -7,6 +7,7 @@ use super::samples::Samples;
 use super::spikes::{Series, Spike, SpikeRules, Window};
 use super::tally::{Counts, Sent, Tally};
 use crate::effect::{Effect, Effects, MessageKind, Metric, Watched};
+use crate::mode::Mode;
 use crate::time::Moment;
 use crate::wire::{Side, Sides};
 
@@ -53,12 +54,12 @@ impl Watch {
         self.add(watched, 1);
     }
 
-    /// Writes a line about a [group](crate::record::Record::group) of addresses, where that has not had its share of lines.
-    pub fn log(&self, group: u64, now: Moment, line: impl FnOnce() -> Effect, effects: &mut Effects) {
+    /// Writes a line about a [group](crate::record::Record::group) of addresses and what rules of this mode made of it, where it has not had its share.
+    pub fn log(&self, group: u64, mode: Mode, now: Moment, line: impl FnOnce() -> Effect, effects: &mut Effects) {
         // Nobody knows which groups share a meter: the factor is fresh in each worker, and all bits of a group reach the highest of the product
         // (Dietzfelbinger et al., 1997: multiply and shift).
         let key = group.wrapping_mul(self.factor | 1) >> u64::BITS.saturating_sub(KEY_BITS);
-        if self.lines.borrow_mut().admit(key, now) {
+        if self.lines.borrow_mut().admit(key, mode, now) {
             effects.list.push(line());
         }
     }
@@ -146,11 +147,11 @@ mod tests {
     fn what_has_no_line_is_told_with_one() {
         let (watch, mut effects) = (Watch::new(0x9e37_79b9_7f4a_7c15), Effects::default());
         let line = || Effect::Log(Level::Warn, String::new());
-        (0..300).for_each(|_| watch.log(0x0a00_0005 << 32, at(0), line, &mut effects));
+        (0..300).for_each(|_| watch.log(0x0a00_0005 << 32, Mode::Enforce, at(0), line, &mut effects));
         assert_eq!(effects.list.len(), 200);
         // Others have their own, also where an address ends in the same bits.
         for (index, group) in [0x0a00_0006 << 32, 0x0b00_0005 << 32, 0x2001_0db8_0a00_0005].into_iter().enumerate() {
-            watch.log(group, at(0), line, &mut effects);
+            watch.log(group, Mode::Enforce, at(0), line, &mut effects);
             assert_eq!(effects.list.len(), 201 + index, "{group:x}");
         }
         let mut counts = Vec::new();

@@ -12,10 +12,6 @@ use crate::refusal::Refusal;
 use crate::violation::{Part, Violation};
 use crate::wire::Side;
 
-/// How many lines a connection logs about what passes and would be refused: a client that breaks a rule with each frame breaks it some 100,000 times a
-/// second. Counters count all of it, and the line of its end says how much has no line.
-const LOGGED_MAX: u32 = 100;
-
 impl Connection {
     /// Counts what came of a side: what is judged later is counted then.
     #[inline]
@@ -67,7 +63,7 @@ impl Connection {
     }
 
     fn report_often(
-        &mut self,
+        &self,
         worker: &Worker,
         refusal: &Refusal,
         from: Option<Side>,
@@ -75,19 +71,15 @@ impl Connection {
         effects: &mut Effects,
     ) {
         let violation = refusal.violation;
-        let (metric, line_count) = match mode {
-            Mode::Enforce => (Metric::Refused(violation), count),
-            Mode::Monitor => {
-                let before = self.overlooked_count;
-                self.overlooked_count = before.saturating_add(count);
-                (Metric::WouldRefuse(violation), count.min(LOGGED_MAX.saturating_sub(before)))
-            }
+        let metric = match mode {
+            Mode::Enforce => Metric::Refused(violation),
+            Mode::Monitor => Metric::WouldRefuse(violation),
         };
         effects.count(metric, count);
         worker.watch.note(Watched::Failures);
         if self.policy.log.refusals {
-            for _ in 0..line_count {
-                self.log(worker, |connection, of| connection.record.refused(of, refusal, from, mode), effects);
+            for _ in 0..count {
+                self.log(worker, mode, |connection, of| connection.record.refused(of, refusal, from, mode), effects);
             }
         }
         if let Some(rule) = refusal.rule() {
@@ -97,10 +89,18 @@ impl Connection {
 
     /// Writes a line, where its address has not had its share.
     #[cold]
-    pub(super) fn log(&self, worker: &Worker, line: impl FnOnce(&Self, Scene<'_>) -> Effect, effects: &mut Effects) {
-        let policy = self.policies.label(&self.policy);
-        let of = Scene { worker: worker.name, stream: self.id, policy: &policy };
-        worker.watch.log(self.record.group(), worker.now(), || line(self, of), effects);
+    pub(super) fn log(
+        &self,
+        worker: &Worker,
+        mode: Mode,
+        line: impl FnOnce(&Self, Scene<'_>) -> Effect,
+        effects: &mut Effects,
+    ) {
+        let write = || {
+            let policy = self.policies.label(&self.policy);
+            line(self, Scene { worker: worker.name, stream: self.id, policy: &policy })
+        };
+        worker.watch.log(self.record.group(), mode, worker.now(), write, effects);
     }
 
     /// The end of the stream.
@@ -114,19 +114,12 @@ impl Connection {
             (None, Some((Side::Server, code))) => ("server", code),
             (None, None) => ("", None),
         };
-        let mut end = End {
-            violation,
-            by,
-            code,
-            duration_millis: 0,
-            sent: self.sent,
-            unlogged: self.overlooked_count.saturating_sub(LOGGED_MAX),
-        };
+        let mut end = End { violation, by, code, duration_millis: 0, sent: self.sent };
         effects.push(self.record.describe_end(&end));
         if self.policy.log.connections {
             let lived = worker.port.now().map(|now| now.since(self.opened_at)).unwrap_or_default();
             end.duration_millis = u64::try_from(lived.as_millis()).unwrap_or(u64::MAX);
-            self.log(worker, |connection, of| connection.record.closed(of, &end), effects);
+            self.log(worker, Mode::Enforce, |connection, of| connection.record.closed(of, &end), effects);
         }
     }
 }
