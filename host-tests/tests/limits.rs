@@ -5,7 +5,7 @@ use std::time::Duration;
 use portcullis_host_tests::scenario::{
     Dice, Gate, limited_policy, limited_policy_with, policy_with, switching_protocols, token_with, upgrade,
 };
-use portcullis_host_tests::{Headers, Profile, Replies, StreamId, frame};
+use portcullis_host_tests::{Headers, Log, Profile, Replies, StreamId, frame};
 use serde_json::{Value, json};
 
 /// A token by its shape, `{"alg":"HS256"}`, and by nothing else.
@@ -452,6 +452,14 @@ fn a_message_beyond_its_rate_ends_the_connection_or_is_swallowed() {
         gate.elapse(Duration::from_secs(1));
         assert_eq!(gate.send(stream, 60), 50);
         assert!(gate.stream(stream).is_open());
+        // Each of them has a line, and counts.
+        let told = |log: &&Log| {
+            ["refused", "rate_exceeded", "limits.per_connection.messages"].iter().all(|word| log.text.contains(word))
+        };
+        assert_eq!(
+            (gate.logs().iter().filter(told).count(), gate.metric("portcullis.refused.rate_exceeded")),
+            (15, 15)
+        );
         gate.check_manners();
     }
 }

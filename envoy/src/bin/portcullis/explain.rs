@@ -274,8 +274,8 @@ mod tests {
             "messages": {"from_client": {"deny_patterns": [{"name": "b", "regex": "b"}]}}}"#;
         let (text, passes) = run_by(policy, "wss://a/", &[], &["a", "a", "b"]);
         assert!(!passes);
-        let expected = "handshake: passes\nmessage 1: passes\nmessage 2: would be refused (monitored)\n  reason: rate_exceeded\n  at: limits\n\
-            message 3: refused\n  reason: rate_exceeded (monitored)\n  at: limits\n  reason: pattern_refused\n  \
+        let expected = "handshake: passes\nmessage 1: passes\nmessage 2: would be refused (monitored)\n  reason: rate_exceeded\n  at: limits.per_connection.messages\n\
+            message 3: refused\n  reason: rate_exceeded (monitored)\n  at: limits.per_connection.messages\n  reason: pattern_refused\n  \
             at: messages.from_client.deny_patterns[0]\n  rule: b\n  close: 1008\n";
         assert_eq!(text, expected);
     }
@@ -286,7 +286,9 @@ mod tests {
             "limits": {"per_connection": {"messages": {"per_second": 1, "burst": 1}}, "on_excess": "drop"}}"#;
         let (text, passes) = run_by(policy, "wss://a/", &[], &["1", "2", "3"]);
         assert!(!passes);
-        let refused = |number: u8| format!("message {number}: refused\n  reason: rate_exceeded\n  at: limits\n");
+        let refused = |number: u8| {
+            format!("message {number}: refused\n  reason: rate_exceeded\n  at: limits.per_connection.messages\n")
+        };
         assert_eq!(text, format!("handshake: passes\nmessage 1: passes\n{}{}", refused(2), refused(3)));
         let (text, _) = run_by(&policy.replace("drop", "close"), "wss://a/", &[], &["1", "2", "3"]);
         let closed = "  close: 1008\nmessage 3: not judged: the connection has ended\n";

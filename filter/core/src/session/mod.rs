@@ -52,7 +52,7 @@ use introduction::Introduction;
 use terms::Terms;
 
 pub use closing::CLOSE_GRACE;
-pub use pace::Budget;
+pub use pace::{Budget, Excess};
 pub use received::Received;
 
 /// How long the peers may take to end a connection after our Close, before it is reset. RFC 6455 §7.1.1 leaves it open;
@@ -413,6 +413,11 @@ impl Session {
         if from == Side::Server {
             self.stop_server(None);
         }
+    }
+
+    /// The limit by which the last message that was swallowed was too much: only the client has limits.
+    pub fn take_excess(&mut self) -> Excess {
+        self.from_client.take_excess()
     }
 
     /// Takes the next bytes of one side; `now` may be some milliseconds late.

@@ -48,7 +48,7 @@ pub trait Budget {
 
 /// The limit that is exceeded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Excess {
+pub enum Excess {
     /// That of a connection's bytes.
     Bytes,
     /// That of a connection's messages of one type.
@@ -62,13 +62,15 @@ pub(super) enum Excess {
 }
 
 impl Excess {
-    /// What it is for a message of this type, with the path of the limit.
+    /// What it is for a message, whose type may be known, with the path of the limit.
     #[cold]
     #[inline(never)]
-    pub(super) fn refusal(self, kind: &str) -> Refusal {
+    #[must_use]
+    pub fn refusal(self, kind: Option<&str>) -> Refusal {
+        const BY_TYPE: &str = "limits.per_connection.by_type";
         let path = match self {
             Self::Bytes => "limits.per_connection.bytes",
-            Self::ByType => &*member_path("limits.per_connection.by_type", kind),
+            Self::ByType => &*kind.map_or_else(|| BY_TYPE.to_owned(), |kind| member_path(BY_TYPE, kind)),
             Self::Global => "limits.global",
             Self::Messages => "limits.per_connection.messages",
             Self::Subject => "limits.per_subject",
@@ -118,6 +120,11 @@ impl Pace {
             self.excess = Some(if was_taken { Excess::Subject } else { self.exceeded(limits, (messages, len), now) });
         }
         fits
+    }
+
+    /// Something was too much by this limit.
+    pub(super) const fn note_excess(&mut self, excess: Excess) {
+        self.excess = Some(excess);
     }
 
     /// The limit by which something was too much since this was asked: where it was none of these, a fleet's.

@@ -9,7 +9,7 @@ use crate::gate::worker::Worker;
 use crate::mode::Mode;
 use crate::record::{End, Scene};
 use crate::refusal::Refusal;
-use crate::violation::{Part, Violation};
+use crate::violation::Part;
 use crate::wire::Side;
 
 impl Connection {
@@ -39,7 +39,8 @@ impl Connection {
             self.report_often(worker, &refusal, Some(from), (Mode::Monitor, count), effects);
         }
         if swallowed > 0 {
-            effects.count(Metric::Refused(Violation::RateExceeded), swallowed);
+            let refusal = self.session.take_excess().refusal(None);
+            self.report_often(worker, &refusal, Some(from), (Mode::Enforce, swallowed), effects);
         }
     }
 

@@ -32,13 +32,13 @@ impl Direction {
         if fits {
             return Ok(false);
         }
-        let excess = self.pace.take_excess();
         if limits.on_excess == OnExcess::Drop && begins > 0 && terms.docket.mode(Part::Limits).enforces() {
             self.swallowed |= !header.opcode.is_control() && !header.fin;
             self.found.swallowed = self.found.swallowed.saturating_add(1);
             return Ok(true);
         }
-        terms.docket.find(excess.refusal("")).map(|()| false)
+        let excess = self.pace.take_excess();
+        terms.docket.find(excess.refusal(None)).map(|()| false)
     }
 
     /// Takes one more message of this type: what does not fit does not count.
@@ -48,6 +48,11 @@ impl Direction {
     pub(super) fn take_type(&mut self, kind: &str, terms: &Terms<'_>) -> Result<(), Excess> {
         let Some(limits) = terms.limits else { return Ok(()) };
         self.pace.receive_type(&limits.per_connection, kind, terms.now, terms.budget)
+    }
+
+    /// The limit by which the last message that was swallowed was too much.
+    pub(in crate::session) fn take_excess(&mut self) -> Excess {
+        self.pace.take_excess()
     }
 
     pub(super) fn swallow_frame<C: Chunk + ?Sized>(&mut self, scan: &mut Scan<'_, C>) {
@@ -71,8 +76,9 @@ impl Direction {
     ) -> Result<bool, Refusal> {
         let is_dropped = terms.limits.is_some_and(|limits| limits.on_excess == OnExcess::Drop);
         if !(is_dropped && terms.docket.mode(Part::Limits).enforces()) {
-            return terms.docket.find(excess.refusal(kind)).map(|()| false);
+            return terms.docket.find(excess.refusal(Some(kind))).map(|()| false);
         }
+        self.pace.note_excess(excess);
         self.found.swallowed = self.found.swallowed.saturating_add(1);
         if let Some(search) = terms.search {
             search.forget();
