@@ -46,14 +46,14 @@ impl Connection {
 
     /// Reports what was refused of what a side sent.
     #[cold]
-    pub(super) fn report_found(&mut self, worker: &Worker, refusal: Refusal, from: Side, effects: &mut Effects) {
+    pub(super) fn report_found(&self, worker: &Worker, refusal: Refusal, from: Side, effects: &mut Effects) {
         self.report(worker, &located(refusal, from), Some(from), Mode::Enforce, effects);
     }
 
     /// Counts and logs what was refused, or would have been.
     #[cold]
     pub(super) fn report(
-        &mut self,
+        &self,
         worker: &Worker,
         refusal: &Refusal,
         from: Option<Side>,
