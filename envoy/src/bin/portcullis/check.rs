@@ -8,7 +8,7 @@ use portcullis_core::config::{self, Finding};
 use serde_json::{Value, json};
 
 use crate::deployment::{self, Plugin};
-use crate::document::{self, Node, Position, Unreadable};
+use crate::document::{Node, Position, Unreadable};
 use crate::hint::{GIVE_VARIABLE, hint};
 use crate::{messages, rules, surroundings};
 
@@ -158,7 +158,7 @@ pub(crate) fn check(text: &str, variables: &Variables) -> Result<Report, Absent>
     }
     for plugin in &plugins {
         messages::judge(plugin, &mut report);
-        match plugin.policy.map(|policy| document::unquoted(&lines, policy)) {
+        match plugin.policy.map(|policy| plugin.read(&lines, policy)) {
             None => {}
             Some(Err(Unreadable { position, problem })) => report.faults.push(Placed::new(position, "", problem)),
             Some(Ok(policy)) => {
@@ -244,7 +244,7 @@ pub(crate) fn written(text: &str) -> Result<Written, String> {
     let found = plugins.iter().find_map(|plugin| Some((plugin, plugin.policy?)));
     let (plugin, policy) = found.ok_or_else(|| absent(&documents).to_string())?;
     let lines: Vec<&str> = text.lines().collect();
-    let policy = document::unquoted(&lines, policy).map_err(unreadable)?.value();
+    let policy = plugin.read(&lines, policy).map_err(unreadable)?.value();
     let variables = plugin.variables().into_iter().flatten();
     Ok(Written { policy, variables: variables.filter_map(|(name, value)| Some((name, value?))).collect() })
 }

@@ -169,6 +169,17 @@ impl<'a> Plugin<'a> {
         self.trail.last().map(|(path, node)| (path.as_str(), *node))
     }
 
+    /// The policy at `policy`: where that is a string, Envoy hands it to the filter as it is, which reads JSON.
+    ///
+    /// # Errors
+    /// [`Unreadable`] with the place in the file of these lines.
+    pub(crate) fn read(&self, lines: &[&str], policy: &Node) -> Result<Node, Unreadable> {
+        match self.kind {
+            Kind::Envoy => document::unquoted_json(lines, policy),
+            Kind::Bare | Kind::EnvoyGateway | Kind::Istio => document::unquoted(lines, policy),
+        }
+    }
+
     /// Whether its name, its image or its file is that of this filter.
     fn is_named(&self) -> bool {
         let is_it = |text: &str| text.to_ascii_lowercase().contains("portcullis");

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use portcullis_core::config::step;
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use serde_saphyr::Spanned;
 
@@ -69,6 +69,23 @@ pub(crate) fn unquoted(lines: &[&str], node: &Node) -> Result<Node, Unreadable> 
     };
     document.each_position(&mut |position| *position = outer(*position));
     Ok(document)
+}
+
+/// As [`unquoted`], of a string that has to be JSON.
+///
+/// # Errors
+/// [`Unreadable`] with the place in the file.
+pub(crate) fn unquoted_json(lines: &[&str], node: &Node) -> Result<Node, Unreadable> {
+    if let Content::Scalar(Value::String(inner)) = &node.content
+        && !inner.trim().is_empty()
+        && let Err(error) = serde_json::from_str::<IgnoredAny>(inner)
+    {
+        let inner_lines: Vec<&str> = inner.lines().collect();
+        let at = Position { line: error.line() as u64, column: error.column() as u64 };
+        let problem = "not JSON, which the filter reads where its configuration is a string";
+        return Err(Unreadable { position: outer(lines, &inner_lines, node.position, at), problem });
+    }
+    unquoted(lines, node)
 }
 
 /// Where in a file a place of a string is that stands at `start` of it: the same line behind that of the sign, if it is a block. Elsewhere

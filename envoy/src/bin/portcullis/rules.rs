@@ -1,4 +1,4 @@
-//! Rule sets that look for less than their policy seems to say: all of their rules are left out, or what is excepted cannot be there.
+//! Rules that look for less than their policy seems to say: all of a set are left out, what is excepted cannot be there, or an envelope is not read.
 
 use portcullis_core::content::rule_sets::RuleSet;
 
@@ -30,6 +30,15 @@ pub(crate) fn judge(policy: &Node, report: &mut Report) {
 fn messages(policy: &Node, path: &str, has_schemas: bool, report: &mut Report) {
     for side in ["from_client", "from_server"] {
         let Some(rules) = policy.get("messages").and_then(|all| all.get(side)) else { continue };
+        if has_schemas && rules.get("json").is_none() && rules.get("envelope").is_some_and(|own| !own.is("json")) {
+            let problem = "is not read without `json`: nothing holds a text to it";
+            let node = rules.get("envelope").unwrap_or(rules);
+            report.warnings.push(Placed::new(
+                node.position,
+                &join(path, &format!("messages.{side}.envelope")),
+                problem,
+            ));
+        }
         // Of an envelope, pointers lead into what it carries.
         let json = rules.get("json").filter(|_| has_schemas && rules.get("envelope").is_none());
         let path = join(path, &format!("messages.{side}.rule_sets"));
@@ -146,6 +155,23 @@ mod tests {
             let [fault] = report.faults.as_slice() else { panic!("{report:?}") };
             assert_eq!(fault.path, "messages.from_client.rule_sets[0].exclude[1]");
             assert!(fault.hint.as_ref().unwrap().starts_with(expected), "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn an_envelope_that_is_not_read_is_a_warning() {
+        for (rules, is_warned) in [
+            ("{envelope: stomp}", true),
+            ("{envelope: {a: stomp}}", true),
+            ("{envelope: json}", false),
+            ("{envelope: stomp, json: {}}", false),
+        ] {
+            let text = format!(
+                "origin: {{missing: allow}}\nauth: {{required: false}}\nsubprotocols: {{allow: [a, stomp]}}\nmessages: {{from_client: {rules}}}"
+            );
+            let report = check(&text, &Variables::default()).unwrap();
+            let paths: Vec<&str> = report.warnings.iter().map(|placed| placed.path.as_str()).collect();
+            assert_eq!(paths.contains(&"messages.from_client.envelope"), is_warned, "{rules}: {report:?}");
         }
     }
 

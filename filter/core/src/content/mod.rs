@@ -260,7 +260,7 @@ impl ContentRules {
             let folds = |pointer: &Pointer| envelope.folds(pointer);
             self.authorize.check(message, terms.sender, folds, &mut |index, mode| {
                 let at = format!("authorize[{index}]");
-                let cause = Cause { at, kind: kind.map(shown), mode: Some(mode), ..Cause::default() };
+                let cause = Cause { at, kind: kind.and_then(shown), mode: Some(mode), ..Cause::default() };
                 docket.find(Refusal::because(Violation::NotAuthorized, cause))
             })?;
         }
@@ -327,7 +327,7 @@ impl ContentRules {
             let sets = excepted.get(index as usize).copied().unwrap_or_default();
             hunt.see(view, Look::But(sets), &|refusal| {
                 refusal.with(|cause| {
-                    cause.kind = kind.map(shown);
+                    cause.kind = kind.and_then(shown);
                     cause.instance = message.and_then(|message| pointer::to(message, index));
                 })
             })
@@ -438,7 +438,7 @@ impl Schemas {
 /// A type that no schema has, where others are refused.
 #[cold]
 fn unknown_type(kind: Option<&str>) -> Refusal {
-    let cause = Cause { at: "json.otherwise".to_owned(), kind: kind.map(shown), ..Cause::default() };
+    let cause = Cause { at: "json.otherwise".to_owned(), kind: kind.and_then(shown), ..Cause::default() };
     Refusal::because(Violation::SchemaRefused, cause)
 }
 
@@ -451,11 +451,17 @@ fn refused_by(schema: &Schema, name: Option<&str>, message: Value<'_>, violation
     };
     let (keyword, instance) = fault.map(|fault| (fault.keyword, fault.instance)).unzip();
     let at = name.map_or_else(|| "json.schema".to_owned(), |name| member_path("json.schemas", name));
-    Refusal::because(violation, Cause { at, kind: name.map(shown), keyword, instance, ..Cause::default() })
+    Refusal::because(violation, Cause { at, kind: name.map(cut), keyword, instance, ..Cause::default() })
 }
 
-/// A type as it is told: a client may make up any.
-fn shown(kind: &str) -> String {
+/// A type as it is told, where it looks like the name of one: a client may say anything in its place.
+fn shown(kind: &str) -> Option<String> {
+    let begins = kind.starts_with(|first: char| first.is_alphabetic() || first == '_');
+    let goes_on = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-' | '.' | ':' | '/');
+    (begins && kind.chars().take(TYPE_LEN_MAX).all(goes_on)).then(|| cut(kind))
+}
+
+fn cut(kind: &str) -> String {
     kind.chars().take(TYPE_LEN_MAX).collect()
 }
 

@@ -449,6 +449,9 @@ fn a_refusal_says_what_of_the_policy_refuses() {
     let cause = refusal.cause.map(|cause| (cause.at, cause.kind, cause.instance));
     let expected = ("rule_sets[0]".to_owned(), Some("say".to_owned()), Some("/x/1/y~1z".to_owned()));
     assert_eq!(cause, Some(expected));
+    for told in ["4111111111111111", "password=x", "a b", "", "say\u{202e}"] {
+        check(&json!({"type": told}).to_string(), Violation::SchemaRefused, at("json.otherwise"));
+    }
     let long = format!(r#"{{"type":"{}"}}"#, "é".repeat(1_000));
     check(&long, Violation::SchemaRefused, of(&"é".repeat(64), at("json.otherwise")));
 }

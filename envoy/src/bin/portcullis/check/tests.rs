@@ -106,6 +106,27 @@ fn every_fault_of_a_policy_is_at_its_line_and_column() {
 }
 
 #[test]
+fn a_string_is_json_and_nothing_else() {
+    let check_string = |value: &str| {
+        let text = format!(
+            "config:\n  vm_config: {{code: {{local: {{}}}}}}\n  configuration:\n    '@type': type.googleapis.com/google.protobuf.StringValue\n    value: {value}\n"
+        );
+        let report = check(&text, &Variables::default()).unwrap();
+        report.faults.iter().map(|fault| (fault.position.line, fault.problem.contains("not JSON"))).collect::<Vec<_>>()
+    };
+    assert_eq!(check_string(r#"'{"auth": {"required": false}, "origin": {"missing": "allow"}}'"#), []);
+    for other in [
+        "'auth: {required: false}'",
+        r#"'{"auth": {"required": false},}'"#,
+        r#""\uFEFF{\"auth\": {\"required\": false}}""#,
+        "'{auth: {required: false}}'",
+    ] {
+        assert_eq!(check_string(other), [(5, true)], "{other}");
+    }
+    assert_eq!(check_string("|\n      {\"auth\": {\"required\": false},\n       \"mode\": off}"), [(7, true)]);
+}
+
+#[test]
 fn a_policy_is_found_in_what_it_is_deployed_with() {
     let policy = "auth: {required: false}\nmode: «mode»off";
     let indented = |by: usize| policy.lines().map(|line| format!("\n{}{line}", " ".repeat(by))).collect::<String>();
@@ -117,7 +138,7 @@ fn a_policy_is_found_in_what_it_is_deployed_with() {
         format!("kind: List\nitems:\n- kind: ConfigMap\n- kind: WasmPlugin\n  spec:\n    url: x\n    pluginConfig:{}", indented(6)),
         format!("kind: ConfigMap\ndata:\n  a: text\n  p.yaml: |{}\n  b: '{{'", indented(4)),
         format!("{plugin}.Struct\n    value:{}", indented(6)),
-        format!("{plugin}.StringValue\n    value: |{}", indented(6)),
+        format!("{plugin}.StringValue\n    value: |\n      {{\"auth\": {{\"required\": false}},\n       \"mode\": «mode»\"off\"}}"),
         "typed_config:\n  config:\n    vm_config: {code: {}}\n    configuration: {'@type': a/google.protobuf.StringValue, value: «mode»'{\"auth\": {\"required\": false}, \"mode\": 1}'}".to_owned(),
     ] {
         let (text, expected) = unmarked(&marked);
