@@ -27,7 +27,7 @@ use crate::policy::routes::Policies;
 use crate::port::{self, HostError};
 use crate::record::{Amount, Record};
 use crate::refusal::Refusal;
-use crate::session::{Budget, Due, Received, Session};
+use crate::session::{Budget, Due, Excess, Received, Session};
 use crate::succession::Listener;
 use crate::time::Moment;
 use crate::turn::{self, Backlog, Full, Turn};
@@ -259,16 +259,16 @@ impl Connection {
         let limits = &policy.limits;
         let Some(rate) = limits.per_connection.bytes.filter(|_| self.may_wait(plugin)) else { return false };
         let check = |backlog: &Backlog| backlog.check(len, &rate, limits.held_len_max, worker.now());
-        let violation =
-            match self.backlog.as_ref().map_or_else(|| check(&new_backlog(worker)), |backlog| check(backlog)) {
-                Ok(()) => return true,
-                Err(Full::NoRoom) if !self.is_waiting() => return false,
-                Err(Full::TooMuch) if limits.on_excess == OnExcess::Close => Violation::RateExceeded,
-                Err(Full::TooMuch | Full::NoRoom) => Violation::Overloaded,
-            };
+        let refusal = match self.backlog.as_ref().map_or_else(|| check(&new_backlog(worker)), |backlog| check(backlog))
+        {
+            Ok(()) => return true,
+            Err(Full::NoRoom) if !self.is_waiting() => return false,
+            Err(Full::TooMuch) if limits.on_excess == OnExcess::Close => Excess::Bytes.refusal(None),
+            Err(Full::TooMuch | Full::NoRoom) => Violation::Overloaded.into(),
+        };
         if self.session.violation().is_none() {
-            self.report(worker, &violation.into(), None, Mode::Enforce, effects);
-            self.session.refuse(violation, Some(Side::Client), worker.now());
+            self.report(worker, &refusal, None, Mode::Enforce, effects);
+            self.session.refuse(refusal.violation, Some(Side::Client), worker.now());
             self.arm(worker, effects);
         }
         false
