@@ -246,8 +246,7 @@ impl ContentRules {
             }
         }
         terms.spend(steps);
-        let head = text.strip_suffix(inside).unwrap_or_default();
-        terms.spend(self.search_packet(head, &document, (message, kind), steps, terms)?);
+        terms.spend(self.search_packet(packet.before_json(text), &document, (message, kind), steps, terms)?);
         let goes_nowhere = match search.map_or(Ok(false), |search| search.receive(envelope, &packet, &document)) {
             Ok(goes_nowhere) => goes_nowhere,
             Err(violation) => {

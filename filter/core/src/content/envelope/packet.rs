@@ -30,6 +30,15 @@ pub(super) enum Kind {
 pub(super) const REFUSED: Violation = Violation::SchemaRefused;
 
 impl<'a> Packet<'a> {
+    /// What stands before the JSON in the `text` that this is; nothing where the JSON was written anew from all of it.
+    #[must_use]
+    pub fn before_json<'t>(&self, text: &'t str) -> &'t str {
+        match &self.json {
+            Some(Cow::Borrowed(json)) => text.get(..text.len().saturating_sub(json.len())).unwrap_or_default(),
+            Some(Cow::Owned(_)) | None => "",
+        }
+    }
+
     /// How many binary messages come behind it and belong to it.
     #[must_use]
     pub const fn attachments(&self) -> u32 {
