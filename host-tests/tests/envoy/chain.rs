@@ -97,10 +97,12 @@ fn a_credential_is_seen_by_a_filter_before_and_not_by_one_behind() {
         drop(gate.client.open(&place.upgrade(&path, &token)).unwrap_or_else(|error| panic!("{path}: {error}")));
         let seen = |name: &str| {
             let (mark, path) = (format!("{name} sees "), format!("\"{path}"));
-            let log = gate.envoy.log().expect("a log");
-            let line =
-                wait(|| log.lines().find_map(|line| line.split_once(&mark).filter(|(_, seen)| seen.contains(&path))));
-            line.unwrap_or_else(|| panic!("{name} has not seen {path}: {log}")).1.to_owned()
+            let log = || gate.envoy.log().expect("a log");
+            let find = |log: &str| {
+                let mut lines = log.lines().filter_map(|line| line.split_once(&mark));
+                lines.find_map(|(_, seen)| seen.contains(&path).then(|| seen.to_owned()))
+            };
+            wait(|| find(&log())).unwrap_or_else(|| panic!("{name} has not seen {path}: {}", log()))
         };
         assert!(credentials::is_told(&token, &seen("before")), "{path}: {}", seen("before"));
         credentials::check_absent(&token, &seen("behind"));
