@@ -102,7 +102,15 @@ impl Gate {
         json_lines(&self.envoy.log().expect("a log"))
     }
 
-    /// The same, once they are as `wanted`.
+    /// Envoy's log, as soon as it has this in it: a container's comes later than an answer.
+    #[track_caller]
+    pub(crate) fn log_with(&self, wanted: &str) -> String {
+        let log = || self.envoy.log().expect("a log");
+        let found = wait(|| Some(log()).filter(|log| log.contains(wanted)));
+        found.unwrap_or_else(|| panic!("{wanted} is not in the log:\n{}", log()))
+    }
+
+    /// Its JSON lines, once they are as `wanted`.
     #[track_caller]
     pub(crate) fn wait_for_log(&self, wanted: impl Fn(&[Value]) -> bool) {
         let log = || self.envoy.log().expect("a log");

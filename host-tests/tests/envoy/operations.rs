@@ -46,8 +46,7 @@ fn a_new_policy_holds_at_once_and_a_broken_one_not_at_all() {
     for (path, broken) in BROKEN {
         let broken = broken.parse::<Value>().expect("JSON");
         assert_eq!(gate.update(broken), Update::Rejected, "{path}");
-        let log = gate.envoy.log().expect("a log");
-        assert!(log.contains(&format!("policy refused: {path}: ")), "{path} is not in the log:\n{log}");
+        gate.log_with(&format!("policy refused: {path}: "));
         check_echo(&mut live, 10);
         let mut websocket =
             client.open(&Upgrade::to("/").origin("https://new.example")).expect("the last good one is in force");
