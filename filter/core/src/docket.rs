@@ -141,7 +141,9 @@ impl Docket {
 
 /// Whether the same rule stands behind both.
 fn is_of_one_kind(one: &Refusal, other: &Refusal) -> bool {
-    let rule = |refusal: &Refusal| refusal.cause.as_deref().map(|Cause { at, rule, .. }| (at.clone(), rule.clone()));
+    fn rule(refusal: &Refusal) -> Option<(&str, Option<&str>)> {
+        refusal.cause.as_deref().map(|Cause { at, rule, .. }| (at.as_str(), rule.as_deref()))
+    }
     one.violation == other.violation && rule(one) == rule(other)
 }
 
