@@ -273,4 +273,4 @@ pub(crate) fn parsed(policy: &Value, variables: &Variables) -> Result<config::Pa
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
