@@ -7,7 +7,7 @@ use portcullis_core::config;
 use crate::document::{self, Content, Node, Unreadable, join};
 use crate::hint::nearest;
 
-/// Whose object or message a plugin is.
+/// The API that a plugin is an object or message of.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
     /// The policy alone.

@@ -6,16 +6,6 @@ use crate::check::{Placed, Report};
 use crate::document::{Node, join};
 use crate::hint::nearest;
 
-/// All sets, by what their rules begin with.
-const SETS: [RuleSet; 6] = [
-    RuleSet::CommandInjection,
-    RuleSet::CrossSiteScripting,
-    RuleSet::NosqlInjection,
-    RuleSet::PathTraversal,
-    RuleSet::PrototypePollution,
-    RuleSet::SqlInjection,
-];
-
 /// Warns of rule sets that find nothing, and of exceptions from nothing.
 pub(crate) fn judge(policy: &Node, report: &mut Report) {
     messages(policy, "", true, report);
@@ -30,14 +20,11 @@ pub(crate) fn judge(policy: &Node, report: &mut Report) {
 fn messages(policy: &Node, path: &str, has_schemas: bool, report: &mut Report) {
     for side in ["from_client", "from_server"] {
         let Some(rules) = policy.get("messages").and_then(|all| all.get(side)) else { continue };
-        if has_schemas && rules.get("json").is_none() && rules.get("envelope").is_some_and(|own| !own.is("json")) {
+        let envelope = rules.get("envelope").filter(|own| !own.is("json"));
+        if let Some(envelope) = envelope.filter(|_| has_schemas && rules.get("json").is_none()) {
+            let path = join(path, &format!("messages.{side}.envelope"));
             let problem = "is not read without `json`: nothing holds a text to it";
-            let node = rules.get("envelope").unwrap_or(rules);
-            report.warnings.push(Placed::new(
-                node.position,
-                &join(path, &format!("messages.{side}.envelope")),
-                problem,
-            ));
+            report.warnings.push(Placed::new(envelope.position, &path, problem));
         }
         // Of an envelope, pointers lead into what it carries.
         let json = rules.get("json").filter(|_| has_schemas && rules.get("envelope").is_none());
@@ -85,7 +72,7 @@ pub(crate) fn hint(policy: &Node, path: &str) -> Option<String> {
 
 fn set(name: &Node) -> Option<RuleSet> {
     let name = name.text()?;
-    SETS.into_iter().find(|set| set.prefix().strip_suffix('.') == Some(name))
+    RuleSet::ALL.into_iter().find(|set| set.prefix().strip_suffix('.') == Some(name))
 }
 
 fn own_name(set: RuleSet, rule: &str) -> &str {
@@ -177,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_set_without_rules_is_a_warning() {
-        for set in SETS {
+        for set in RuleSet::ALL {
             let name = set.prefix().strip_suffix('.').unwrap();
             let [rest @ .., last] = set.names() else { panic!("{name}") };
             let excluding = |names: &[&str]| format!("{{name: {name}, exclude: [{}]}}", names.join(", "));
