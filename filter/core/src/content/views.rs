@@ -11,15 +11,15 @@
 //!
 //! A `Record` is what has quotes only where JSON has them, or apostrophes for them as JSON5 has, with nothing but brackets, commas, numbers and words between them: JSON itself,
 //! lines of it, records that end in 0x1E (SignalR) or NUL, and with a head such as those of Socket.IO (`42["a"]`) and SockJS (`a["…"]`).
-//! It is judged string by string: in one text, the quotes of JSON would hide the first quote of an attack. In all other texts, each piece between two quotes
-//! may be a string, whichever quote opens it.
+//! It is judged string by string: in one text, the quotes of JSON would hide the first quote of an attack. With comments, as JSON5 has, it is judged as a whole
+//! too, since not all readers know them. In all other texts, each piece between two quotes may be a string, whichever quote opens it.
 
 use crate::json::document::{Document, Form};
 use crate::json::number::Decimal;
 
 /// The most that is shown of a message, in times its length: the message or, of a record, its numbers in both forms and its strings as they
 /// are written; the strings in it, those in these, and so on for `DEPTH_MAX` levels, of which none is longer than the one above; and what
-/// stands between apostrophes.
+/// stands between apostrophes, of what is no record.
 pub const VIEWS_MAX: usize = 5;
 
 /// How often a string is read again for strings in it: messages in messages are common, further ones are not, and none is read by a server
@@ -30,7 +30,7 @@ const DEPTH_MAX: u8 = 3;
 const PLAIN_LEN_MAX: usize = 3;
 
 /// A byte order mark: many readers step over it.
-const MARK: &str = "\u{feff}";
+const MARK: char = '\u{feff}';
 
 /// The reader of a message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -93,9 +93,9 @@ fn has_telling_escape(raw: &str) -> bool {
 pub fn any(text: &str, reader: Reader, see: &mut dyn FnMut(View<'_>) -> bool) -> bool {
     let text = text.strip_prefix(MARK).unwrap_or(text);
     let mut views = Views { reader, see, seen_empty: false };
-    match Record::is_one(text) {
-        true => views.record(text, DEPTH_MAX),
-        false => views.see(text) || views.pieces(text, DEPTH_MAX) || views.quoted(text),
+    match Shape::of(text) {
+        Shape::Record => views.record(text, DEPTH_MAX, true),
+        shape => views.text(text, shape, DEPTH_MAX) || views.quoted(text),
     }
 }
 
@@ -138,30 +138,43 @@ impl Views<'_> {
     }
 
     fn unescaped(&mut self, text: &str, depth: u8) -> bool {
-        match depth {
-            0 => self.see(text),
-            _ if Record::is_one(text) => (self.see)(View::Record(text)) || self.record(text, depth),
-            _ => self.see(text) || self.pieces(text, depth),
+        match (depth, Shape::of(text)) {
+            (0, _) => self.see(text),
+            (_, Shape::Record) => (self.see)(View::Record(text)) || self.record(text, depth, false),
+            (_, shape) => self.text(text, shape, depth),
         }
     }
 
-    fn record(&mut self, text: &str, depth: u8) -> bool {
+    /// What may be a text, and no record.
+    fn text(&mut self, text: &str, shape: Shape, depth: u8) -> bool {
+        self.see(text)
+            || match shape {
+                Shape::Commented | Shape::Record => self.record(text, depth, false),
+                Shape::Other => self.pieces(text, depth),
+            }
+    }
+
+    /// What is in a record, which `is_new` where it has not been seen as it is written.
+    fn record(&mut self, text: &str, depth: u8, is_new: bool) -> bool {
         Record::new(text).map_while(Result::ok).any(|token| match token {
+            Token::Comment(text) => self.unescaped(text, depth.saturating_sub(1)),
             Token::String(raw) => {
-                let is_escaped = self.reader == Reader::Unknown && depth == DEPTH_MAX && raw.contains('\\');
+                let is_escaped = self.reader == Reader::Unknown && is_new && raw.contains('\\');
                 (is_escaped && (self.see)(View::Escaped(raw))) || self.string(raw, depth.saturating_sub(1))
             }
             Token::Word("false" | "null" | "true") => false,
-            Token::Word(word) => self.word(word, depth == DEPTH_MAX),
+            Token::Word(word) => self.word(word, is_new),
         })
     }
 
     /// A number or something else without quotes; in a string it has been seen as it is written.
     fn word(&mut self, word: &str, is_new: bool) -> bool {
         let len_max = if is_new { word.len().saturating_mul(PLAIN_LEN_MAX) } else { word.len() };
-        let number = word.contains(['.', 'e', 'E']).then(|| Decimal::parse(word.as_bytes())).flatten();
+        // A whole number is as it is.
+        let may_differ = !word.bytes().all(|byte| byte.is_ascii_digit());
+        let number = if may_differ { Decimal::parse(word.as_bytes()).or_else(|| json5_number(word)) } else { None };
         let plain = number.filter(Decimal::is_integer).and_then(|number| number.to_plain(len_max));
-        match plain {
+        match plain.filter(|plain| plain != word) {
             Some(plain) => self.see(&plain) || (is_new && self.see(word)),
             None => self.see(word),
         }
@@ -247,10 +260,38 @@ fn paragraph_end(bytes: &[u8], at: usize) -> Option<usize> {
     is_empty_line.then(|| at.saturating_add(breaks))
 }
 
+/// How a text is read.
+#[derive(Clone, Copy)]
+enum Shape {
+    /// As a record.
+    Record,
+    /// As a record, and as a whole, since it has comments.
+    Commented,
+    /// As a whole, and piece by piece.
+    Other,
+}
+
+impl Shape {
+    fn of(text: &str) -> Self {
+        let (mut record, mut has_comment) = (Record::new(text), false);
+        let is_one = record.all(|token| {
+            has_comment |= matches!(token, Ok(Token::Comment(_)));
+            token.is_ok()
+        });
+        match (is_one && !record.is_start, has_comment) {
+            (true, false) => Self::Record,
+            (true, true) => Self::Commented,
+            (false, _) => Self::Other,
+        }
+    }
+}
+
 /// What stands in a record, beside brackets and commas.
 #[derive(Clone, Copy)]
 enum Token<'a> {
-    /// A string without its quotes.
+    /// What stands behind `//`, or between `/*` and `*/`.
+    Comment(&'a str),
+    /// A string without its quotes, or a word with escapes.
     String(&'a str),
     /// A number, a name or a word without quotes, or the head.
     Word(&'a str),
@@ -259,46 +300,49 @@ enum Token<'a> {
 /// No record.
 struct NotOne;
 
-/// A text that is read as a record.
+/// A text that is read as a record, by the rules of JSON5 where those of JSON are narrower.
 struct Record<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
     /// A value has ended, and no comma or colon has come.
     is_behind_value: bool,
-    /// Only white space has come.
+    /// Only white space and comments have come.
     is_start: bool,
+    /// Only these may come.
+    is_over: bool,
 }
 
 impl<'a> Record<'a> {
     const fn new(text: &'a str) -> Self {
-        Self { text, at: 0, depth: 0, is_behind_value: false, is_start: true }
+        Self { text, at: 0, depth: 0, is_behind_value: false, is_start: true, is_over: false }
     }
 
-    fn is_one(text: &'a str) -> bool {
-        let mut record = Self::new(text);
-        record.all(|token| token.is_ok()) && !record.is_start
-    }
-
-    fn rest(&self) -> &'a [u8] {
-        self.text.as_bytes().get(self.at..).unwrap_or_default()
+    fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or_default()
     }
 
     /// Steps over `len` bytes, and gives them.
     fn take(&mut self, len: usize) -> &'a str {
-        let end = self.at.saturating_add(len);
-        let taken = self.text.get(self.at..end).unwrap_or_default();
-        (self.at, self.is_start) = (end, false);
+        let taken = self.rest().get(..len).unwrap_or_default();
+        (self.at, self.is_start) = (self.at.saturating_add(len), false);
         taken
     }
 
-    /// Whether nothing but white space is left.
-    fn is_end(&self) -> bool {
-        self.rest().iter().all(|byte| is_space(*byte))
+    /// Steps over a comment, where one begins.
+    fn comment(&mut self) -> Option<Token<'a>> {
+        let rest = self.rest();
+        let (text, end_len) = if let Some(behind) = rest.strip_prefix("//") {
+            (behind.split(LINE_ENDS).next()?, 0)
+        } else {
+            (rest.strip_prefix("/*")?.split_once("*/")?.0, 2)
+        };
+        self.at = self.at.saturating_add(2).saturating_add(text.len()).saturating_add(end_len);
+        Some(Token::Comment(text))
     }
 
     fn string(&mut self, quote: u8) -> Result<Token<'a>, NotOne> {
-        let (is_all, rest) = (self.is_start, self.rest());
+        let (is_all, rest) = (self.is_start, self.rest().as_bytes());
         let mut len: usize = 1;
         loop {
             match rest.get(len) {
@@ -315,25 +359,45 @@ impl<'a> Record<'a> {
 
     fn word(&mut self) -> Result<Token<'a>, NotOne> {
         let (is_all, is_head) = (self.is_start, self.depth == 0);
-        let is_part = |byte: &&u8| is_word(**byte) || (is_head && matches!(**byte, b',' | b'/'));
-        let len = self.rest().iter().take_while(is_part).count();
+        let (rest, mut len, mut has_escape) = (self.rest(), 0_usize, false);
+        let is_part = |byte: &&u8| is_word(**byte) || (is_head && **byte == b',');
+        loop {
+            let left = rest.get(len..).unwrap_or_default();
+            let taken = left.bytes().take_while(|byte| is_part(&byte)).count();
+            len = len.saturating_add(taken);
+            let step = match left.as_bytes().get(taken..).unwrap_or_default() {
+                [b'/', b'/' | b'*', ..] => break,
+                [b'/', ..] if is_head => 1,
+                [b'\\', ..] => {
+                    has_escape = true;
+                    let escape = rest.get(len.saturating_add(1)..).unwrap_or_default();
+                    if code_point(escape).is_some() { 6 } else { break }
+                }
+                [0x80..=0xff, ..] => match left.get(taken..).and_then(|left| left.chars().next()) {
+                    Some(letter) if letter.is_alphanumeric() => letter.len_utf8(),
+                    _ => break,
+                },
+                _ => break,
+            };
+            len = len.saturating_add(step);
+        }
         if len == 0 {
             return Err(NotOne);
         }
         let word = self.take(len);
-        if is_head && is_all && matches!(self.rest().first(), Some(b'{' | b'[')) {
-            return Ok(Token::Word(word));
+        if !(is_head && is_all && self.rest().starts_with(['{', '['])) {
+            self.value(is_all && is_number(word))?;
         }
-        self.value(is_all && Decimal::parse(word.as_bytes()).is_some())?;
-        Ok(Token::Word(word))
+        Ok(if has_escape { Token::String(word) } else { Token::Word(word) })
     }
 
     /// A value has ended, which in no bracket may only be all there is.
     fn value(&mut self, may_be_all: bool) -> Result<(), NotOne> {
-        if self.is_behind_value || (self.depth == 0 && !(may_be_all && self.is_end())) {
+        let is_outside = self.depth == 0;
+        if self.is_behind_value || (is_outside && !may_be_all) {
             return Err(NotOne);
         }
-        self.is_behind_value = true;
+        (self.is_behind_value, self.is_over) = (true, is_outside);
         Ok(())
     }
 
@@ -360,35 +424,75 @@ impl<'a> Iterator for Record<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            match self.rest().first().copied() {
+            let first = self.text.as_bytes().get(self.at).copied();
+            let space = match first {
+                Some(byte) if is_space(byte) => 1,
+                Some(0x80..) => self.rest().chars().next().filter(is_wide_space).map_or(0, char::len_utf8),
+                _ => 0,
+            };
+            if space > 0 {
+                self.at = self.at.saturating_add(space);
+                continue;
+            }
+            let comment = if first == Some(b'/') { self.comment() } else { None };
+            return Some(match first {
                 None if self.depth == 0 => return None,
                 None => {
                     self.depth = 0;
-                    return Some(Err(NotOne));
+                    Err(NotOne)
                 }
-                Some(byte) if is_space(byte) => self.at = self.at.saturating_add(1),
-                Some(b'\xef') if self.rest().starts_with(MARK.as_bytes()) => {
-                    self.at = self.at.saturating_add(MARK.len())
-                }
-                Some(byte @ (b'{' | b'[' | b'}' | b']' | b',' | b':')) => {
-                    if let Err(NotOne) = self.structure(byte) {
-                        return Some(Err(NotOne));
-                    }
-                }
-                Some(quote @ (b'"' | b'\'')) => return Some(self.string(quote)),
-                Some(_) => return Some(self.word()),
-            }
+                Some(_) if comment.is_some() => return comment.map(Ok),
+                Some(_) if self.is_over => Err(NotOne),
+                Some(byte @ (b'{' | b'[' | b'}' | b']' | b',' | b':')) => match self.structure(byte) {
+                    Ok(()) => continue,
+                    Err(NotOne) => Err(NotOne),
+                },
+                Some(quote @ (b'"' | b'\'')) => self.string(quote),
+                Some(_) => self.word(),
+            });
         }
     }
 }
 
-/// White space of JSON, and what parts records.
+/// What ends a line for JSON5.
+const LINE_ENDS: [char; 4] = ['\n', '\r', '\u{2028}', '\u{2029}'];
+
+/// White space of JSON5, and what parts records.
 const fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | RECORD_SEPARATOR | 0)
+    matches!(byte, b' ' | b'\t' | b'\n' | 0xb | 0xc | b'\r' | RECORD_SEPARATOR | 0)
+}
+
+/// Likewise, of more than one byte.
+fn is_wide_space(letter: &char) -> bool {
+    *letter == MARK || letter.is_whitespace()
 }
 
 const fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | b'+' | b'-' | b'.')
+}
+
+fn is_number(word: &str) -> bool {
+    Decimal::parse(word.as_bytes()).or_else(|| json5_number(word)).is_some()
+}
+
+/// A number as JSON5 writes it, and JSON does not: with a sign, zeros or a point at either end, or in base 16.
+fn json5_number(word: &str) -> Option<Decimal> {
+    if !word.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '+' | '-' | '.')) {
+        return None;
+    }
+    let negative = word.strip_prefix('-');
+    let unsigned = negative.or_else(|| word.strip_prefix('+')).unwrap_or(word);
+    let sign = if negative.is_some() { "-" } else { "" };
+    let text = match unsigned.strip_prefix("0x").or_else(|| unsigned.strip_prefix("0X")) {
+        Some(digits) => format!("{sign}{}", u64::from_str_radix(digits, 16).ok()?),
+        None => {
+            let (digits, exponent) = unsigned.split_at(unsigned.find(['e', 'E']).unwrap_or(unsigned.len()));
+            let digits = digits.trim_start_matches('0');
+            let zero = if digits.starts_with(|first: char| first.is_ascii_digit()) { "" } else { "0" };
+            [sign, zero, digits.strip_suffix('.').unwrap_or(digits), exponent].concat()
+        }
+    };
+    Decimal::parse(text.as_bytes())
 }
 
 /// A string without its escapes, those of JSON (RFC 8259 §7) and of JavaScript; it never becomes longer. Half a surrogate pair is
@@ -411,7 +515,9 @@ fn unescape(raw: &str) -> String {
                 Some(character) => (Some(character), 3),
                 None => (Some('x'), 1),
             },
-            Some('\n') => (None, 1),
+            Some('0') => (Some('\0'), 1),
+            Some('\r') if behind.starts_with("\r\n") => (None, 2),
+            Some(end) if LINE_ENDS.contains(&end) => (None, end.len_utf8()),
             Some(other) => (Some(other), other.len_utf8()),
             None => (None, 0),
         };

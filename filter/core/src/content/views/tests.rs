@@ -255,6 +255,176 @@ fn every_string_of_json_is_seen_as_its_reader_sees_it() {
     assert!(count > 1_000);
 }
 
+/// A source of choices.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 33) as usize % sides
+    }
+
+    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        of[self.roll(of.len())]
+    }
+}
+
+/// Writes JSON5 in any of its spellings.
+struct Writer {
+    dice: Dice,
+    text: String,
+    /// What a reader has of it.
+    meant: Vec<String>,
+}
+
+impl Writer {
+    fn new(seed: u64) -> Self {
+        Self { dice: Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1), text: String::new(), meant: Vec::new() }
+    }
+
+    /// What may stand between any two tokens.
+    fn space(&mut self) {
+        for _ in 0..self.dice.roll(3) {
+            self.text += self.dice.one(&[
+                " ",
+                "\n",
+                "\r\n",
+                "\u{b}",
+                "\u{c}",
+                "\u{a0}",
+                "\u{feff}",
+                "\u{2028}",
+                "\u{2003}",
+                "/**/",
+                "/*'*/",
+                "/*\"*/",
+                "/* it's \\*/",
+                "//\n",
+                "// don't\r",
+                "//\"\u{2029}",
+                "/*//*/",
+                "///*\n",
+                "/*{[\\\"*/",
+            ]);
+        }
+    }
+
+    fn string(&mut self, meant: &str) {
+        let quote = self.dice.one(&["'", "\""]);
+        self.text += quote;
+        for letter in meant.chars() {
+            let code = u32::from(letter);
+            match self.dice.roll(6) {
+                0 => self.text += &format!("\\u{code:04x}"),
+                1 if code < 256 => self.text += &format!("\\x{code:02X}"),
+                2 => {
+                    self.text += self.dice.one(&["\\\n", "\\\r\n", "\\\r", "\\\u{2028}", "\\\u{2029}"]);
+                    // Only letters have no other meaning behind a backslash.
+                    self.text +=
+                        &if letter.is_ascii_alphanumeric() { letter.to_string() } else { format!("\\{letter}") };
+                }
+                _ if matches!(letter, '\'' | '"' | '\\') => self.text += &format!("\\{letter}"),
+                _ => self.text.push(letter),
+            }
+        }
+        self.text += quote;
+        self.meant.push(meant.to_owned());
+    }
+
+    fn name(&mut self) {
+        let meant = self.dice.one(&["a", "name", "ключ", "$_1", "x' OR 1"]);
+        if meant.contains(' ') || self.dice.roll(2) == 0 {
+            return self.string(meant);
+        }
+        for letter in meant.chars() {
+            match self.dice.roll(3) {
+                0 => self.text += &format!("\\u{:04x}", u32::from(letter)),
+                _ => self.text.push(letter),
+            }
+        }
+        self.meant.push(meant.to_owned());
+    }
+
+    fn number(&mut self) {
+        let spelled = self.dice.one(&[
+            "4111",
+            "+4111",
+            "4111.",
+            "4.111e3",
+            ".4111e4",
+            "+.4111E+4",
+            "0x100f",
+            "0X100F",
+            "41110e-1",
+            "4111.0",
+            "4.111E3",
+        ]);
+        self.text += spelled;
+        self.meant.push("4111".to_owned());
+    }
+
+    fn value(&mut self, depth: usize) {
+        self.space();
+        match self.dice.roll(if depth == 0 { 2 } else { 4 }) {
+            0 => self.number(),
+            1 => {
+                let meant = self.dice.one(&[
+                    "evil",
+                    "x' OR '1'='1' --",
+                    "say \"hi\"",
+                    "",
+                    "C:\\new",
+                    "don't",
+                    "{\"b\":",
+                    "/*",
+                    "\u{7f}é//",
+                ]);
+                self.string(meant);
+            }
+            of_two => {
+                let is_object = of_two == 2;
+                self.text += if is_object { "{" } else { "[" };
+                for _ in 0..self.dice.roll(3) {
+                    self.space();
+                    if is_object {
+                        self.name();
+                        self.space();
+                        self.text += ":";
+                    }
+                    self.value(depth - 1);
+                    self.text += ",";
+                }
+                self.space();
+                self.text += if is_object { "}" } else { "]" };
+            }
+        }
+        self.space();
+    }
+}
+
+#[test]
+fn every_string_of_json5_is_seen_however_it_is_written_and_in_strings() {
+    let mut count = 0;
+    for seed in 0..20_000 {
+        let mut writer = Writer::new(seed);
+        writer.value(3);
+        let nested = serde_json::json!({ "k": writer.text }).to_string();
+        let twice = serde_json::json!([nested]).to_string();
+        for text in [&writer.text, &nested, &twice] {
+            let views = views(text);
+            for meant in &writer.meant {
+                assert!(views.iter().any(|view| view == meant), "{seed}: {meant:?} in {text:?}: {views:?}");
+                count += 1;
+            }
+            let len: usize = views_of(text, Reader::Unknown).iter().map(String::len).sum();
+            assert!(len <= text.len() * VIEWS_MAX, "{len} of {}: {text:?}", text.len());
+        }
+    }
+    assert!(count > 80_000, "{count}");
+}
+
 #[test]
 fn a_search_ends_where_it_has_seen_enough() {
     let mut seen = 0;
