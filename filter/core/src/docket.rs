@@ -8,10 +8,13 @@ use crate::refusal::{Cause, Refusal};
 use crate::violation::{Part, Parts, Violation};
 use crate::wire::Side;
 
+/// How many that differ in what they say of a message are told apart in one step: a text has thousands of records.
+const APART_MAX: usize = 16;
+
 /// What was found of one kind, and passed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Overlooked {
-    /// What the first of them was. Its path begins with the side's keys, where it is of one.
+    /// What each of them was. Its path begins with the side's keys, where it is of one.
     pub refusal: Refusal,
     /// The part of the policy that it is of.
     pub part: Part,
@@ -129,22 +132,20 @@ impl Docket {
         self.passed.into_inner()
     }
 
-    /// Counts what passes, once for each rule and place in the policy.
-    fn note(&self, part: Part, refusal: Refusal) {
+    /// Counts what passes; beyond so many, by its rule and its place in the policy alone.
+    fn note(&self, part: Part, mut refusal: Refusal) {
         let mut passed = self.passed.borrow_mut();
-        match passed.iter_mut().find(|known| is_of_one_kind(&known.refusal, &refusal)) {
+        if passed.len() >= APART_MAX && !passed.iter().any(|known| known.refusal == refusal) {
+            refusal.cause = refusal.cause.map(|cause| {
+                let Cause { at, mode, rule, .. } = *cause;
+                Box::new(Cause { at, mode, rule, ..Cause::default() })
+            });
+        }
+        match passed.iter_mut().find(|known| known.refusal == refusal) {
             Some(known) => known.count = known.count.saturating_add(1),
             None => passed.push(Overlooked { refusal, part, count: 1 }),
         }
     }
-}
-
-/// Whether the same rule stands behind both.
-fn is_of_one_kind(one: &Refusal, other: &Refusal) -> bool {
-    fn rule(refusal: &Refusal) -> Option<(&str, Option<&str>)> {
-        refusal.cause.as_deref().map(|Cause { at, rule, .. }| (at.as_str(), rule.as_deref()))
-    }
-    one.violation == other.violation && rule(one) == rule(other)
 }
 
 #[cfg(test)]

@@ -89,9 +89,9 @@ impl Record {
         self.texts = texts.join(" ").into_boxed_str();
     }
 
-    /// A refusal, or what passed and would have been refused, of what a side sent.
+    /// A refusal, or what passed and would have been refused, of what a side sent, and how often.
     #[must_use]
-    pub fn refused(&self, of: Scene<'_>, refusal: &Refusal, from: Option<Side>, mode: Mode) -> Effect {
+    pub fn refused(&self, of: Scene<'_>, refusal: &Refusal, from: Option<Side>, (mode, count): (Mode, u32)) -> Effect {
         let Refusal { violation, cause } = refusal;
         let event = match mode {
             Mode::Enforce => "refused",
@@ -119,6 +119,9 @@ impl Record {
         line.add("keyword", cause.keyword.unwrap_or_default());
         let instance = cause.instance.as_deref().unwrap_or_default();
         line.add_text("instance", &instance.split('/').map(shown::name).collect::<Vec<_>>().join("/"));
+        if count > 1 {
+            line.add_number("count", count.into());
+        }
         let holder = cause.holder.as_ref().map(|(provider, subject)| (provider.as_str(), subject.as_str()));
         Effect::Log(Level::Warn, self.told(line, holder))
     }
@@ -369,7 +372,7 @@ mod tests {
         };
         let refusal = Refusal::because(Violation::SchemaRefused, cause);
         assert_eq!(
-            read(record.refused(OF, &refusal, Some(Side::Client), Mode::Enforce)),
+            read(record.refused(OF, &refusal, Some(Side::Client), (Mode::Enforce, 1))),
             serde_json::json!({
                 "event": "refused", "connection": "000000ab-7", "policy": "routes[3]", "reason": "schema_refused", "from": "client",
                 "at": "messages.from_client.json.schemas[%22a%20b%22]", "type": "%22%0A", "keyword": "type", "instance": "/%C3%A4",
@@ -380,12 +383,12 @@ mod tests {
             cause.key_id = Some("k\u{7f}1".into());
             cause.holder = Some(("corp".into(), "a b".into()));
         });
-        let line = read(record.refused(OF, &refusal, None, Mode::Monitor));
+        let line = read(record.refused(OF, &refusal, None, (Mode::Monitor, 1)));
         let members = ["event", "reason", "at", "detail", "kid", "provider", "subject"]
             .map(|name| line[name].as_str().unwrap_or_default());
         assert_eq!(members, ["would_refuse", "credential_invalid", "auth.providers", "key", "k%7F1", "corp", "a%20b"]);
-        let line = read(record.refused(OF, &Violation::InvalidUtf8.into(), Some(Side::Server), Mode::Enforce));
-        assert_eq!(line["at"], "messages.from_server.utf8");
+        let line = read(record.refused(OF, &Violation::InvalidUtf8.into(), Some(Side::Server), (Mode::Monitor, 3)));
+        assert_eq!((&line["at"], &line["count"]), (&"messages.from_server.utf8".into(), &3.into()));
     }
 
     fn described(effect: Effect) -> Vec<String> {

@@ -100,8 +100,10 @@ struct Terms<'a> {
     envelope: Envelope,
     /// What its packets have taken so far, in steps of a schema's: each has a least, of which a text has thousands.
     spent: &'a Cell<u64>,
-    /// The rules that have passed: a text counts once for each.
-    passed: &'a RefCell<Vec<Rc<str>>>,
+    /// The rules that have passed, and in which packet at last: it counts once for each.
+    passed: &'a RefCell<Vec<(Rc<str>, Option<usize>)>>,
+    /// The packet in hand of a text that has several.
+    packet: Option<usize>,
     docket: &'a Docket,
     sender: Option<&'a Verified>,
     search: Option<&'a Search<'a>>,
@@ -155,7 +157,8 @@ impl ContentRules {
         let envelope = self.envelope.of(&handshake.subprotocol);
         let sender = handshake.sender.as_deref();
         let (envelope_of, passed) = (envelope.unwrap_or(Envelope::Json), RefCell::default());
-        let terms = Terms { envelope: envelope_of, spent: &spent, passed: &passed, docket, sender, search };
+        let terms =
+            Terms { envelope: envelope_of, spent: &spent, passed: &passed, packet: None, docket, sender, search };
         // The handshake refuses such a connection, unless that is only monitored.
         if envelope.is_none() {
             return self.judge_unparsed(Violation::SchemaRefused.into(), text, attachments, &terms);
@@ -172,12 +175,14 @@ impl ContentRules {
         };
         let mut judged = Judged::default();
         let most = Schema::steps_allowed(text.len()).max(rule_sets::Message::new(text.len(), 0).left());
-        for record in &records {
+        for (index, record) in records.iter().enumerate() {
             if spent.get() > most {
                 docket.find_in(Part::Payload, Refusal::at(Violation::JsonRefused, "envelope"))?;
                 break;
             }
-            judged.kinds.append(&mut self.judge_packet(json, record, 0, &terms)?.kinds);
+            judged
+                .kinds
+                .append(&mut self.judge_packet(json, record, 0, &Terms { packet: Some(index), ..terms })?.kinds);
         }
         // Each by itself without its envelope, where it is told in which string, and all as they stand.
         self.search(text, Reader::Unknown, Look::Everywhere, &terms)?;
@@ -366,10 +371,13 @@ impl<'a> Hunt<'a> {
     fn see(&mut self, view: View<'_>, look: Look, locate: &dyn Fn(Refusal) -> Refusal) -> bool {
         let Self { patterns, terms, message, found, most: _ } = self;
         *found = patterns.find(view, message, look, &mut |rule| {
-            if terms.passed.borrow().iter().any(|known| Rc::ptr_eq(known, rule.rule)) {
-                return Ok(());
+            let mut passed = terms.passed.borrow_mut();
+            match passed.iter_mut().find(|(known, _)| Rc::ptr_eq(known, rule.rule)) {
+                // All as they stand say again what each has said.
+                Some((_, packet)) if terms.packet.is_none() || *packet == terms.packet => return Ok(()),
+                Some((_, packet)) => *packet = terms.packet,
+                None => passed.push((Rc::clone(rule.rule), terms.packet)),
             }
-            terms.passed.borrow_mut().push(Rc::clone(rule.rule));
             terms.docket.find(locate(rule.refusal()))
         });
         found.is_err()

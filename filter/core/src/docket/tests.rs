@@ -185,12 +185,47 @@ fn limits_hold_for_messages_that_are_only_monitored() {
     let mut session = open(&policy);
     let sent = broken.repeat(3);
     let received = session.receive(Client, &*sent, NOW, &Unlimited).unwrap();
-    assert_eq!((forwarded(&received, &sent), received.swallowed), (broken.repeat(2), 1));
+    assert_eq!((forwarded(&received, &sent), received.swallowed), (broken.repeat(2), true));
 
     policy["limits"]["mode"] = "monitor".into();
     policy["messages"]["from_client"]["mode"] = "enforce".into();
     let sent = [text("a").repeat(3), broken].concat();
     check(&policy, &sent, &[RateExceeded, RateExceeded], Some(InvalidUtf8));
+}
+
+#[test]
+fn each_record_of_a_text_is_told_as_what_it_is() {
+    let tell = |records: &[String]| {
+        let rules = json!({
+            "envelope": "json_lines", "text": "allow", "max_message_bytes": 100_000, "deny_patterns": [{"name": "bad", "regex": "bad"}],
+            "authorize": [{"when": {"/type": "ask"}, "claims": {"role": "admin"}}],
+        });
+        let sent = text(&records.join("\n"));
+        let received = open(&side(&rules)).receive(Client, &*sent, NOW, &Unlimited).unwrap();
+        let told = received.overlooked.into_iter().map(|Overlooked { refusal, count, .. }| {
+            let cause = refusal.cause.unwrap_or_default();
+            let at = cause.at.rsplit('.').next().unwrap().to_owned();
+            (at, cause.kind.unwrap_or_default(), cause.instance.unwrap_or_default(), count)
+        });
+        told.collect::<Vec<_>>()
+    };
+    let record = |kind: &str, more: &str| format!(r#"{{"type":"{kind}","text":"x"{more}}}"#);
+    let row =
+        |at: &str, kind: &str, instance: &str, count| (at.to_owned(), kind.to_owned(), instance.to_owned(), count);
+
+    let types = ["a", "b", "a", "ask"].map(|kind| record(kind, ""));
+    let (of_a, of_b) = (row("otherwise", "a", "", 2), row("otherwise", "b", "", 1));
+    assert_eq!(tell(&types), [of_a, of_b, row("otherwise", "ask", "", 1), row("authorize[0]", "ask", "", 1)]);
+    let places = [r#","to":"bad""#, r#","to":"bad","by":"bad""#, r#","by":["bad"]"#].map(|more| record("say", more));
+    let at = "deny_patterns[0]";
+    assert_eq!(tell(&places), [row(at, "say", "/to", 2), row(at, "say", "/by/0", 1)]);
+    // Many are told apart, and not as many as a client likes.
+    let types: Vec<String> = (0..3_000).map(|index| record(&format!("a{index}"), "")).collect();
+    let told = tell(&types);
+    assert_eq!(
+        (told.len(), &told[15], &told[16]),
+        (17, &row("otherwise", "a15", "", 1), &row("otherwise", "", "", 2_984))
+    );
 }
 
 #[test]

@@ -263,7 +263,7 @@ impl Connection {
         {
             Ok(()) => return true,
             Err(Full::NoRoom) if !self.is_waiting() => return false,
-            Err(Full::TooMuch) if limits.on_excess == OnExcess::Close => Excess::Bytes.refusal(None),
+            Err(Full::TooMuch) if limits.on_excess == OnExcess::Close => Excess::Bytes.refusal(""),
             Err(Full::TooMuch | Full::NoRoom) => Violation::Overloaded.into(),
         };
         if self.session.violation().is_none() {
@@ -523,8 +523,8 @@ impl Connection {
         if let Some(violation) = violation {
             self.report_found(worker, Refusal { violation, cause }, from, effects);
         }
-        if !overlooked.is_empty() || swallowed > 0 {
-            self.report_passed(worker, from, overlooked, swallowed, effects);
+        if !overlooked.is_empty() || swallowed {
+            self.report_passed(worker, from, overlooked, effects);
         }
         if self.session.is_pressed() {
             self.arm(worker, effects);
@@ -627,6 +627,10 @@ impl Budget for Spending<'_> {
 
     fn spend(&self, messages: u64, len: u64) -> bool {
         self.lease.is_none_or(|lease| lease.spend(&self.policy.limits, messages, len))
+    }
+
+    fn lacks_bytes(&self, messages: u64, len: u64) -> bool {
+        self.lease.is_some_and(|lease| lease.lacks_bytes(&self.policy.limits, messages, len))
     }
 
     fn ask(&self, kind: &str) -> bool {

@@ -583,7 +583,7 @@ impl Gate {
         }
         policy.auth.locate(&mut refusal);
         let of = Scene { worker: worker.name, stream: self.id, policy: label };
-        worker.watch.log(record.group(), mode, worker.now(), || record.refused(of, &refusal, None, mode), effects);
+        worker.watch.log(record.group(), mode, worker.now(), || record.refused(of, &refusal, None, (mode, 1)), effects);
     }
 
     /// Answers the request in place of the upstream.

@@ -224,6 +224,15 @@ impl Lease {
         !is_counted || (!is_over && self.take(rates, [messages, len])) || self.renew(rates, [messages, len]) == Ok(true)
     }
 
+    /// Whether it is the bytes of which so many do not fit any more, and not the messages.
+    #[must_use]
+    pub fn lacks_bytes(&self, limits: &LimitRules, messages: u64, len: u64) -> bool {
+        let [has_messages, _] = self.left.get().map(|left| left >= messages);
+        limits.per_subject.bytes.is_some_and(|rate| len > rate.burst())
+            || limits.per_subject.messages.is_none()
+            || has_messages
+    }
+
     fn renew(&self, rates: [Option<Rate>; 2], needed: [u64; 2]) -> Result<bool, HostError> {
         let counters = &self.leases.counters;
         let now = counters.now()?;

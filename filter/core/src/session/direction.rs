@@ -109,8 +109,8 @@ struct Frame {
 /// What came of a chunk, besides what goes on.
 #[derive(Debug, Default)]
 struct Found {
-    /// How many messages and control frames were swallowed.
-    swallowed: u32,
+    /// Whether a message or control frame was swallowed.
+    swallowed: bool,
     /// How many Pongs were for us.
     pongs: u32,
     /// What began in it.
@@ -522,7 +522,7 @@ impl Direction {
         self.found.read_len = self.found.read_len.saturating_add(payload.plain_len()).saturating_add(MESSAGE_LEN);
         match payload.finish(self.inflater.as_deref_mut(), terms, self.attachments) {
             Ok(Judged { kinds, attachments }) => {
-                let excess = kinds.iter().find_map(|kind| Some((&**kind, self.take_type(kind, terms).err()?)));
+                let excess = kinds.iter().find_map(|kind| self.take_type(kind, terms).err());
                 if let Some(excess) = excess
                     && self.exceed(scan, excess, terms)?
                 {

@@ -38,6 +38,7 @@ use crate::negotiation::Compression;
 use crate::policy::routes::{Ambiguous, Place, Policies};
 use crate::policy::{Policy, SideRules};
 use crate::port::HostError;
+use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::telemetry::Counts;
 use crate::time::{Moment, Timestamp};
@@ -415,9 +416,9 @@ impl Session {
         }
     }
 
-    /// The limit by which the last message that was swallowed was too much: only the client has limits.
-    pub fn take_excess(&mut self) -> Excess {
-        self.from_client.take_excess()
+    /// By which limits messages and control frames were too much and swallowed, and how many: only the client has limits.
+    pub fn take_swallowed(&mut self) -> Vec<(Refusal, u32)> {
+        self.from_client.take_swallowed()
     }
 
     /// Takes the next bytes of one side; `now` may be some milliseconds late.

@@ -7,7 +7,7 @@ use core::cell::Cell;
 
 use crate::limits::rate::{Meter, Rate};
 use crate::limits::rules::ConnectionLimits;
-use crate::refusal::{Refusal, member_path};
+use crate::refusal::{Cause, Refusal, member_path};
 use crate::time::Moment;
 use crate::violation::Violation;
 use crate::wire::Side;
@@ -20,6 +20,11 @@ pub trait Budget {
 
     /// Takes this much of what the client's subject may send: all of it, or nothing.
     fn spend(&self, messages: u64, len: u64) -> bool;
+
+    /// Whether it was the bytes that did not fit, and not the messages.
+    fn lacks_bytes(&self, _messages: u64, _len: u64) -> bool {
+        false
+    }
 
     /// Takes one message of this type, which may have no name, of what a fleet lets the subject send.
     fn ask(&self, kind: &str) -> bool;
@@ -51,29 +56,35 @@ pub trait Budget {
 pub enum Excess {
     /// That of a connection's bytes.
     Bytes,
-    /// That of a connection's messages of one type.
-    ByType,
+    /// That of a connection's messages of one type, which this is in the list of those that it has sent.
+    ByType(usize),
     /// That of a fleet.
     Global,
     /// That of a connection's messages.
     Messages,
-    /// That of a subject.
-    Subject,
+    /// That of a subject's bytes.
+    SubjectBytes,
+    /// That of a subject's messages.
+    SubjectMessages,
 }
 
 impl Excess {
-    /// What it is for a message, whose type may be known, with the path of the limit.
+    /// What it is for a message, with the path of the limit; `kind` is the type that has a limit of its own.
     #[cold]
     #[inline(never)]
     #[must_use]
-    pub fn refusal(self, kind: Option<&str>) -> Refusal {
-        const BY_TYPE: &str = "limits.per_connection.by_type";
+    pub fn refusal(self, kind: &str) -> Refusal {
         let path = match self {
             Self::Bytes => "limits.per_connection.bytes",
-            Self::ByType => &*kind.map_or_else(|| BY_TYPE.to_owned(), |kind| member_path(BY_TYPE, kind)),
+            Self::ByType(_) => {
+                let at = member_path("limits.per_connection.by_type", kind);
+                let cause = Cause { at, kind: Some(kind.to_owned()), ..Cause::default() };
+                return Refusal::because(Violation::RateExceeded, cause);
+            }
             Self::Global => "limits.global",
             Self::Messages => "limits.per_connection.messages",
-            Self::Subject => "limits.per_subject",
+            Self::SubjectBytes => "limits.per_subject.bytes",
+            Self::SubjectMessages => "limits.per_subject.messages",
         };
         Refusal::at(Violation::RateExceeded, path)
     }
@@ -88,6 +99,8 @@ pub(super) struct Pace {
     by_type: Vec<(String, Meter)>,
     /// The limit by which something was too much, until it is asked for.
     excess: Option<Excess>,
+    /// The limits by which messages were swallowed, and how many, until they are told.
+    swallowed: Vec<(Excess, u32)>,
 }
 
 impl Pace {
@@ -117,14 +130,10 @@ impl Pace {
         if !fits {
             let was_taken = (self.messages, self.bytes) != before;
             (self.messages, self.bytes) = before;
-            self.excess = Some(if was_taken { Excess::Subject } else { self.exceeded(limits, (messages, len), now) });
+            let own = (!was_taken).then_some((limits, now));
+            self.note_excess(own, messages, len, budget);
         }
         fits
-    }
-
-    /// Something was too much by this limit.
-    pub(super) const fn note_excess(&mut self, excess: Excess) {
-        self.excess = Some(excess);
     }
 
     /// The limit by which something was too much since this was asked: where it was none of these, a fleet's.
@@ -132,15 +141,46 @@ impl Pace {
         self.excess.take().unwrap_or(Excess::Global)
     }
 
-    /// The limit that so much more exceeds.
+    /// What it is for a message to be too much by this limit.
+    pub(super) fn refusal(&self, excess: Excess) -> Refusal {
+        let index = if let Excess::ByType(index) = excess { Some(index) } else { None };
+        let kind = index.and_then(|index| self.by_type.get(index));
+        excess.refusal(kind.map_or("", |(kind, _)| kind))
+    }
+
+    /// A message was swallowed by this limit.
     #[cold]
-    fn exceeded(&self, limits: &ConnectionLimits, (messages, len): (u64, u64), now: Moment) -> Excess {
-        let (mut own_messages, mut own_bytes) = (self.messages, self.bytes);
-        match (limits.messages, limits.bytes) {
-            (Some(rate), _) if !own_messages.take(&rate, messages, now) => Excess::Messages,
-            (_, Some(rate)) if !own_bytes.take(&rate, len, now) => Excess::Bytes,
-            _ => Excess::Subject,
+    #[inline(never)]
+    pub(super) fn swallow(&mut self, excess: Excess) {
+        match self.swallowed.iter_mut().find(|(known, _)| *known == excess) {
+            Some((_, count)) => *count = count.saturating_add(1),
+            None => self.swallowed.push((excess, 1)),
         }
+    }
+
+    /// What was swallowed since this was asked, and how often.
+    pub(super) fn take_swallowed(&mut self) -> Vec<(Refusal, u32)> {
+        let swallowed = core::mem::take(&mut self.swallowed);
+        swallowed.into_iter().map(|(excess, count)| (self.refusal(excess), count)).collect()
+    }
+
+    /// Notes which limit so much more exceeds: of its subject, where it is within its `own` at that time.
+    #[cold]
+    #[inline(never)]
+    fn note_excess(&mut self, own: Option<(&ConnectionLimits, Moment)>, messages: u64, len: u64, budget: &dyn Budget) {
+        let (mut own_messages, mut own_bytes) = (self.messages, self.bytes);
+        let exceeds = |meter: &mut Meter, rate: fn(&ConnectionLimits) -> Option<Rate>, amount| {
+            own.is_some_and(|(limits, now)| rate(limits).is_some_and(|rate| !meter.take(&rate, amount, now)))
+        };
+        self.excess = Some(if exceeds(&mut own_messages, |limits| limits.messages, messages) {
+            Excess::Messages
+        } else if exceeds(&mut own_bytes, |limits| limits.bytes, len) {
+            Excess::Bytes
+        } else if budget.lacks_bytes(messages, len) {
+            Excess::SubjectBytes
+        } else {
+            Excess::SubjectMessages
+        });
     }
 
     fn take(&mut self, limits: &ConnectionLimits, messages: u64, len: u64, now: Moment) -> bool {
@@ -164,21 +204,22 @@ impl Pace {
         now: Moment,
         budget: &dyn Budget,
     ) -> Result<(), Excess> {
-        if limits.by_type.get(kind).is_some_and(|rate| !self.take_type(kind, rate, now, budget)) {
-            return Err(Excess::ByType);
+        if let Some(rate) = limits.by_type.get(kind) {
+            self.take_type(kind, rate, now, budget)?;
         }
         if budget.ask(kind) { Ok(()) } else { Err(Excess::Global) }
     }
 
-    fn take_type(&mut self, kind: &str, rate: &Rate, now: Moment, budget: &dyn Budget) -> bool {
+    fn take_type(&mut self, kind: &str, rate: &Rate, now: Moment, budget: &dyn Budget) -> Result<(), Excess> {
         let known = self.by_type.iter().position(|(own, _)| own == kind);
         let index = known.unwrap_or_else(|| {
             self.by_type.push((kind.to_owned(), Meter::default()));
             self.by_type.len().saturating_sub(1)
         });
-        let Some((_, meter)) = self.by_type.get_mut(index) else { return false };
+        let Some((_, meter)) = self.by_type.get_mut(index) else { return Ok(()) };
         let now = if meter.is_empty(rate, now) { budget.now() } else { now };
-        meter.take(rate, 1, now) || meter.take(rate, 1, budget.now())
+        let fits = meter.take(rate, 1, now) || meter.take(rate, 1, budget.now());
+        if fits { Ok(()) } else { Err(Excess::ByType(index)) }
     }
 }
 

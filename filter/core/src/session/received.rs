@@ -16,8 +16,8 @@ pub struct Received {
     pub cause: Option<Box<Cause>>,
     /// What passed that would be refused if it were enforced.
     pub overlooked: Vec<Overlooked>,
-    /// How many messages and control frames were too much, and swallowed.
-    pub swallowed: u32,
+    /// Whether messages or control frames were too much, and swallowed.
+    pub swallowed: bool,
 }
 
 impl Received {
@@ -28,7 +28,7 @@ impl Received {
             violation: None,
             cause: None,
             overlooked: Vec::new(),
-            swallowed: 0,
+            swallowed: false,
         }
     }
 }

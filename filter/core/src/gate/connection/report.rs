@@ -31,16 +31,14 @@ impl Connection {
         worker: &Worker,
         from: Side,
         overlooked: Vec<Overlooked>,
-        swallowed: u32,
         effects: &mut Effects,
     ) {
         for Overlooked { refusal, count, part: _ } in overlooked {
             let refusal = located(refusal, from);
             self.report_often(worker, &refusal, Some(from), (Mode::Monitor, count), effects);
         }
-        if swallowed > 0 {
-            let refusal = self.session.take_excess().refusal(None);
-            self.report_often(worker, &refusal, Some(from), (Mode::Enforce, swallowed), effects);
+        for (refusal, count) in self.session.take_swallowed() {
+            self.report_often(worker, &refusal, Some(from), (Mode::Enforce, count), effects);
         }
     }
 
@@ -79,9 +77,12 @@ impl Connection {
         effects.count(metric, count);
         worker.watch.note(Watched::Failures);
         if self.policy.log.refusals {
-            for _ in 0..count {
-                self.log(worker, mode, |connection, of| connection.record.refused(of, refusal, from, mode), effects);
-            }
+            self.log(
+                worker,
+                mode,
+                |connection, of| connection.record.refused(of, refusal, from, (mode, count)),
+                effects,
+            );
         }
         if let Some(rule) = refusal.rule() {
             effects.count(Metric::Rule(Rc::clone(rule)), count);

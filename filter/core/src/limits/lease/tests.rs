@@ -48,6 +48,25 @@ fn what_a_connection_has_not_used_is_given_back_at_its_end() {
 }
 
 #[test]
+fn what_does_not_fit_is_messages_or_bytes() {
+    for (messages, bytes, spent, needed, lacks_bytes) in [
+        (Some(3), None, (3, 0), (1, 9), false),
+        (None, Some(9), (3, 9), (1, 1), true),
+        (Some(3), Some(9), (3, 0), (1, 1), false),
+        (Some(3), Some(9), (2, 9), (1, 1), true),
+        (Some(3), Some(9), (0, 0), (1, 10), true),
+        (Some(3), Some(9), (3, 0), (1, 10), true),
+    ] {
+        let worker = Worker::first();
+        let limits = bursts(messages, bytes);
+        let [lease] = leased([&worker], &limits);
+        assert!(lease.spend(&limits, spent.0, spent.1));
+        assert!(!lease.spend(&limits, needed.0, needed.1));
+        assert_eq!(lease.lacks_bytes(&limits, needed.0, needed.1), lacks_bytes, "{messages:?} {bytes:?} {needed:?}");
+    }
+}
+
+#[test]
 fn what_was_not_used_within_its_second_is_given_back() {
     let worker = Worker::first();
     let limits = bursts(Some(80), None);

@@ -29,16 +29,26 @@ impl Direction {
         let is_typed = terms.rules.is_text(header.opcode) && terms.content.read_type();
         let fits = self.pace.receive(&limits.per_connection, begins, header.payload_len, terms.now, terms.budget)
             && (begins == 0 || header.opcode.is_control() || is_typed || terms.budget.ask(""));
-        if fits {
-            return Ok(false);
-        }
-        if limits.on_excess == OnExcess::Drop && begins > 0 && terms.docket.mode(Part::Limits).enforces() {
+        if fits { Ok(false) } else { self.exceed_with(begins > 0, header, limits.on_excess, terms) }
+    }
+
+    /// What becomes of a frame that is too much.
+    #[cold]
+    #[inline(never)]
+    fn exceed_with(
+        &mut self,
+        begins: bool,
+        header: &FrameHeader,
+        on_excess: OnExcess,
+        terms: &Terms<'_>,
+    ) -> Result<bool, Refusal> {
+        let excess = self.pace.take_excess();
+        if on_excess == OnExcess::Drop && begins && terms.docket.mode(Part::Limits).enforces() {
             self.swallowed |= !header.opcode.is_control() && !header.fin;
-            self.found.swallowed = self.found.swallowed.saturating_add(1);
+            self.swallow(excess);
             return Ok(true);
         }
-        let excess = self.pace.take_excess();
-        terms.docket.find(excess.refusal(None)).map(|()| false)
+        terms.docket.find(self.pace.refusal(excess)).map(|()| false)
     }
 
     /// Takes one more message of this type: what does not fit does not count.
@@ -50,9 +60,14 @@ impl Direction {
         self.pace.receive_type(&limits.per_connection, kind, terms.now, terms.budget)
     }
 
-    /// The limit by which the last message that was swallowed was too much.
-    pub(in crate::session) fn take_excess(&mut self) -> Excess {
-        self.pace.take_excess()
+    fn swallow(&mut self, excess: Excess) {
+        self.found.swallowed = true;
+        self.pace.swallow(excess);
+    }
+
+    /// By which limits messages and control frames of the last chunk were too much and swallowed, and how many.
+    pub(in crate::session) fn take_swallowed(&mut self) -> Vec<(Refusal, u32)> {
+        self.pace.take_swallowed()
     }
 
     pub(super) fn swallow_frame<C: Chunk + ?Sized>(&mut self, scan: &mut Scan<'_, C>) {
@@ -67,19 +82,18 @@ impl Direction {
         self.swallow_frame(scan);
     }
 
-    /// The message in hand, all of which is held, of this type is too much. Gives whether it goes nowhere.
+    /// The message in hand, all of which is held, is too much by this limit. Gives whether it goes nowhere.
     pub(super) fn exceed<C: Chunk + ?Sized>(
         &mut self,
         scan: &mut Scan<'_, C>,
-        (kind, excess): (&str, Excess),
+        excess: Excess,
         terms: &Terms<'_>,
     ) -> Result<bool, Refusal> {
         let is_dropped = terms.limits.is_some_and(|limits| limits.on_excess == OnExcess::Drop);
         if !(is_dropped && terms.docket.mode(Part::Limits).enforces()) {
-            return terms.docket.find(excess.refusal(Some(kind))).map(|()| false);
+            return terms.docket.find(self.pace.refusal(excess)).map(|()| false);
         }
-        self.pace.note_excess(excess);
-        self.found.swallowed = self.found.swallowed.saturating_add(1);
+        self.swallow(excess);
         if let Some(search) = terms.search {
             search.forget();
         }

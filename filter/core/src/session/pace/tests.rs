@@ -26,6 +26,7 @@ struct Clerk {
     /// How often it was asked for the time.
     looked: Cell<u32>,
     gives: Cell<bool>,
+    lacks_bytes: bool,
     spent: RefCell<Vec<(u64, u64)>>,
     /// The type that there is nothing left of.
     exhausted: Option<&'static str>,
@@ -38,6 +39,7 @@ impl Default for Clerk {
             now: Cell::new(NOW),
             looked: Cell::default(),
             gives: Cell::new(true),
+            lacks_bytes: false,
             spent: RefCell::default(),
             exhausted: None,
             asked: RefCell::default(),
@@ -54,6 +56,10 @@ impl Budget for Clerk {
     fn spend(&self, messages: u64, len: u64) -> bool {
         self.spent.borrow_mut().push((messages, len));
         self.gives.get()
+    }
+
+    fn lacks_bytes(&self, _: u64, _: u64) -> bool {
+        self.lacks_bytes
     }
 
     fn ask(&self, kind: &str) -> bool {
@@ -109,7 +115,9 @@ fn play(session: &mut Session, from: Side, bytes: &[u8], piece: usize, now: Mome
         for overlooked in received.overlooked {
             played.violations.extend((0..overlooked.count).map(|_| overlooked.refusal.violation));
         }
-        played.swallowed += received.swallowed;
+        let swallowed: u32 = session.take_swallowed().iter().map(|(_, count)| count).sum();
+        assert_eq!(received.swallowed, swallowed > 0);
+        played.swallowed += swallowed;
     }
     played
 }
@@ -155,6 +163,33 @@ fn messages_and_control_frames_count_alike_and_a_close_never() {
     let closed = [&forty[..], &CLOSE].concat();
     check_depths(&forty_at_once(), &closed, &Played::new(closed.clone(), None, 0));
     check_depths(&forty_at_once(), &forty, &Played::new(forty.clone(), None, 0));
+}
+
+#[test]
+fn what_is_swallowed_is_told_by_the_limit_and_type_of_each() {
+    let limits = json!({
+        "on_excess": "drop",
+        "per_connection": {
+            "messages": {"per_second": 1, "burst": 6},
+            "by_type": {"a": {"per_second": 1, "burst": 1}, "b": {"per_second": 1, "burst": 1}},
+        },
+    });
+    let typed = json!({"json": {"discriminator": "/type", "schemas": {"a": true, "b": true}}});
+    let sent: Vec<u8> = "aabbbaaa".chars().flat_map(|kind| text(format!(r#"{{"type":"{kind}"}}"#))).collect();
+    let mut session = open("enforce", &typed, &limits);
+    assert!(session.receive(Client, &*sent, NOW, &Clerk::default()).unwrap().swallowed);
+    let told = session.take_swallowed().into_iter().map(|(refusal, count)| {
+        let cause = refusal.cause.unwrap();
+        (cause.at, cause.kind, count)
+    });
+    let (of, own) = ("limits.per_connection", |kind: &str| Some(kind.to_owned()));
+    let expected = [
+        (format!("{of}.by_type.a"), own("a"), 2),
+        (format!("{of}.by_type.b"), own("b"), 2),
+        (format!("{of}.messages"), None, 2),
+    ];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    assert_eq!(session.take_swallowed(), []);
 }
 
 #[test]
@@ -409,7 +444,7 @@ fn what_is_too_much_says_for_which_limit() {
     let one = json!({"per_second": 1, "burst": 1});
     let login = r#"{"type":"login"}"#;
     let exhausted = || Clerk { exhausted: Some("login"), ..Clerk::default() };
-    let broke = || Clerk { gives: Cell::new(false), ..Clerk::default() };
+    let broke = |lacks_bytes| Clerk { gives: Cell::new(false), lacks_bytes, ..Clerk::default() };
     for (limits, clerk, at) in [
         (json!({"per_connection": {"messages": one}}), Clerk::default(), "limits.per_connection.messages"),
         (
@@ -427,7 +462,8 @@ fn what_is_too_much_says_for_which_limit() {
             Clerk::default(),
             "limits.per_connection.by_type.login",
         ),
-        (json!({}), broke(), "limits.per_subject"),
+        (json!({}), broke(false), "limits.per_subject.messages"),
+        (json!({}), broke(true), "limits.per_subject.bytes"),
         (json!({}), exhausted(), "limits.global"),
     ] {
         let mut session = open("monitor", &typed(), &limits);
