@@ -58,5 +58,6 @@ pub(crate) fn receive_within(
     budget: &dyn Budget,
 ) -> (Vec<u8>, Option<Violation>, u32) {
     let received = session.receive(Side::Client, chunk, now, budget).expect("a readable chunk");
-    (forwarded(&received, chunk), received.violation, received.swallowed)
+    let swallowed = session.take_swallowed().iter().map(|(_, count)| count).sum();
+    (forwarded(&received, chunk), received.violation, swallowed)
 }
