@@ -132,6 +132,40 @@ fn each_message_of_a_text_is_judged_and_counts() {
 }
 
 #[test]
+fn an_envelope_changes_nothing_about_what_json_may_be() {
+    for (value, bound, violation) in [
+        (r#"{"a":"\ud83d"}"#, json!({"surrogates": "refuse"}), Violation::InvalidJson),
+        (r#"{"a":1,"a":2}"#, json!({}), Violation::JsonRefused),
+        (r#"{"a":"12345"}"#, json!({"max_string_bytes": 4}), Violation::JsonRefused),
+        (r#"{"a":[[[[[[[[]]]]]]]]}"#, json!({"max_depth": 7}), Violation::JsonRefused),
+        (r#"{"a":tru}"#, json!({}), Violation::InvalidJson),
+    ] {
+        for (envelope, text) in [
+            ("json", value.to_owned()),
+            ("json_lines", format!("{{}}\n{value}\n")),
+            (
+                "graphql-transport-ws",
+                format!(r#"{{"type":"subscribe","id":"1","payload":{{"query":"q","variables":{value}}}}}"#),
+            ),
+            ("signalr", format!("{{\"type\":1,\"target\":\"a\",\"arguments\":[{value}]}}\x1e")),
+            ("socket.io", format!("42[\"a\",{value}]")),
+            ("sockjs", json!([value]).to_string()),
+            ("stomp", format!("SEND\ndestination:/a\n\n{value}\0")),
+        ] {
+            let judge = |json| {
+                let judged = enveloped(envelope, json, json!({}))
+                    .judge(&text, &docket(), &Handshake::default(), 0, None)
+                    .map(drop);
+                judged.map_err(|refusal| refusal.violation)
+            };
+            assert_eq!(judge(bound.clone()), Err(violation), "{envelope}: {value}");
+            let otherwise = json!({"duplicate_keys": "allow"});
+            assert_eq!(judge(otherwise).is_ok(), !value.contains("tru}"), "{envelope}: {value}");
+        }
+    }
+}
+
+#[test]
 fn patterns_see_what_an_envelope_hides() {
     let deny = json!({"deny_patterns": [{"name": "bad", "regex": "b a d|b:a"}]});
     for (envelope, text) in [

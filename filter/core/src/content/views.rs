@@ -26,7 +26,8 @@ pub const VIEWS_MAX: usize = 5;
 /// that does not ask for it.
 const DEPTH_MAX: u8 = 3;
 
-/// How long a number may become without its exponent, in times what is written, so that all stay within [`VIEWS_MAX`].
+/// How long a number may become without its exponent, in times what is written, so that all stay within [`VIEWS_MAX`]; one that has been
+/// seen as it is written, as long as it is with what parts it from the next.
 const PLAIN_LEN_MAX: usize = 3;
 
 /// A byte order mark: many readers step over it.
@@ -94,8 +95,9 @@ pub fn any(text: &str, reader: Reader, see: &mut dyn FnMut(View<'_>) -> bool) ->
     let text = text.strip_prefix(MARK).unwrap_or(text);
     let mut views = Views { reader, see, seen_empty: false };
     match Shape::of(text) {
-        Shape::Record => views.record(text, DEPTH_MAX, true),
-        shape => views.text(text, shape, DEPTH_MAX) || views.quoted(text),
+        Shape::Record => views.record(Record::new(text), DEPTH_MAX, true),
+        Shape::Commented(ends) => views.commented(text, ends, DEPTH_MAX),
+        Shape::Other => views.see(text) || views.pieces(text, DEPTH_MAX) || views.quoted(text),
     }
 }
 
@@ -140,23 +142,20 @@ impl Views<'_> {
     fn unescaped(&mut self, text: &str, depth: u8) -> bool {
         match (depth, Shape::of(text)) {
             (0, _) => self.see(text),
-            (_, Shape::Record) => (self.see)(View::Record(text)) || self.record(text, depth, false),
-            (_, shape) => self.text(text, shape, depth),
+            (_, Shape::Record) => (self.see)(View::Record(text)) || self.record(Record::new(text), depth, false),
+            (_, Shape::Commented(ends)) => self.commented(text, ends, depth),
+            (_, Shape::Other) => self.see(text) || self.pieces(text, depth),
         }
     }
 
-    /// What may be a text, and no record.
-    fn text(&mut self, text: &str, shape: Shape, depth: u8) -> bool {
-        self.see(text)
-            || match shape {
-                Shape::Commented | Shape::Record => self.record(text, depth, false),
-                Shape::Other => self.pieces(text, depth),
-            }
+    /// A record with comments.
+    fn commented(&mut self, text: &str, line_ends: &'static [char], depth: u8) -> bool {
+        self.see(text) || self.record(Record { line_ends, ..Record::new(text) }, depth, false)
     }
 
     /// What is in a record, which `is_new` where it has not been seen as it is written.
-    fn record(&mut self, text: &str, depth: u8, is_new: bool) -> bool {
-        Record::new(text).map_while(Result::ok).any(|token| match token {
+    fn record(&mut self, record: Record<'_>, depth: u8, is_new: bool) -> bool {
+        record.map_while(Result::ok).any(|token| match token {
             Token::Comment(text) => self.unescaped(text, depth.saturating_sub(1)),
             Token::String(raw) => {
                 let is_escaped = self.reader == Reader::Unknown && is_new && raw.contains('\\');
@@ -169,7 +168,7 @@ impl Views<'_> {
 
     /// A number or something else without quotes; in a string it has been seen as it is written.
     fn word(&mut self, word: &str, is_new: bool) -> bool {
-        let len_max = if is_new { word.len().saturating_mul(PLAIN_LEN_MAX) } else { word.len() };
+        let len_max = if is_new { word.len().saturating_mul(PLAIN_LEN_MAX) } else { word.len().saturating_add(1) };
         // A whole number is as it is.
         let may_differ = !word.bytes().all(|byte| byte.is_ascii_digit());
         let number = if may_differ { Decimal::parse(word.as_bytes()).or_else(|| json5_number(word)) } else { None };
@@ -265,24 +264,36 @@ fn paragraph_end(bytes: &[u8], at: usize) -> Option<usize> {
 enum Shape {
     /// As a record.
     Record,
-    /// As a record, and as a whole, since it has comments.
-    Commented,
+    /// As a record, and as a whole, since it has comments; these end lines in it.
+    Commented(&'static [char]),
     /// As a whole, and piece by piece.
     Other,
 }
 
 impl Shape {
     fn of(text: &str) -> Self {
-        let (mut record, mut has_comment) = (Record::new(text), false);
+        let (shape, has_comment) = Self::by(text, &LINE_ENDS);
+        if !has_comment || !matches!(shape, Self::Other) {
+            return shape;
+        }
+        // Readers differ about the end of a comment: it is a record if one of them takes it for one.
+        let others = [2, 1].into_iter().filter_map(|count| Some(Self::by(text, LINE_ENDS.get(..count)?).0));
+        others.reduce(|one, other| if matches!(one, Self::Other) { other } else { one }).unwrap_or(shape)
+    }
+
+    /// Likewise for a reader to whom these end lines, and whether it has seen a comment.
+    fn by(text: &str, line_ends: &'static [char]) -> (Self, bool) {
+        let (mut record, mut has_comment) = (Record { line_ends, ..Record::new(text) }, false);
         let is_one = record.all(|token| {
             has_comment |= matches!(token, Ok(Token::Comment(_)));
             token.is_ok()
         });
-        match (is_one && !record.is_start, has_comment) {
+        let shape = match (is_one && !record.is_start, has_comment) {
             (true, false) => Self::Record,
-            (true, true) => Self::Commented,
+            (true, true) => Self::Commented(line_ends),
             (false, _) => Self::Other,
-        }
+        };
+        (shape, has_comment)
     }
 }
 
@@ -303,6 +314,8 @@ struct NotOne;
 /// A text that is read as a record, by the rules of JSON5 where those of JSON are narrower.
 struct Record<'a> {
     text: &'a str,
+    /// What ends a comment behind `//`.
+    line_ends: &'static [char],
     at: usize,
     depth: usize,
     /// A value has ended, and no comma or colon has come.
@@ -315,7 +328,7 @@ struct Record<'a> {
 
 impl<'a> Record<'a> {
     const fn new(text: &'a str) -> Self {
-        Self { text, at: 0, depth: 0, is_behind_value: false, is_start: true, is_over: false }
+        Self { text, line_ends: &LINE_ENDS, at: 0, depth: 0, is_behind_value: false, is_start: true, is_over: false }
     }
 
     fn rest(&self) -> &'a str {
@@ -333,7 +346,7 @@ impl<'a> Record<'a> {
     fn comment(&mut self) -> Option<Token<'a>> {
         let rest = self.rest();
         let (text, end_len) = if let Some(behind) = rest.strip_prefix("//") {
-            (behind.split(LINE_ENDS).next()?, 0)
+            (behind.split(self.line_ends).next()?, 0)
         } else {
             (rest.strip_prefix("/*")?.split_once("*/")?.0, 2)
         };
@@ -454,7 +467,7 @@ impl<'a> Iterator for Record<'a> {
     }
 }
 
-/// What ends a line for JSON5.
+/// What ends a line for JSON5: for some readers only the first two, or the first.
 const LINE_ENDS: [char; 4] = ['\n', '\r', '\u{2028}', '\u{2029}'];
 
 /// White space of JSON5, and what parts records.

@@ -16,7 +16,7 @@ pub(super) fn path(target: &[u8]) -> String {
 }
 
 /// The longest name of a member, in characters: names that schemas know are shorter, and others may be anything.
-const NAME_LEN_MAX: usize = 32;
+const NAME_LEN_MAX: usize = 64;
 
 /// The name of a member of a message, or its type, which a client may make up: a token stands as such.
 #[must_use]
@@ -78,7 +78,7 @@ mod tests {
         {
             assert_eq!(name(text), expected, "{text}");
         }
-        assert_eq!(name(&"\u{e4}".repeat(100)), "\u{e4}".repeat(32));
+        assert_eq!(name(&"\u{e4}".repeat(100)), "\u{e4}".repeat(64));
     }
 
     #[test]

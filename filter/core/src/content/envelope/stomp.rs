@@ -11,7 +11,7 @@ use crate::wire::Side;
 
 /// Any JSON: what is made of a frame is read within the bounds of the policy, with the body in it.
 const ANY: Bounds =
-    Bounds { depth_max: 128, keys_max: usize::MAX, string_len_max: usize::MAX, unique_keys: false, surrogates: false };
+    Bounds { depth_max: 128, keys_max: usize::MAX, string_len_max: usize::MAX, unique_keys: false, surrogates: true };
 
 /// A frame without the NUL that ends it.
 pub(super) fn open(frame: &str, from: Side) -> Result<Packet<'_>, Violation> {
