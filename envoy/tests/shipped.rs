@@ -88,6 +88,53 @@ fn envoy_takes_what_the_documents_show() {
     assert!(!taken && log.contains("portcullis: policy refused: mode: expected enforce or monitor"), "{log}");
 }
 
+/// The tool's word against Envoy's, of what Envoy's reader makes of a policy in its YAML.
+#[cfg(feature = "tool")]
+#[test]
+fn portcullis_check_reads_a_policy_as_envoys_reader_of_yaml_does() {
+    let folder = folder("yaml");
+    let module = module::build().unwrap();
+    let mut bootstrap: Value = serde_saphyr::from_str(portcullis_envoy::config::EDGE).unwrap();
+    let filters = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
+    *bootstrap.pointer_mut(filters).unwrap() = shown("README.md", "http_filters");
+    let policy = format!("{filters}/0/typed_config/config/configuration/value");
+    *bootstrap.pointer_mut(&policy).unwrap() = json!("HERE");
+    let text = bootstrap.to_string().replace("/etc/envoy/portcullis.wasm", module.to_str().unwrap());
+    let text = text.replace("/etc/envoy", folder.to_str().unwrap());
+    let side = |rule: &str| format!("messages: {{from_client: {rule}}}");
+    for (policy, is_taken) in [
+        ("liveness: {jitter: 0.2}".to_owned(), true),
+        ("liveness: {jitter: 1_0}".into(), false),
+        ("log: {spikes: {factor: 2.5, window: 10s}}".into(), true),
+        ("limits: {per_connection: {messages: {per_second: 0.5, burst: 5}}}".into(), true),
+        ("limits: {connections: 4294967296}".into(), true),
+        ("limits: {connections: 10.5}".into(), false),
+        ("limits: {connections: 0o20}".into(), false),
+        ("limits: {connections: 08}".into(), false),
+        ("limits: &l {connections: 5}\nroutes: [{match: {path_prefix: /a}, policy: {limits: *l}}]".into(), true),
+        ("limits: &l {connections: 5}\nroutes: [{match: {path_prefix: /a}, policy: {limits: {<<: *l}}}]".into(), false),
+        (side("{max_message_bytes: 010}"), true),
+        (side("{max_message_bytes: 00}"), false),
+        (side("{utf8: Yes}"), true),
+        (side("{utf8: yES}"), false),
+        (side("{json: {schema: {minimum: -1.5}}}"), false),
+        (side("{json: {schema: {maximum: 12345678901}}}"), false),
+        (side("{json: {schema: {const: 1.5}}}"), true),
+        ("revision: 5".into(), false),
+        ("revision: 1.10".into(), true),
+        ("revision: on".into(), false),
+    ] {
+        let members = format!("auth: {{required: false}}\n{policy}").replace('\n', ",\n  ");
+        let file = folder.join("bootstrap.yaml");
+        fs::write(&file, format!("# YAML\n{}", text.replace("\"HERE\"", &format!("{{{members}}}")))).unwrap();
+        let (taken, log) = validate(&file);
+        let mut tool = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        let told = tool.arg("check").arg("--allow-missing-env").arg(&file).output().unwrap();
+        assert_eq!(taken, is_taken, "{policy}: {log}");
+        assert_eq!(told.status.success(), is_taken, "{policy}: {}", String::from_utf8_lossy(&told.stdout));
+    }
+}
+
 /// The tool's word against Envoy's, of what is around the policy.
 #[cfg(feature = "tool")]
 #[test]

@@ -7,10 +7,10 @@ use std::fmt::{self, Write as _};
 use portcullis_core::config::{self, Finding};
 use serde_json::{Value, json};
 
-use crate::deployment::{self, Plugin};
+use crate::deployment::{self, Kind, Plugin};
 use crate::document::{Node, Position, Unreadable};
 use crate::hint::{GIVE_VARIABLE, hint};
-use crate::{messages, rules, surroundings};
+use crate::{envoy_yaml, messages, rules, surroundings};
 
 /// What the variables that a policy names are.
 #[derive(Debug, Default)]
@@ -162,6 +162,9 @@ pub(crate) fn check(text: &str, variables: &Variables) -> Result<Report, Absent>
             None => {}
             Some(Err(Unreadable { position, problem })) => report.faults.push(Placed::new(position, "", problem)),
             Some(Ok(policy)) => {
+                if plugin.kind == Kind::Envoy && !envoy_yaml::is_json(&lines) {
+                    envoy_yaml::judge(&lines, plugin, &mut report);
+                }
                 judge(&policy, plugin, variables, &mut report);
                 rules::judge(&policy, &mut report);
                 surroundings::judge(plugin, &policy, &documents, &mut report);
@@ -206,12 +209,24 @@ fn judge(policy: &Node, plugin: &Plugin<'_>, variables: &Variables, report: &mut
         }
         placed
     };
-    match config::parse(policy.value().to_string().as_bytes(), &value) {
+    match parse(policy.value(), plugin.is_struct(), &value) {
         Ok(parsed) => report.warnings.extend(parsed.warnings.iter().map(place)),
         Err(error) => {
             report.faults.extend(error.faults().iter().map(place));
             report.omitted = report.omitted.saturating_add(error.omitted());
         }
+    }
+}
+
+/// What the filter makes of a policy, which Envoy hands over as a `Struct` or as it is written.
+fn parse(
+    policy: Value,
+    is_struct: bool,
+    environment: config::Environment<'_>,
+) -> Result<config::Parsed, config::ConfigError> {
+    match is_struct {
+        true => config::parse_struct(policy, environment),
+        false => config::parse(policy.to_string().as_bytes(), environment),
     }
 }
 
@@ -230,6 +245,8 @@ fn shown(name: &str, is_passed_on: bool) -> &str {
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) policy: Value,
+    /// Whether Envoy hands it over as a `Struct`.
+    pub(crate) is_struct: bool,
     pub(crate) variables: BTreeMap<String, String>,
 }
 
@@ -245,15 +262,15 @@ pub(crate) fn written(text: &str) -> Result<Written, String> {
     let (plugin, policy) = found.ok_or_else(|| absent(&documents).to_string())?;
     let lines: Vec<&str> = text.lines().collect();
     let policy = plugin.read(&lines, policy).map_err(unreadable)?.value();
-    let variables = plugin.variables().into_iter().flatten();
-    Ok(Written { policy, variables: variables.filter_map(|(name, value)| Some((name, value?))).collect() })
+    let (is_struct, variables) = (plugin.is_struct(), plugin.variables().into_iter().flatten());
+    Ok(Written { policy, is_struct, variables: variables.filter_map(|(name, value)| Some((name, value?))).collect() })
 }
 
 /// What the filter makes of a policy.
 ///
 /// # Errors
 /// The first faults; `portcullis check` says where they are.
-pub(crate) fn parsed(policy: &Value, variables: &Variables) -> Result<config::Parsed, String> {
+pub(crate) fn parsed(written: &Written, variables: &Variables) -> Result<config::Parsed, String> {
     let missing = RefCell::new(BTreeSet::new());
     let value = |name: &str| {
         let value = variables.get(name);
@@ -262,7 +279,7 @@ pub(crate) fn parsed(policy: &Value, variables: &Variables) -> Result<config::Pa
         }
         value
     };
-    config::parse(policy.to_string().as_bytes(), &value).map_err(|error| {
+    parse(written.policy.clone(), written.is_struct, &value).map_err(|error| {
         if !error.faults().iter().all(is_missing_variable) {
             return error.to_string();
         }

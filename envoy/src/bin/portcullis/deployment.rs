@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use portcullis_core::config;
 
 use crate::document::{self, Content, Node, Unreadable, join};
+use crate::envoy_yaml;
 use crate::hint::nearest;
 
 /// The API that a plugin is an object or message of.
@@ -169,15 +170,23 @@ impl<'a> Plugin<'a> {
         self.trail.last().map(|(path, node)| (path.as_str(), *node))
     }
 
-    /// The policy at `policy`: where that is a string, Envoy hands it to the filter as it is, which reads JSON.
+    /// The policy at `policy`, as Envoy reads it: where that is a string, it hands it to the filter as it is, which reads JSON.
     ///
     /// # Errors
     /// [`Unreadable`] with the place in the file of these lines.
     pub(crate) fn read(&self, lines: &[&str], policy: &Node) -> Result<Node, Unreadable> {
         match self.kind {
-            Kind::Envoy => document::unquoted_json(lines, policy),
+            Kind::Envoy if policy.text().is_some() || envoy_yaml::is_json(lines) => {
+                document::unquoted_json(lines, policy)
+            }
+            Kind::Envoy => Ok(envoy_yaml::read(lines, policy)),
             Kind::Bare | Kind::EnvoyGateway | Kind::Istio => document::unquoted(lines, policy),
         }
+    }
+
+    /// Whether Envoy hands the policy over as a `google.protobuf.Struct`.
+    pub(crate) fn is_struct(&self) -> bool {
+        self.kind == Kind::Envoy && self.policy.is_some_and(Node::is_map)
     }
 
     /// Whether its name, its image or its file is that of this filter.

@@ -18,6 +18,8 @@ pub(crate) struct Position {
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) position: Position,
+    /// Where it is written, if `position` is that of an alias.
+    pub(crate) origin: Position,
     pub(crate) content: Content,
 }
 
@@ -65,7 +67,7 @@ pub(crate) fn unquoted(lines: &[&str], node: &Node) -> Result<Node, Unreadable> 
     let outer = |position: Position| outer(lines, &inner_lines, node.position, position);
     let inner_documents = documents(inner).map_err(|error| Unreadable { position: outer(error.position), ..error })?;
     let Some(mut document) = inner_documents.into_iter().next() else {
-        return Ok(Node { position: node.position, content: Content::Scalar(Value::Null) });
+        return Ok(Node { content: Content::Scalar(Value::Null), ..node.clone() });
     };
     document.each_position(&mut |position| *position = outer(*position));
     Ok(document)
@@ -318,7 +320,7 @@ impl From<Spanned<Parsed>> for Node {
                     .collect(),
             ),
         };
-        Self { position: position(&parsed.referenced), content }
+        Self { position: position(&parsed.referenced), origin: position(&parsed.defined), content }
     }
 }
 

@@ -4,6 +4,7 @@ mod check;
 mod claims;
 mod deployment;
 mod document;
+mod envoy_yaml;
 mod explain;
 mod har;
 mod hint;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{env, fs, io};
 
-use check::{Absent, Report, Variables, Written};
+use check::{Absent, Report, Variables};
 use claims::Place;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
@@ -231,16 +232,15 @@ impl Asked {
     fn question(&self, url: Option<String>, headers: Vec<String>) -> Result<Question, String> {
         let name = self.policy.display();
         let text = read(&self.policy).map_err(|error| format!("{name}: {error}"))?;
-        let Written { mut policy, variables: beside } =
-            check::written(&text).map_err(|problem| format!("{name}: {problem}"))?;
+        let mut written = check::written(&text).map_err(|problem| format!("{name}: {problem}"))?;
         let mut variables = variables(&self.variables)?;
-        variables.known.extend(beside);
+        variables.known.extend(core::mem::take(&mut written.variables));
         let mut url = self.url.clone().or(url).ok_or("needs a URL")?;
         let mut headers = [headers, self.headers.clone()].concat();
         if let Some(claims) = &self.claims {
             let claims = serde_json::from_str(claims).map_err(|_| "--claims: expected a JSON object".to_owned())?;
-            let claimed = claims::claim(policy, claims, now()?.as_secs())?;
-            policy = claimed.policy;
+            let claimed = claims::claim(written.policy, claims, now()?.as_secs())?;
+            written.policy = claimed.policy;
             match claimed.place {
                 Place::Header(line) => headers.push(line),
                 Place::Query(parameter) => {
@@ -249,8 +249,8 @@ impl Asked {
                 }
             }
         }
-        let parsed = check::parsed(&policy, &variables).map_err(|problem| format!("{name}: {problem}"))?;
-        Ok(Question { policy, parsed, url, headers })
+        let parsed = check::parsed(&written, &variables).map_err(|problem| format!("{name}: {problem}"))?;
+        Ok(Question { policy: written.policy, parsed, url, headers })
     }
 }
 

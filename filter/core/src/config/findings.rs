@@ -3,9 +3,12 @@
 //! Reading and building go on where something is wrong, so that all of it is named at once; what was wrong is then left out, or has its
 //! default. [`Findings::conclude`] is the one place that tells whether anything was.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::error::{ConfigError, Finding, step};
+use super::json;
 
 /// The most faults that are kept. Nobody reads as many, and each is compared with those before it.
 const FAULTS_MAX: usize = 100;
@@ -19,6 +22,8 @@ pub(super) struct Findings {
     unread: usize,
     omitted: usize,
     warnings: Vec<Finding>,
+    /// Whether numbers may be texts: Envoy's YAML reader makes such of those with a fraction or of more than 32 bits, and a `Struct` keeps them.
+    pub(super) is_struct: bool,
 }
 
 impl Findings {
@@ -55,6 +60,13 @@ impl Findings {
             }
         });
         built
+    }
+
+    /// A number, as it was before it was a text.
+    pub(super) fn number<'a>(&self, value: &'a Value) -> Cow<'a, Value> {
+        let text = value.as_str().filter(|_| self.is_struct);
+        let number = text.and_then(|text| json::parse(text.as_bytes()).ok()).filter(Value::is_number);
+        number.map_or(Cow::Borrowed(value), Cow::Owned)
     }
 
     /// What was to be read has been: faults from here on are of what values mean.

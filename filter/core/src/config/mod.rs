@@ -69,17 +69,35 @@ pub struct Parsed {
 /// hold, secrets that are not in `environment`: for all of them at once.
 pub fn parse(bytes: &[u8], environment: Environment<'_>) -> Result<Parsed, ConfigError> {
     let mut found = Findings::default();
-    let built = tree(bytes, &mut found).and_then(|tree| policies(tree, environment, &mut found));
-    let ((policies, revision, memory), warnings) = found.conclude(built)?;
-    Ok(Parsed { policies, revision, memory, warnings })
+    let read = json::parse(bytes).or_else(|fault| {
+        found.is_struct = true;
+        structure::decode(bytes).ok_or(fault)
+    });
+    let tree = match read {
+        Ok(tree) => tree,
+        Err(fault) => found.refuse("", &format!("not JSON: {fault}")).unwrap_or_default(),
+    };
+    build(tree, environment, found)
 }
 
-fn tree(bytes: &[u8], found: &mut Findings) -> Option<Map<String, Value>> {
-    match json::parse(bytes).or_else(|fault| structure::decode(bytes).ok_or(fault)) {
-        Ok(Value::Object(tree)) => Some(tree),
-        Ok(_) => found.refuse("", "the policy must be a JSON object"),
-        Err(fault) => found.refuse("", &format!("not JSON: {fault}")),
-    }
+/// Reads what Envoy hands over as a `google.protobuf.Struct`.
+///
+/// # Errors
+/// Those of [`parse`].
+pub fn parse_struct(tree: Value, environment: Environment<'_>) -> Result<Parsed, ConfigError> {
+    let mut found = Findings::default();
+    found.is_struct = true;
+    build(tree, environment, found)
+}
+
+fn build(tree: Value, environment: Environment<'_>, mut found: Findings) -> Result<Parsed, ConfigError> {
+    let tree = match tree {
+        Value::Object(tree) => Some(tree),
+        _ => found.refuse("", "the policy must be a JSON object"),
+    };
+    let built = tree.and_then(|tree| policies(tree, environment, &mut found));
+    let ((policies, revision, memory), warnings) = found.conclude(built)?;
+    Ok(Parsed { policies, revision, memory, warnings })
 }
 
 fn policies(

@@ -147,7 +147,7 @@ impl Read for bool {
 
 impl Read for f64 {
     fn read(value: &Value, found: &mut Findings) -> Option<Self> {
-        value.as_f64().or_else(|| found.expected("a number"))
+        found.number(value).as_f64().or_else(|| found.expected("a number"))
     }
 
     #[cfg(feature = "schema")]

@@ -70,6 +70,7 @@ impl Read for Count {
             )]
             is_count.then_some(value as u64)
         };
+        let value = found.number(value);
         let count = value.as_u64().or_else(|| value.as_f64().and_then(from_double));
         count.map(Self).or_else(|| found.expected("a whole number that is not negative"))
     }

@@ -263,7 +263,7 @@ fn a_variable_without_a_value_is_named_unless_it_may_be_a_secret() {
         let text = format!("auth: {{cookie: {{name: sid, hmac: {{algorithm: HS256, secret: {{env: {name}}}}}}}}}");
         let report = check(&text, &Variables::default()).unwrap();
         assert_eq!(report.faults[0].problem, expected);
-        let told = parsed(&written(&text).unwrap().policy, &Variables::default()).unwrap_err();
+        let told = parsed(&written(&text).unwrap(), &Variables::default()).unwrap_err();
         assert!(told.starts_with(expected) && told.contains("--env"), "{told}");
     }
 }
