@@ -135,11 +135,12 @@ impl Docket {
     /// Counts what passes; beyond so many, by its rule and its place in the policy alone.
     fn note(&self, part: Part, mut refusal: Refusal) {
         let mut passed = self.passed.borrow_mut();
-        if passed.len() >= APART_MAX && !passed.iter().any(|known| known.refusal == refusal) {
-            refusal.cause = refusal.cause.map(|cause| {
-                let Cause { at, mode, rule, .. } = *cause;
-                Box::new(Cause { at, mode, rule, ..Cause::default() })
-            });
+        if passed.len() >= APART_MAX
+            && !passed.iter().any(|known| known.refusal == refusal)
+            && let Some(cause) = &mut refusal.cause
+        {
+            let Cause { at, mode, rule, .. } = core::mem::take(&mut **cause);
+            **cause = Cause { at, mode, rule, ..Cause::default() };
         }
         match passed.iter_mut().find(|known| known.refusal == refusal) {
             Some(known) => known.count = known.count.saturating_add(1),

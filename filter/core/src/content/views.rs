@@ -272,13 +272,14 @@ enum Shape {
 
 impl Shape {
     fn of(text: &str) -> Self {
-        let (shape, has_comment) = Self::by(text, &LINE_ENDS);
-        if !has_comment || !matches!(shape, Self::Other) {
-            return shape;
-        }
         // Readers differ about the end of a comment: it is a record if one of them takes it for one.
-        let others = [2, 1].into_iter().filter_map(|count| Some(Self::by(text, LINE_ENDS.get(..count)?).0));
-        others.reduce(|one, other| if matches!(one, Self::Other) { other } else { one }).unwrap_or(shape)
+        for line_ends in LINE_ENDS {
+            match Self::by(text, line_ends) {
+                (Self::Other, true) => {}
+                (shape, _) => return shape,
+            }
+        }
+        Self::Other
     }
 
     /// Likewise for a reader to whom these end lines, and whether it has seen a comment.
@@ -328,7 +329,7 @@ struct Record<'a> {
 
 impl<'a> Record<'a> {
     const fn new(text: &'a str) -> Self {
-        Self { text, line_ends: &LINE_ENDS, at: 0, depth: 0, is_behind_value: false, is_start: true, is_over: false }
+        Self { text, line_ends: LINE_ENDS[0], at: 0, depth: 0, is_behind_value: false, is_start: true, is_over: false }
     }
 
     fn rest(&self) -> &'a str {
@@ -467,8 +468,8 @@ impl<'a> Iterator for Record<'a> {
     }
 }
 
-/// What ends a line for JSON5: for some readers only the first two, or the first.
-const LINE_ENDS: [char; 4] = ['\n', '\r', '\u{2028}', '\u{2029}'];
+/// What ends a line: for JSON5, and for readers that know less.
+const LINE_ENDS: [&[char]; 3] = [&['\n', '\r', '\u{2028}', '\u{2029}'], &['\n', '\r'], &['\n']];
 
 /// White space of JSON5, and what parts records.
 const fn is_space(byte: u8) -> bool {
@@ -497,7 +498,7 @@ fn json5_number(word: &str) -> Option<Decimal> {
     let unsigned = negative.or_else(|| word.strip_prefix('+')).unwrap_or(word);
     let sign = if negative.is_some() { "-" } else { "" };
     let text = match unsigned.strip_prefix("0x").or_else(|| unsigned.strip_prefix("0X")) {
-        Some(digits) => format!("{sign}{}", u64::from_str_radix(digits, 16).ok()?),
+        Some(digits) => [sign, &u64::from_str_radix(digits, 16).ok()?.to_string()].concat(),
         None => {
             let (digits, exponent) = unsigned.split_at(unsigned.find(['e', 'E']).unwrap_or(unsigned.len()));
             let digits = digits.trim_start_matches('0');
@@ -530,7 +531,7 @@ fn unescape(raw: &str) -> String {
             },
             Some('0') => (Some('\0'), 1),
             Some('\r') if behind.starts_with("\r\n") => (None, 2),
-            Some(end) if LINE_ENDS.contains(&end) => (None, end.len_utf8()),
+            Some(end @ ('\n' | '\r' | '\u{2028}' | '\u{2029}')) => (None, end.len_utf8()),
             Some(other) => (Some(other), other.len_utf8()),
             None => (None, 0),
         };

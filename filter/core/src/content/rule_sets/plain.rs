@@ -18,9 +18,12 @@ const STOPS: Kinds = SIGNS | of(b"}");
 /// The longest encoding that is no reference and has no brackets: `\u0027`.
 const ENCODING_LEN_MAX: usize = 6;
 
+/// How much of encodings in each other is waited for behind a reference that they may go on with.
+const TAIL_LEN_MAX: usize = ENCODING_LEN_MAX * 4;
+
 /// `text` without its encodings; `None` where it has none.
 pub(super) fn plain(text: &str) -> Option<Vec<u8>> {
-    let mut plain = Plain { out: Vec::with_capacity(text.len()), sign_at: 0, reference: None };
+    let mut plain = Plain { out: Vec::with_capacity(text.len()), sign_at: 0, reference: None, tail: None };
     let mut rest = text.as_bytes();
     while let Some((byte, behind)) = rest.split_first() {
         if plain.is_quiet() {
@@ -33,7 +36,8 @@ pub(super) fn plain(text: &str) -> Option<Vec<u8>> {
             rest = behind;
         }
     }
-    plain.end_reference(0);
+    plain.end_reference(b' ');
+    plain.end_tail();
     if plain.out == text.as_bytes() { None } else { Some(plain.out) }
 }
 
@@ -43,6 +47,8 @@ struct Plain {
     sign_at: usize,
     /// Where the last `&` is in `out`, while a reference may follow it.
     reference: Option<usize>,
+    /// Where a sign is behind it, whose encoding may be of its next byte.
+    tail: Option<usize>,
 }
 
 impl Plain {
@@ -87,37 +93,53 @@ impl Plain {
     /// A byte that no longer belongs to a number ends a reference, with or without `;`, and so does any behind `&lt` and `&gt`. Whether it is that `;`.
     fn end_reference(&mut self, byte: u8) -> bool {
         let Some(start) = self.reference else { return false };
-        let name = self.out.get(start.saturating_add(1)..).unwrap_or_default();
-        let (number, radix) = match name {
-            [b'#', b'x' | b'X', digits @ ..] => (digits, 16),
-            [b'#', digits @ ..] => (digits, 10),
-            [b'l' | b'L', b't' | b'T'] => return self.end_with(start, '<', byte),
-            [b'g' | b'G', b't' | b'T'] => return self.end_with(start, '>', byte),
-            _ => {
-                if name.len() > REFERENCE_LEN_MAX {
-                    self.reference = None;
-                }
+        match self.tail.map(|tail| self.out.len().saturating_sub(tail)) {
+            // What took the place of the sign and those behind it.
+            Some(0) => self.tail = None,
+            Some(1..TAIL_LEN_MAX) if byte != b'&' => return false,
+            Some(_) => {
+                self.end_tail();
                 return false;
             }
-        };
-        let goes_on = char::from(byte).is_digit(radix) || (number.is_empty() && matches!(byte, b'x' | b'X'));
-        if goes_on && name.len() <= REFERENCE_LEN_MAX {
-            return false;
+            None => {}
         }
-        let number = core::str::from_utf8(number).ok().and_then(|digits| u32::from_str_radix(digits, radix).ok());
-        match number.and_then(char::from_u32) {
-            Some(plain) => self.end_with(start, plain, byte),
-            None => {
-                self.reference = None;
-                false
+        let name = self.out.get(start.saturating_add(1)..).unwrap_or_default();
+        let is_short = name.len() <= REFERENCE_LEN_MAX;
+        let goes_on = match (name, numeric(name)) {
+            (_, Some((number, radix))) => {
+                is_short && (char::from(byte).is_digit(radix) || (number.is_empty() && matches!(byte, b'x' | b'X')))
             }
-        }
+            ([b'l' | b'L' | b'g' | b'G', b't' | b'T'], None) => false,
+            (_, None) => {
+                self.reference = Some(start).filter(|_| is_short);
+                true
+            }
+        };
+        !goes_on && self.end_at(start, byte)
     }
 
-    fn end_with(&mut self, start: usize, plain: char, byte: u8) -> bool {
+    /// The reference at `start` ends before `byte`, unless that is the sign of an encoding.
+    fn end_at(&mut self, start: usize, byte: u8) -> bool {
+        if byte != b'&' && is(byte, SIGNS) {
+            self.tail = Some(self.out.len());
+            return false;
+        }
         self.reference = None;
+        let name = self.out.get(start.saturating_add(1)..).unwrap_or_default();
+        let Some(plain) = reference(name) else { return false };
         self.replace(start, plain);
         byte == b';'
+    }
+
+    /// A sign behind a reference has begun no encoding.
+    fn end_tail(&mut self) {
+        if let (Some(start), Some(tail)) = (self.reference, self.tail.take()) {
+            let behind = self.out.split_off(tail.min(self.out.len()));
+            self.end_at(start, b' ');
+            for byte in behind {
+                self.push(byte, false);
+            }
+        }
     }
 
     /// `;` ends a reference by name. Whether it was one.
@@ -137,6 +159,24 @@ impl Plain {
         for part in plain.encode_utf8(&mut buf).bytes() {
             self.push(part, true);
         }
+    }
+}
+
+/// The digits of a reference by number, and their base.
+fn numeric(name: &[u8]) -> Option<(&[u8], u32)> {
+    match name {
+        [b'#', b'x' | b'X', digits @ ..] => Some((digits, 16)),
+        [b'#', digits @ ..] => Some((digits, 10)),
+        _ => None,
+    }
+}
+
+/// What a reference stands for that needs no `;`.
+fn reference(name: &[u8]) -> Option<char> {
+    match (name, numeric(name)) {
+        (_, Some((digits, radix))) => number(digits, radix).filter(|_| !digits.is_empty()).and_then(char::from_u32),
+        ([b'l' | b'L', ..], None) => Some('<'),
+        (_, None) => Some('>'),
     }
 }
 
@@ -165,9 +205,13 @@ fn completed(out: &[u8], decoded: bool) -> Option<(usize, Instead)> {
 }
 
 fn hex(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |number: u32, digit| {
-        Some(number.checked_mul(16)?.saturating_add(char::from(*digit).to_digit(16)?))
-    })
+    number(digits, 16)
+}
+
+fn number(digits: &[u8], radix: u32) -> Option<u32> {
+    digits
+        .iter()
+        .try_fold(0, |number: u32, digit| number.checked_mul(radix)?.checked_add(char::from(*digit).to_digit(radix)?))
 }
 
 /// An escape that ends with a digit.

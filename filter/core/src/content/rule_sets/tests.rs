@@ -19,3 +19,45 @@ pub(super) fn check(set: RuleSet, attacks: &[&str], look_alikes: &[&str]) {
     assert!(idle.is_empty(), "no row shows {idle:?}");
     assert!(found.iter().all(|name| set.names().contains(name)), "a rule without a name");
 }
+
+#[test]
+fn encodings_are_undone_however_they_lie_in_each_other() {
+    const TEXT: &str = "1' OR '1'='1; <script>alert(1)</script>\\/&#";
+    let mut state = 1_u64;
+    let mut roll = |sides: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % sides
+    };
+    let mut count = 0;
+    for _ in 0..3_000 {
+        let (mut text, mut used) = (TEXT.to_owned(), Vec::new());
+        for _ in 0..=roll(4) {
+            let (form, share) = (roll(6), roll(4));
+            // References within references are undone only where they stand for `&`, and `%2%66` has two meanings.
+            let kind = form.max(2);
+            if used.contains(&kind) {
+                continue;
+            }
+            used.push(kind);
+            let encode = |letter: char, is_chosen: bool| {
+                let code = u32::from(letter);
+                // What begins an encoding of this layer cannot stand for itself in it.
+                let is_sign = matches!((form, letter), (0..=2, '&') | (3, '%') | (4.., '\\'));
+                match form {
+                    _ if !is_chosen && !is_sign => letter.to_string(),
+                    0 => format!("&#{code};"),
+                    1 => format!("&#x{code:X};"),
+                    2 => format!("&#{code:04};"),
+                    3 => format!("%{code:02x}"),
+                    4 => format!("\\x{code:02x}"),
+                    _ => format!("\\u{code:04x}"),
+                }
+            };
+            text = text.chars().map(|letter| encode(letter, roll(4) <= share)).collect();
+        }
+        let plain = super::plain::plain(&text).unwrap_or_else(|| text.clone().into_bytes());
+        assert_eq!(String::from_utf8_lossy(&plain), TEXT, "{text}");
+        count += usize::from(text != TEXT);
+    }
+    assert!(count > 2_000, "{count}");
+}
