@@ -117,6 +117,9 @@ fn read<'a>(document: &'a Node, path: &str, found: &mut Vec<Plugin<'a>>) {
     } else if let Some(spec) = spec.filter(|spec| kind == "WasmPlugin" || spec.get("pluginConfig").is_some()) {
         let trail = vec![(path.to_owned(), document), (join(path, "spec"), spec)];
         found.push(Plugin { kind: Kind::Istio, trail, policy: spec.get("pluginConfig") });
+    } else if let Some(filter) = spec.and_then(|spec| spec.get("wasm")).filter(|filter| filter.is_map()) {
+        let trail = vec![(path.to_owned(), document), (join(path, "spec.wasm"), filter)];
+        found.push(Plugin { kind: Kind::EnvoyGateway, trail, policy: filter.get("config") });
     } else if let Some(list) = spec.and_then(|spec| spec.get("wasm")).filter(|list| !list.items().is_empty()) {
         for (step, filter) in list.children() {
             let trail = vec![(path.to_owned(), document), (join(path, &format!("spec.wasm{step}")), filter)];

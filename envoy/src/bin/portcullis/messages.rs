@@ -67,9 +67,9 @@ const LOCAL: Message = &[
 
 /// `WasmPlugin.spec` of `extensions.istio.io/v1alpha1`.
 const WASM_PLUGIN: Message = &[
-    ("selector", Anything),
-    ("targetRef", Anything),
-    ("targetRefs", Anything),
+    ("selector", One(&[("matchLabels", Object)])),
+    ("targetRef", One(TARGET)),
+    ("targetRefs", Each(TARGET)),
     ("url", Text),
     ("sha256", Text),
     ("imagePullPolicy", Word(&["UNSPECIFIED_POLICY", "IfNotPresent", "Always"])),
@@ -85,6 +85,9 @@ const WASM_PLUGIN: Message = &[
     ("type", Word(&["UNSPECIFIED_PLUGIN_TYPE", "HTTP", "NETWORK"])),
 ];
 
+/// What a policy of Kubernetes' Gateway API is attached to.
+const TARGET: Message = &[("group", Text), ("kind", Text), ("name", Text), ("namespace", Text), ("sectionName", Text)];
+
 /// An item of `EnvoyExtensionPolicy.spec.wasm` of `gateway.envoyproxy.io/v1alpha1`.
 const EXTENSION: Message = &[
     ("name", Text),
@@ -97,8 +100,8 @@ const EXTENSION: Message = &[
 
 const CODE: Message = &[
     ("type", Word(&["HTTP", "Image"])),
-    ("http", Anything),
-    ("image", Anything),
+    ("http", One(&[("url", Text), ("sha256", Text), ("tls", Anything)])),
+    ("image", One(&[("url", Text), ("sha256", Text), ("pullSecretRef", Anything), ("tls", Anything)])),
     ("sha256", Text),
     ("pullPolicy", Word(&["IfNotPresent", "Always"])),
 ];
@@ -113,6 +116,12 @@ pub(crate) fn judge(plugin: &Plugin<'_>, report: &mut Report) {
         Kind::Istio => (WASM_PLUGIN, "url"),
     };
     let mut reader = Reader { kind: plugin.kind, report };
+    if let Some((path, object)) = plugin.trail.first().filter(|_| plugin.kind != Kind::Envoy) {
+        reader.object(object, path);
+    }
+    if plugin.kind == Kind::EnvoyGateway && !path.ends_with(']') {
+        return reader.fault(node.position, path, "expected a list of objects");
+    }
     reader.fields(node, path, message);
     if module.split('.').try_fold(node, |node, name| node.field(name).filter(|own| !own.is(()))).is_none() {
         reader.fault(node.position, &join(path, module), "is required: it is the module");
@@ -120,8 +129,10 @@ pub(crate) fn judge(plugin: &Plugin<'_>, report: &mut Report) {
     if plugin.policy.is_none() {
         reader.fault(node.position, &join(path, plugin.kind.policy()), "is required: it is the policy");
     }
-    if plugin.kind == Kind::Envoy {
-        reader.envoy(node, path);
+    match (plugin.kind, node.get("code")) {
+        (Kind::Envoy, _) => reader.envoy(node, path),
+        (Kind::EnvoyGateway, Some(code)) => reader.code(code, &join(path, "code")),
+        (Kind::Bare | Kind::EnvoyGateway | Kind::Istio, _) => {}
     }
 }
 
@@ -203,6 +214,36 @@ impl Reader<'_> {
         }
     }
 
+    /// The object of Kubernetes that a plugin is in.
+    fn object(&mut self, object: &Node, path: &str) {
+        let (kind, version) = match self.kind {
+            Kind::Bare | Kind::Envoy => return,
+            Kind::EnvoyGateway => ("EnvoyExtensionPolicy", "gateway.envoyproxy.io/v1alpha1"),
+            Kind::Istio => ("WasmPlugin", "extensions.istio.io/v1alpha1"),
+        };
+        for (key, expected) in [("kind", kind), ("apiVersion", version)] {
+            if let Some(own) = object.get(key).filter(|own| !own.is(expected)) {
+                self.fault(own.position, &join(path, key), &format!("expected {expected}"));
+            }
+        }
+        if let (Kind::EnvoyGateway, Some(targets)) = (self.kind, object.find("spec").node.get("targetRefs")) {
+            let path = join(path, "spec.targetRefs");
+            if targets.items().is_empty() {
+                self.fault(targets.position, &path, "expected a list of objects");
+            }
+            self.value(Each(TARGET), targets, &path);
+        }
+    }
+
+    /// A module is where its type says.
+    fn code(&mut self, code: &Node, path: &str) {
+        for (kind, source) in [("HTTP", "http"), ("Image", "image")] {
+            if code.get("type").is_some_and(|own| own.is(kind)) && code.get(source).is_none() {
+                self.fault(code.position, path, &format!("type {kind} needs `{source}`"));
+            }
+        }
+    }
+
     /// What Envoy asks for beyond types.
     fn envoy(&mut self, node: &Node, path: &str) {
         let machine = node.field("vm_config").and_then(|own| own.field("environment_variables"));
@@ -254,4 +295,72 @@ fn word(words: &[&'static str], node: &Node, is_lenient: bool) -> Option<&'stati
             || (is_lenient && (node.is(*index) || node.text().is_some_and(|own| own.eq_ignore_ascii_case(word))))
     };
     words.iter().enumerate().find(is_it).map(|(_, word)| *word)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::check::{Variables, check};
+
+    #[track_caller]
+    fn faults(manifest: &Value, changes: &[(&str, Value, &[&str])]) {
+        let told = |manifest: &Value| {
+            let report = check(&manifest.to_string(), &Variables::default()).unwrap();
+            report.faults.into_iter().map(|placed| placed.path).collect::<Vec<_>>()
+        };
+        assert_eq!(told(manifest), [""; 0]);
+        for (pointer, value, paths) in changes {
+            let mut changed = manifest.clone();
+            let (parent, name) = pointer.rsplit_once('/').unwrap();
+            changed.pointer_mut(parent).unwrap()[name] = value.clone();
+            assert_eq!(told(&changed), *paths, "{pointer}: {value}");
+        }
+    }
+
+    #[test]
+    fn what_the_api_of_istio_refuses_is_a_fault() {
+        let policy = json!({"origin": {"missing": "allow"}, "auth": {"required": false}});
+        let manifest = json!({
+            "apiVersion": "extensions.istio.io/v1alpha1", "kind": "WasmPlugin", "metadata": {"name": "portcullis"},
+            "spec": {"selector": {"matchLabels": {"app": "chat"}}, "url": "oci://a", "pluginConfig": policy},
+        });
+        faults(
+            &manifest,
+            &[
+                ("/spec/selector", json!({"labels": {"app": "chat"}}), &["spec.selector.labels"]),
+                ("/spec/selector", json!({"matchLabels": ["app"]}), &["spec.selector.matchLabels"]),
+                (
+                    "/spec/targetRefs",
+                    json!([{"kind": "Gateway", "gruop": "a", "name": "b"}]),
+                    &["spec.targetRefs[0].gruop"],
+                ),
+                ("/apiVersion", json!("extensions.istio.io/v1"), &["apiVersion"]),
+                ("/kind", json!("WasmPlugn"), &["kind"]),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_the_api_of_envoy_gateway_refuses_is_a_fault() {
+        let policy = json!({"origin": {"missing": "allow"}, "auth": {"required": false}});
+        let filter = json!({"name": "portcullis", "code": {"type": "Image", "image": {"url": "a"}}, "config": policy});
+        let target = json!({"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "edge"});
+        let manifest = json!({
+            "apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "EnvoyExtensionPolicy", "metadata": {"name": "portcullis"},
+            "spec": {"targetRefs": [target], "wasm": [filter]},
+        });
+        faults(
+            &manifest,
+            &[
+                ("/spec/wasm", filter, &["spec.wasm"]),
+                ("/spec/wasm/0/code/image", json!({"urls": "a"}), &["spec.wasm[0].code.image.urls"]),
+                ("/spec/wasm/0/code/type", json!("HTTP"), &["spec.wasm[0].code"]),
+                ("/spec/targetRefs", json!([]), &["spec.targetRefs"]),
+                ("/spec/targetRefs/0/gruop", json!("a"), &["spec.targetRefs[0].gruop"]),
+                ("/apiVersion", json!("gateway.envoyproxy.io/v1"), &["apiVersion"]),
+                ("/kind", json!("EnvoyExtensionPolcy"), &["kind"]),
+            ],
+        );
+    }
 }

@@ -1,9 +1,10 @@
 //! Rules that look for less than their policy seems to say: all of a set are left out, what is excepted cannot be there, or an envelope is not read.
 
+use portcullis_core::config;
 use portcullis_core::content::rule_sets::RuleSet;
 
 use crate::check::{Placed, Report};
-use crate::document::{Node, join};
+use crate::document::{Node, Position, join};
 use crate::hint::nearest;
 
 /// Warns of rule sets that find nothing, and of exceptions from nothing.
@@ -28,11 +29,50 @@ fn messages(policy: &Node, path: &str, has_schemas: bool, report: &mut Report) {
         }
         // Of an envelope, pointers lead into what it carries.
         let json = rules.get("json").filter(|_| has_schemas && rules.get("envelope").is_none());
+        let types = rules.get("json").filter(|_| has_schemas).and_then(types);
+        if let Some((discriminator, types)) = types {
+            authorizations(rules, &join(path, &format!("messages.{side}")), (discriminator, &types), report);
+            let limits = policy.find("limits.per_connection.by_type").node;
+            for (key, _) in limits.members().iter().filter(|_| side == "from_client") {
+                if !types.contains(&key.name.as_str()) && policy.find("limits.per_connection.by_type").is_whole {
+                    let path = join(path, &join("limits.per_connection.by_type", &config::step(&key.name)));
+                    unknown_type(key.position, &path, &key.name, &types, report);
+                }
+            }
+        }
         let path = join(path, &format!("messages.{side}.rule_sets"));
         for (step, own) in rules.get("rule_sets").map(Node::children).unwrap_or_default() {
             rule_set(own, &join(&path, &step), json, report);
         }
     }
+}
+
+/// Where messages say their type, and all types that there are, where others are refused.
+fn types(json: &Node) -> Option<(&str, Vec<&str>)> {
+    let is_closed = json.get("otherwise").is_none_or(|otherwise| otherwise.is("refuse"));
+    let schemas = json.get("schemas").filter(|_| is_closed)?;
+    let discriminator = json.get("discriminator")?.text()?;
+    Some((discriminator, schemas.members().iter().map(|(key, _)| key.name.as_str()).collect()))
+}
+
+/// Warns of rules about a type that no message has.
+fn authorizations(rules: &Node, path: &str, (discriminator, types): (&str, &[&str]), report: &mut Report) {
+    for (step, rule) in rules.get("authorize").map(Node::children).unwrap_or_default() {
+        let Some(named) = rule.get("when").and_then(|when| when.get(discriminator)) else { continue };
+        for own in named.items().iter().chain([named]) {
+            if let Some(text) = own.text().filter(|text| !text.contains('*') && !types.contains(text)) {
+                let path = join(path, &format!("authorize{step}.when{}", config::step(discriminator)));
+                unknown_type(own.position, &path, text, types, report);
+            }
+        }
+    }
+}
+
+fn unknown_type(position: Position, path: &str, text: &str, types: &[&str], report: &mut Report) {
+    let mut placed =
+        Placed::new(position, path, "is about no message: no schema has this type, and others are refused");
+    placed.hint = nearest(text, types.iter().copied(), 3).map(|known| format!("did you mean `{known}`?"));
+    report.warnings.push(placed);
 }
 
 fn rule_set(own: &Node, path: &str, json: Option<&Node>, report: &mut Report) {
@@ -159,6 +199,26 @@ mod tests {
             let report = check(&text, &Variables::default()).unwrap();
             let paths: Vec<&str> = report.warnings.iter().map(|placed| placed.path.as_str()).collect();
             assert_eq!(paths.contains(&"messages.from_client.envelope"), is_warned, "{rules}: {report:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_about_a_type_that_no_message_has_is_a_warning() {
+        for (otherwise, when, by_type, expected) in [
+            ("refuse", "kick", "say", vec![]),
+            ("refuse", "'ki*'", "say", vec![]),
+            ("refuse", "kik", "say", vec!["messages.from_client.authorize[0].when[\"/type\"]"]),
+            ("refuse", "kick", "sya", vec!["limits.per_connection.by_type.sya"]),
+            ("allow", "kik", "sya", vec![]),
+        ] {
+            let text = format!(
+                "origin: {{missing: allow}}\nauth: {{required: false}}\nlimits: {{per_connection: {{by_type: {{{by_type}: {{per_second: 1}}}}}}}}\nmessages: {{from_client: {{json: {{discriminator: /type, schemas: {{say: {{}}, kick: {{}}}}, otherwise: {otherwise}}}, authorize: [{{when: {{/type: {when}}}, claims: {{role: admin}}}}]}}}}"
+            );
+            let report = check(&text, &Variables::default()).unwrap();
+            assert!(report.is_good(), "{report:?}");
+            let told = |placed: &&Placed| placed.problem.contains("no schema has this type");
+            let paths: Vec<&str> = report.warnings.iter().filter(told).map(|placed| placed.path.as_str()).collect();
+            assert_eq!(paths, expected, "{otherwise} {when} {by_type}");
         }
     }
 

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::error::{ConfigError, Finding, step};
-use super::json;
+use crate::json;
 
 /// The most faults that are kept. Nobody reads as many, and each is compared with those before it.
 const FAULTS_MAX: usize = 100;

@@ -132,9 +132,9 @@ fn a_policy_is_found_in_what_it_is_deployed_with() {
     let indented = |by: usize| policy.lines().map(|line| format!("\n{}{line}", " ".repeat(by))).collect::<String>();
     let plugin = "config:\n  vm_config: {runtime: v8, code: {}}\n  configuration:\n    '@type': type.googleapis.com/google.protobuf";
     for marked in [
-        format!("apiVersion: a/v1\nkind: WasmPlugin\nspec:\n  url: x\n  pluginConfig:{}", indented(4)),
-        format!("kind: Gateway\n---\napiVersion: a/v1\nkind: WasmPlugin\nspec:\n  url: x\n  pluginConfig:{}", indented(6)),
-        format!("kind: EnvoyExtensionPolicy\nspec:\n  wasm:\n  - name: p\n    code: {{type: Image}}\n    config:{}", indented(6)),
+        format!("apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nspec:\n  url: x\n  pluginConfig:{}", indented(4)),
+        format!("kind: Gateway\n---\napiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nspec:\n  url: x\n  pluginConfig:{}", indented(6)),
+        format!("kind: EnvoyExtensionPolicy\nspec:\n  wasm:\n  - name: p\n    code: {{type: Image, image: {{}}}}\n    config:{}", indented(6)),
         format!("kind: List\nitems:\n- kind: ConfigMap\n- kind: WasmPlugin\n  spec:\n    url: x\n    pluginConfig:{}", indented(6)),
         format!("kind: ConfigMap\ndata:\n  a: text\n  p.yaml: |{}\n  b: '{{'", indented(4)),
         format!("{plugin}.Struct\n    value:{}", indented(6)),
