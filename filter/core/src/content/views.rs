@@ -140,11 +140,13 @@ impl Views<'_> {
     }
 
     fn unescaped(&mut self, text: &str, depth: u8) -> bool {
-        match (depth, Shape::of(text)) {
-            (0, _) => self.see(text),
-            (_, Shape::Record) => (self.see)(View::Record(text)) || self.record(Record::new(text), depth, false),
-            (_, Shape::Commented(ends)) => self.commented(text, ends, depth),
-            (_, Shape::Other) => self.see(text) || self.pieces(text, depth),
+        if depth == 0 {
+            return self.see(text);
+        }
+        match Shape::of(text) {
+            Shape::Record => (self.see)(View::Record(text)) || self.record(Record::new(text), depth, false),
+            Shape::Commented(ends) => self.commented(text, ends, depth),
+            Shape::Other => self.see(text) || self.pieces(text, depth),
         }
     }
 
