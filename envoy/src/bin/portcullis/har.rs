@@ -8,6 +8,8 @@ pub(crate) struct Entry {
     pub(crate) url: String,
     /// As curl takes them. Pseudo-headers of HTTP/2 are left out: the URL says the same.
     pub(crate) headers: Vec<String>,
+    /// What the upstream chose.
+    pub(crate) subprotocol: Option<String>,
     pub(crate) messages: Vec<String>,
     /// How many more the page sent that are no texts.
     pub(crate) skipped_count: usize,
@@ -27,11 +29,15 @@ pub(crate) fn entry(text: &str, number: Option<usize>) -> Result<Entry, String> 
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let header = |header: &Value| Some(format!("{}: {}", text(&header["name"])?, text(&header["value"])?));
     let headers = found.pointer("/request/headers").and_then(Value::as_array).into_iter().flatten();
+    let mut answered = found.pointer("/response/headers").and_then(Value::as_array).into_iter().flatten();
+    let is_choice =
+        |header: &&Value| text(&header["name"]).is_some_and(|name| name.eq_ignore_ascii_case("sec-websocket-protocol"));
     let sent = found["_webSocketMessages"].as_array().into_iter().flatten().filter(|message| message["type"] == "send");
     let sent: Vec<_> = sent.map(|message| text(&message["data"]).filter(|_| message["opcode"] == 1)).collect();
     Ok(Entry {
         url: text(&found["request"]["url"]).ok_or("--har: the entry has no URL")?,
         headers: headers.filter_map(header).filter(|line| !line.starts_with(':')).collect(),
+        subprotocol: answered.find(is_choice).and_then(|header| text(&header["value"])),
         skipped_count: sent.iter().filter(|message| message.is_none()).count(),
         messages: sent.into_iter().flatten().collect(),
     })
@@ -57,6 +63,7 @@ mod tests {
                 "request": {"url": "wss://chat.example.com/a?b", "headers": [
                     {"name": ":authority", "value": "chat.example.com"}, {"name": "Origin", "value": "https://app.example.com"},
                 ]},
+                "response": {"headers": [{"name": "sec-websocket-protocol", "value": "v12.stomp"}]},
                 "_webSocketMessages": [
                     {"type": "send", "opcode": 1, "data": "{}"}, {"type": "receive", "opcode": 1, "data": "no"},
                     {"type": "send", "opcode": 2, "data": "AAE="},
@@ -67,11 +74,13 @@ mod tests {
         let expected = Entry {
             url: "wss://chat.example.com/a?b".to_owned(),
             headers: vec!["Origin: https://app.example.com".to_owned()],
+            subprotocol: Some("v12.stomp".to_owned()),
             messages: vec!["{}".to_owned()],
             skipped_count: 1,
         };
         assert_eq!(entry(&archive, None), Ok(expected));
-        assert_eq!(entry(&archive, Some(0)).unwrap().url, "https://chat.example.com/");
+        let first = entry(&archive, Some(0)).unwrap();
+        assert_eq!((&*first.url, first.subprotocol), ("https://chat.example.com/", None));
         assert!(entry(&archive, Some(2)).unwrap_err().contains("2 entries"));
     }
 

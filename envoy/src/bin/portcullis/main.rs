@@ -193,7 +193,7 @@ struct Explain {
     /// A text message that the client sends then; in order, each after the other.
     #[arg(long = "message", value_name = "TEXT")]
     messages: Vec<String>,
-    /// The subprotocol that the upstream chooses.
+    /// The subprotocol that the upstream chooses; an archive says which.
     #[arg(long)]
     subprotocol: Option<String>,
 }
@@ -293,12 +293,13 @@ fn run_explain(arguments: &Explain) -> Result<bool, String> {
         None => None,
     };
     let skipped_count = entry.as_ref().map_or(0, |entry| entry.skipped_count);
+    let chosen = entry.as_ref().and_then(|entry| entry.subprotocol.clone());
     let (url, headers, sent) =
         entry.map_or_else(Default::default, |entry| (Some(entry.url), entry.headers, entry.messages));
     let Question { parsed, url, headers, .. } = arguments.asked.question(url, headers)?;
     let handshake = explain::handshake(&url, &headers, &arguments.asked.address)?;
     let messages = [sent, arguments.messages.clone()].concat();
-    let subprotocol = arguments.subprotocol.as_deref();
+    let subprotocol = arguments.subprotocol.as_deref().or(chosen.as_deref());
     let told = explain::explain(parsed, now()?.as_secs(), &handshake, subprotocol, &messages)?;
     let mut text = told.text;
     if skipped_count > 0 {
