@@ -74,8 +74,8 @@ pub fn parse(bytes: &[u8], environment: Environment<'_>) -> Result<Parsed, Confi
         structure::decode(bytes).ok_or(fault)
     });
     let tree = match read {
-        Ok(tree) => tree,
-        Err(fault) => found.refuse("", &format!("not JSON: {fault}")).unwrap_or_default(),
+        Ok(tree) => object(tree, &mut found),
+        Err(fault) => found.refuse("", &format!("not JSON: {fault}")),
     };
     build(tree, environment, found)
 }
@@ -87,14 +87,22 @@ pub fn parse(bytes: &[u8], environment: Environment<'_>) -> Result<Parsed, Confi
 pub fn parse_struct(tree: Value, environment: Environment<'_>) -> Result<Parsed, ConfigError> {
     let mut found = Findings::default();
     found.is_struct = true;
+    let tree = object(tree, &mut found);
     build(tree, environment, found)
 }
 
-fn build(tree: Value, environment: Environment<'_>, mut found: Findings) -> Result<Parsed, ConfigError> {
-    let tree = match tree {
+fn object(tree: Value, found: &mut Findings) -> Option<Map<String, Value>> {
+    match tree {
         Value::Object(tree) => Some(tree),
         _ => found.refuse("", "the policy must be a JSON object"),
-    };
+    }
+}
+
+fn build(
+    tree: Option<Map<String, Value>>,
+    environment: Environment<'_>,
+    mut found: Findings,
+) -> Result<Parsed, ConfigError> {
     let built = tree.and_then(|tree| policies(tree, environment, &mut found));
     let ((policies, revision, memory), warnings) = found.conclude(built)?;
     Ok(Parsed { policies, revision, memory, warnings })

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
 
-use super::{Parsed, parse};
+use super::{Parsed, parse, parse_struct};
 use crate::access::Access;
 use crate::http::authority::Authority;
 use crate::identity::key_set::{KeySource, RemoteKeys};
@@ -192,7 +192,26 @@ fn unknown_keys_and_wrong_types_name_their_path() {
 #[test]
 fn what_is_no_object_is_refused() {
     for text in ["", "[]", "null", "{", r#"{"mode":"enforce","mode":"monitor"}"#, "{} {}"] {
-        assert!(parse(text.as_bytes(), &|_| None).is_err(), "{text}");
+        let error = parse(text.as_bytes(), &|_| None).unwrap_err();
+        assert_eq!(error.faults().len(), 1, "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_number_may_be_a_text_in_a_struct_alone() {
+    for (key, value, number) in [
+        ("liveness", json!({"jitter": "0.2"}), true),
+        ("limits", json!({"connections": "4294967296"}), true),
+        ("limits", json!({"per_connection": {"messages": {"per_second": "0.5"}}}), true),
+        ("limits", json!({"connections": "many"}), false),
+        ("limits", json!({"connections": "10.5"}), false),
+        ("liveness", json!({"jitter": "true"}), false),
+    ] {
+        let mut config = good();
+        config[key] = value;
+        assert!(read(&config).is_err(), "{config}");
+        let environment = |name: &str| (name == "SECRET").then(|| SECRET.to_owned());
+        assert_eq!(parse_struct(config.clone(), &environment).is_ok(), number, "{config}");
     }
 }
 
