@@ -109,8 +109,6 @@ struct Frame {
 /// What came of a chunk, besides what goes on.
 #[derive(Debug, Default)]
 struct Found {
-    /// Whether a message or control frame was swallowed.
-    swallowed: bool,
     /// How many Pongs were for us.
     pongs: u32,
     /// What began in it.
@@ -203,7 +201,7 @@ impl Direction {
         if let Some(ping) = ping {
             passage.before.splice(..0, ping);
         }
-        let Found { swallowed, .. } = self.found;
+        let swallowed = self.pace.has_swallowed();
         Ok(Received { passage, violation, cause: cause.flatten(), overlooked: Vec::new(), swallowed })
     }
 

@@ -158,6 +158,12 @@ impl Pace {
         }
     }
 
+    /// Whether messages were swallowed that are not told yet.
+    #[inline]
+    pub(super) const fn has_swallowed(&self) -> bool {
+        !self.swallowed.is_empty()
+    }
+
     /// What was swallowed since this was asked, and how often.
     pub(super) fn take_swallowed(&mut self) -> Vec<(Refusal, u32)> {
         let swallowed = core::mem::take(&mut self.swallowed);

@@ -45,7 +45,7 @@ impl Direction {
         let excess = self.pace.take_excess();
         if on_excess == OnExcess::Drop && begins && terms.docket.mode(Part::Limits).enforces() {
             self.swallowed |= !header.opcode.is_control() && !header.fin;
-            self.swallow(excess);
+            self.pace.swallow(excess);
             return Ok(true);
         }
         terms.docket.find(self.pace.refusal(excess)).map(|()| false)
@@ -58,11 +58,6 @@ impl Direction {
     pub(super) fn take_type(&mut self, kind: &str, terms: &Terms<'_>) -> Result<(), Excess> {
         let Some(limits) = terms.limits else { return Ok(()) };
         self.pace.receive_type(&limits.per_connection, kind, terms.now, terms.budget)
-    }
-
-    fn swallow(&mut self, excess: Excess) {
-        self.found.swallowed = true;
-        self.pace.swallow(excess);
     }
 
     /// By which limits messages and control frames of the last chunk were too much and swallowed, and how many.
@@ -93,7 +88,7 @@ impl Direction {
         if !(is_dropped && terms.docket.mode(Part::Limits).enforces()) {
             return terms.docket.find(self.pace.refusal(excess)).map(|()| false);
         }
-        self.swallow(excess);
+        self.pace.swallow(excess);
         if let Some(search) = terms.search {
             search.forget();
         }
