@@ -23,6 +23,31 @@ use crate::time::{Moment, Timestamp};
 use crate::violation::Violation;
 use crate::wire::Side;
 
+/// A xorshift generator: the same choices in each run.
+#[derive(Clone, Copy, Debug)]
+pub struct Choices(u64);
+
+impl Choices {
+    /// Others for each seed.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// One of the numbers below `count`.
+    pub const fn below(&mut self, count: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % count
+    }
+
+    /// One of these.
+    pub const fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        of[self.below(of.len())]
+    }
+}
+
 /// The key of the example in RFC 6455 §1.3.
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 

@@ -14,8 +14,13 @@
 //! It is judged string by string: in one text, the quotes of JSON would hide the first quote of an attack. With comments, as JSON5 has, it is judged as a whole
 //! too, since not all readers know them. In all other texts, each piece between two quotes may be a string, whichever quote opens it.
 
+mod escapes;
+mod record;
+
 use crate::json::document::{Document, Form};
 use crate::json::number::Decimal;
+use escapes::unescape;
+use record::{MARK, RECORD_SEPARATOR, Record, Shape, Token, number};
 
 /// The most that is shown of a message, in times its length: the message or, of a record, its numbers in both forms and its strings as they
 /// are written; the strings in it, those in these, and so on for `DEPTH_MAX` levels, of which none is longer than the one above; and what
@@ -29,9 +34,6 @@ const DEPTH_MAX: u8 = 3;
 /// How long a number may become without its exponent, in times what is written, so that all stay within [`VIEWS_MAX`]; one that has been
 /// seen as it is written, as long as it is with what parts it from the next.
 const PLAIN_LEN_MAX: usize = 3;
-
-/// A byte order mark: many readers step over it.
-const MARK: char = '\u{feff}';
 
 /// The reader of a message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -152,7 +154,7 @@ impl Views<'_> {
 
     /// A record with comments.
     fn commented(&mut self, text: &str, line_ends: &'static [char], depth: u8) -> bool {
-        self.see(text) || self.record(Record { line_ends, ..Record::new(text) }, depth, false)
+        self.see(text) || self.record(Record::with(text, line_ends), depth, false)
     }
 
     /// What is in a record, which `is_new` where it has not been seen as it is written.
@@ -173,7 +175,7 @@ impl Views<'_> {
         let len_max = if is_new { word.len().saturating_mul(PLAIN_LEN_MAX) } else { word.len().saturating_add(1) };
         // A whole number is as it is.
         let may_differ = !word.bytes().all(|byte| byte.is_ascii_digit());
-        let number = if may_differ { Decimal::parse(word.as_bytes()).or_else(|| json5_number(word)) } else { None };
+        let number = if may_differ { number(word) } else { None };
         let plain = number.filter(Decimal::is_integer).and_then(|number| number.to_plain(len_max));
         match plain.filter(|plain| plain != word) {
             Some(plain) => self.see(&plain) || (is_new && self.see(word)),
@@ -236,9 +238,6 @@ impl Views<'_> {
     }
 }
 
-/// What ends a record of SignalR, and begins one of RFC 7464.
-const RECORD_SEPARATOR: u8 = 0x1e;
-
 /// Whether an apostrophe is a quote of something like JSON: it stands where a value begins or ends.
 fn is_bracketed(before: u8, behind: &[u8]) -> bool {
     opens(before) || closes(behind)
@@ -259,308 +258,6 @@ fn paragraph_end(bytes: &[u8], at: usize) -> Option<usize> {
     let breaks = bytes.get(at..)?.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
     let is_empty_line = bytes.get(at..)?.iter().take(breaks).any(|byte| *byte == b'\n');
     is_empty_line.then(|| at.saturating_add(breaks))
-}
-
-/// How a text is read.
-#[derive(Clone, Copy)]
-enum Shape {
-    /// As a record.
-    Record,
-    /// As a record, and as a whole, since it has comments; these end lines in it.
-    Commented(&'static [char]),
-    /// As a whole, and piece by piece.
-    Other,
-}
-
-impl Shape {
-    fn of(text: &str) -> Self {
-        // Readers differ about the end of a comment: it is a record if one of them takes it for one.
-        for line_ends in LINE_ENDS {
-            match Self::by(text, line_ends) {
-                (Self::Other, true) => {}
-                (shape, _) => return shape,
-            }
-        }
-        Self::Other
-    }
-
-    /// Likewise for a reader to whom these end lines, and whether it has seen a comment.
-    fn by(text: &str, line_ends: &'static [char]) -> (Self, bool) {
-        let (mut record, mut has_comment) = (Record { line_ends, ..Record::new(text) }, false);
-        let is_one = record.all(|token| {
-            has_comment |= matches!(token, Ok(Token::Comment(_)));
-            token.is_ok()
-        });
-        let shape = match (is_one && !record.is_start, has_comment) {
-            (true, false) => Self::Record,
-            (true, true) => Self::Commented(line_ends),
-            (false, _) => Self::Other,
-        };
-        (shape, has_comment)
-    }
-}
-
-/// What stands in a record, beside brackets and commas.
-#[derive(Clone, Copy)]
-enum Token<'a> {
-    /// What stands behind `//`, or between `/*` and `*/`.
-    Comment(&'a str),
-    /// A string without its quotes, or a word with escapes.
-    String(&'a str),
-    /// A number, a name or a word without quotes, or the head.
-    Word(&'a str),
-}
-
-/// No record.
-struct NotOne;
-
-/// A text that is read as a record, by the rules of JSON5 where those of JSON are narrower.
-struct Record<'a> {
-    text: &'a str,
-    /// What ends a comment behind `//`.
-    line_ends: &'static [char],
-    at: usize,
-    depth: usize,
-    /// A value has ended, and no comma or colon has come.
-    is_behind_value: bool,
-    /// Only white space and comments have come.
-    is_start: bool,
-    /// Only these may come.
-    is_over: bool,
-}
-
-impl<'a> Record<'a> {
-    const fn new(text: &'a str) -> Self {
-        Self { text, line_ends: LINE_ENDS[0], at: 0, depth: 0, is_behind_value: false, is_start: true, is_over: false }
-    }
-
-    fn rest(&self) -> &'a str {
-        self.text.get(self.at..).unwrap_or_default()
-    }
-
-    /// Steps over `len` bytes, and gives them.
-    fn take(&mut self, len: usize) -> &'a str {
-        let taken = self.rest().get(..len).unwrap_or_default();
-        (self.at, self.is_start) = (self.at.saturating_add(len), false);
-        taken
-    }
-
-    /// Steps over a comment, where one begins.
-    fn comment(&mut self) -> Option<Token<'a>> {
-        let rest = self.rest();
-        let (text, end_len) = if let Some(behind) = rest.strip_prefix("//") {
-            (behind.split(self.line_ends).next()?, 0)
-        } else {
-            (rest.strip_prefix("/*")?.split_once("*/")?.0, 2)
-        };
-        self.at = self.at.saturating_add(2).saturating_add(text.len()).saturating_add(end_len);
-        Some(Token::Comment(text))
-    }
-
-    fn string(&mut self, quote: u8) -> Result<Token<'a>, NotOne> {
-        let (is_all, rest) = (self.is_start, self.rest().as_bytes());
-        let mut len: usize = 1;
-        loop {
-            match rest.get(len) {
-                Some(byte) if *byte == quote => break,
-                Some(b'\\') => len = len.saturating_add(2),
-                Some(_) => len = len.saturating_add(1),
-                None => return Err(NotOne),
-            }
-        }
-        let quoted = self.take(len.saturating_add(1));
-        self.value(is_all)?;
-        Ok(Token::String(quoted.get(1..len).unwrap_or_default()))
-    }
-
-    fn word(&mut self) -> Result<Token<'a>, NotOne> {
-        let (is_all, is_head) = (self.is_start, self.depth == 0);
-        let (rest, mut len, mut has_escape) = (self.rest(), 0_usize, false);
-        let is_part = |byte: &&u8| is_word(**byte) || (is_head && **byte == b',');
-        loop {
-            let left = rest.get(len..).unwrap_or_default();
-            let taken = left.bytes().take_while(|byte| is_part(&byte)).count();
-            len = len.saturating_add(taken);
-            let step = match left.as_bytes().get(taken..).unwrap_or_default() {
-                [b'/', b'/' | b'*', ..] => break,
-                [b'/', ..] if is_head => 1,
-                [b'\\', ..] => {
-                    has_escape = true;
-                    let escape = rest.get(len.saturating_add(1)..).unwrap_or_default();
-                    if code_point(escape).is_some() { 6 } else { break }
-                }
-                [0x80..=0xff, ..] => match left.get(taken..).and_then(|left| left.chars().next()) {
-                    Some(letter) if letter.is_alphanumeric() => letter.len_utf8(),
-                    _ => break,
-                },
-                _ => break,
-            };
-            len = len.saturating_add(step);
-        }
-        if len == 0 {
-            return Err(NotOne);
-        }
-        let word = self.take(len);
-        if !(is_head && is_all && self.rest().starts_with(['{', '['])) {
-            self.value(is_all && is_number(word))?;
-        }
-        Ok(if has_escape { Token::String(word) } else { Token::Word(word) })
-    }
-
-    /// A value has ended, which in no bracket may only be all there is.
-    fn value(&mut self, may_be_all: bool) -> Result<(), NotOne> {
-        let is_outside = self.depth == 0;
-        if self.is_behind_value || (is_outside && !may_be_all) {
-            return Err(NotOne);
-        }
-        (self.is_behind_value, self.is_over) = (true, is_outside);
-        Ok(())
-    }
-
-    /// Steps over a bracket, a comma or a colon.
-    fn structure(&mut self, byte: u8) -> Result<(), NotOne> {
-        let is_inside = self.depth > 0;
-        let is_allowed = match byte {
-            b'{' | b'[' => !(is_inside && self.is_behind_value),
-            _ => is_inside,
-        };
-        self.depth = match byte {
-            b'{' | b'[' => self.depth.saturating_add(1),
-            b'}' | b']' => self.depth.saturating_sub(1),
-            _ => self.depth,
-        };
-        self.is_behind_value = matches!(byte, b'}' | b']');
-        self.take(1);
-        if is_allowed { Ok(()) } else { Err(NotOne) }
-    }
-}
-
-impl<'a> Iterator for Record<'a> {
-    type Item = Result<Token<'a>, NotOne>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let first = self.text.as_bytes().get(self.at).copied();
-            let space = match first {
-                Some(byte) if is_space(byte) => 1,
-                Some(0x80..) => self.rest().chars().next().filter(is_wide_space).map_or(0, char::len_utf8),
-                _ => 0,
-            };
-            if space > 0 {
-                self.at = self.at.saturating_add(space);
-                continue;
-            }
-            let comment = if first == Some(b'/') { self.comment() } else { None };
-            return Some(match first {
-                None if self.depth == 0 => return None,
-                None => {
-                    self.depth = 0;
-                    Err(NotOne)
-                }
-                Some(_) if comment.is_some() => return comment.map(Ok),
-                Some(_) if self.is_over => Err(NotOne),
-                Some(byte @ (b'{' | b'[' | b'}' | b']' | b',' | b':')) => match self.structure(byte) {
-                    Ok(()) => continue,
-                    Err(NotOne) => Err(NotOne),
-                },
-                Some(quote @ (b'"' | b'\'')) => self.string(quote),
-                Some(_) => self.word(),
-            });
-        }
-    }
-}
-
-/// What ends a line: for JSON5, and for readers that know less.
-const LINE_ENDS: [&[char]; 3] = [&['\n', '\r', '\u{2028}', '\u{2029}'], &['\n', '\r'], &['\n']];
-
-/// White space of JSON5, and what parts records.
-const fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | 0xb | 0xc | b'\r' | RECORD_SEPARATOR | 0)
-}
-
-/// Likewise, of more than one byte.
-fn is_wide_space(letter: &char) -> bool {
-    *letter == MARK || letter.is_whitespace()
-}
-
-const fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | b'+' | b'-' | b'.')
-}
-
-fn is_number(word: &str) -> bool {
-    Decimal::parse(word.as_bytes()).or_else(|| json5_number(word)).is_some()
-}
-
-/// A number as JSON5 writes it, and JSON does not: with a sign, zeros or a point at either end, or in base 16.
-fn json5_number(word: &str) -> Option<Decimal> {
-    if !word.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '+' | '-' | '.')) {
-        return None;
-    }
-    let negative = word.strip_prefix('-');
-    let unsigned = negative.or_else(|| word.strip_prefix('+')).unwrap_or(word);
-    let sign = if negative.is_some() { "-" } else { "" };
-    let text = match unsigned.strip_prefix("0x").or_else(|| unsigned.strip_prefix("0X")) {
-        Some(digits) => [sign, &u64::from_str_radix(digits, 16).ok()?.to_string()].concat(),
-        None => {
-            let (digits, exponent) = unsigned.split_at(unsigned.find(['e', 'E']).unwrap_or(unsigned.len()));
-            let digits = digits.trim_start_matches('0');
-            let zero = if digits.starts_with(|first: char| first.is_ascii_digit()) { "" } else { "0" };
-            [sign, zero, digits.strip_suffix('.').unwrap_or(digits), exponent].concat()
-        }
-    };
-    Decimal::parse(text.as_bytes())
-}
-
-/// A string without its escapes, those of JSON (RFC 8259 §7) and of JavaScript; it never becomes longer. Half a surrogate pair is
-/// U+FFFD, and a backslash before anything else is left out.
-fn unescape(raw: &str) -> String {
-    let mut plain = String::with_capacity(raw.len());
-    let mut rest = raw;
-    while let Some((before, behind)) = rest.split_once('\\') {
-        plain.push_str(before);
-        let mut characters = behind.chars();
-        let (character, len) = match characters.next() {
-            Some('b') => (Some('\u{8}'), 1),
-            Some('f') => (Some('\u{c}'), 1),
-            Some('n') => (Some('\n'), 1),
-            Some('r') => (Some('\r'), 1),
-            Some('t') => (Some('\t'), 1),
-            Some('v') => (Some('\u{b}'), 1),
-            Some('u') => code_point(behind).map_or((Some('u'), 1), |(character, len)| (Some(character), len)),
-            Some('x') => match hex(behind, 1, 2).and_then(char::from_u32) {
-                Some(character) => (Some(character), 3),
-                None => (Some('x'), 1),
-            },
-            Some('0') => (Some('\0'), 1),
-            Some('\r') if behind.starts_with("\r\n") => (None, 2),
-            Some(end @ ('\n' | '\r' | '\u{2028}' | '\u{2029}')) => (None, end.len_utf8()),
-            Some(other) => (Some(other), other.len_utf8()),
-            None => (None, 0),
-        };
-        plain.extend(character);
-        rest = behind.get(len..).unwrap_or_default();
-    }
-    plain.push_str(rest);
-    plain
-}
-
-/// The character of `uXXXX`, or of `uXXXX\uXXXX`, and how many bytes that is.
-fn code_point(escape: &str) -> Option<(char, usize)> {
-    let unit = hex(escape, 1, 4)?;
-    let low = if escape.get(5..7) == Some("\\u") { hex(escape, 7, 4) } else { None };
-    match (unit, low) {
-        (0xd800..0xdc00, Some(low @ 0xdc00..0xe000)) => {
-            let code_point = ((unit & 0x3ff) << 10 | (low & 0x3ff)).saturating_add(0x1_0000);
-            Some((char::from_u32(code_point).unwrap_or(char::REPLACEMENT_CHARACTER), 11))
-        }
-        (unit, _) => Some((char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER), 5)),
-    }
-}
-
-fn hex(text: &str, start: usize, len: usize) -> Option<u32> {
-    let digits = text.get(start..start.saturating_add(len))?;
-    let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    u32::from_str_radix(digits, 16).ok().filter(|_| is_hex)
 }
 
 #[cfg(test)]

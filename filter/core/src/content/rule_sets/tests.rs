@@ -1,6 +1,7 @@
 //! What each set is held to.
 
 use super::{LeftOut, RuleSet, Subject};
+use crate::testing::Choices;
 
 /// The fewest rows of a table.
 const ROW_COUNT_MIN: usize = 60;
@@ -23,16 +24,12 @@ pub(super) fn check(set: RuleSet, attacks: &[&str], look_alikes: &[&str]) {
 #[test]
 fn encodings_are_undone_however_they_lie_in_each_other() {
     const TEXT: &str = "1' OR '1'='1; <script>alert(1)</script>\\/&#";
-    let mut state = 1_u64;
-    let mut roll = |sides: u64| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) % sides
-    };
+    let mut choices = Choices::new(0);
     let mut count = 0;
     for _ in 0..3_000 {
         let (mut text, mut used) = (TEXT.to_owned(), Vec::new());
-        for _ in 0..=roll(4) {
-            let (form, share) = (roll(6), roll(4));
+        for _ in 0..=choices.below(4) {
+            let (form, share) = (choices.below(6), choices.below(4));
             // References within references are undone only where they stand for `&`, and `%2%66` has two meanings.
             let kind = form.max(2);
             if used.contains(&kind) {
@@ -53,7 +50,7 @@ fn encodings_are_undone_however_they_lie_in_each_other() {
                     _ => format!("\\u{code:04x}"),
                 }
             };
-            text = text.chars().map(|letter| encode(letter, roll(4) <= share)).collect();
+            text = text.chars().map(|letter| encode(letter, choices.below(4) <= share)).collect();
         }
         let plain = super::plain::plain(&text).unwrap_or_else(|| text.clone().into_bytes());
         assert_eq!(String::from_utf8_lossy(&plain), TEXT, "{text}");

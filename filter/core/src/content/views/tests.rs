@@ -1,6 +1,7 @@
 use super::*;
 use crate::json::document::Value;
 use crate::json::reader::{Bounds, read};
+use crate::testing::Choices;
 
 fn views(text: &str) -> Vec<String> {
     views_of(text, Reader::Json)
@@ -267,25 +268,9 @@ fn every_string_of_json_is_seen_as_its_reader_sees_it() {
     assert!(count > 1_000);
 }
 
-/// A source of choices.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 33) as usize % sides
-    }
-
-    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
-        of[self.roll(of.len())]
-    }
-}
-
 /// Writes JSON5 in any of its spellings.
 struct Writer {
-    dice: Dice,
+    choices: Choices,
     text: String,
     /// What a reader has of it.
     meant: Vec<String>,
@@ -293,13 +278,13 @@ struct Writer {
 
 impl Writer {
     fn new(seed: u64) -> Self {
-        Self { dice: Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1), text: String::new(), meant: Vec::new() }
+        Self { choices: Choices::new(seed), text: String::new(), meant: Vec::new() }
     }
 
     /// What may stand between any two tokens.
     fn space(&mut self) {
-        for _ in 0..self.dice.roll(3) {
-            self.text += self.dice.one(&[
+        for _ in 0..self.choices.below(3) {
+            self.text += self.choices.one(&[
                 " ",
                 "\n",
                 "\r\n",
@@ -324,15 +309,15 @@ impl Writer {
     }
 
     fn string(&mut self, meant: &str) {
-        let quote = self.dice.one(&["'", "\""]);
+        let quote = self.choices.one(&["'", "\""]);
         self.text += quote;
         for letter in meant.chars() {
             let code = u32::from(letter);
-            match self.dice.roll(6) {
+            match self.choices.below(6) {
                 0 => self.text += &format!("\\u{code:04x}"),
                 1 if code < 256 => self.text += &format!("\\x{code:02X}"),
                 2 => {
-                    self.text += self.dice.one(&["\\\n", "\\\r\n", "\\\r", "\\\u{2028}", "\\\u{2029}"]);
+                    self.text += self.choices.one(&["\\\n", "\\\r\n", "\\\r", "\\\u{2028}", "\\\u{2029}"]);
                     // Only letters have no other meaning behind a backslash.
                     self.text +=
                         &if letter.is_ascii_alphanumeric() { letter.to_string() } else { format!("\\{letter}") };
@@ -346,12 +331,12 @@ impl Writer {
     }
 
     fn name(&mut self) {
-        let meant = self.dice.one(&["a", "name", "ключ", "$_1", "x' OR 1"]);
-        if meant.contains(' ') || self.dice.roll(2) == 0 {
+        let meant = self.choices.one(&["a", "name", "ключ", "$_1", "x' OR 1"]);
+        if meant.contains(' ') || self.choices.below(2) == 0 {
             return self.string(meant);
         }
         for letter in meant.chars() {
-            match self.dice.roll(3) {
+            match self.choices.below(3) {
                 0 => self.text += &format!("\\u{:04x}", u32::from(letter)),
                 _ => self.text.push(letter),
             }
@@ -360,7 +345,7 @@ impl Writer {
     }
 
     fn number(&mut self) {
-        let spelled = self.dice.one(&[
+        let spelled = self.choices.one(&[
             "4111",
             "+4111",
             "4111.",
@@ -379,10 +364,10 @@ impl Writer {
 
     fn value(&mut self, depth: usize) {
         self.space();
-        match self.dice.roll(if depth == 0 { 2 } else { 4 }) {
+        match self.choices.below(if depth == 0 { 2 } else { 4 }) {
             0 => self.number(),
             1 => {
-                let meant = self.dice.one(&[
+                let meant = self.choices.one(&[
                     "evil",
                     "x' OR '1'='1' --",
                     "say \"hi\"",
@@ -398,7 +383,7 @@ impl Writer {
             of_two => {
                 let is_object = of_two == 2;
                 self.text += if is_object { "{" } else { "[" };
-                for _ in 0..self.dice.roll(3) {
+                for _ in 0..self.choices.below(3) {
                     self.space();
                     if is_object {
                         self.name();

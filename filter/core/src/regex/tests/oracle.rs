@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::parse::{Assertion, Node, parse};
 use super::{regex, set};
+use crate::testing::Choices;
 
 type Places = BTreeSet<usize>;
 
@@ -61,21 +62,7 @@ fn is_match(pattern: &str, text: &str) -> bool {
     !ends(&parse(pattern).unwrap(), &text, &(0..=text.len()).collect()).is_empty()
 }
 
-/// A xorshift generator: the same choices in each run.
-struct Choices(u64);
-
 impl Choices {
-    fn below(&mut self, count: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % count
-    }
-
-    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
-        of[self.below(of.len())]
-    }
-
     fn pattern(&mut self, depth: usize) -> String {
         const ATOMS: [&str; 14] =
             ["a", "b", "c", "-", "é", "[ab]", "[^a]", ".", r"\w", r"\W", r"\p{L}", "[a-é]", "ab", "😀"];
@@ -97,7 +84,7 @@ impl Choices {
 
 #[test]
 fn automata_match_what_expressions_say() {
-    let mut choices = Choices(0x9e37_79b9_7f4a_7c15);
+    let mut choices = Choices::new(1);
     let (mut matches, mut refusals, mut too_large) = (0, 0, 0);
     for _ in 0..CASE_COUNT {
         let patterns: Vec<String> = (0..3).map(|_| choices.pattern(3)).collect();
