@@ -88,19 +88,29 @@ fn envoy_takes_what_the_documents_show() {
     assert!(!taken && log.contains("portcullis: policy refused: mode: expected enforce or monitor"), "{log}");
 }
 
+/// Where the filters of the shipped configuration stand.
+#[cfg(feature = "tool")]
+const FILTERS: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
+
+/// The shipped configuration with README's filter, which runs the module from where it was built.
+#[cfg(feature = "tool")]
+fn with_readmes_filter(folder: &Path) -> Value {
+    let module = module::build().unwrap();
+    let mut bootstrap: Value = serde_saphyr::from_str(portcullis_envoy::config::EDGE).unwrap();
+    *bootstrap.pointer_mut(FILTERS).unwrap() = shown("README.md", "http_filters");
+    let text = bootstrap.to_string().replace("/etc/envoy/portcullis.wasm", module.to_str().unwrap());
+    serde_json::from_str(&text.replace("/etc/envoy", folder.to_str().unwrap())).unwrap()
+}
+
 /// The tool's word against Envoy's, of what Envoy's reader makes of a policy in its YAML.
 #[cfg(feature = "tool")]
 #[test]
 fn portcullis_check_reads_a_policy_as_envoys_reader_of_yaml_does() {
     let folder = folder("yaml");
-    let module = module::build().unwrap();
-    let mut bootstrap: Value = serde_saphyr::from_str(portcullis_envoy::config::EDGE).unwrap();
-    let filters = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
-    *bootstrap.pointer_mut(filters).unwrap() = shown("README.md", "http_filters");
-    let policy = format!("{filters}/0/typed_config/config/configuration/value");
+    let mut bootstrap = with_readmes_filter(&folder);
+    let policy = format!("{FILTERS}/0/typed_config/config/configuration/value");
     *bootstrap.pointer_mut(&policy).unwrap() = json!("HERE");
-    let text = bootstrap.to_string().replace("/etc/envoy/portcullis.wasm", module.to_str().unwrap());
-    let text = text.replace("/etc/envoy", folder.to_str().unwrap());
+    let text = bootstrap.to_string();
     let side = |rule: &str| format!("messages: {{from_client: {rule}}}");
     for (policy, is_taken) in [
         ("liveness: {jitter: 0.2}".to_owned(), true),
@@ -140,12 +150,7 @@ fn portcullis_check_reads_a_policy_as_envoys_reader_of_yaml_does() {
 #[test]
 fn portcullis_check_refuses_what_envoy_refuses_and_takes_what_it_takes() {
     let folder = folder("judged");
-    let module = module::build().unwrap();
-    let mut bootstrap: Value = serde_saphyr::from_str(portcullis_envoy::config::EDGE).unwrap();
-    let filters = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters";
-    *bootstrap.pointer_mut(filters).unwrap() = shown("README.md", "http_filters");
-    let text = bootstrap.to_string().replace("/etc/envoy/portcullis.wasm", module.to_str().unwrap());
-    let bootstrap: Value = serde_json::from_str(&text.replace("/etc/envoy", folder.to_str().unwrap())).unwrap();
+    let bootstrap = with_readmes_filter(&folder);
     let variables = "/vm_config/environment_variables";
     let keys = format!("{variables}/host_env_keys");
     let secret = "k".repeat(64);
@@ -177,7 +182,7 @@ fn portcullis_check_refuses_what_envoy_refuses_and_takes_what_it_takes() {
         ("/configuration", json!({}), false),
     ] {
         let mut changed = bootstrap.clone();
-        let plugin = changed.pointer_mut(&format!("{filters}/0/typed_config/config")).unwrap();
+        let plugin = changed.pointer_mut(&format!("{FILTERS}/0/typed_config/config")).unwrap();
         let (parent, name) = pointer.rsplit_once('/').unwrap();
         plugin.pointer_mut(parent).unwrap()[name] = value;
         let file = folder.join("bootstrap.json");

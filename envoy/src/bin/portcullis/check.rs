@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 use portcullis_core::config::{self, Finding};
 use serde_json::{Value, json};
 
-use crate::deployment::{self, Kind, Plugin};
+use crate::deployment::{self, Plugin};
 use crate::document::{Node, Position, Unreadable};
 use crate::hint::{GIVE_VARIABLE, hint};
 use crate::{envoy_yaml, messages, rules, surroundings};
@@ -162,9 +162,7 @@ pub(crate) fn check(text: &str, variables: &Variables) -> Result<Report, Absent>
             None => {}
             Some(Err(Unreadable { position, problem })) => report.faults.push(Placed::new(position, "", problem)),
             Some(Ok(policy)) => {
-                if plugin.kind == Kind::Envoy && !envoy_yaml::is_json(&lines) {
-                    envoy_yaml::judge(&lines, plugin, &mut report);
-                }
+                envoy_yaml::judge(&lines, plugin, &mut report);
                 judge(&policy, plugin, variables, &mut report);
                 rules::judge(&policy, &mut report);
                 surroundings::judge(plugin, &policy, &documents, &mut report);

@@ -179,9 +179,7 @@ impl<'a> Plugin<'a> {
     /// [`Unreadable`] with the place in the file of these lines.
     pub(crate) fn read(&self, lines: &[&str], policy: &Node) -> Result<Node, Unreadable> {
         match self.kind {
-            Kind::Envoy if policy.text().is_some() || envoy_yaml::is_json(lines) => {
-                document::unquoted_json(lines, policy)
-            }
+            Kind::Envoy if policy.text().is_some() => document::unquoted_json(lines, policy),
             Kind::Envoy => Ok(envoy_yaml::read(lines, policy)),
             Kind::Bare | Kind::EnvoyGateway | Kind::Istio => document::unquoted(lines, policy),
         }

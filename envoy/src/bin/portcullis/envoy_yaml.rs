@@ -11,11 +11,11 @@
 use serde_json::Value;
 
 use crate::check::{Placed, Report};
-use crate::deployment::Plugin;
+use crate::deployment::{Kind, Plugin};
 use crate::document::{Content, Node, Position, join};
 
 /// What to do where Envoy makes a text of a number.
-pub(crate) const STRING_VALUE: &str = "write the policy as JSON in a google.protobuf.StringValue: Envoy's YAML has no numbers with a fraction or of more than 32 bits";
+const STRING_VALUE: &str = "write the policy as JSON in a google.protobuf.StringValue: Envoy's YAML has no numbers with a fraction or of more than 32 bits";
 
 /// The words for true and false of yaml-cpp, which may be written in small or capital letters, or begin with one of these.
 const WORDS: [(&str, bool); 8] = [
@@ -30,19 +30,23 @@ const WORDS: [(&str, bool); 8] = [
 ];
 
 /// Whether a file is JSON, of which Envoy reads all numbers.
-pub(crate) fn is_json(lines: &[&str]) -> bool {
+fn is_json(lines: &[&str]) -> bool {
     lines.iter().find(|line| !line.trim().is_empty()).is_some_and(|line| line.trim_start().starts_with('{'))
 }
 
 /// What Envoy reads at `node` of a file with these lines.
 pub(crate) fn read(lines: &[&str], node: &Node) -> Node {
+    if is_json(lines) { node.clone() } else { resolved(lines, node) }
+}
+
+fn resolved(lines: &[&str], node: &Node) -> Node {
     let content = match &node.content {
         Content::Scalar(value) => Content::Scalar(
             plain(lines, node.origin).and_then(|text| scalar(text, value)).unwrap_or_else(|| value.clone()),
         ),
-        Content::List(items) => Content::List(items.iter().map(|item| read(lines, item)).collect()),
+        Content::List(items) => Content::List(items.iter().map(|item| resolved(lines, item)).collect()),
         Content::Map(members) => {
-            Content::Map(members.iter().map(|(key, member)| (key.clone(), read(lines, member))).collect())
+            Content::Map(members.iter().map(|(key, member)| (key.clone(), resolved(lines, member))).collect())
         }
     };
     Node { content, ..*node }
@@ -50,6 +54,9 @@ pub(crate) fn read(lines: &[&str], node: &Node) -> Node {
 
 /// Judges a policy by what Envoy reads of it otherwise than other readers of YAML, where the filter cannot know.
 pub(crate) fn judge(lines: &[&str], plugin: &Plugin<'_>, report: &mut Report) {
+    if plugin.kind != Kind::Envoy || is_json(lines) {
+        return;
+    }
     for position in merges(lines) {
         let mut placed = Placed::new(position, "<<", "Envoy merges no keys: to it this is a member that is called so");
         placed.hint = Some("write the members out, or use an anchor for a whole value".to_owned());
@@ -156,7 +163,7 @@ mod tests {
 
     fn value(text: &str) -> Value {
         let lines: Vec<&str> = text.lines().collect();
-        read(&lines, &documents(text).unwrap()[0]).value()
+        resolved(&lines, &documents(text).unwrap()[0]).value()
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What an operator may have meant.
 
 use crate::document::{Content, Found};
-use crate::envoy_yaml::STRING_VALUE;
 
 /// How a variable gets a value here.
 pub(crate) const GIVE_VARIABLE: &str = "give it with --env NAME=VALUE or --env-file, or say --allow-missing-env";
@@ -32,9 +31,6 @@ pub(crate) fn hint(path: &str, problem: &str, found: Found<'_>) -> Option<String
         }
         "true or false" if ["true", "false", "yes", "no", "on", "off"].iter().any(|word| is_text(word)) => {
             Some("write true or false, without quotes".to_owned())
-        }
-        "a number" if written.as_str().is_some_and(|text| text.parse::<f64>().is_ok()) && path.contains('/') => {
-            Some(STRING_VALUE.to_owned())
         }
         _ if (expected.starts_with("a whole number") || expected == "a number") && written.is_string() => {
             Some("write a number, without quotes and without a unit".to_owned())

@@ -118,9 +118,10 @@ pub(crate) fn judge(plugin: &Plugin<'_>, report: &mut Report) {
     let mut reader = Reader { kind: plugin.kind, report };
     if let Some((path, object)) = plugin.trail.first().filter(|_| plugin.kind != Kind::Envoy) {
         reader.object(object, path);
-    }
-    if plugin.kind == Kind::EnvoyGateway && !path.ends_with(']') {
-        return reader.fault(node.position, path, "expected a list of objects");
+        let filters = object.find("spec.wasm");
+        if filters.is_whole && filters.node.is_map() {
+            return reader.fault(node.position, &join(path, "spec.wasm"), "expected a list of objects");
+        }
     }
     reader.fields(node, path, message);
     if module.split('.').try_fold(node, |node, name| node.field(name).filter(|own| !own.is(()))).is_none() {
@@ -226,12 +227,13 @@ impl Reader<'_> {
                 self.fault(own.position, &join(path, key), &format!("expected {expected}"));
             }
         }
-        if let (Kind::EnvoyGateway, Some(targets)) = (self.kind, object.find("spec").node.get("targetRefs")) {
+        let targets = object.find("spec.targetRefs");
+        if self.kind == Kind::EnvoyGateway && targets.is_whole {
             let path = join(path, "spec.targetRefs");
-            if targets.items().is_empty() {
-                self.fault(targets.position, &path, "expected a list of objects");
+            self.value(Each(TARGET), targets.node, &path);
+            if targets.node.is_list() && targets.node.items().is_empty() {
+                self.fault(targets.node.position, &path, "must have at least one");
             }
-            self.value(Each(TARGET), targets, &path);
         }
     }
 

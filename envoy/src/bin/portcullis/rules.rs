@@ -10,7 +10,12 @@ use crate::hint::nearest;
 /// Warns of rule sets that find nothing, and of exceptions from nothing.
 pub(crate) fn judge(policy: &Node, report: &mut Report) {
     messages(policy, "", true, report);
-    for (step, route) in policy.get("routes").map(Node::children).unwrap_or_default() {
+    let routes = policy.get("routes").map(Node::children).unwrap_or_default();
+    // What a route has of its own may have other types.
+    if !routes.iter().any(|(_, route)| route.find("policy.messages").is_whole) {
+        types(policy, report);
+    }
+    for (step, route) in routes {
         if let Some(own) = route.get("policy") {
             // Its schemas are those of the policy with its own in them.
             messages(own, &format!("routes{step}.policy"), false, report);
@@ -29,17 +34,6 @@ fn messages(policy: &Node, path: &str, has_schemas: bool, report: &mut Report) {
         }
         // Of an envelope, pointers lead into what it carries.
         let json = rules.get("json").filter(|_| has_schemas && rules.get("envelope").is_none());
-        let types = rules.get("json").filter(|_| has_schemas).and_then(types);
-        if let Some((discriminator, types)) = types {
-            authorizations(rules, &join(path, &format!("messages.{side}")), (discriminator, &types), report);
-            let limits = policy.find("limits.per_connection.by_type").node;
-            for (key, _) in limits.members().iter().filter(|_| side == "from_client") {
-                if !types.contains(&key.name.as_str()) && policy.find("limits.per_connection.by_type").is_whole {
-                    let path = join(path, &join("limits.per_connection.by_type", &config::step(&key.name)));
-                    unknown_type(key.position, &path, &key.name, &types, report);
-                }
-            }
-        }
         let path = join(path, &format!("messages.{side}.rule_sets"));
         for (step, own) in rules.get("rule_sets").map(Node::children).unwrap_or_default() {
             rule_set(own, &join(&path, &step), json, report);
@@ -47,32 +41,45 @@ fn messages(policy: &Node, path: &str, has_schemas: bool, report: &mut Report) {
     }
 }
 
-/// Where messages say their type, and all types that there are, where others are refused.
-fn types(json: &Node) -> Option<(&str, Vec<&str>)> {
-    let is_closed = json.get("otherwise").is_none_or(|otherwise| otherwise.is("refuse"));
-    let schemas = json.get("schemas").filter(|_| is_closed)?;
-    let discriminator = json.get("discriminator")?.text()?;
-    Some((discriminator, schemas.members().iter().map(|(key, _)| key.name.as_str()).collect()))
-}
-
-/// Warns of rules about a type that no message has.
-fn authorizations(rules: &Node, path: &str, (discriminator, types): (&str, &[&str]), report: &mut Report) {
-    for (step, rule) in rules.get("authorize").map(Node::children).unwrap_or_default() {
-        let Some(named) = rule.get("when").and_then(|when| when.get(discriminator)) else { continue };
-        for own in named.items().iter().chain([named]) {
-            if let Some(text) = own.text().filter(|text| !text.contains('*') && !types.contains(text)) {
-                let path = join(path, &format!("authorize{step}.when{}", config::step(discriminator)));
-                unknown_type(own.position, &path, text, types, report);
+/// Warns of limits and authorizations of types that no message may have.
+fn types(policy: &Node, report: &mut Report) {
+    const BY_TYPE: &str = "limits.per_connection.by_type";
+    for side in ["from_client", "from_server"] {
+        let Some(rules) = policy.get("messages").and_then(|all| all.get(side)) else { continue };
+        let Some(json) = rules.get("json") else { continue };
+        let (Some(schemas), Some(discriminator)) =
+            (json.get("schemas"), json.get("discriminator").and_then(Node::text))
+        else {
+            continue;
+        };
+        if json.get("otherwise").is_some_and(|otherwise| !otherwise.is("refuse")) {
+            continue;
+        }
+        let types: Vec<&str> = schemas.members().iter().map(|(key, _)| key.name.as_str()).collect();
+        let mut judge = |position: Position, path: &str, text: &str| {
+            // Some envelopes take the name of a type in any case.
+            if text.contains('*') || types.iter().any(|known| known.eq_ignore_ascii_case(text)) {
+                return;
+            }
+            let problem = "is about no message: no schema has this type, and others are refused";
+            let mut placed = Placed::new(position, path, problem);
+            placed.hint = nearest(text, types.iter().copied(), 3).map(|known| format!("did you mean `{known}`?"));
+            report.warnings.push(placed);
+        };
+        for (step, rule) in rules.get("authorize").map(Node::children).unwrap_or_default() {
+            let Some(named) = rule.get("when").and_then(|when| when.get(discriminator)) else { continue };
+            let path = format!("messages.{side}.authorize{step}.when{}", config::step(discriminator));
+            for own in named.items().iter().chain([named]) {
+                own.text().into_iter().for_each(|text| judge(own.position, &path, text));
+            }
+        }
+        let limits = policy.find(BY_TYPE);
+        if side == "from_client" && limits.is_whole {
+            for (key, _) in limits.node.members() {
+                judge(key.position, &join(BY_TYPE, &config::step(&key.name)), &key.name);
             }
         }
     }
-}
-
-fn unknown_type(position: Position, path: &str, text: &str, types: &[&str], report: &mut Report) {
-    let mut placed =
-        Placed::new(position, path, "is about no message: no schema has this type, and others are refused");
-    placed.hint = nearest(text, types.iter().copied(), 3).map(|known| format!("did you mean `{known}`?"));
-    report.warnings.push(placed);
 }
 
 fn rule_set(own: &Node, path: &str, json: Option<&Node>, report: &mut Report) {
@@ -209,6 +216,7 @@ mod tests {
             ("refuse", "'ki*'", "say", vec![]),
             ("refuse", "kik", "say", vec!["messages.from_client.authorize[0].when[\"/type\"]"]),
             ("refuse", "kick", "sya", vec!["limits.per_connection.by_type.sya"]),
+            ("refuse", "KICK", "say", vec![]),
             ("allow", "kik", "sya", vec![]),
         ] {
             let text = format!(
@@ -219,6 +227,10 @@ mod tests {
             let told = |placed: &&Placed| placed.problem.contains("no schema has this type");
             let paths: Vec<&str> = report.warnings.iter().filter(told).map(|placed| placed.path.as_str()).collect();
             assert_eq!(paths, expected, "{otherwise} {when} {by_type}");
+            // A route may have the type.
+            let route = "\nroutes: [{match: {path: /a}, policy: {messages: {from_client: {json: {schemas: {kik: {}, sya: {}}}}}}}]";
+            let report = check(&(text + route), &Variables::default()).unwrap();
+            assert_eq!(report.warnings.iter().filter(told).count(), 0, "{report:?}");
         }
     }
 
