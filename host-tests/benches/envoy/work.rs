@@ -1,5 +1,5 @@
-//! What rules about content cost an Envoy for a message, and how many instructions of the module that is in the host of the tests:
-//! what `portcullis_host_tests::work` says of the two.
+//! What rules about content cost an Envoy for a message, and how many instructions of the module that is in the host of the tests, which
+//! `host-tests/tests/work.rs` has a bound for.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use portcullis_envoy::{Launch, Runner};
 use portcullis_host_tests::frame::{self, TEXT};
 use portcullis_host_tests::scenario::{Gate, RULE_SETS, policy_with};
-use portcullis_host_tests::work::INSTRUCTIONS_PER_MILLISECOND;
+use portcullis_host_tests::work::WORST;
 use serde_json::{Value, json};
 
 use crate::load::Backend;
@@ -16,20 +16,34 @@ use crate::{Outcome, cost, policy};
 /// How long the messages are.
 const LEN: usize = 65_536;
 
-/// A policy's rules, and the units of a message that they let pass.
+/// The most CPU time that one may need, as README says.
+const MILLIS_MAX: f64 = 30.0;
+
+/// A policy's rules, and a message that they let pass.
 struct Row {
-    name: &'static str,
+    name: String,
     rules: Value,
-    unit: &'static str,
-    is_list: bool,
+    message: String,
 }
 
 fn rows() -> Vec<Row> {
-    let row = |name, rules, unit| Row { name, rules, unit, is_list: false };
-    let list = |name, rules, unit| Row { name, rules, unit, is_list: true };
+    let row = |name: &str, rules, unit: &str| {
+        let message = unit.repeat(LEN / unit.len()) + &"a".repeat(LEN % unit.len());
+        Row { name: name.to_owned(), rules, message }
+    };
+    let list = |name: &str, rules, unit: &str| {
+        let message = format!("[{}]", vec![unit; (LEN - 1) / (unit.len() + 1)].join(","));
+        Row { name: name.to_owned(), rules, message }
+    };
+    // What would be refused is monitored, so that it can be sent again.
+    let worst = WORST.iter().map(|(form, unit)| Row {
+        name: format!("rule sets, {}", unit.escape_debug().take(14).collect::<String>()),
+        rules: json!({"rule_sets": RULE_SETS, "mode": "monitor"}),
+        message: form.message(&[unit], LEN),
+    });
     let pattern = |regex: &str| json!({"deny_patterns": [{"name": "own", "regex": regex}]});
     let many = |schema: Value| json!({"json": {"schema": {"allOf": vec![schema; 4]}}});
-    vec![
+    let named = [
         row(
             "rule sets, prose",
             json!({"rule_sets": RULE_SETS}),
@@ -54,29 +68,18 @@ fn rows() -> Vec<Row> {
         list("a schema, numbers", many(json!({"items": {"minimum": -1}})), "12.5"),
         list("a schema, patterns", many(json!({"items": {"pattern": "^[a-z]+$"}})), "\"abcdefghijklmnop\""),
         list("a schema, uniqueness", json!({"json": {"schema": {"items": {"uniqueItems": true}}}}), "[1,2,\"a\",4]"),
-    ]
+    ];
+    worst.chain(named).collect()
 }
 
-impl Row {
-    fn message(&self) -> String {
-        if self.is_list {
-            let items = vec![self.unit; (LEN - 1) / (self.unit.len() + 1)];
-            return format!("[{}]", items.join(","));
-        }
-        let unit = self.unit.repeat(LEN / self.unit.len());
-        unit + &"a".repeat(LEN % self.unit.len())
-    }
-}
-
-/// Measures so many rounds of each. Returns whether no row has fewer instructions in a millisecond than is said.
+/// Measures so many rounds of each. Returns whether none needs more than [`MILLIS_MAX`].
 pub(crate) fn run(module: &Path, backend: &Backend, rounds: u64, span: Duration) -> Outcome<bool> {
     println!("{:<26} {:>8} {:>12} {:>8}", "", "ms", "instructions", "a µs");
     let launch = |rules: Value| Launch::new(module, policy(rules), backend.address()).backend(Runner::Process).start();
     let bare = launch(json!({"utf8": true}))?;
-    let mut least = f64::MAX;
+    let mut most = 0.0_f64;
     for row in rows() {
-        let message = row.message();
-        let payload = message.as_bytes();
+        let payload = row.message.as_bytes();
         let with = launch(row.rules.clone())?;
         // Other load on the machine only adds to it.
         let mut best = [f64::MAX; 2];
@@ -86,18 +89,18 @@ pub(crate) fn run(module: &Path, backend: &Backend, rounds: u64, span: Duration)
             }
         }
         let counted = instructions(&row.rules, payload).saturating_sub(instructions(&json!({"utf8": true}), payload));
-        let micros = best[1] - best[0];
-        let each = counted as f64 / micros;
-        println!("{:<26} {:>8.3} {counted:>12} {each:>8.0}", row.name, micros / 1e3);
-        least = least.min(each);
+        let millis = (best[1] - best[0]) / 1e3;
+        let rate = counted as f64 / millis / 1e3;
+        println!("{:<26} {millis:>8.3} {counted:>12} {rate:>8.0}", row.name);
+        most = most.max(millis);
     }
-    println!("at least {least:.0} instructions in a microsecond");
-    Ok(least * 1e3 >= INSTRUCTIONS_PER_MILLISECOND as f64)
+    println!("at most {most:.1} ms, of {MILLIS_MAX}");
+    Ok(most <= MILLIS_MAX)
 }
 
 fn instructions(rules: &Value, payload: &[u8]) -> u64 {
     let mut gate = Gate::new(&policy_with(json!({"messages": {"from_client": rules}})));
-    gate.allow_instructions(1_000 * INSTRUCTIONS_PER_MILLISECOND);
+    gate.allow_instructions(u64::MAX);
     let stream = gate.connect();
     let bytes = frame::client(TEXT, payload);
     gate.client(stream, &bytes);

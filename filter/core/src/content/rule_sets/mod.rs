@@ -20,6 +20,7 @@ mod work;
 
 use std::borrow::Cow;
 
+use bytes::{DIGIT, Kinds, of};
 use kept::Kept;
 pub use kept::LeftOut;
 pub use names::WORDS;
@@ -27,6 +28,9 @@ use reading::Reading;
 
 /// The rule that a message matches which takes more work than one of its length may.
 pub const TOO_MUCH_WORK: &str = "rule_sets.too_much_work";
+
+/// What numbers are made of, which match no rule: a message may have one for each two of its bytes.
+const NUMBER: Kinds = DIGIT | of(b"+-.");
 
 /// A set of rules.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -164,6 +168,10 @@ impl RuleSet {
 
     /// `written`: where `reading` is without its encodings, what it was with them.
     fn read(self, reading: &Reading<'_>, written: Option<&Reading<'_>>, kept: Kept<'_>) -> Option<&'static str> {
+        if reading.has_other(NUMBER) { self.scan(reading, written, kept) } else { None }
+    }
+
+    fn scan(self, reading: &Reading<'_>, written: Option<&Reading<'_>>, kept: Kept<'_>) -> Option<&'static str> {
         match self {
             Self::CommandInjection => command_injection::find(reading, kept),
             Self::CrossSiteScripting => cross_site_scripting::find(reading, written, kept),

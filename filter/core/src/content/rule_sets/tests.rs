@@ -1,6 +1,6 @@
 //! What each set is held to.
 
-use super::{LeftOut, RuleSet, Subject};
+use super::{Kept, LeftOut, RuleSet, Subject};
 use crate::testing::Choices;
 
 /// The fewest rows of a table.
@@ -57,4 +57,22 @@ fn encodings_are_undone_however_they_lie_in_each_other() {
         count += usize::from(text != TEXT);
     }
     assert!(count > 2_000, "{count}");
+}
+
+#[test]
+fn numbers_match_no_rule() {
+    const BYTES: [char; 9] = ['0', '2', '3', '5', '7', '9', '+', '-', '.'];
+    let mut texts = vec![String::new()];
+    for _ in 0..4 {
+        let longer: Vec<_> = texts.iter().flat_map(|text| BYTES.map(|byte| format!("{text}{byte}"))).collect();
+        texts.extend(longer);
+    }
+    let mut choices = Choices::new(0);
+    texts.extend((0..2_000).map(|len| (0..=len / 8).map(|_| BYTES[choices.below(BYTES.len())]).collect()));
+    for text in texts {
+        let subject = Subject::new(&text);
+        for set in RuleSet::ALL {
+            assert_eq!(set.scan(&subject.written, None, Kept(&LeftOut::default())), None, "{text}");
+        }
+    }
 }
