@@ -30,6 +30,11 @@ pub(crate) const fn fold(character: char) -> char {
     }
 }
 
+/// A text in which each letter is folded.
+pub(crate) fn folded(text: &str) -> String {
+    text.chars().map(fold).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@ use serde_json::Value as Claim;
 use crate::json::document::{Form, Twins, Value};
 use crate::json::number::Decimal;
 use crate::json::pointer::Pointer;
+use crate::letter::folded;
 use crate::mode::Mode;
 use crate::token::Verified;
 use crate::token::claims::Requirement;
@@ -281,8 +282,8 @@ impl Glob {
     /// The same for a string whose letters may have another case.
     fn matches_folded(&self, found: &Found<'_>) -> bool {
         let Found::Value(value) = found else { return false };
-        let glob = Self { text: self.text.to_ascii_lowercase().into(), number: None };
-        value.as_str().is_some_and(|text| glob.matches_text(&text.to_ascii_lowercase()))
+        let glob = Self { text: folded(&self.text).into(), number: None };
+        value.as_str().is_some_and(|text| glob.matches_text(&folded(text)))
     }
 
     /// A string by its text, a number by its value, also for a reader that rounds to a double, a boolean or null by how it is written. An

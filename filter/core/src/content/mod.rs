@@ -19,6 +19,7 @@ use std::rc::Rc;
 
 use crate::docket::Docket;
 use crate::json::document::{Document, Form, Twins, Value};
+use crate::json::name::is_same;
 use crate::json::pointer::{self, Pointer, Referent};
 use crate::json::reader::{Bounds, read};
 use crate::json::schema::Schema;
@@ -90,6 +91,8 @@ pub struct Handshake {
 pub struct Judged<'a> {
     /// The type of each of its messages, where messages have types: empty for one that says none. The name is the schema's, where it has one.
     pub kinds: Vec<Cow<'a, str>>,
+    /// Whether its receivers take types for the same that differ by the case of their letters.
+    pub folds: bool,
     /// How many binary messages are due behind it.
     pub attachments: u32,
 }
@@ -180,9 +183,9 @@ impl ContentRules {
                 docket.find_in(Part::Payload, Refusal::at(Violation::JsonRefused, "envelope"))?;
                 break;
             }
-            judged
-                .kinds
-                .append(&mut self.judge_packet(json, record, 0, &Terms { packet: Some(index), ..terms })?.kinds);
+            let mut packet = self.judge_packet(json, record, 0, &Terms { packet: Some(index), ..terms })?;
+            judged.kinds.append(&mut packet.kinds);
+            judged.folds |= packet.folds;
         }
         // Each by itself without its envelope, where it is told in which string, and all as they stand.
         self.search(text, Reader::Unknown, Look::Everywhere, &terms)?;
@@ -216,7 +219,7 @@ impl ContentRules {
             if !packet.is_heartbeat {
                 terms.receive_unread()?;
             }
-            return Ok(Judged { kinds: self.no_kind(), attachments });
+            return Ok(Judged { kinds: self.no_kind(), attachments, folds: false });
         };
         let document = match read(inside, &json.bounds) {
             Ok(document) => document,
@@ -272,7 +275,8 @@ impl ContentRules {
             Some(name) => Cow::Borrowed(name),
             None => Cow::Owned(kind.unwrap_or_default().to_owned()),
         });
-        Ok(Judged { kinds: kind.into_iter().collect(), attachments: packet.attachments() })
+        let folds = json.schemas.folds(envelope);
+        Ok(Judged { kinds: kind.into_iter().collect(), folds, attachments: packet.attachments() })
     }
 
     /// Judges what cannot be taken for a message of its envelope, because of `refusal`: as a text.
@@ -289,7 +293,7 @@ impl ContentRules {
         terms.docket.find_in(Part::Parsed, refusal)?;
         terms.spend(self.search(text, Reader::Unknown, Look::All, terms)?);
         terms.receive_unread()?;
-        Ok(Judged { kinds: self.no_kind(), attachments })
+        Ok(Judged { kinds: self.no_kind(), attachments, folds: false })
     }
 
     /// The types of a text that says none.
@@ -424,13 +428,17 @@ impl Schemas {
         }
     }
 
+    /// Whether receivers take types for the same that differ by the case of their letters.
+    fn folds(&self, envelope: Envelope) -> bool {
+        matches!(self, Self::ByType { discriminator, .. } if envelope.folds(discriminator))
+    }
+
     /// The schema of a message of this type and the name that it has, where there is one.
     fn of(&self, kind: Option<&str>, envelope: Envelope) -> Result<Option<(&Schema, Option<&str>)>, Refusal> {
         Ok(match self {
             Self::Any => None,
-            Self::ByType { schemas, otherwise, discriminator } => match kind.and_then(|kind| {
-                let is_same = |(name, _): &(&String, &Schema)| name.eq_ignore_ascii_case(kind);
-                let folded = || schemas.iter().find(is_same).filter(|_| envelope.folds(discriminator));
+            Self::ByType { schemas, otherwise, .. } => match kind.and_then(|kind| {
+                let folded = || schemas.iter().find(|(name, _)| is_same(name, kind)).filter(|_| self.folds(envelope));
                 schemas.get_key_value(kind).or_else(folded)
             }) {
                 Some((name, schema)) => Some((schema, Some(name.as_str()))),

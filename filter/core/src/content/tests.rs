@@ -67,7 +67,11 @@ fn an_allowed_text_tells_its_type_and_what_is_due_behind_it() {
     let untyped = [json!({}), json!({"json": {}}), json!({"json": {"schema": {}}})].map(side);
     let check = |rules: &ContentRules, text: &str, due: u32, kind: Option<&str>, attachments: u32| {
         let judged = rules.judge(text, &docket(), &Handshake::default(), due, None);
-        assert_eq!(judged, Ok(Judged { kinds: kind.map(Into::into).into_iter().collect(), attachments }), "{text}");
+        assert_eq!(
+            judged,
+            Ok(Judged { kinds: kind.map(Into::into).into_iter().collect(), attachments, folds: false }),
+            "{text}"
+        );
     };
     check(&typed, r#"{"type":"login"}"#, 0, Some("login"), 0);
     check(&typed, r#"{"type":"log\u0069n"}"#, 0, Some("login"), 0);
@@ -510,6 +514,10 @@ fn the_method_of_a_hub_has_no_other_rules_in_another_case() {
         assert_eq!(violation(&rules, target), Some(Violation::NotAuthorized), "{target}");
     }
     assert_eq!(violation(&rules, "Say"), None);
+    let rules = side(json!({}), json!([{"when": {"/target": "Löschen*"}, "claims": {"role": ["admin"]}}]));
+    for target in ["Löschen", "LÖSCHENALLE", "l\\u00d6schen"] {
+        assert_eq!(violation(&rules, target), Some(Violation::NotAuthorized), "{target}");
+    }
     let schemas = json!({"Say": {"properties": {"arguments": {"minItems": 1}}}});
     let rules = side(json!({"discriminator": "/target", "schemas": schemas, "otherwise": "allow"}), json!([]));
     for target in ["Say", "say", "SAY"] {

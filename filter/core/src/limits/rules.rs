@@ -8,6 +8,7 @@ use super::rate::Rate;
 use super::table::FailureRules;
 use crate::access::Access;
 use crate::cluster::Cluster;
+use crate::json::name::is_same;
 
 /// The limits of a policy; `None` is no limit.
 #[derive(Clone, Debug)]
@@ -69,6 +70,17 @@ pub struct ConnectionLimits {
     pub bytes: Option<Rate>,
     /// Messages of some types.
     pub by_type: Rc<BTreeMap<String, Rate>>,
+}
+
+impl ConnectionLimits {
+    /// A type as a limit names it; `folds` where the case of letters says nothing.
+    #[must_use]
+    pub fn known_type<'a>(&'a self, kind: &'a str, folds: bool) -> &'a str {
+        if !folds || self.by_type.contains_key(kind) {
+            return kind;
+        }
+        self.by_type.keys().find(|name| is_same(name, kind)).map_or(kind, String::as_str)
+    }
 }
 
 /// What becomes of a message that is too much.

@@ -519,8 +519,8 @@ impl Direction {
         let is_compressed = payload.is_compressed();
         self.found.read_len = self.found.read_len.saturating_add(payload.plain_len()).saturating_add(MESSAGE_LEN);
         match payload.finish(self.inflater.as_deref_mut(), terms, self.attachments) {
-            Ok(Judged { kinds, attachments }) => {
-                let excess = kinds.iter().find_map(|kind| self.take_type(kind, terms).err());
+            Ok(Judged { kinds, folds, attachments }) => {
+                let excess = kinds.iter().find_map(|kind| self.take_type(kind, folds, terms).err());
                 if let Some(excess) = excess
                     && self.exceed(scan, excess, terms)?
                 {

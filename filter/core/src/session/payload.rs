@@ -227,7 +227,7 @@ impl Payload {
                 }
                 judged
             }
-            None => Ok(Judged { kinds: Vec::new(), attachments }),
+            None => Ok(Judged { attachments, ..Judged::default() }),
         }
     }
 }

@@ -74,8 +74,13 @@ fn sockjs<'a>(text: &'a str, from: Side, bounds: &Bounds) -> Result<Option<Vec<C
         (Side::Server, _) => return Err(REFUSED),
         (Side::Client, _) => text,
     };
+    // A receiver that does not find the bracket at once takes all of it for one message.
+    let is_bracketed = list.starts_with('[');
     let list = read(list, bounds)?;
     let Form::Array(items) = list.root().form() else { return Err(REFUSED) };
+    if !is_bracketed {
+        return Err(REFUSED);
+    }
     let mut records = Vec::new();
     for item in items {
         records.push(Cow::Owned(item.as_str().ok_or(REFUSED)?.to_owned()));

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use super::packet::{Kind, Packet, REFUSED};
+use crate::json::name::is_same;
 use crate::json::reader::{Bounds, check};
 use crate::violation::Violation;
 use crate::wire::Side;
@@ -50,7 +51,8 @@ pub(super) fn open(frame: &str, from: Side) -> Result<Packet<'_>, Violation> {
         if kind == Kind::Inside && (name.trim() != name || value.trim() != value) {
             return Err(REFUSED);
         }
-        if name == "content-length" {
+        // Names are case-sensitive; not all receivers know.
+        if is_same(&name, "content-length") {
             content_len = Some(value.parse::<usize>().map_err(|_| REFUSED)?);
         }
         if !names.is_empty() {

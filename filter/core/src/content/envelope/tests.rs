@@ -329,7 +329,7 @@ fn strings_of_sockjs_are_messages() {
 
 #[test]
 fn what_is_no_frame_of_sockjs_is_refused() {
-    for text in ["{}", "1", r#""a""#, "[1]", r#"[["a"]]"#, r#"["1",{}]"#] {
+    for text in ["{}", "1", r#""a""#, r#" ["a"]"#, "\n[\"a\"]", "\u{feff}[\"a\"]", "[1]", r#"[["a"]]"#, r#"["1",{}]"#] {
         check_all(Envelope::SockJs, Side::Client, text, Err(Violation::SchemaRefused));
     }
     for text in [
@@ -436,6 +436,7 @@ fn what_is_no_frame_of_stomp_is_refused() {
         "SEND\ndestination:/a\ncontent-length:2\n\n1\0",
         "SEND\ndestination:/a\ncontent-length:3\n\n1\x002\0",
         "SEND\ndestination:/a\ncontent-length:-1\n\n1\0",
+        "SEND\ndestination:/a\nContent-Length:5\n\n1\0",
         "SEND\ndestination:/a\n\n1\0SEND",
         "SEND\ndestination:/a\n\n1",
         "SUBSCRIBE\ndestination:/a\n\nbody\0",

@@ -55,8 +55,9 @@ impl Direction {
     ///
     /// # Errors
     /// The limit that is exceeded.
-    pub(super) fn take_type(&mut self, kind: &str, terms: &Terms<'_>) -> Result<(), Excess> {
+    pub(super) fn take_type(&mut self, kind: &str, folds: bool, terms: &Terms<'_>) -> Result<(), Excess> {
         let Some(limits) = terms.limits else { return Ok(()) };
+        let kind = limits.per_connection.known_type(kind, folds);
         self.pace.receive_type(&limits.per_connection, kind, terms.now, terms.budget)
     }
 

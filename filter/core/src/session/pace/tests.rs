@@ -317,6 +317,24 @@ fn types_have_limits_of_their_own() {
 }
 
 #[test]
+fn a_type_whose_letters_may_have_any_case_has_one_limit() {
+    let limits = json!({"per_connection": {"by_type": {"Küche": {"per_second": 1, "burst": 1}}}});
+    for schemas in [json!({"Say": true}), json!({"KÜCHE": true}), json!({})] {
+        let json = json!({"discriminator": "/target", "schemas": schemas, "otherwise": "allow"});
+        for (envelope, violation) in [("signalr", Some(RateExceeded)), ("json_lines", None)] {
+            let messages = json!({"json": json, "envelope": envelope});
+            let call = |target: &str| {
+                let end = if envelope == "signalr" { '\u{1e}' } else { '\n' };
+                text(&format!("{{\"type\":1,\"target\":\"{target}\",\"arguments\":[]}}{end}"))
+            };
+            let sent = [call("KÜCHE"), call("küche")];
+            let forwarded = if violation.is_some() { sent[0].clone() } else { sent.concat() };
+            check(&messages, &limits, &sent.concat(), &Played::new(forwarded, violation, 0));
+        }
+    }
+}
+
+#[test]
 fn a_ping_passes_a_message_that_turns_out_to_be_too_much_of_its_type() {
     let (begun, ping, last) = (frame(0x01, br#"{"type""#), frame(0x89, b"ping"), frame(0x80, br#":"login"}"#));
     let limits = json!({
