@@ -325,7 +325,7 @@ fn a_type_whose_letters_may_have_any_case_has_one_limit() {
             let messages = json!({"json": json, "envelope": envelope});
             let call = |target: &str| {
                 let end = if envelope == "signalr" { '\u{1e}' } else { '\n' };
-                text(&format!("{{\"type\":1,\"target\":\"{target}\",\"arguments\":[]}}{end}"))
+                text(format!("{{\"type\":1,\"target\":\"{target}\",\"arguments\":[]}}{end}"))
             };
             let sent = [call("KÜCHE"), call("küche")];
             let forwarded = if violation.is_some() { sent[0].clone() } else { sent.concat() };
