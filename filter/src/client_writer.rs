@@ -23,6 +23,9 @@ use portcullis_core::gate::{Connection, ServerPace};
 use portcullis_core::limits::Share;
 use portcullis_core::wire::{Chunk, Side};
 
+/// How much of a message may be held while the direction is paused.
+const HELD_LEN_MAX: usize = 65_536;
+
 /// The client's direction of one stream.
 pub(crate) struct ClientWriter {
     /// The stream.
@@ -139,8 +142,10 @@ impl ClientWriter {
         if end {
             return Self::end(&state, len);
         }
+        // The message goes on at once when it is whole, which may be more than the host's buffer takes.
+        let is_long = len == 0 && connection.held_len(Side::Server) > HELD_LEN_MAX;
         // What is kept can be written only while the direction is paused, whatever its pace.
-        let may_pause = |is_calm: bool| is_kept || (is_calm && !plugin.has_tight_responses());
+        let may_pause = |is_calm: bool| is_kept || (is_calm && !is_long && !plugin.has_tight_responses());
         match state {
             State::Opened if len == 0 => {
                 self.state = State::Unspoken;

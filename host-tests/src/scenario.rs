@@ -343,7 +343,8 @@ pub const ORIGIN: &str = "https://app.example.com";
 /// The key of [`token`]: 32 bytes, as HS256 wants them (RFC 7518 §3.2).
 pub const SECRET: &str = "q2Vn8ZkT5uWc1xYb7RmE4sPd9LhGfJaN";
 
-const ISSUER: &str = "https://idp.example.com/";
+/// Who issues the tokens.
+pub const ISSUER: &str = "https://idp.example.com/";
 const AUDIENCE: &str = "chat";
 
 /// 2026-11-22 00:00:00 UTC, where the host's clock starts.

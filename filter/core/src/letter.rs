@@ -3,6 +3,7 @@
 /// One character for all that differ by case: simple folding, as Go has it, in which `ſ` is an s and `K` (U+212A) a k; and the two
 /// letters i of Turkish, which Java takes for that of English. For Latin, Greek and Cyrillic as languages of today write them: the tables
 /// for all scripts are 24 KB of module.
+#[inline(never)]
 pub(crate) const fn fold(character: char) -> char {
     let code_point = character as u32;
     let folded = match character {

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use portcullis_envoy::peer::backend::{Mode, Play, echo};
-use portcullis_envoy::peer::frame::{BINARY, CLOSE, CONTINUATION, Draft, Frame, PING, PONG};
+use portcullis_envoy::peer::frame::{BINARY, CLOSE, CONTINUATION, Draft, Frame, PING, PONG, TEXT};
 use portcullis_envoy::peer::head::Head;
 use portcullis_envoy::peer::websocket::{Event, WebSocket};
 use portcullis_envoy::{BufferLimits, Launch};
@@ -178,6 +178,51 @@ fn servers_that_push_are_not_reset_within_envoys_own_buffer_limits() {
         }
     });
     check_limits(&gate);
+}
+
+/// A long message that is judged as a whole goes on at once, which may be more than a way takes that is kept ready.
+#[test]
+fn long_messages_that_are_held_until_they_are_whole_arrive() {
+    let text = |len: usize| [&b"\""[..], &vec![b'x'; len - 2], b"\""].concat();
+    let mode = Mode::scripted(move |head| {
+        let len = head.target().trim_start_matches('/').parse().expect("a number");
+        Play::answer(head.accepted()).then(Draft::new(TEXT, text(len)).bytes()).on_frame(echo)
+    });
+    for limits in [BufferLimits::Shipped, BufferLimits::EnvoyDefaults] {
+        let mut policy = open_policy(
+            json!({"from_client": {"json": {}, "max_message_bytes": 1_048_576}, "from_server": {"json": {}}}),
+        );
+        if limits == BufferLimits::EnvoyDefaults {
+            policy["buffer_limits"] = json!("default");
+        }
+        let gate = Gate::launch(policy, mode.clone(), |launch| launch.buffer_limits(limits));
+        for len in [40_000, 65_536, 130_000, 200_000, 262_144, 400_000, 524_286, 600_000, 1_048_576] {
+            let text = text(len);
+            let mut websocket = gate.open(&format!("/{len}"));
+            let event = websocket.receive(PATIENCE);
+            assert!(matches!(&event, Event::Frame(frame) if frame.payload == text), "{limits:?}, {len}: {event:?}");
+            // And in fragments, to a client whose way is ready by now.
+            for pause in [0, 300] {
+                thread::sleep(Duration::from_millis(pause));
+                let pieces: Vec<_> = text.chunks(50_000).collect();
+                for (index, piece) in pieces.iter().enumerate() {
+                    let opcode = if index == 0 { TEXT } else { CONTINUATION };
+                    let frame = Draft::new(opcode, *piece);
+                    let is_last = index + 1 == pieces.len();
+                    let frame = if is_last { frame } else { frame.unfinished() };
+                    websocket.send_frame(frame).expect("it takes bytes");
+                }
+                for piece in &pieces {
+                    let event = websocket.receive(PATIENCE);
+                    assert!(
+                        matches!(&event, Event::Frame(frame) if frame.payload == *piece),
+                        "{limits:?}, {len}: {event:?}"
+                    );
+                }
+            }
+        }
+        check_limits(&gate);
+    }
 }
 
 /// The way to the client changes between quiet and busy all the time: nothing may be late, lost or out of turn for that.

@@ -7,7 +7,7 @@ use std::fmt::{self, Write as _};
 use portcullis_core::config::{self, Finding};
 use serde_json::{Value, json};
 
-use crate::deployment::{self, Plugin};
+use crate::deployment::{self, Kind, Plugin};
 use crate::document::{Node, Position, Unreadable};
 use crate::hint::{GIVE_VARIABLE, hint};
 use crate::{envoy_yaml, messages, rules, surroundings};
@@ -155,6 +155,11 @@ pub(crate) fn check(text: &str, variables: &Variables) -> Result<Report, Absent>
     let plugins = deployment::plugins(&documents);
     if plugins.is_empty() {
         return Err(Absent { warnings: report.warnings, ..absent(&documents) });
+    }
+    // What Envoy reads a file with leaves it out, what a policy is put into as it is does not.
+    if text.starts_with('\u{feff}') && plugins.iter().any(|plugin| plugin.kind == Kind::Bare) {
+        let problem = "a byte order mark is no JSON (RFC 8259 §8.1)";
+        report.faults.push(Placed::new(Position { line: 1, column: 1 }, "", problem));
     }
     for plugin in &plugins {
         messages::judge(plugin, &mut report);

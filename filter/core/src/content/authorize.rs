@@ -282,8 +282,7 @@ impl Glob {
     /// The same for a string whose letters may have another case.
     fn matches_folded(&self, found: &Found<'_>) -> bool {
         let Found::Value(value) = found else { return false };
-        let glob = Self { text: folded(&self.text).into(), number: None };
-        value.as_str().is_some_and(|text| glob.matches_text(&folded(text)))
+        value.as_str().is_some_and(|text| matches_text(&folded(&self.text), &folded(text)))
     }
 
     /// A string by its text, a number by its value, also for a reader that rounds to a double, a boolean or null by how it is written. An
@@ -292,31 +291,32 @@ impl Glob {
         match found {
             Found::Nothing | Found::Twins => false,
             Found::Number(Number { text, readings }) => {
-                let is_read =
-                    |(decimal, plain): &(Decimal, String)| self.number == Some(*decimal) || self.matches_text(plain);
-                self.matches_text(text) || readings.iter().any(is_read)
+                let is_read = |(decimal, plain): &(Decimal, String)| {
+                    self.number == Some(*decimal) || matches_text(&self.text, plain)
+                };
+                matches_text(&self.text, text) || readings.iter().any(is_read)
             }
             Found::Value(value) => match value.form() {
                 Form::Array(_) | Form::Object(_) => true,
-                Form::Boolean(true) => self.matches_text("true"),
-                Form::Boolean(false) => self.matches_text("false"),
-                Form::Null => self.matches_text("null"),
-                Form::Number(text) | Form::String(text) => self.matches_text(text),
+                Form::Boolean(true) => matches_text(&self.text, "true"),
+                Form::Boolean(false) => matches_text(&self.text, "false"),
+                Form::Null => matches_text(&self.text, "null"),
+                Form::Number(text) | Form::String(text) => matches_text(&self.text, text),
             },
         }
     }
+}
 
-    /// The shortest run for each star is enough: what a longer one leaves to the next star, that one can take.
-    fn matches_text(&self, text: &str) -> bool {
-        let mut pieces = self.text.split('*');
-        let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else { return false };
-        let Some(last) = pieces.next_back() else { return rest.is_empty() };
-        for piece in pieces {
-            let Some((_, behind)) = rest.split_once(piece) else { return false };
-            rest = behind;
-        }
-        rest.ends_with(last)
+/// The shortest run for each star is enough: what a longer one leaves to the next star, that one can take.
+fn matches_text(glob: &str, text: &str) -> bool {
+    let mut pieces = glob.split('*');
+    let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else { return false };
+    let Some(last) = pieces.next_back() else { return rest.is_empty() };
+    for piece in pieces {
+        let Some((_, behind)) = rest.split_once(piece) else { return false };
+        rest = behind;
     }
+    rest.ends_with(last)
 }
 
 #[cfg(test)]

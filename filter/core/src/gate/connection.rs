@@ -127,6 +127,12 @@ impl Connection {
         self.session.is_between_frames(from)
     }
 
+    /// How much is held of a message from one side.
+    #[must_use]
+    pub fn held_len(&self, from: Side) -> usize {
+        self.session.held_len(from)
+    }
+
     /// Whether bytes of the client wait: to be judged, or to be given out in a turn.
     fn is_waiting(&self) -> bool {
         self.backlog.as_ref().is_some_and(|backlog| !backlog.is_empty())

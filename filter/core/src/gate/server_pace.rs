@@ -102,7 +102,7 @@ impl ServerPace {
     pub fn may_keep(&self, len: usize, is_between_frames: bool, held: &HeldBytes) -> bool {
         let is_worth = match self.buffer_limits {
             BufferLimits::Default => len <= SHORT_LEN_MAX && is_between_frames,
-            BufferLimits::Halved => true,
+            BufferLimits::Halved => len <= STREAM_LEN,
         };
         is_worth && held.has_room(len, self.held_len_max)
     }
@@ -192,7 +192,8 @@ mod tests {
             ("default", 16_385, true, false),
             ("default", 1, false, false),
             ("halved", 100_000, false, true),
-            ("halved", 67_108_865, true, false),
+            ("halved", 131_072, false, true),
+            ("halved", 131_073, true, false),
         ] {
             let pace = after(buffer_limits, 1, 1, false);
             assert_eq!(pace.may_keep(len, is_between_frames, &held), expected, "{buffer_limits} {len}");

@@ -18,12 +18,15 @@ use crate::token::rules::{AuthRules, ClaimFormat, Source};
 use crate::token::{Verified, shape};
 use crate::violation::Violation;
 
+/// How many different credentials are told apart: a request may have one.
+const NOTED_MAX: usize = 2;
+
 /// The credentials of a handshake, and the handshake without them.
 #[derive(Default)]
 pub(super) struct Taken {
-    /// The different ones that were found.
+    /// The different ones that were found, up to two.
     pub(super) credentials: Vec<Presented>,
-    /// The different tickets.
+    /// The different tickets, up to two.
     pub(super) tickets: Vec<Secret<Vec<u8>>>,
     /// What was offered as subprotocols.
     pub(super) protocols: Vec<OfferedItem>,
@@ -99,18 +102,18 @@ impl Taken {
         self.spent.as_ref().map(|target| Edit::set(":path", target.as_slice()))
     }
 
-    /// Notes a token, unless it is known.
+    /// Notes a token, unless it is known, or two are, which is as ambiguous as more.
     fn note(&mut self, token: &[u8]) {
         let is_known = |known: &Presented| matches!(known, Presented::Token(known) if known.expose() == token);
-        if !self.credentials.iter().any(is_known) {
+        if self.credentials.len() < NOTED_MAX && !self.credentials.iter().any(is_known) {
             self.credentials.push(Presented::Token(Secret::new(token.to_vec())));
         }
     }
 
-    /// Notes a value of the session cookie, unless it is known.
+    /// Notes a value of the session cookie likewise.
     fn note_cookie(&mut self, value: &[u8]) {
         let is_known = |known: &Presented| matches!(known, Presented::Cookie(known) if known.expose() == value);
-        if !self.credentials.iter().any(is_known) {
+        if self.credentials.len() < NOTED_MAX && !self.credentials.iter().any(is_known) {
             self.credentials.push(Presented::Cookie(Secret::new(value.to_vec())));
         }
     }
@@ -192,7 +195,7 @@ impl Taken {
             self.spent = Some(left);
         }
         for value in values {
-            if !self.tickets.iter().any(|known| *known.expose() == value) {
+            if self.tickets.len() < NOTED_MAX && !self.tickets.iter().any(|known| *known.expose() == value) {
                 self.tickets.push(Secret::new(value));
             }
         }

@@ -23,15 +23,21 @@ pub fn token(bytes: &[u8]) -> Result<&str, Malformed> {
     str::from_utf8(bytes).map_err(|_| Malformed)
 }
 
+/// The most tokens of a field: what is offered is compared with each other, and nobody offers more than some ten.
+const TOKENS_MAX: usize = 64;
+
 /// All tokens of all lines of one field. Empty elements between commas are passed over (RFC 9110 §5.6.1.2).
 ///
 /// # Errors
-/// [`Malformed`] when an element is no token, or a line has none at all.
+/// [`Malformed`] when an element is no token, a line has none at all, or there are more than 64.
 pub fn tokens<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Result<Vec<&'a str>, Malformed> {
     let mut found = Vec::new();
     for line in lines {
         let before = found.len();
         for element in line.split(|byte| *byte == b',').map(trim).filter(|element| !element.is_empty()) {
+            if found.len() == TOKENS_MAX {
+                return Err(Malformed);
+            }
             found.push(token(element)?);
         }
         if found.len() == before {
@@ -73,5 +79,7 @@ mod tests {
             check(&[line], Err(Malformed));
         }
         check(&["a", ""], Err(Malformed));
+        check(&["a,".repeat(64).as_str()], Ok(&["a"; 64]));
+        check(&["a,".repeat(40).as_str(), "a,".repeat(25).as_str()], Err(Malformed));
     }
 }

@@ -43,6 +43,9 @@ pub(super) fn origin(line: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+
     use super::*;
 
     /// `{"alg":"HS256"}`, claims and a signature.
@@ -64,6 +67,13 @@ mod tests {
             (format!("/{}", JWT.replacen('e', "%u0065", 1)), "/[token]"),
             (format!("/{}", JWT.replace('.', "%u002e")), "/[token]"),
             (format!("/{JWT}?token=x"), "/[token]"),
+            (format!("/a/{}", URL_SAFE_NO_PAD.encode(JWT)), "/a/[token]"),
+            (format!("/a/{}", URL_SAFE_NO_PAD.encode(STANDARD.encode(JWT))), "/a/[token]"),
+            (format!("/a/{}", JWT.bytes().map(|byte| format!("{byte:02x}")).collect::<String>()), "/a/[token]"),
+            (
+                "/4a1b9c3d5e6f708192a3b4c5d6e7f809/%2525252525/e3b0c44298fc1c149afbf4c8996fb924".to_owned(),
+                "/4a1b9c3d5e6f708192a3b4c5d6e7f809/%2525252525/e3b0c44298fc1c149afbf4c8996fb924",
+            ),
             // Cut within its claims.
             (format!("/{head}.{}", "a".repeat(1_000)), "/[token]"),
         ] {

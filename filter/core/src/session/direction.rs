@@ -283,6 +283,11 @@ impl Direction {
         !self.severed && self.frame.is_none_or(|frame| !frame.passing)
     }
 
+    /// How much is held of the message in hand.
+    pub(super) fn held_len(&self) -> usize {
+        self.message_held.len().saturating_add(self.frame_held.len())
+    }
+
     /// Whether a Close has gone on.
     pub(super) const fn is_closed(&self) -> bool {
         self.closed

@@ -633,6 +633,12 @@ impl Session {
         self.direction(from).is_between_frames()
     }
 
+    /// How much is held of a message from one side.
+    #[must_use]
+    pub fn held_len(&self, from: Side) -> usize {
+        self.direction(from).held_len()
+    }
+
     const fn direction(&self, from: Side) -> &Direction {
         match from {
             Side::Client => &self.from_client,

@@ -28,23 +28,11 @@ const WORD_LEN_MIN: usize = 16;
 /// with a member `alg`.
 #[must_use]
 pub fn is_token(text: &[u8]) -> bool {
-    let mut room = text.len().saturating_mul(READINGS_LEN_MAX).min(READINGS_SUM_MAX);
-    let mut readings = vec![text.to_vec()];
-    while let Some(reading) = readings.pop() {
-        if has_header(&reading) {
-            return true;
-        }
-        for next in decodings(&reading) {
-            let Some(left) = room.checked_sub(next.len()) else { return true };
-            room = left;
-            readings.push(next);
-        }
-    }
-    false
+    has_token(text, 0)
 }
 
-/// Whether a segment of a path as it is shown is a token or the beginning of one, however often it is percent-encoded. It need not be
-/// whole: a shown path is cut where it is long.
+/// Whether a segment of a path as it is shown is a token or the beginning of one, however often it is encoded. It need not be whole: a
+/// shown path is cut where it is long.
 #[must_use]
 pub fn begins_token(segment: &[u8]) -> bool {
     let mut reading = segment.to_vec();
@@ -54,7 +42,25 @@ pub fn begins_token(segment: &[u8]) -> bool {
     {
         reading = next;
     }
-    has_header(&[&reading, b"..".as_slice()].concat())
+    let is_encoded = reading.len() >= WORD_LEN_MIN && reading.iter().all(|byte| sextet(*byte).is_some());
+    has_header(&reading, 2) || (is_encoded && has_token(&reading, 2))
+}
+
+/// Whether a reading of `text` has a token, if it had so many parts more.
+fn has_token(text: &[u8], missing: usize) -> bool {
+    let mut room = text.len().saturating_mul(READINGS_LEN_MAX).min(READINGS_SUM_MAX);
+    let mut readings = vec![text.to_vec()];
+    while let Some(reading) = readings.pop() {
+        if has_header(&reading, missing) {
+            return true;
+        }
+        for next in decodings(&reading) {
+            let Some(left) = room.checked_sub(next.len()) else { return true };
+            room = left;
+            readings.push(next);
+        }
+    }
+    false
 }
 
 /// What a text is when it is decoded once, by a reader that looks for a scheme in front of it, skips what it does not know, or takes one word.
@@ -95,11 +101,12 @@ fn unhex(text: &[u8]) -> Vec<u8> {
 /// How many parts an encrypted token has (RFC 7516 §3.1).
 const ENCRYPTED_PART_COUNT: usize = 5;
 
-/// Whether a part that is followed by two more is a header.
-fn has_header(text: &[u8]) -> bool {
+/// Whether a part that is followed by two more is a header, of which so many are `missing`.
+fn has_header(text: &[u8], missing: usize) -> bool {
     let parts: Vec<&[u8]> = text.split(|byte| *byte == b'.').collect();
-    let encrypted = parts.len() == ENCRYPTED_PART_COUNT;
-    let mut heads = parts.iter().take(parts.len().saturating_sub(2)).filter(|head| head.len() >= HEADER_LEN_MIN);
+    let part_count = parts.len().saturating_add(missing);
+    let encrypted = part_count == ENCRYPTED_PART_COUNT;
+    let mut heads = parts.iter().take(part_count.saturating_sub(2)).filter(|head| head.len() >= HEADER_LEN_MIN);
     // What stands in front of the header may belong to it, or be a scheme, a quote, a plus for a space.
     let readings = |head| [head, last_word(head, |byte| sextet(byte).is_some()), last_word(head, is_base64url)];
     heads.any(|head| readings(head).iter().any(|head| is_header(&decode(head), encrypted)))

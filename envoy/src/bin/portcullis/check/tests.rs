@@ -106,6 +106,13 @@ fn every_fault_of_a_policy_is_at_its_line_and_column() {
 }
 
 #[test]
+fn no_policy_begins_with_a_byte_order_mark() {
+    let policy = "{\"auth\": {\"required\": false}}";
+    let faults = |text: &str| check(text, &variables()).expect("a policy").faults.len();
+    assert_eq!((faults(policy), faults(&format!("\u{feff}{policy}"))), (0, 1));
+}
+
+#[test]
 fn a_string_is_json_and_nothing_else() {
     let check_string = |value: &str| {
         let text = format!(

@@ -7,8 +7,8 @@ use super::*;
 #[track_caller]
 fn check_glob(glob: &str, accepted: &[&str], refused: &[&str]) {
     let glob = Glob::new(glob);
-    assert!(accepted.iter().all(|text| glob.matches_text(text)), "{glob:?}");
-    assert!(!refused.iter().any(|text| glob.matches_text(text)), "{glob:?}");
+    assert!(accepted.iter().all(|text| matches_text(&glob.text, text)), "{glob:?}");
+    assert!(!refused.iter().any(|text| matches_text(&glob.text, text)), "{glob:?}");
 }
 
 #[test]

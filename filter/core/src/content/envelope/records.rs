@@ -77,15 +77,18 @@ fn sockjs<'a>(text: &'a str, from: Side, bounds: &Bounds) -> Result<Option<Vec<C
     // A receiver that does not find the bracket at once takes all of it for one message.
     let is_bracketed = list.starts_with('[');
     let list = read(list, bounds)?;
-    let Form::Array(items) = list.root().form() else { return Err(REFUSED) };
-    if !is_bracketed {
-        return Err(REFUSED);
-    }
+    let items = match list.root().form() {
+        Form::Array(items) if is_bracketed => items,
+        _ => return Err(REFUSED),
+    };
     let mut records = Vec::new();
     for item in items {
+        if records.len() == RECORDS_MAX {
+            return Err(Violation::JsonRefused);
+        }
         records.push(Cow::Owned(item.as_str().ok_or(REFUSED)?.to_owned()));
     }
-    bounded(records.into_iter())
+    Ok(Some(records))
 }
 
 /// A code and a reason.
