@@ -12,7 +12,7 @@ const LONG_LEN: usize = 60_000;
 /// What shows that the cost is linear: an eighth of it.
 const EIGHTH_LEN: usize = LONG_LEN / 8;
 
-/// The most instructions for a handshake: some eight milliseconds.
+/// The most instructions for a handshake.
 const LONG_MAX: u64 = 150_000_000;
 
 /// So many different short words with `mark` behind each.

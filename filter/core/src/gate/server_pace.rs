@@ -24,6 +24,9 @@ const LISTEN_COUNT: u32 = 8;
 /// means that more is to come.
 const SHORT_LEN_MAX: usize = 16_384;
 
+/// The longest where the buffers are halved: what is written in a turn goes into the host's buffer at once, as does the next chunk with it.
+const KEPT_LEN_MAX: usize = 131_072;
+
 /// What no chunk exceeds within the shipped limits, in bytes: the cluster's 131,072, and what Envoy reads at once behind that. Where the
 /// policy says that the limits are halved they may be any.
 const CHUNK_LEN_MAX: usize = 262_144;
@@ -102,7 +105,7 @@ impl ServerPace {
     pub fn may_keep(&self, len: usize, is_between_frames: bool, held: &HeldBytes) -> bool {
         let is_worth = match self.buffer_limits {
             BufferLimits::Default => len <= SHORT_LEN_MAX && is_between_frames,
-            BufferLimits::Halved => len <= STREAM_LEN,
+            BufferLimits::Halved => len <= KEPT_LEN_MAX,
         };
         is_worth && held.has_room(len, self.held_len_max)
     }
