@@ -29,6 +29,7 @@ use http::Response;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+use tokio::task::JoinError;
 use tokio::time;
 use tokio_rustls::TlsConnector;
 
@@ -105,18 +106,20 @@ impl Session {
     pub fn ask_with(&self, upgrade: &Upgrade, end: End) -> io::Result<Answer> {
         let (request, tail) = upgrade.request().map_err(io::Error::other)?;
         let deadline = Instant::now() + ANSWER_TIMEOUT;
-        let mut requests = self.requests.clone();
-        let (response, sending) = self.driver.run(deadline, async {
+        let (tail, mut requests) = (Bytes::copy_from_slice(tail), self.requests.clone());
+        // On the thread that runs the connection: from another it would send the header while the bytes behind it are still to come.
+        let asking = self.driver.runtime.spawn(async move {
             poll_fn(|context| requests.poll_ready(context)).await?;
             let (response, mut sending) = requests.send_request(request, end == End::Header)?;
             if !tail.is_empty() {
-                sending.send_data(Bytes::copy_from_slice(tail), false)?;
+                sending.send_data(tail, false)?;
             }
             if end == End::Trailers {
                 sending.send_trailers(http::HeaderMap::from_iter([(http::header::ETAG, TRAILER)]))?;
             }
             Ok((response.await?, sending))
-        })?;
+        });
+        let (response, sending) = self.driver.run(deadline, async { asking.await.map_err(lost)? })?;
         let head = head_of(&response);
         let stream = Stream {
             driver: self.driver.clone(),
@@ -240,6 +243,11 @@ impl Driver {
         let answer = self.runtime.block_on(async { time::timeout_at(deadline.into(), what).await });
         answer.map_err(io::Error::from)?.map_err(io::Error::other)
     }
+}
+
+/// The session's thread has ended, or what ran on it panicked.
+fn lost(_: JoinError) -> h2::Error {
+    Reason::INTERNAL_ERROR.into()
 }
 
 fn head_of(response: &Response<RecvStream>) -> Head {
