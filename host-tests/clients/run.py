@@ -207,8 +207,8 @@ PYTHON_SERVERS = {server for _, program, server in CLIENTS if program == "python
 PLAIN_SERVERS = {"ws", "websockets", "aiohttp", "picows", "autobahn", "trio-websocket"}
 # What there is no way to say with a library, or what is not judged: payloads in binary messages are not read by `deny_patterns`.
 CANNOT = {"mqtt": {"pattern"}, "nats.ws": {"pattern", "own 1000", "own 4001"}}
-# Tell their user of their own end now this and now that, directly too.
-RACES = {"websocket-client"}
+# Tell their user of their own end now this and now that, directly too: trio-websocket of the code alone until the server's Close is there.
+RACES = {"websocket-client", "trio-websocket"}
 ENDS = [
     # The column, what the user has to be told, the route, what the client says, how often, and its token's lifetime.
     ("expired", "3000 credential_expired", "plain", None, 1, 2),
@@ -331,7 +331,7 @@ def compare(library, sent, answers):
         return {"bytes": "; ".join(failed)}
     gate, direct = answers["gate"], answers["direct"]
     members = ["echoes", "subprotocol", "fragments", "ping", "pinged", *([] if library in RACES else ["told"])]
-    differ = [f"{name}: {member}" for name in ("gate", "refused", "inspected", "compressed") for member in members
+    differ = [f"{name}: {member} {str(answers[name].get(member)):.80}, and directly {str(direct.get(member)):.80}" for name in ("gate", "refused", "inspected", "compressed") for member in members
               if answers[name].get(member) != direct.get(member)]
     changed = sum((kind, given) != (kind_back, back) for kind, given, kind_back, back in direct["echoes"])
     extensions = [bool(answers[name].get("extensions")) for name in ("refused", "inspected", "compressed")]
