@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// How many rows were as expected.
+/// How the rows came out.
 pub(crate) struct Tally {
-    matched: usize,
     total: usize,
     /// What the rows that were as expected got.
     answers: Vec<String>,
+    /// The others' names, and what they got.
+    strays: Vec<String>,
     started: Instant,
 }
 
@@ -17,7 +18,7 @@ impl Tally {
     pub(crate) fn start() -> Self {
         println!("{:NAME_WIDTH$} | {:ANSWER_WIDTH$} | {:ANSWER_WIDTH$} | ok", "case", "expected", "got");
         println!("{:-<NAME_WIDTH$}-|-{:-<ANSWER_WIDTH$}-|-{:-<ANSWER_WIDTH$}-|---", "", "", "");
-        Self { matched: 0, total: 0, answers: Vec::new(), started: Instant::now() }
+        Self { total: 0, answers: Vec::new(), strays: Vec::new(), started: Instant::now() }
     }
 
     /// How many rows there are.
@@ -29,9 +30,13 @@ impl Tally {
     pub(crate) fn row(&mut self, name: &str, expected: &str, got: &str) {
         let ok = got == expected;
         self.total += 1;
-        self.matched += usize::from(ok);
-        self.answers.extend(ok.then(|| got.to_owned()));
-        let mark = if ok { "ok" } else { "NO" };
+        let mark = if ok {
+            self.answers.push(got.to_owned());
+            "ok"
+        } else {
+            self.strays.push(format!("{name} ({got})"));
+            "NO"
+        };
         println!("{name:NAME_WIDTH$} | {expected:ANSWER_WIDTH$} | {got:ANSWER_WIDTH$} | {mark}");
     }
 
@@ -42,11 +47,16 @@ impl Tally {
         self.answers.iter().any(is_word)
     }
 
-    /// Prints the sum; success is all of them.
+    /// Prints the sum, in one line with the rows that are not as expected; success is none.
     pub(crate) fn finish(&self) -> ExitCode {
-        let Self { matched, total, started, .. } = self;
-        println!("\n{matched} of {total} cases as expected, {:.1} s", started.elapsed().as_secs_f32());
-        if matched == total { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        let Self { total, answers, strays, started } = self;
+        print!("\n{} of {total} cases as expected, {:.1} s", answers.len(), started.elapsed().as_secs_f32());
+        if strays.is_empty() {
+            println!();
+            return ExitCode::SUCCESS;
+        }
+        println!("; not so: {}", strays.join("; "));
+        ExitCode::FAILURE
     }
 }
 

@@ -43,15 +43,10 @@ impl Workspace {
         outcomes.find(|outcome| matches!(outcome, Outcome::Failed(_))).unwrap_or(Outcome::PASSED)
     }
 
-    /// Runs one line, its output shown as it comes. Words with `=` before the program are variables of its environment,
+    /// Runs one line, its output shown as it comes; the last line of it is in the note of a failure. Words with `=` before the program are variables of its environment,
     /// `{target}` is cargo's target directory, `{host-tests}` selects the integration tests that need no Envoy. There is no quoting.
     pub(crate) fn run(&self, line: &str) -> Outcome {
-        println!("$ {line}");
-        match self.command(line).status() {
-            Ok(status) if status.success() => Outcome::PASSED,
-            Ok(status) => Outcome::Failed(format!("{status} of `{line}`")),
-            Err(error) => Outcome::Failed(format!("cannot start `{line}`: {error}")),
-        }
+        self.run_read(line, |_| {})
     }
 
     /// As [`Self::run`], and hands each line of its standard output to `reader`.
@@ -61,15 +56,20 @@ impl Workspace {
             Ok(child) => child,
             Err(error) => return Outcome::Failed(format!("cannot start `{line}`: {error}")),
         };
-        for line in
-            child.stdout.take().into_iter().flat_map(|stdout| BufReader::new(stdout).lines()).map_while(Result::ok)
-        {
-            println!("{line}");
-            reader(&line);
+        let mut last_said = String::new();
+        let lines = child.stdout.take().into_iter().flat_map(|stdout| BufReader::new(stdout).split(b'\n'));
+        for said in lines.map_while(Result::ok) {
+            let said = String::from_utf8_lossy(&said).into_owned();
+            println!("{said}");
+            reader(&said);
+            if !said.is_empty() {
+                last_said = said;
+            }
         }
         match child.wait() {
             Ok(status) if status.success() => Outcome::PASSED,
-            Ok(status) => Outcome::Failed(format!("{status} of `{line}`")),
+            Ok(status) if last_said.is_empty() => Outcome::Failed(format!("{status} of `{line}`")),
+            Ok(status) => Outcome::Failed(format!("{status} of `{line}`: {last_said}")),
             Err(error) => Outcome::Failed(format!("`{line}` is lost: {error}")),
         }
     }
@@ -179,6 +179,17 @@ mod tests {
         // Cargo sets this one for tests, as it does for `cargo run`.
         let command = workspace().command("cargo test");
         assert!(command.get_envs().any(|(name, value)| name == "CARGO_MANIFEST_DIR" && value.is_none()));
+    }
+
+    #[test]
+    fn a_line_that_fails_is_noted_with_what_it_said_last() {
+        let workspace = Workspace { root: ".".into(), ..workspace() };
+        let note = |note: &str| Outcome::Failed(note.to_owned());
+        let line = "diff --brief /dev/null Cargo.toml";
+        let said = "Files /dev/null and Cargo.toml differ";
+        assert_eq!(workspace.run(line), note(&format!("exit status: 1 of `{line}`: {said}")));
+        assert_eq!(workspace.run("false"), note("exit status: 1 of `false`"));
+        assert_eq!(workspace.run("true"), Outcome::PASSED);
     }
 
     #[test]
