@@ -178,6 +178,7 @@ struct Gate {
     process: Child,
     folder: PathBuf,
     port: u16,
+    admin: u16,
 }
 
 impl Gate {
@@ -187,12 +188,13 @@ impl Gate {
         _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(folder.join("module")).unwrap();
         fs::copy(module::build().unwrap(), folder.join("module/plugin.wasm")).unwrap();
-        let mut gate = Self { process: Command::new("true").spawn().unwrap(), folder, port: free_port() };
+        let mut gate =
+            Self { process: Command::new("true").spawn().unwrap(), folder, port: free_port(), admin: free_port() };
         gate.put_policy(policy, "first");
 
         let mut bootstrap = bootstrap.clone();
         let address = |port: u16| json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
-        bootstrap["admin"]["address"] = address(free_port());
+        bootstrap["admin"]["address"] = address(gate.admin);
         let listeners = bootstrap["static_resources"]["listeners"].as_array_mut().unwrap();
         listeners.iter_mut().for_each(|listener| listener["address"] = address(free_port()));
         listeners[0]["address"] = address(gate.port);
@@ -245,6 +247,15 @@ impl Gate {
     fn client(&self) -> Client {
         Client::plain((Ipv4Addr::LOCALHOST, self.port).into())
     }
+
+    /// What Envoy counts of the filter that it finds by discovery.
+    fn discovered(&self, name: &str) -> u64 {
+        let name = format!("extension_config_discovery.http_filter.portcullis.{name}");
+        let request = format!("GET /stats?filter={name} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let answer =
+            Client::plain((Ipv4Addr::LOCALHOST, self.admin).into()).ask_raw(request.as_bytes()).unwrap().text();
+        answer.trim().strip_prefix(&format!("{name}: ")).unwrap().parse().unwrap()
+    }
 }
 
 impl Drop for Gate {
@@ -287,6 +298,21 @@ fn the_sidecar_counts_by_the_address_that_its_ingress_wrote_and_takes_a_new_conf
     let eleventh = gate.client().ask(&forwarded("203.0.113.7", "198.51.100.99")).unwrap();
     assert_eq!(eleventh.status(), 429, "what it made up does not make it another client: {}", eleventh.text());
     assert_eq!(gate.client().ask(&forwarded("203.0.113.8", "203.0.113.7")).unwrap().status(), 101);
+
+    // A file cut short is nothing to Envoy, a policy with a fault is nothing to the filter: `config_fail` counts both.
+    let counts = || ["config_fail", "update_failure", "update_rejected"].map(|name| gate.discovered(name));
+    assert_eq!(counts(), [0, 0, 0]);
+    let cut = &policy[..policy.len() / 2];
+    for (text, version, expected) in
+        [(cut, "cut", [1, 1, 0]), (&*policy.replace("per_address", "per_adress"), "misspelt", [2, 1, 1])]
+    {
+        gate.put_policy(text, version);
+        let start = Instant::now();
+        while counts() != expected {
+            assert!(start.elapsed() < PATIENCE, "{version}: {:?}, {}", counts(), gate.log());
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
 
     gate.put_policy(&with(11), "second");
     let start = Instant::now();
