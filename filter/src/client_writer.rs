@@ -26,6 +26,9 @@ use portcullis_core::wire::{Chunk, Side};
 /// How much of a message may be held while the direction is paused.
 const HELD_LEN_MAX: usize = 65_536;
 
+/// What goes on of a chunk that the core keeps.
+const NOTHING: &Passage = &Passage { before: Vec::new(), keep: 0, after: Vec::new() };
+
 /// The client's direction of one stream.
 pub(crate) struct ClientWriter {
     /// The stream.
@@ -137,15 +140,14 @@ impl ClientWriter {
         self.pace.receive(body.len(), connection.policy(), plugin.shared().worker.now());
         let state = core::mem::take(&mut self.state);
         let is_kept = passage.is_none();
-        let nothing = Passage::default();
-        let len = body.apply(state.waiting(), Some(passage.unwrap_or(&nothing)))?;
+        let len = body.apply(state.waiting(), Some(passage.unwrap_or(NOTHING)))?;
         if end {
             return Self::end(&state, len);
         }
-        // The message goes on at once when it is whole, which may be more than the host's buffer takes.
-        let is_long = len == 0 && connection.held_len(Side::Server) > HELD_LEN_MAX;
+        // What is held goes on at once when its message is whole, which may be more than the host's buffer takes.
+        let is_short = || connection.held_len(Side::Server) <= HELD_LEN_MAX;
         // What is kept can be written only while the direction is paused, whatever its pace.
-        let may_pause = |is_calm: bool| is_kept || (is_calm && !is_long && !plugin.has_tight_responses());
+        let may_pause = |is_calm: bool| is_kept || (is_calm && is_short() && !plugin.has_tight_responses());
         match state {
             State::Opened if len == 0 => {
                 self.state = State::Unspoken;

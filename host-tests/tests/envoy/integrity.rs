@@ -180,49 +180,69 @@ fn servers_that_push_are_not_reset_within_envoys_own_buffer_limits() {
     check_limits(&gate);
 }
 
-/// A long message that is judged as a whole goes on at once, which may be more than a way takes that is kept ready.
+/// A long message that is judged as a whole goes on at once, which may be more than a way takes that is kept ready: in one frame, in
+/// fragments, and in fragments with Pings between them, which do not wait for it.
 #[test]
 fn long_messages_that_are_held_until_they_are_whole_arrive() {
-    let text = |len: usize| [&b"\""[..], &vec![b'x'; len - 2], b"\""].concat();
     let mode = Mode::scripted(move |head| {
-        let len = head.target().trim_start_matches('/').parse().expect("a number");
-        Play::answer(head.accepted()).then(Draft::new(TEXT, text(len)).bytes()).on_frame(echo)
+        let (form, len) = head.target().trim_start_matches('/').split_once('/').expect("/form/length");
+        let bytes = bytes_of(&long_text(form, len.parse().expect("a number")));
+        let said = bytes.clone();
+        Play::answer(head.accepted())
+            .then(said)
+            .on_frame(move |frame| if frame.payload == MORE { bytes.clone() } else { echo(frame) })
     });
     for limits in [BufferLimits::Shipped, BufferLimits::EnvoyDefaults] {
-        let mut policy = open_policy(
-            json!({"from_client": {"json": {}, "max_message_bytes": 1_048_576}, "from_server": {"json": {}}}),
-        );
+        let json = json!({"json": {}, "max_message_bytes": 1_048_576, "max_fragments": 64});
+        let mut policy = open_policy(json!({"from_client": json, "from_server": json}));
         if limits == BufferLimits::EnvoyDefaults {
             policy["buffer_limits"] = json!("default");
         }
-        let gate = Gate::launch(policy, mode.clone(), |launch| launch.buffer_limits(limits));
-        for len in [40_000, 65_536, 130_000, 200_000, 262_144, 400_000, 524_286, 600_000, 1_048_576] {
-            let text = text(len);
-            let mut websocket = gate.open(&format!("/{len}"));
-            let event = websocket.receive(PATIENCE);
-            assert!(matches!(&event, Event::Frame(frame) if frame.payload == text), "{limits:?}, {len}: {event:?}");
-            // And in fragments, to a client whose way is ready by now.
-            for pause in [0, 300] {
-                thread::sleep(Duration::from_millis(pause));
-                let pieces: Vec<_> = text.chunks(50_000).collect();
-                for (index, piece) in pieces.iter().enumerate() {
-                    let opcode = if index == 0 { TEXT } else { CONTINUATION };
-                    let frame = Draft::new(opcode, *piece);
-                    let is_last = index + 1 == pieces.len();
-                    let frame = if is_last { frame } else { frame.unfinished() };
-                    websocket.send_frame(frame).expect("it takes bytes");
-                }
-                for piece in &pieces {
-                    let event = websocket.receive(PATIENCE);
-                    assert!(
-                        matches!(&event, Event::Frame(frame) if frame.payload == *piece),
-                        "{limits:?}, {len}: {event:?}"
-                    );
+        for form in ["whole", "fragments", "pings"] {
+            // A worker that has lost a connection by its buffers is careful from then on: each form has one that has not.
+            let gate = Gate::launch(policy.clone(), mode.clone(), |launch| launch.buffer_limits(limits));
+            for len in [40_000, 65_536, 130_000, 200_000, 262_144, 400_000, 524_286, 600_000, 1_048_576] {
+                let text = long_text(form, len);
+                let mut websocket = gate.open(&format!("/{form}/{len}"));
+                // The first is behind the 101, the others come to a client whose way may be ready by now.
+                for pause in [None, Some(0), Some(300)] {
+                    if let Some(pause) = pause {
+                        thread::sleep(Duration::from_millis(pause));
+                        let asked = if form == "fragments" { text.clone() } else { vec![Draft::new(TEXT, MORE)] };
+                        asked.into_iter().for_each(|frame| websocket.send_frame(frame).expect("it takes bytes"));
+                    }
+                    let (pings, data): (Vec<_>, Vec<_>) =
+                        Frame::parse_all(&bytes_of(&text)).0.into_iter().partition(|frame| frame.opcode == PING);
+                    let came = (0..text.len()).map(|_| match websocket.receive(PATIENCE) {
+                        Event::Frame(frame) => frame,
+                        event => panic!("{limits:?}, {form}, {len}, {pause:?}: {event:?}"),
+                    });
+                    let (came_pings, came_data): (Vec<_>, Vec<_>) = came.partition(|frame| frame.opcode == PING);
+                    assert!(came_pings == pings && came_data == data, "{limits:?}, {form}, {len}, {pause:?}");
                 }
             }
+            check_limits(&gate);
         }
-        check_limits(&gate);
     }
+}
+
+/// A text of this length, as a server's frames.
+fn long_text(form: &str, len: usize) -> Vec<Draft> {
+    let text = [&b"\""[..], &vec![b'x'; len - 2], b"\""].concat();
+    if form == "whole" {
+        return vec![Draft::new(TEXT, text)];
+    }
+    let mut frames = vec![Draft::new(TEXT, &text[..1]).unfinished()];
+    for piece in text[1..len - 1].chunks(30_000) {
+        frames.extend((form == "pings").then(|| Draft::new(PING, HEARTBEAT)));
+        frames.push(Draft::new(CONTINUATION, piece).unfinished());
+    }
+    frames.push(Draft::new(CONTINUATION, &text[len - 1..]));
+    frames
+}
+
+fn bytes_of(frames: &[Draft]) -> Vec<u8> {
+    frames.iter().flat_map(Draft::bytes).collect()
 }
 
 /// The way to the client changes between quiet and busy all the time: nothing may be late, lost or out of turn for that.
@@ -516,6 +536,8 @@ fn variable<T: FromStr>(name: &str) -> Option<T> {
 /// How often both peers send a Ping, and what it says.
 const BEAT: Duration = Duration::from_millis(200);
 const HEARTBEAT: &[u8] = b"heartbeat";
+/// What asks a server to say the same once more.
+const MORE: &[u8] = b"1";
 /// How many servers push at once, and how often each does.
 const PUSHED_AT_ONCE: usize = 10;
 const PUSHES: usize = 30;
