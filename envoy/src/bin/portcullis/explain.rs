@@ -39,15 +39,20 @@ pub(crate) fn request(method: &str, url: &str, lines: &[String], address: &str) 
     };
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-    let mut fields: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-    for (name, value) in [(":method", method), (":path", &path), (":authority", authority), (":scheme", scheme)] {
-        fields.push((name.into(), value.into()));
-    }
-    for line in lines {
-        let (name, value) =
-            line.split_once(':').ok_or("expected a header such as 'Origin: https://app.example.com'")?;
-        fields.push((name.trim().to_ascii_lowercase().into_bytes(), value.trim().into()));
-    }
+    let field = |line: &String| {
+        let (name, value) = line.split_once(':')?;
+        Some((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
+    };
+    let mut own = lines.iter().map(field).collect::<Option<Vec<_>>>();
+    let own = own.as_mut().ok_or("expected a header such as 'Origin: https://app.example.com'")?;
+    // As curl has it, the first Host stands in place of the URL's.
+    let host = own.iter().find_map(|(name, value)| (name == "host").then(|| value.clone()));
+    // And Envoy takes this one from every request before a filter sees it.
+    own.retain(|(name, _)| name != "host" && name != "transfer-encoding");
+    let authority = host.as_deref().unwrap_or(authority);
+    let pseudo = [(":method", method), (":path", &path), (":authority", authority), (":scheme", scheme)];
+    let fields = pseudo.into_iter().chain(own.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let fields = fields.map(|(name, value)| (name.into(), value.into())).collect();
     Ok(Handshake { fields, address: address.to_owned(), tls })
 }
 
@@ -241,6 +246,22 @@ mod tests {
             let (text, is_let) = run(url, lines, messages);
             assert_eq!(text, expected, "{url}");
             assert_eq!(is_let, !expected.contains("refused"));
+        }
+    }
+
+    #[test]
+    fn headers_count_as_curl_sends_them_and_envoy_passes_them_on() {
+        let origin = "Origin: https://app.example.com";
+        for (url, lines, passes) in [
+            ("wss://127.0.0.1:8443/", &[origin, "Host: chat.example.com"][..], true),
+            ("wss://chat.example.com:443/", &[origin, "host:chat.example.com"], true),
+            ("wss://chat.example.com/", &[origin, "HOST: evil.example"], false),
+            ("wss://chat.example.com/", &[origin, "Host: chat.example.com", "Host: evil.example"], true),
+            ("wss://chat.example.com/", &[origin, "Transfer-Encoding: chunked"], true),
+            ("wss://chat.example.com/", &[origin, "Content-Length: 5"], false),
+        ] {
+            let (text, is_let) = run(url, lines, &[]);
+            assert_eq!(is_let, passes, "{url} {lines:?}: {text}");
         }
     }
 

@@ -13,7 +13,7 @@ pub fn schema() -> Value {
     let mut schema = RawPolicy::schema();
     // A route changes keys of the same policy.
     if let Some(policy) = schema.pointer_mut("/properties/routes/anyOf/0/items/properties/policy") {
-        *policy = json!({"$ref": "#"});
+        *policy = json!({"anyOf": [{"$ref": "#"}, {"type": "null"}]});
     }
     if let Value::Object(members) = &mut schema {
         members.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
@@ -37,7 +37,7 @@ mod tests {
         known.sort_unstable();
         assert_eq!(keys, known);
         let route = &schema["properties"]["routes"]["anyOf"][0]["items"]["properties"];
-        assert_eq!(route["policy"], json!({"$ref": "#"}));
+        assert_eq!(route["policy"], json!({"anyOf": [{"$ref": "#"}, {"type": "null"}]}));
         assert_eq!(schema["properties"]["mode"]["anyOf"][0]["enum"], json!(["enforce", "monitor"]));
     }
 }
