@@ -66,6 +66,9 @@ pub(crate) fn answer(parsed: Parsed, date: u64, request: &Handshake) -> Result<E
 }
 
 /// What is decided, in words, and whether all of it passes. Values of headers are shown as they come to the upstream.
+///
+/// # Errors
+/// Where the core does not run, and for a subprotocol that is not offered.
 pub(crate) fn explain(
     parsed: Parsed,
     date: u64,
@@ -73,6 +76,11 @@ pub(crate) fn explain(
     subprotocol: Option<&str>,
     messages: &[String],
 ) -> Result<Told, String> {
+    if let Some(chosen) = subprotocol.filter(|chosen| !offers(handshake, chosen)) {
+        return Err(format!(
+            "--subprotocol: the handshake does not offer {chosen}, so no client would take the answer"
+        ));
+    }
     let failed = |_| "the core does not run here".to_owned();
     let mut explainer = Explainer::new(parsed, date).map_err(failed)?;
     let messages: Vec<&str> = messages.iter().map(String::as_str).collect();
@@ -89,6 +97,13 @@ pub(crate) fn explain(
     let is_enforced = |reason: &Reason| !reason.is_monitored;
     let passes = explained.passes && !judged.iter().flat_map(|judged| &judged.reasons).any(is_enforced);
     Ok(Told { text, passes, refusal: explained.reasons.last().map(|reason| reason.violation) })
+}
+
+/// Whether a handshake offers this subprotocol (RFC 6455 §4.1).
+fn offers(handshake: &Handshake, subprotocol: &str) -> bool {
+    let lists = handshake.fields.iter().filter(|(name, _)| name == b"sec-websocket-protocol");
+    let mut tokens = lists.flat_map(|(_, list)| list.split(|byte| *byte == b','));
+    tokens.any(|token| token.trim_ascii() == subprotocol.as_bytes())
 }
 
 /// What is told of a handshake and messages.
@@ -263,6 +278,19 @@ mod tests {
             let (text, is_let) = run(url, lines, &[]);
             assert_eq!(is_let, passes, "{url} {lines:?}: {text}");
         }
+    }
+
+    #[test]
+    fn an_upstream_chooses_what_is_offered() {
+        let choose = |chosen: &str| {
+            let offers = ["Sec-WebSocket-Protocol: a, b", "sec-websocket-protocol:c"].map(str::to_owned);
+            let handshake = handshake("wss://chat.example.com/", &offers, "192.0.2.1").unwrap();
+            let policy = br#"{"auth": {"required": false}, "origin": {"missing": "allow"}, "subprotocols": {"allow": ["a", "b", "c"]}}"#;
+            explain(config::parse(policy, &|_| None).unwrap(), 0, &handshake, Some(chosen), &[]).map(|told| told.passes)
+        };
+        assert_eq!(["a", "b", "c"].map(choose), [Ok(true), Ok(true), Ok(true)]);
+        assert!(choose("d").is_err_and(|problem| problem.contains("does not offer d")));
+        assert!(choose("B").is_err());
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(crate) struct Entry {
 /// # Errors
 /// Why there is none.
 pub(crate) fn entry(text: &str, number: Option<usize>) -> Result<Entry, String> {
+    // Some tools begin a file with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let archive: Value = serde_json::from_str(text).map_err(|_| "--har: not JSON".to_owned())?;
     let entries = archive.pointer("/log/entries").and_then(Value::as_array).ok_or("--har: no log.entries")?;
     let found = match number {
@@ -32,7 +34,9 @@ pub(crate) fn entry(text: &str, number: Option<usize>) -> Result<Entry, String> 
     let mut answered = found.pointer("/response/headers").and_then(Value::as_array).into_iter().flatten();
     let is_choice =
         |header: &&Value| text(&header["name"]).is_some_and(|name| name.eq_ignore_ascii_case("sec-websocket-protocol"));
-    let sent = found["_webSocketMessages"].as_array().into_iter().flatten().filter(|message| message["type"] == "send");
+    // Control frames are no messages.
+    let is_sent = |message: &&Value| message["type"] == "send" && (message["opcode"] == 1 || message["opcode"] == 2);
+    let sent = found["_webSocketMessages"].as_array().into_iter().flatten().filter(is_sent);
     let sent: Vec<_> = sent.map(|message| text(&message["data"]).filter(|_| message["opcode"] == 1)).collect();
     Ok(Entry {
         url: text(&found["request"]["url"]).ok_or("--har: the entry has no URL")?,
@@ -67,6 +71,7 @@ mod tests {
                 "_webSocketMessages": [
                     {"type": "send", "opcode": 1, "data": "{}"}, {"type": "receive", "opcode": 1, "data": "no"},
                     {"type": "send", "opcode": 2, "data": "AAE="},
+                    {"type": "send", "opcode": 9, "data": ""}, {"type": "send", "opcode": 8, "data": "A+g="},
                 ],
             },
         ]}})

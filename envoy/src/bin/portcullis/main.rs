@@ -178,7 +178,7 @@ Examples:
 removed, changed and added say what the upstream gets in place of what the client sent.
 
 Counts begin at zero, so no rate and no limit of connections is met. Exit code: 0 all of it passes, though some of it because of monitor
-mode, 1 something does not, 2 wrong usage.";
+mode, 1 something does not or is not judged, 2 wrong usage.";
 
 #[derive(Args, Debug)]
 struct Explain {
@@ -321,7 +321,7 @@ fn run_explain(arguments: &Explain) -> Result<bool, String> {
         _ => {}
     }
     writeln!(io::stdout(), "{}", text.trim_end()).map_err(|error| error.to_string())?;
-    Ok(told.passes)
+    Ok(told.passes && skipped_count == 0)
 }
 
 fn run_ticket(asked: &Asked) -> Result<bool, String> {

@@ -3,6 +3,7 @@
 use crate::check::{Placed, Report};
 use crate::deployment::{Kind, Plugin};
 use crate::document::{Node, join};
+use crate::hint::nearest;
 
 /// Envoy's own limit for listeners and clusters, in bytes.
 const ENVOY_BUFFER_LIMIT: u64 = 1 << 20;
@@ -15,6 +16,7 @@ pub(crate) fn judge(plugin: &Plugin<'_>, policy: &Node, documents: &[Node], repo
     if plugin.kind != Kind::Envoy {
         return;
     }
+    misspelt(plugin, report);
     let within = |is_it: &dyn Fn(&Node) -> bool| plugin.trail.iter().rev().find(|(_, node)| is_it(node));
     let manager = within(&|node| node.field("http_filters").is_some() && has_routes(node));
     if let Some((path, manager)) = manager {
@@ -42,6 +44,37 @@ pub(crate) fn discovered(node: &Node, path: &str, report: &mut Report) {
         connection_manager(path, node, report);
     }
     node.children().into_iter().for_each(|(step, child)| discovered(child, &join(path, &step), report));
+}
+
+/// Warns of a key on the way to the filter that is nearly one of Envoy's: Envoy, which does not look for filters but knows its keys, finds none.
+fn misspelt(plugin: &Plugin<'_>, report: &mut Report) {
+    const KEYS: [&str; 14] = [
+        "config",
+        "default_filter_chain",
+        "filter_chain",
+        "filter_chains",
+        "filters",
+        "http_filters",
+        "listeners",
+        "resources",
+        "route",
+        "route_config",
+        "routes",
+        "static_resources",
+        "typed_config",
+        "virtual_hosts",
+    ];
+    for ((_, outer), (path, inner)) in plugin.trail.iter().zip(plugin.trail.iter().skip(1)) {
+        let Some((key, _)) = outer.members().iter().find(|(_, own)| std::ptr::eq(own, *inner)) else { continue };
+        let is_known = KEYS.iter().any(|known| outer.field(known).is_some_and(|own| std::ptr::eq(own, *inner)));
+        if let Some(known) = nearest(&key.name, KEYS.into_iter(), 2).filter(|_| !is_known) {
+            report.warnings.push(Placed::new(
+                key.position,
+                path,
+                &format!("Envoy knows no such key: did you mean `{known}`?"),
+            ));
+        }
+    }
 }
 
 /// A connection manager without routes is a part of one.

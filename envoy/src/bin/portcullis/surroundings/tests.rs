@@ -197,6 +197,24 @@ fn what_a_typed_api_refuses_is_a_fault() {
 }
 
 #[test]
+fn a_key_that_is_nearly_one_of_envoys_is_a_warning() {
+    let (_, filter) = ENVOY.split_once("          http_filters:\n").unwrap();
+    let (filter, _) = filter.split_once("  clusters:").unwrap();
+    for (key, paths) in [
+        ("resources", &[][..]),
+        ("resource", &["resource"]),
+        ("resuorces", &["resuorces"]),
+        ("http_filter", &["http_filter"]),
+        ("httpFilters", &[]),
+        ("somewhere_else", &[]),
+    ] {
+        let report = found(&format!("{key}:\n{filter}"));
+        let own: Vec<&str> = report.warnings.iter().map(|warning| warning.path.as_str()).collect();
+        assert!(report.is_good() && own == paths, "{key}: {report:?}");
+    }
+}
+
+#[test]
 fn what_goes_against_the_policy_is_a_warning() {
     for (from, to, path) in [
         ("FAIL_CLOSED", "FAIL_OPEN", "config.failure_policy"),
@@ -214,6 +232,8 @@ fn what_goes_against_the_policy_is_a_warning() {
         ("\"524288\"", "262144", "typed_config.route_config.request_body_buffer_limit"),
         ("request_body_buffer_limit: \"524288\", ", "", "typed_config.route_config.request_body_buffer_limit"),
         ("buffer_limits: halved", "buffer_limits: default", "buffer_limits"),
+        ("static_resources:", "static_resource:", "static_resource"),
+        ("  listeners:", "  listener:", "listener"),
     ] {
         changed(ENVOY, (from, to), &[], &[path]);
     }
