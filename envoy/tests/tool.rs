@@ -71,13 +71,17 @@ fn explain_tells_what_it_has_not_judged() {
     assert_eq!((code, complained.as_str()), (Some(1), ""));
     let end = "message 1: not judged: there is no connection\nnot judged: 1 binary message of the archive\nnote: browsers leave cookies out";
     assert!(printed.contains(end), "{printed}");
+    // All that is judged passes, and something is not.
     let (code, printed, _) = explain(&["--claims", "{}"]);
-    assert_eq!(code, Some(0), "{printed}");
+    assert_eq!(code, Some(1), "{printed}");
     assert!(printed.starts_with("handshake: passes\n  removed: cookie session\nmessage 1: passes\n"), "{printed}");
     assert!(
         printed.ends_with("\nnote: --claims stands for a good token: no key and no signature is checked\n"),
         "{printed}"
     );
+    std::fs::write(&archive, archived.replace(r#""opcode": 2"#, r#""opcode": 9"#)).unwrap();
+    let (code, printed, _) = explain(&["--claims", "{}"]);
+    assert_eq!((code, printed.contains("not judged")), (Some(0), false), "{printed}");
     let (_, printed, _) = explain(&["-H", "Cookie: session=eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJpIn0.AAAA"]);
     assert!(printed.contains("note: with --allow-missing-env no signature"), "{printed}");
 }
