@@ -187,9 +187,8 @@ fn long_messages_that_are_held_until_they_are_whole_arrive() {
     let mode = Mode::scripted(move |head| {
         let (form, len) = head.target().trim_start_matches('/').split_once('/').expect("/form/length");
         let bytes = bytes_of(&long_text(form, len.parse().expect("a number")));
-        let said = bytes.clone();
         Play::answer(head.accepted())
-            .then(said)
+            .then(bytes.clone())
             .on_frame(move |frame| if frame.payload == MORE { bytes.clone() } else { echo(frame) })
     });
     for limits in [BufferLimits::Shipped, BufferLimits::EnvoyDefaults] {

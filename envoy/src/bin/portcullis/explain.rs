@@ -43,8 +43,8 @@ pub(crate) fn request(method: &str, url: &str, lines: &[String], address: &str) 
         let (name, value) = line.split_once(':')?;
         Some((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
     };
-    let mut own = lines.iter().map(field).collect::<Option<Vec<_>>>();
-    let own = own.as_mut().ok_or("expected a header such as 'Origin: https://app.example.com'")?;
+    let own = lines.iter().map(field).collect::<Option<Vec<_>>>();
+    let mut own = own.ok_or("expected a header such as 'Origin: https://app.example.com'")?;
     // As curl has it, the first Host stands in place of the URL's.
     let host = own.iter().find_map(|(name, value)| (name == "host").then(|| value.clone()));
     // And Envoy takes this one from every request before a filter sees it.
