@@ -6,20 +6,19 @@
 //!
 //! | how | what | protocols |
 //! | --- | --- | --- |
-//! | strong | at least 32 bits at the start of any message, that no format for data has | AMQP, Cassandra (STARTUP), HTTP/1 (a first line of at most 32 bytes), HTTP/2, MongoDB, MQTT, MySQL, Oracle, PostgreSQL (SSLRequest), Redis (arrays), RFB, RTMP (connect), SMB, SSH and chisel, STOMP, Telnet (two commands), TLS, XMPP, Zabbix |
-//! | whole | the same, and the message is as long as it says, or ends there | Kafka (ApiVersions with a client's name), OpenVPN (without tls-auth), PostgreSQL (StartupMessage), Radmin, RDP and other TPKT, TDS |
+//! | strong | at least 32 bits at the start of any message, that no format for data has | AMQP, Cassandra (STARTUP), HTTP/1 (a first line of at most 32 bytes), HTTP/2, Kafka (ApiVersions with a client's name), MongoDB, MQTT, MySQL, OpenVPN (without tls-auth), Oracle, PostgreSQL, Radmin, RDP and other TPKT, Redis (arrays), RFB, RTMP (connect), SMB, SSH and chisel, STOMP, TDS, Telnet (two commands), TLS, XMPP, Zabbix |
 //! | shape | each is weak, but one answers the other in the first turns | Cassandra (OPTIONS), FTP, HTTP/1 (a longer first line), IMAP, NATS, OpenVPN, POP3, Redis (PING, AUTH), RTMP (handshake), SMTP, smux, SOCKS 4, 4A and 5, TeamViewer, Telnet (one command), yamux |
 //!
-//! Where it takes an answer, what is answered has reached the server: of SOCKS 5 the greeting, not the request; of a long
-//! HTTP/1 request all but its answer.
+//! Where a message ends is its sender's choice, and so is what comes along with it: no pattern asks for that, but for some answers.
+//! Where it takes an answer, what is answered has reached the server: of SOCKS 5 the greeting, and a request that came along
+//! with it; of a long HTTP/1 request all but its answer.
 //!
 //! Out of reach, whatever the bytes: tunnels that are encrypted or padded from the first byte (Shadowsocks, VMess, obfs4), that
 //! begin with a secret (VLESS with an identifier, Trojan with a hash), that wrap TCP in a format of their own (JSON, protobuf,
 //! base64), or that let a weak protocol begin amid another conversation. Only a list of what is allowed stops those:
-//! subprotocols, types of message, a schema. Nor does a protocol show whose first bytes are spread over two messages on purpose,
-//! or a weak one whose first message brings the next one along. An XML declaration with an encoding hides the start of an XMPP
-//! client, not of its server. smux and yamux show when their first stream opens alone. QUIC, DTLS, WireGuard and DNS over UDP
-//! are not looked for: too weak.
+//! subprotocols, types of message, a schema. Nor does a protocol show whose first bytes are spread over two messages on purpose.
+//! An XML declaration with an encoding hides the start of an XMPP client, not of its server. QUIC, DTLS, WireGuard and DNS
+//! over UDP are not looked for: too weak.
 
 mod pattern;
 mod protocol;

@@ -17,8 +17,8 @@ pub(super) enum Part {
     Any(usize),
     /// One byte or more between the two, as many as there are; never the last part.
     Run(u8, u8),
-    /// A byte that counts the ones behind it, at least one, and those.
-    Counted,
+    /// A byte that counts the ones behind it, at least one and so many at most, and those.
+    Counted(u8),
     /// Bytes up to a zero, and that.
     Terminated,
     /// An integer of MQTT: seven bits a byte, four bytes at most.
@@ -93,7 +93,7 @@ pub(super) const fn may_have(pattern: &[Part], place: usize, byte: u8) -> bool {
         Part::Any(len) if place < *len => true,
         Part::In(len, ..) | Part::Any(len) => may_have(rest, place - *len, byte),
         Part::Run(from, to) => (*from <= byte && byte <= *to) || (place > 0 && may_have(rest, place - 1, byte)),
-        Part::Counted | Part::Terminated | Part::Varint | Part::Total(..) => true,
+        Part::Counted(_) | Part::Terminated | Part::Varint | Part::Total(..) => true,
         Part::End => false,
     }
 }
@@ -109,7 +109,7 @@ pub(super) fn fit(pattern: Pattern, seen: Seen<'_>) -> Fit {
             Part::In(len, from, to) => within(rest, *len, *from, *to),
             Part::Any(len) => rest.get(*len..).ok_or(Fit::SoFar),
             Part::Run(from, to) => run(rest, *from, *to),
-            Part::Counted => counted(rest),
+            Part::Counted(max) => counted(rest, *max),
             Part::Terminated => terminated(rest),
             Part::Varint => varint(rest),
             Part::Total(order, max, plus) => {
@@ -166,9 +166,9 @@ fn run(rest: &[u8], from: u8, to: u8) -> Result<&[u8], Fit> {
     }
 }
 
-fn counted(rest: &[u8]) -> Result<&[u8], Fit> {
+fn counted(rest: &[u8], max: u8) -> Result<&[u8], Fit> {
     match rest.split_first() {
-        Some((0, _)) => Err(Fit::No),
+        Some((len, _)) if *len == 0 || *len > max => Err(Fit::No),
         Some((len, after)) => after.get(usize::from(*len)..).ok_or(Fit::SoFar),
         None => Err(Fit::SoFar),
     }

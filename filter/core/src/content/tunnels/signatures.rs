@@ -5,11 +5,12 @@ use super::pattern::Part::{Any, Counted, End, In, Is, OneOf, Run, Terminated, To
 use super::pattern::{Part, Pattern, may_have};
 use super::protocol::Protocol;
 
-/// A protocol and what no honest message begins with.
+/// A protocol and what no honest message begins with, whatever its sender puts behind it.
 #[derive(Debug)]
 pub(super) struct Signature(pub(super) Protocol, pub(super) Pattern);
 
-/// A protocol and what its peers say in turn: each pattern alone may be chance, all of them in this order are not.
+/// A protocol and what its peers say in turn: each pattern alone may be chance, all of them in this order are not. Only an answer may have
+/// to end somewhere: who begins may send what comes next along.
 #[derive(Debug)]
 pub(super) struct Dialog(pub(super) Protocol, pub(super) &'static [Pattern]);
 
@@ -34,14 +35,19 @@ const HTTP_REQUEST: Pattern = &[
 /// RFC 5321 §4.2 and RFC 959 §4.2: a server is ready.
 const READY: Pattern = &[Is(b"220"), OneOf(&[b" ", b"-"]), TEXT, CRLF];
 
-/// Granted or not, then a port and an address.
-const SOCKS4_ANSWER: Pattern = &[Is(&[0]), In(1, 0x5a, 0x5d), Any(6), End];
-
 /// RFC 1928 §3: version, and the methods of authentication.
-const SOCKS5_GREETING: Pattern = &[Is(&[5]), Counted, End];
+const SOCKS5_GREETING: Pattern = &[Is(&[5]), Counted(0xff)];
+/// Methods that leave room in a head for the start of a request.
+const SOCKS5_METHODS: Part = Counted(25);
 
-/// RFC 854, RFC 855: WILL, WON'T, DO or DON'T, and an option that is in use.
-const TELNET_COMMAND: Pattern = &[Is(&[0xff]), In(1, 0xfb, 0xfe), In(1, 0, 0x31), End];
+/// RFC 1928 §4: what to connect, and the type of its address.
+const SOCKS5_COMMAND: Part = In(1, 1, 3);
+const SOCKS5_ADDRESS: Part = OneOf(&[&[0, 1], &[0, 3], &[0, 4]]);
+
+/// RFC 854, RFC 855: WILL, WON'T, DO or DON'T.
+const TELNET_VERB: Part = In(1, 0xfb, 0xfe);
+/// An option that is in use.
+const TELNET_OPTION: Part = In(1, 0, 0x31);
 
 /// Looked for in every message of both sides.
 pub(super) static SIGNATURES: &[Signature] = &[
@@ -68,12 +74,13 @@ pub(super) static SIGNATURES: &[Signature] = &[
     ),
     // RFC 9113 §3.4.
     Signature(Protocol::Http, &[Is(b"PRI * HTTP/2.0\r\n")]),
-    // ApiVersions: length, key, version, a small correlation, then the client's name with its length.
+    // ApiVersions: a length below 4 KiB, key, version, a small correlation, then the client's name with its length.
     Signature(
         Protocol::Kafka,
         &[
             Is(&[0, 0]),
-            Total(Big, 0xff, 4),
+            In(1, 0, 0x0f),
+            Any(1),
             Is(&[0, 18, 0]),
             In(1, 0, 4),
             Is(&[0, 0, 0]),
@@ -109,27 +116,28 @@ pub(super) static SIGNATURES: &[Signature] = &[
     // The greeting: packet 0, protocol 10, "8.0.36" or "10.11.6-MariaDB".
     Signature(Protocol::MySql, &[Any(1), Is(&[0, 0, 0, 10]), In(5, b'.', b'9')]),
     // A hard reset in a packet of its own, without tls-auth: session, no acknowledgement, packet 0.
-    Signature(Protocol::OpenVpn, &[Is(&[0, 14, 0x38]), Any(8), Is(&[0, 0, 0, 0, 0]), End]),
+    Signature(Protocol::OpenVpn, &[Is(&[0, 14, 0x38]), Any(8), Is(&[0, 0, 0, 0, 0])]),
     // Connect: length, checksum, type, flags, version 308 to 320, compatible down to 300.
     Signature(Protocol::Oracle, &[In(1, 0, 1), Any(1), Is(&[0, 0, 1, 0, 0, 0, 1]), In(1, 0x34, 0x40), Is(&[1, 0x2c])]),
     // CancelRequest, SSLRequest and GSSENCRequest.
     Signature(Protocol::PostgreSql, &[Is(&[0, 0, 0]), In(1, 8, 16), Is(&[0x04, 0xd2, 0x16]), In(1, 0x2e, 0x30)]),
-    // StartupMessage of version 3.
+    // StartupMessage of version 3, of the 10,000 bytes that servers take.
     Signature(
         Protocol::PostgreSql,
         &[
             Is(&[0, 0]),
-            Total(Big, 0x3ff, 0),
+            In(1, 0, 0x27),
+            Any(1),
             Is(&[0, 3, 0]),
             In(1, 0, 2),
             OneOf(&[b"user\0", b"database\0", b"application_name\0", b"client_encoding\0"]),
         ],
     ),
-    Signature(Protocol::Radmin, &[Is(&[1, 0, 0, 0, 1, 0, 0, 0, 8, 8]), End]),
-    // TPKT (RFC 1006 §6) around the connection request or confirm of X.224, from or to reference 0.
+    Signature(Protocol::Radmin, &[Is(&[1, 0, 0, 0, 1, 0, 0, 0, 8, 8])]),
+    // TPKT (RFC 1006 §6) below 512 bytes, around the connection request or confirm of X.224, from or to reference 0.
     Signature(
         Protocol::Rdp,
-        &[Is(&[3, 0]), Total(Big, 0x1ff, 0), In(1, 6, 0xfe), OneOf(&[&[0xe0, 0, 0], &[0xd0, 0, 0]])],
+        &[Is(&[3, 0]), In(1, 0, 1), Any(1), In(1, 6, 0xfe), OneOf(&[&[0xe0, 0, 0], &[0xd0, 0, 0]])],
     ),
     // An array whose first element is a string.
     Signature(Protocol::Redis, &[Is(b"*"), DIGITS, Is(b"\r\n$"), DIGITS, CRLF]),
@@ -149,12 +157,13 @@ pub(super) static SIGNATURES: &[Signature] = &[
             OneOf(&[b":", b"-"]),
         ],
     ),
-    // PRELOGIN and its answer: type, last packet, length, process 0, then option 0 with an offset and six bytes.
+    // PRELOGIN and its answer: type, last packet, a length below 4 KiB, process 0, then option 0 with an offset and six bytes.
     Signature(
         Protocol::Tds,
         &[
             OneOf(&[&[0x12, 1], &[0x04, 1]]),
-            Total(Big, 0xff, 0),
+            In(1, 0, 0x0f),
+            Any(1),
             Is(&[0, 0]),
             In(1, 0, 1),
             Is(&[0, 0, 0]),
@@ -163,10 +172,7 @@ pub(super) static SIGNATURES: &[Signature] = &[
         ],
     ),
     // Two commands in a row.
-    Signature(
-        Protocol::Telnet,
-        &[Is(&[0xff]), In(1, 0xfb, 0xfe), In(1, 0, 0x31), Is(&[0xff]), In(1, 0xfb, 0xfe), In(1, 0, 0x31)],
-    ),
+    Signature(Protocol::Telnet, &[Is(&[0xff]), TELNET_VERB, TELNET_OPTION, Is(&[0xff]), TELNET_VERB, TELNET_OPTION]),
     // A record with a ClientHello or ServerHello of less than 64 KiB (RFC 8446 §4, §5.1).
     Signature(
         Protocol::Tls,
@@ -220,10 +226,7 @@ pub(super) static DIALOGS: &[Dialog] = &[
     // OPTIONS, SUPPORTED.
     Dialog(
         Protocol::Cassandra,
-        &[
-            &[In(1, 3, 5), In(1, 0, 0x10), Any(2), Is(&[5, 0, 0, 0, 0]), End],
-            &[In(1, 0x83, 0x85), Any(3), Is(&[6, 0, 0])],
-        ],
+        &[&[In(1, 3, 5), In(1, 0, 0x10), Any(2), Is(&[5, 0, 0, 0, 0])], &[In(1, 0x83, 0x85), Any(3), Is(&[6, 0, 0])]],
     ),
     Dialog(
         Protocol::Ftp,
@@ -260,7 +263,7 @@ pub(super) static DIALOGS: &[Dialog] = &[
     // A hard reset of the client, with or without tls-auth, and the server's.
     Dialog(
         Protocol::OpenVpn,
-        &[&[Total(Big, 0x7ff, 2), OneOf(&[b"\x38", b"\x50"]), Any(8)], &[Total(Big, 0xff, 2), Is(b"\x40"), Any(8)]],
+        &[&[In(1, 0, 7), Any(1), OneOf(&[b"\x38", b"\x50"]), Any(8)], &[Total(Big, 0xff, 2), Is(b"\x40"), Any(8)]],
     ),
     Dialog(
         Protocol::Pop3,
@@ -283,32 +286,33 @@ pub(super) static DIALOGS: &[Dialog] = &[
     Dialog(
         Protocol::Smux,
         &[
-            &[In(1, 1, 2), Is(&[0, 0, 0]), In(1, 1, 5), Is(&[0, 0, 0]), End],
+            &[In(1, 1, 2), Is(&[0, 0, 0]), In(1, 1, 5), Is(&[0, 0, 0])],
             &[In(1, 1, 2), Is(&[2]), Total(Little, 0xffff, 8), In(1, 1, 5), Is(&[0, 0, 0])],
         ],
     ),
     Dialog(Protocol::Smtp, &[READY, &[OneOf(&[b"EHLO ", b"HELO "]), WORD, CRLF]]),
-    // CONNECT or BIND, port, address, user.
-    Dialog(Protocol::Socks4, &[&[Is(&[4]), In(1, 1, 2), Any(6), Terminated, End], SOCKS4_ANSWER]),
-    // The same of SOCKS 4A: an address that is none, and a host behind the user.
+    // CONNECT or BIND, port, address, user; of SOCKS 4A, a host behind it.
     Dialog(
         Protocol::Socks4,
-        &[&[Is(&[4]), In(1, 1, 2), Any(2), Is(&[0, 0, 0]), In(1, 1, 0xff), Terminated, Terminated, End], SOCKS4_ANSWER],
+        // Granted or not, then a port and an address.
+        &[&[Is(&[4]), In(1, 1, 2), Any(6), Terminated], &[Is(&[0]), In(1, 0x5a, 0x5d), Any(6), End]],
     ),
-    // No authentication, then a request (RFC 1928 §4).
-    Dialog(
-        Protocol::Socks5,
-        &[SOCKS5_GREETING, &[Is(&[5, 0]), End], &[Is(&[5]), In(1, 1, 3), OneOf(&[&[0, 1], &[0, 3], &[0, 4]])]],
-    ),
-    // A password (RFC 1929 §2).
-    Dialog(Protocol::Socks5, &[SOCKS5_GREETING, &[Is(&[5, 2]), End], &[Is(&[1]), Counted, Counted, End]]),
+    // No authentication, then a request; the request may come along with the greeting.
+    Dialog(Protocol::Socks5, &[SOCKS5_GREETING, &[Is(&[5, 0]), End], &[Is(&[5]), SOCKS5_COMMAND, SOCKS5_ADDRESS]]),
+    Dialog(Protocol::Socks5, &[&[Is(&[5]), SOCKS5_METHODS, Is(&[5]), SOCKS5_COMMAND, SOCKS5_ADDRESS], &[Is(&[5, 0])]]),
+    // A password (RFC 1929 §2), in its turn or along with the greeting.
+    Dialog(Protocol::Socks5, &[SOCKS5_GREETING, &[Is(&[5, 2]), End], &[Is(&[1]), Counted(0xff), Counted(0xff)]]),
+    Dialog(Protocol::Socks5, &[&[Is(&[5]), SOCKS5_METHODS, Is(&[1]), Counted(0xff), Counted(0xff)], &[Is(&[5, 2])]]),
     Dialog(Protocol::TeamViewer, &[&[Is(&[0x17, 0x24, 0x0a, 0x20])], &[Is(&[0x17, 0x24, 0x0a, 0x20])]]),
-    Dialog(Protocol::Telnet, &[TELNET_COMMAND, TELNET_COMMAND]),
+    Dialog(
+        Protocol::Telnet,
+        &[&[Is(&[0xff]), TELNET_VERB, TELNET_OPTION], &[Is(&[0xff]), TELNET_VERB, TELNET_OPTION, End]],
+    ),
     // A window or a ping with SYN, then with ACK, on one of the first streams.
     Dialog(
         Protocol::Yamux,
         &[
-            &[Is(&[0]), In(1, 1, 2), Is(&[0, 1, 0, 0, 0]), In(1, 0, 4), Any(4), End],
+            &[Is(&[0]), In(1, 1, 2), Is(&[0, 1, 0, 0, 0]), In(1, 0, 4), Any(4)],
             &[Is(&[0]), In(1, 1, 2), Is(&[0, 2, 0, 0, 0]), In(1, 0, 4), Any(4), End],
         ],
     ),

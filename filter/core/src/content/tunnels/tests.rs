@@ -8,6 +8,8 @@ use honest::HONEST;
 
 const SSL_REQUEST: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x2f";
 const SOCKS5_GREETING: &[u8] = b"\x05\x01\0";
+/// What a sender put behind the message that is looked for.
+const NEXT: &[u8] = b"Q\0\0\0\x0dSELECT 1\0";
 
 /// How a message arrives.
 #[derive(Clone, Copy)]
@@ -58,20 +60,23 @@ fn check(messages: &[&[u8]], expected: Option<(usize, Protocol)>) {
     }
 }
 
-/// Each of them is a tunnel whatever was said before.
+/// Each of them is a tunnel whatever was said before, and whatever stands behind it.
 #[track_caller]
 fn tunnel(protocol: Protocol, messages: &[&[u8]]) {
     for message in messages {
         check(&[message], Some((0, protocol)));
+        check(&[&[message, NEXT].concat()], Some((0, protocol)));
         check(&[b"{\"hello\":1}", message], Some((1, protocol)));
         check(&[b"{\"hello\":1}", b"ok", b"\x01\x02\x03", message], Some((3, protocol)));
     }
 }
 
-/// What is refused with the last message of a conversation, and not before.
+/// What is refused with the last message of a conversation, and not before; the first one may bring the next along.
 #[track_caller]
 fn dialog(protocol: Protocol, messages: &[&[u8]]) {
     check(messages, Some((messages.len() - 1, protocol)));
+    let with_next = [messages[0], NEXT].concat();
+    check(&[&[with_next.as_slice()], &messages[1..]].concat(), Some((messages.len() - 1, protocol)));
     let honest: &[u8] = b"{\"hello\":1}";
     check(&[&[honest], messages].concat(), None);
     for index in 0..messages.len() {
@@ -115,7 +120,6 @@ fn encryption_is_refused() {
     tunnel(Protocol::OpenVpn, &[b"\0\x0e\x38\x8a\x12\x77\x31\xff\0\x9e\x55\0\0\0\0\0"]);
     clear(&[
         b"\0\x0e\x38\x8a\x12\x77\x31\xff\0\x9e\x55\0\0\0\0",
-        b"\0\x0e\x38\x8a\x12\x77\x31\xff\0\x9e\x55\0\0\0\0\0\0",
         b"\0\x0e\x38\x8a\x12\x77\x31\xff\0\x9e\x55\0\0\0\0\x01",
         b"\0\x0e\x40\x8a\x12\x77\x31\xff\0\x9e\x55\0\0\0\0\0",
     ]);
@@ -138,14 +142,13 @@ fn screens_and_shells_are_refused() {
             b"\x03\0\0\x13\x0e\xd0\0\0\x12\x34\0\x02\0\x08\0\x02\0\0\0",
             b"\x03\0\0\x0b\x06\xe0\0\0\0\0\0",
             &cookie,
+            &cookie[..31],
         ],
     );
     clear(&[
-        b"\x03\0\0\x13\x0e\xe0\0\0\0\0\0\x01\0\x08\0\x03\0\0",
-        b"\x03\0\0\x13\x0e\xe0\0\0\0\0\0\x01\0\x08\0\x03\0\0\0\0",
+        b"\x03\0\x02\x13\x0e\xe0\0\0\0\0\0\x01\0\x08\0\x03\0\0\0",
         b"\x03\0\0\x13\x0e\xf0\0\0\0\0\0\x01\0\x08\0\x03\0\0\0",
         b"\x03\0\0\x13\x05\xe0\0\0\0\0\0\x01\0\x08\0\x03\0\0\0",
-        &cookie[..31],
         b"\x03\0\0\0\x01\0\0\0",
     ]);
     tunnel(
@@ -168,12 +171,7 @@ fn screens_and_shells_are_refused() {
     dialog(Protocol::Telnet, &[b"\xff\xfd\x18", b"\xff\xfc\x18"]);
     check(&[b"\xff\xfd\x18", b"\xff\xfc\x18 login:"], None);
     tunnel(Protocol::Radmin, &[b"\x01\0\0\0\x01\0\0\0\x08\x08"]);
-    clear(&[
-        b"\x01\0\0\0\x01\0\0\0\x08",
-        b"\x01\0\0\0\x01\0\0\0\x08\x08\0",
-        b"\x01\0\0\0\x01\0\0\0\x08\x07",
-        b"\x01\0\0\0\x01\0\0\0",
-    ]);
+    clear(&[b"\x01\0\0\0\x01\0\0\0\x08", b"\x01\0\0\0\x01\0\0\0\x08\x07", b"\x01\0\0\0\x01\0\0\0"]);
     dialog(Protocol::TeamViewer, &[&padded(b"\x17\x24\x0a\x20", 37), &padded(b"\x17\x24\x0a\x20", 37)]);
     check(&[b"\x17\x24\x0a\x20", b"\x17\x24\x0b\x20"], None);
     check(&[b"\x17\x24", b"\x17\x24"], None);
@@ -189,6 +187,8 @@ fn databases_are_refused() {
             b"\0\0\0\x08\x04\xd2\x16\x30",
             b"\0\0\0\x10\x04\xd2\x16\x2e\0\0\x12\x34\x9a\xbc\xde\xf0",
             &login,
+            &login[..31],
+            &padded(b"\0\0\x04\x54\0\x03\0\0user\0admin\0options\0", 0x454),
             b"\0\0\0\x11\0\x03\0\x02user\0me\0\0",
         ],
     );
@@ -196,12 +196,10 @@ fn databases_are_refused() {
         b"\0\0\0\x08\x04\xd2\x16\x31",
         b"\0\0\0\x07\x04\xd2\x16\x2f",
         b"\0\0\0\x08\x04\xd2\x16",
-        b"\0\0\0\x12\0\x03\0\0user\0me\0\0",
-        b"\0\0\0\x10\0\x03\0\0user\0me\0\0",
+        b"\0\0\x28\x11\0\x03\0\0user\0me\0\0",
         b"\0\0\0\x11\0\x04\0\0user\0me\0\0",
         b"\0\0\0\x11\0\x03\0\0uses\0me\0\0",
         b"\0\0\0\x2a\0\x03\0\0a length, a type and text",
-        &login[..31],
     ]);
     tunnel(
         Protocol::MySql,
@@ -214,11 +212,12 @@ fn databases_are_refused() {
             &padded(b"\x12\x01\0\x2f\0\0\0\0\0\0\x1a\0\x06\x01\0\x20", 0x2f),
             &padded(b"\x12\x01\0\x58\0\0\x01\0\0\0\x1f\0\x06", 0x58),
             &padded(b"\x04\x01\0\x2b\0\0\x01\0\0\0\x1a\0\x06", 0x2b),
+            b"\x12\x01\0\x2f\0\0\0\0\0\0\x1a\0\x06\x01\0\x20",
+            &padded(b"\x12\x01\x01\x2f\0\0\0\0\0\0\x1a\0\x06\x01\0\x20", 0x12f),
         ],
     );
     clear(&[
-        &padded(b"\x12\x01\0\x2f\0\0\0\0\0\0\x1a\0\x06\x01\0\x20", 31),
-        &padded(b"\x12\x01\0\x1a\0\0\0\0\0\0\x1a\0\x06\x01\0\x20", 0x1b),
+        &padded(b"\x12\x01\x10\x2f\0\0\0\0\0\0\x1a\0\x06\x01\0\x20", 0x102f),
         &padded(b"\x12\x01\0\x2f\0\0\0\0\0\0\x1a\0\x07", 0x2f),
         &padded(b"\x12\x00\0\x2f\0\0\0\0\0\0\x1a\0\x06", 0x2f),
         b"\x12\x05hello",
@@ -264,7 +263,7 @@ fn databases_are_refused() {
     let options = b"\x05\0\0\x01\x05\0\0\0\0";
     dialog(Protocol::Cassandra, &[options, b"\x85\0\0\x01\x06\0\0\0\x60\0\x03"]);
     check(&[options, b"\x86\0\0\x01\x06\0\0\0\x60"], None);
-    check(&[b"\x05\0\0\x01\x05\0\0\0\0\0", b"\x85\0\0\x01\x06\0\0\0\x60"], None);
+    check(&[b"\x05\0\0\x01\x05\0\0\0", b"\x85\0\0\x01\x06\0\0\0\x60"], None);
 }
 
 #[test]
@@ -312,10 +311,10 @@ fn queues_are_refused() {
     dialog(Protocol::Nats, &[b"INFO {\"server_id\":\"NA\"} \r\n", b"CONNECT {\"verbose\":false}\r\n"]);
     check(&[b"INFO {\"server_id\":\"NA\"}", b"INFO {\"server_id\":\"NA\"}"], None);
     let versions = b"\0\0\0\x1b\0\x12\0\x03\0\0\0\x01\0\x07rdkafka\0\x07librdka\0";
-    tunnel(Protocol::Kafka, &[versions, &padded(b"\0\0\0\x40\0\x12\0\0\0\0\0\0\0\x0aproducer-1", 0x44)]);
+    let short = padded(b"\0\0\0\x40\0\x12\0\0\0\0\0\0\0\x0aproducer-1", 0x44);
+    tunnel(Protocol::Kafka, &[versions, &versions[..30], &short]);
     clear(&[
-        &versions[..30],
-        &[versions.as_slice(), b"x"].concat(),
+        &padded(b"\0\0\x10\x1b\0\x12\0\x03\0\0\0\x01\0\x07rdkafka", 0x101f),
         &padded(b"\0\0\0\x1b\0\x12\0\x05\0\0\0\x01\0\x07rdkafka", 31),
         &padded(b"\0\0\0\x1b\0\x13\0\x03\0\0\0\x01\0\x07rdkafka", 31),
         &padded(b"\0\0\0\x1b\0\x12\0\x03\0\0\x01\x01\0\x07rdkafka", 31),
@@ -412,6 +411,19 @@ fn proxies_and_multiplexers_are_refused() {
     dialog(Protocol::Socks5, &[SOCKS5_GREETING, b"\x05\0", b"\x05\x01\0\x01\x0a\0\0\x01\x01\xbb"]);
     dialog(Protocol::Socks5, &[b"\x05\x02\0\x02", b"\x05\0", b"\x05\x01\0\x03\x07example\0\x50"]);
     dialog(Protocol::Socks5, &[b"\x05\x03\0\x01\x02", b"\x05\x02", b"\x01\x02me\x06secret"]);
+    // The client does not wait for the answers.
+    let request = b"\x05\x01\0\x01\x0a\0\0\x01\x01\xbb";
+    let password = b"\x01\x02me\x06secret";
+    dialog(Protocol::Socks5, &[&[SOCKS5_GREETING, request].concat(), b"\x05\0"]);
+    dialog(Protocol::Socks5, &[&[b"\x05\x03\x02\x01\0", request.as_slice()].concat(), b"\x05\0\x05\0\0\x01"]);
+    dialog(Protocol::Socks5, &[&[b"\x05\x01\x02", password.as_slice(), request].concat(), b"\x05\x02\x01\0"]);
+    dialog(Protocol::Socks5, &[b"\x05\x01\x02", b"\x05\x02", &[password.as_slice(), request].concat()]);
+    dialog(Protocol::Socks5, &[&[&padded(b"\x05\x19", 27), request.as_slice()].concat(), b"\x05\0"]);
+    check(&[&[SOCKS5_GREETING, request].concat(), b"\x05\x01"], None);
+    // A type, a length and so many bytes.
+    check(&[&padded(b"\x05\x1a", 28), b"\x05\0"], None);
+    check(&[&padded(b"\x05\x28", 42), b"\x05\0"], None);
+    check(&[&padded(b"\x05\x28", 42), b"\x05\x02ok"], None);
     check(&[b"\x05\x02\0", b"\x05\0", b"\x05\x01\0\x01"], None);
     check(&[b"\x05\0", b"\x05\0", b"\x05\x01\0\x01"], None);
     check(&[SOCKS5_GREETING, b"\x05\0\0", b"\x05\x01\0\x01"], None);
@@ -533,7 +545,7 @@ fn share(pattern: Pattern) -> f64 {
         Part::In(len, from, to) => ((f64::from(to - from) + 1.0) / 256.0).powi(*len as i32),
         Part::Total(_, max, _) => (f64::from(*max) + 1.0) / 65_536.0,
         Part::Run(from, to) => (f64::from(to - from) + 1.0) / 256.0,
-        Part::Any(_) | Part::Counted | Part::Terminated | Part::Varint | Part::End => 1.0,
+        Part::Any(_) | Part::Counted(_) | Part::Terminated | Part::Varint | Part::End => 1.0,
     };
     pattern.iter().map(share).product()
 }
