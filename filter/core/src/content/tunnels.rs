@@ -16,9 +16,10 @@
 //! Out of reach, whatever the bytes: tunnels that are encrypted or padded from the first byte (Shadowsocks, VMess, obfs4), that
 //! begin with a secret (VLESS with an identifier, Trojan with a hash), that wrap TCP in a format of their own (JSON, protobuf,
 //! base64), or that let a weak protocol begin amid another conversation. Only a list of what is allowed stops those:
-//! subprotocols, types of message, a schema. Nor does a protocol show whose first bytes are spread over two messages on purpose.
-//! An XML declaration with an encoding hides the start of an XMPP client, not of its server. QUIC, DTLS, WireGuard and DNS
-//! over UDP are not looked for: too weak.
+//! subprotocols, types of message, a schema. Nor does a protocol show whose first bytes are spread over two messages on purpose,
+//! or stand behind an empty line, which servers of HTTP and Redis skip: messages in protobuf begin with a line feed. Of an
+//! HTTP request whose lines end with line feeds alone, only the answer shows. An XML declaration with an encoding hides the
+//! start of an XMPP client, not of its server. QUIC, DTLS, WireGuard and DNS over UDP are not looked for: too weak.
 
 mod pattern;
 mod protocol;

@@ -16,6 +16,9 @@ pub(super) struct Dialog(pub(super) Protocol, pub(super) &'static [Pattern]);
 
 const CRLF: Part = Is(b"\r\n");
 
+/// Servers take either from a client. So do those of HTTP (RFC 9112 §2.2), but a request with line feeds alone is what people paste.
+const LINE_END: Part = OneOf(&[b"\r\n", b"\n"]);
+
 /// Decimal digits.
 const DIGITS: Part = Run(b'0', b'9');
 /// What stands in a line.
@@ -230,10 +233,7 @@ pub(super) static DIALOGS: &[Dialog] = &[
     ),
     Dialog(
         Protocol::Ftp,
-        &[
-            READY,
-            &[OneOf(&[b"AUTH TLS\r\n", b"AUTH SSL\r\n", b"FEAT\r\n", b"HOST ", b"OPTS UTF8", b"SYST\r\n", b"USER "])],
-        ],
+        &[READY, &[OneOf(&[b"AUTH TLS", b"AUTH SSL", b"FEAT", b"HOST ", b"OPTS UTF8", b"SYST", b"USER "])]],
     ),
     // A request whose line is too long to end within the head.
     Dialog(
@@ -247,15 +247,7 @@ pub(super) static DIALOGS: &[Dialog] = &[
             &[
                 WORD,
                 Is(b" "),
-                OneOf(&[
-                    b"AUTHENTICATE ",
-                    b"CAPABILITY\r\n",
-                    b"ID (",
-                    b"ID NIL",
-                    b"LOGIN ",
-                    b"NOOP\r\n",
-                    b"STARTTLS\r\n",
-                ]),
+                OneOf(&[b"AUTHENTICATE ", b"CAPABILITY", b"ID (", b"ID NIL", b"LOGIN ", b"NOOP", b"STARTTLS"]),
             ],
         ],
     ),
@@ -267,12 +259,12 @@ pub(super) static DIALOGS: &[Dialog] = &[
     ),
     Dialog(
         Protocol::Pop3,
-        &[&[Is(b"+OK "), TEXT, CRLF], &[OneOf(&[b"APOP ", b"AUTH", b"CAPA\r\n", b"QUIT\r\n", b"STLS\r\n", b"USER "])]],
+        &[&[Is(b"+OK "), TEXT, CRLF], &[OneOf(&[b"APOP ", b"AUTH", b"CAPA", b"QUIT", b"STLS", b"USER "])]],
     ),
-    Dialog(Protocol::Redis, &[&[Is(b"PING\r\n")], &[OneOf(&[b"+PONG\r\n", b"-DENIED ", b"-ERR ", b"-NOAUTH "])]]),
+    Dialog(Protocol::Redis, &[&[Is(b"PING"), LINE_END], &[OneOf(&[b"+PONG\r\n", b"-DENIED ", b"-ERR ", b"-NOAUTH "])]]),
     Dialog(
         Protocol::Redis,
-        &[&[Is(b"AUTH "), TEXT, CRLF], &[OneOf(&[b"+OK\r\n", b"-DENIED ", b"-ERR ", b"-WRONGPASS "])]],
+        &[&[Is(b"AUTH "), TEXT, LINE_END], &[OneOf(&[b"+OK\r\n", b"-DENIED ", b"-ERR ", b"-WRONGPASS "])]],
     ),
     // C0 and C1, S0 and S1: version, time, four zeros of the client, random bytes.
     Dialog(
@@ -290,7 +282,7 @@ pub(super) static DIALOGS: &[Dialog] = &[
             &[In(1, 1, 2), Is(&[2]), Total(Little, 0xffff, 8), In(1, 1, 5), Is(&[0, 0, 0])],
         ],
     ),
-    Dialog(Protocol::Smtp, &[READY, &[OneOf(&[b"EHLO ", b"HELO "]), WORD, CRLF]]),
+    Dialog(Protocol::Smtp, &[READY, &[OneOf(&[b"EHLO ", b"HELO "]), WORD, LINE_END]]),
     // CONNECT or BIND, port, address, user; of SOCKS 4A, a host behind it.
     Dialog(
         Protocol::Socks4,

@@ -248,6 +248,8 @@ fn databases_are_refused() {
     clear(&[b"*1\r\n$4", b"*1\r\n$4 off", b"*1 footnote", b"*1\n$4\n", b"**bold**", b"*x\r\n$4\r\n", b"*1\r\n:4\r\n"]);
     dialog(Protocol::Redis, &[b"PING\r\n", b"+PONG\r\n"]);
     dialog(Protocol::Redis, &[b"AUTH hunter2\r\n", b"-WRONGPASS invalid\r\n"]);
+    dialog(Protocol::Redis, &[b"PING\n", b"+PONG\r\n"]);
+    dialog(Protocol::Redis, &[b"AUTH hunter2\n", b"+OK\r\n"]);
     check(&[b"PING", b"PONG"], None);
     check(&[b"AUTH me", b"+OK\r\n"], None);
     check(&[b"AUTH me\r\n", b"+OK see you\r\n"], None);
@@ -339,6 +341,7 @@ fn the_web_is_refused() {
         b"GET well soon",
         b"GET / HTTP/1.1 is a request line",
         b"GET / HTTP/1.1",
+        b"GET / HTTP/1.1\nHost: localhost\n\n",
         b"GET / HTTP/2.1\r\n",
         b"get / HTTP/1.1\r\n",
         b"GETS / HTTP/1.1\r\n",
@@ -391,6 +394,10 @@ fn files_mail_and_chat_are_refused() {
     ]);
     let ready: &[u8] = b"220 mail.example ESMTP\r\n";
     dialog(Protocol::Smtp, &[ready, b"EHLO client.example\r\n"]);
+    dialog(Protocol::Smtp, &[ready, b"EHLO client.example\n"]);
+    dialog(Protocol::Ftp, &[ready, b"FEAT\n"]);
+    dialog(Protocol::Imap, &[b"* OK ready\r\n", b"1 CAPABILITY\n"]);
+    dialog(Protocol::Pop3, &[b"+OK ready\r\n", b"CAPA\n"]);
     dialog(Protocol::Smtp, &[b"220-a.host.with.a.long.name.example ESMTP Postfix\r\n", b"HELO x\r\n"]);
     dialog(Protocol::Ftp, &[b"220 (vsFTPd 3.0.5)\r\n", b"USER anonymous\r\n"]);
     check(&[b"220 people online", b"USER anonymous\r\n"], None);
