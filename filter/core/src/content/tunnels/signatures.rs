@@ -40,7 +40,7 @@ const READY: Pattern = &[Is(b"220"), OneOf(&[b" ", b"-"]), TEXT, CRLF];
 
 /// RFC 1928 §3: version, and the methods of authentication.
 const SOCKS5_GREETING: Pattern = &[Is(&[5]), Counted(0xff)];
-/// Methods that leave room in a head for the start of a request.
+/// Methods that leave room in a head of 32 bytes: two stand before them, and five show that a request stands behind.
 const SOCKS5_METHODS: Part = Counted(25);
 
 /// RFC 1928 §4: what to connect, and the type of its address.
